@@ -1,0 +1,41 @@
+"""Errors for the person who must act: each says what, where and what to do, and knows its exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """How the process ends."""
+
+    DONE = 0  #: every row engaged, or skipped by rule
+    INCOMPLETE = 1  #: complete, but some rows are not engaged
+    WRONG = 2  #: the usage, the job or the input is wrong and nothing was sent
+    STOPPED = 3  #: stopped before the end by a rule: run it again to go on
+    INTERNAL = 4  #: our own fault
+    INTERRUPTED = 130  #: SIGINT
+    TERMINATED = 143  #: SIGTERM
+
+
+class EngagerError(Exception):
+    """What a person can mend. Its text goes to stderr as it is, without a traceback."""
+
+    exit: Exit = Exit.WRONG
+
+
+class JobError(EngagerError):
+    """The job file, a flag or what they name is wrong."""
+
+
+class InputError(EngagerError):
+    """The input cannot be read at all, or not to its end."""
+
+
+class RunDirectoryError(EngagerError):
+    """The run directory cannot be used."""
+
+
+class RecordingError(EngagerError):
+    """What became of the rows can no longer be written down: the run stops at once."""
+
+    exit = Exit.INTERNAL
