@@ -1,9 +1,10 @@
-"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know nothing of files or sockets."""
+"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know no file and no socket."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -115,4 +116,11 @@ class Outcome:
     duplicate: bool = False
     latency_ms: float | None = None  #: the last try: from when it was due to its ending
     waited_ms: float | None = None  #: all that was spent waiting: pace, pauses, backoff, a free connection
-    finished_at: float = 0.0  #: seconds since the epoch
+    finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
+
+    @classmethod
+    def invalid(cls, record: Invalid | Unreadable) -> Outcome:
+        """What becomes of a record that cannot become a request."""
+        row, key = (record.row, record.key) if isinstance(record, Invalid) else (record, None)
+        text = f"{row.source}, line {row.line}: {record.error_text}"
+        return cls(row, key, Status.INVALID, error=record.error, error_text=text)

@@ -1,0 +1,174 @@
+"""Commands, signals, exit codes; no logic. Data goes to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import anyio
+import click
+
+from engager import __version__
+from engager.checking import Findings, check
+from engager.dispatch.limits import Stop
+from engager.errors import EngagerError, Exit
+from engager.job import JobFile
+from engager.logs import log_to
+from engager.progress import show
+from engager.run import Run, prepare, send
+from engager.secret import Secret
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Engage every person of a file in an Altcraft automation scenario."""
+
+
+def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The parameters of every command that reads a job and its input."""
+    for parameter in (
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job."
+        ),
+        click.option("--input", "input_path", metavar="PATH", help='Another input; "-" is stdin.'),
+        click.argument("job", type=click.Path(path_type=Path)),
+    ):
+        command = parameter(command)
+    return command
+
+
+@main.command("run")
+@_shared
+@click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
+@click.option("--no-progress", is_flag=True, help="Show no progress.")
+@click.option("--quiet", is_flag=True, help="Nothing but errors on stderr, no summary.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+def run_command(
+    job: Path,
+    input_path: str | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    out: Path | None,
+    no_progress: bool,
+    quiet: bool,
+    log_format: str,
+    yes: bool,
+) -> NoReturn:
+    """Send: one request a row, every outcome in the run directory."""
+    _ = yes
+
+    def carry_out() -> int:
+        job_file = JobFile(job, overrides)
+        directory = out or Path("runs") / job_file.job.job.name
+        run = prepare(job_file, directory, input_path)
+        if isinstance(run, dict):
+            click.echo(f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True)
+            return _told(run, directory, quiet)
+        log_to(run.directory.log_path, log_format, run.secret, quiet)
+        for warning in run.builder.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        anyio.run(partial(_watched, run, limit, not (no_progress or quiet)))
+        code = _told(run.summary, directory, quiet)
+        if not run.summary["complete"]:
+            click.echo(_way_on(summary, job, directory), err=True)
+        return code
+
+    _exit_with(carry_out)
+
+
+async def _watched(run: Run, limit: int | None, progress: bool) -> None:
+    """Carry the run out under the eyes of its signals and its progress."""
+    async with anyio.create_task_group() as watchers:
+        watchers.start_soon(_obey_signals, run.stop, watchers.cancel_scope)
+        if progress:
+            watchers.start_soon(show, run.tally)
+        await send(run, limit)
+        watchers.cancel_scope.cancel()
+
+
+async def _obey_signals(stop: Stop, everything: anyio.CancelScope) -> None:
+    """The first signal ends the run in good order, the second one at once."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            if stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
+                everything.cancel()
+                return
+            name = signal.Signals(number).name
+            stop.request(Exit(128 + number), f"interrupted by {name}")
+            click.echo(f"{name}: finishing what is in flight; once more to stop now.", err=True)
+
+
+@main.command("check")
+@_shared
+@click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N")
+def check_command(
+    job: Path, input_path: str | None, overrides: tuple[str, ...], limit: int | None, samples: int
+) -> NoReturn:
+    """Read the job and every row, show sample requests; sends nothing."""
+
+    def look() -> int:
+        job_file = JobFile(job, overrides)
+        findings = check(job_file, input_path, samples, limit)
+        for warning in findings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(_found(findings))
+        return Exit.DONE if findings.sendable == findings.rows else Exit.INCOMPLETE
+
+    _exit_with(look)
+
+
+def _found(findings: Findings) -> str:
+    lines = [f"{sample}\n" for sample in findings.samples]
+    lines.append(f"{findings.rows:,} rows: {findings.sendable:,} would be sent, "
+                 f"{findings.rows - findings.sendable:,} are invalid. Nothing was sent.")
+    lines += [
+        f"  {count:,} {error}, the first: {findings.examples[error]}"
+        for error, count in findings.invalid.most_common()
+    ]
+    return "\n".join(lines)
+
+
+def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
+    """Show a summary; returns its exit code."""
+    if not quiet:
+        counts = [f"{count:,} {status}" for status, count in summary["statuses"].items() if count]
+        click.echo(f"{summary['rows']:,} rows: {', '.join(counts) or 'nothing'} in {summary['seconds']:.1f} s")
+        for error in summary["errors"][:10]:
+            click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
+        click.echo(f"results, and the rows to be mended: {directory}")
+    return int(summary["exit_code"])
+
+
+def _way_on(summary: dict[str, Any], job: Path, directory: Path) -> str:
+    command = shlex.join(["engager", "run", str(job), "--out", str(directory)])
+    return f"stopped: {summary['stopped'] or 'an error'}\nto go on: {command}"
+
+
+def _exit_with(action: Callable[[], int]) -> NoReturn:
+    """Carry a command out; an error becomes its text and its exit code."""
+    try:
+        code = action()
+    except Exception as fault:  # noqa: BLE001 - the one place where faults end
+        code = _fault_told(fault)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _fault_told(fault: BaseException) -> int:
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if isinstance(fault, EngagerError):
+        click.echo(Secret.redact_all(f"error: {fault}"), err=True)
+        return int(fault.exit)
+    click.echo(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
+    click.echo("error: this is a fault of engager's own; what was written so far stands.", err=True)
+    return int(Exit.INTERNAL)

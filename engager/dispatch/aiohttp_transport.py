@@ -1,0 +1,187 @@
+"""The transport on aiohttp's client session."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
+
+from engager.dispatch.transport import Clearance
+from engager.model import Ending, Lost, NotSent, Reply, Withheld
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
+#: Longer answers are not read to their end: the contract's own are far below a kilobyte.
+MAX_ANSWER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where requests go and what each carries."""
+
+    url: str
+    headers: Mapping[str, str]
+    timeout: float  #: seconds for connecting, and again for one exchange from its first byte
+    ssl: ssl.SSLContext | None = None
+
+
+class _HeldBackError(Exception):
+    """Clearance was refused."""
+
+
+class _Departure:
+    """One try on its way: asks for clearance, and keeps the deadline of the phase that it is in."""
+
+    def __init__(self, clearance: Clearance, timeout: float) -> None:
+        self.left = False
+        self._clearance = clearance
+        self._timeout = timeout
+        self.deadline = asyncio.timeout(timeout)
+
+    async def clear(self) -> None:
+        self.deadline.reschedule(None)  # waiting for the pace is no fault of the endpoint
+        if not await self._clearance():
+            raise _HeldBackError
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+
+#: The departure of the current task. The session hands nothing of ours through to its connector.
+_departure: ContextVar[_Departure] = ContextVar("_departure")
+
+
+class _ClearedConnector(aiohttp.TCPConnector):
+    """Hands out a connection only when its try is cleared to leave and the connection still stands."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        departure = _departure.get()
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            try:
+                await departure.clear()
+            except BaseException:
+                connection.release()
+                raise
+            if connection.transport is not None and not connection.transport.is_closing():
+                departure.left = True
+                return connection
+            connection.close()  # the server closed it while we waited
+
+
+class _Parts(aiohttp.Payload):
+    """A body in parts that are shared between requests and never joined."""
+
+    _value: tuple[bytes, ...]
+
+    def __init__(self, parts: tuple[bytes, ...]) -> None:
+        super().__init__(parts)
+        self._size = sum(map(len, parts))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for part in self._value:
+            await writer.write(part)
+
+
+class AiohttpTransport:
+    """A pool of keep-alive connections. Create it inside the running loop."""
+
+    def __init__(self, destination: Destination, connections: int) -> None:
+        self._destination = destination
+        connector = _ClearedConnector(
+            limit=connections,
+            ssl=destination.ssl if destination.ssl is not None else True,
+            keepalive_timeout=60,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            # A compressed answer could be small on the wire and endless in memory.
+            headers={**destination.headers, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+        )
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        """Send one request, once."""
+        departure = _Departure(clearance, self._destination.timeout)
+        _departure.set(departure)
+        try:
+            async with departure.deadline:
+                return await self._exchange(body, request_id)
+        except _HeldBackError:
+            return Withheld()
+        except TimeoutError:
+            return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as fault:
+            return _ended(departure, _word(fault), f"{type(fault).__name__}: {fault}")
+
+    async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
+        data: Any = body[0] if len(body) == 1 else _Parts(body)
+        async with self._session.post(
+            self._destination.url, data=data, headers={"Request-ID": request_id}, allow_redirects=False
+        ) as response:
+            answer, complete = await _read(response)
+            return Reply(
+                response.status,
+                answer,
+                complete,
+                response.headers.get("Retry-After"),
+                _is_duplicate(response.headers),
+            )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read the body up to the limit; returns it and whether it is whole."""
+    length = response.content_length
+    if length is not None and length <= MAX_ANSWER:
+        try:
+            return await response.read(), True
+        except aiohttp.ClientPayloadError:
+            return b"", False
+    parts = bytearray()
+    try:
+        async for part in response.content.iter_any():
+            parts += part
+            if len(parts) > MAX_ANSWER:
+                response.close()
+                return bytes(parts[:MAX_ANSWER]), False
+    except aiohttp.ClientPayloadError:
+        return bytes(parts), False
+    return bytes(parts), True
+
+
+def _is_duplicate(headers: Mapping[str, str]) -> bool:
+    mark = headers.get("Duplicate-Request") or headers.get("X-Duplicate-Request") or ""
+    return mark.strip().lower() in ("true", "1")
+
+
+def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
+    if departure.left:
+        return Lost(error, error_text)
+    return NotSent("connect_timeout" if error == "timeout" else error, error_text)
+
+
+def _word(fault: Exception) -> str:
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+        return "tls"
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        return "connect_failed"
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return "not_http"
+    return "connection_lost"

@@ -1,0 +1,132 @@
+"""The mechanisms that wait: for a pause to end, for the pace, for the retry budget; and the stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import anyio
+from aiolimiter import AsyncLimiter
+
+from engager.errors import Exit
+from engager.policy import Pace
+
+
+class Stop:
+    """The run's wish to end: everybody who waits is woken, nobody begins anything new."""
+
+    def __init__(self) -> None:
+        self.exit: Exit | None = None
+        self.reason = ""
+        self._waiting: set[anyio.CancelScope] = set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run is to end."""
+        return self.exit is not None
+
+    def request(self, exit_code: Exit, reason: str) -> None:
+        """Ask the run to end; the first to ask is the one who is quoted."""
+        if self.requested:
+            return
+        self.exit, self.reason = exit_code, reason
+        for scope in self._waiting:
+            scope.cancel()
+
+    @contextmanager
+    def cuts_short(self) -> Iterator[None]:
+        """Wait inside of this: a stop ends the wait, quietly."""
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                if not self.requested:
+                    yield
+                else:
+                    scope.cancel()
+                    yield
+            finally:
+                self._waiting.discard(scope)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for so long, or until the stop."""
+        with self.cuts_short():
+            await anyio.sleep(seconds)
+
+
+class Gate:
+    """One pause for everybody."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._until = 0.0
+
+    @property
+    def shut(self) -> bool:
+        """Whether anybody has to wait. A stop opens it: who passes then is held back further on."""
+        return self._until > asyncio.get_running_loop().time() and not self._stop.requested
+
+    def close(self, seconds: float) -> None:
+        """Nothing leaves for so long; of two pauses the one that ends later counts."""
+        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+
+    async def passes(self) -> None:
+        """Wait until it is open, or the run stops."""
+        while self.shut:
+            await self._stop.sleep(self._until - asyncio.get_running_loop().time())
+
+
+class Pacer:
+    """Lets requests through at the pace, in the order in which they came."""
+
+    def __init__(self, pace: Pace | None, stop: Stop) -> None:
+        self._limiter = AsyncLimiter(pace.depth, pace.period) if pace else None
+        self._stop = stop
+
+    async def passes(self) -> None:
+        """Wait for a slot, or until the run stops."""
+        if self._limiter is not None:
+            with self._stop.cuts_short():
+                await self._limiter.acquire()
+
+
+class RetryBudget:
+    """Retries are earned by successes, so that an outage does not multiply the load.
+
+    A retry costs one; a row that was engaged earns one; a fixed trickle is always allowed. Who finds
+    it empty waits: no row loses a try to it.
+    """
+
+    def __init__(self, rate: float, reserve: float) -> None:
+        self._rate = rate
+        self._reserve = self._tokens = reserve
+        self._at: float | None = None
+
+    def earn(self) -> None:
+        """A row was engaged."""
+        self._tokens = min(self._reserve, self._tokens + 1)
+
+    def spend(self, now: float) -> float:
+        """Take one retry; returns the seconds after which it may be used."""
+        elapsed = now - self._at if self._at is not None else 0.0
+        self._at = now
+        self._tokens = min(self._reserve, self._tokens + elapsed * self._rate) - 1
+        return max(0.0, -self._tokens / self._rate)
+
+
+def pause_seconds(retry_after: str, now: float) -> float | None:
+    """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None when it is neither.
+
+    `now` is in seconds since the epoch.
+    """
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -1,0 +1,133 @@
+"""The truth table: the ending of a try in, what it proves out.
+
+Nothing else in the program knows what a status or a code means. What to do about a meaning is the
+delivery mode's business (`delivery.py`).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from engager.dispatch.answers import Answer, read_answer
+from engager.model import Ending, Lost, NotSent, Reply
+
+
+class Meaning(IntEnum):
+    """What the ending of a try proves; where two signs disagree, the higher one counts."""
+
+    TAKEN = 0  #: the endpoint did it
+    REJECTED = 1  #: not taken, and it never will be: a permanent error of this row
+    NOT_TAKEN = 2  #: not taken, and another try may succeed
+    REFUSES_ALL = 3  #: not taken, and no row can succeed: the run must stop
+    UNKNOWN = 4  #: it may have been taken
+    WITHHELD = 5  #: never begun, because the run stops
+
+
+#: Code → what it proves, for the HTTP status and for the body's `error` alike. First match counts.
+TABLE: tuple[tuple[range, Meaning, str], ...] = (
+    (range(1), Meaning.TAKEN, "success"),
+    (range(401, 402), Meaning.REFUSES_ALL, "the token is missing or wrong"),
+    (range(402, 403), Meaning.REFUSES_ALL, "the tariff's limit is reached"),
+    (range(403, 404), Meaning.REFUSES_ALL, "the token has no rights to this"),
+    (range(408, 409), Meaning.NOT_TAKEN, "the request did not arrive whole"),
+    # Assumed: what a repeat gets while the first try is still being worked on.
+    (range(409, 410), Meaning.UNKNOWN, "an earlier try is still in flight"),
+    (range(425, 426), Meaning.NOT_TAKEN, "too early"),
+    (range(429, 430), Meaning.NOT_TAKEN, "too many requests"),
+    # Assumed: an overloaded gateway turns a request away before anyone acts on it.
+    (range(503, 504), Meaning.NOT_TAKEN, "the service is unavailable"),
+    (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
+)
+
+#: The codes under which a Retry-After pauses the run.
+LIMITS = frozenset({429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one try proved, with what a results line says of it."""
+
+    meaning: Meaning
+    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error_text: str | None = None
+    http_status: int | None = None
+    duplicate: bool = False
+    by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
+    retry_after: str | None = None  #: the header's text, where it is to be obeyed
+
+
+def judge(ending: Ending) -> Verdict:
+    """Say what the ending of a try proves."""
+    if isinstance(ending, Reply):
+        return _judge_reply(ending)
+    if isinstance(ending, NotSent):
+        return Verdict(_of_not_sent(ending), ending.error, ending.error_text)
+    if isinstance(ending, Lost):
+        return Verdict(Meaning.UNKNOWN, ending.error, ending.error_text)
+    return Verdict(Meaning.WITHHELD)
+
+
+def _of_not_sent(ending: NotSent) -> Meaning:
+    # A certificate that does not verify is wrong for every row, and no wait mends it.
+    return Meaning.REFUSES_ALL if ending.error == "tls" else Meaning.NOT_TAKEN
+
+
+def _judge_reply(reply: Reply) -> Verdict:
+    answer = read_answer(reply.body) if reply.complete else None
+    retry_after = reply.retry_after if _is_limit(reply, answer) else None
+    if answer is None:
+        return Verdict(
+            _of_status(reply.status),
+            "unusable_answer",
+            f"HTTP {reply.status}: {_excerpt(reply)}",
+            reply.status,
+            reply.duplicate,
+            retry_after=retry_after,
+        )
+    return Verdict(
+        _of_both(reply.status, answer.error),
+        answer.error,
+        answer.error_text,
+        reply.status,
+        reply.duplicate,
+        by_endpoint=True,
+        retry_after=retry_after,
+    )
+
+
+def _is_limit(reply: Reply, answer: Answer | None) -> bool:
+    return reply.status in LIMITS or (answer is not None and answer.error in LIMITS)
+
+
+def _of_code(code: int) -> Meaning:
+    return next((meaning for codes, meaning, _ in TABLE if code in codes), Meaning.REJECTED)
+
+
+def _of_status(status: int) -> Meaning:
+    """The status alone, under a body that says nothing: a success without its proof is unknown."""
+    return Meaning.UNKNOWN if 200 <= status < 300 else _of_code(status)
+
+
+def _of_both(status: int, code: int) -> Meaning:
+    if 200 <= status < 300:
+        return _of_code(code)
+    if code == 0:
+        return Meaning.UNKNOWN  # "success" under an error status: one of them is wrong
+    return max(_of_code(status), _of_code(code))
+
+
+def _excerpt(reply: Reply) -> str:
+    if not reply.body:
+        return "an empty answer" if reply.complete else "an answer that was cut off"
+    text = html.unescape(re.sub(r"<[^>]*>", " ", reply.body[:4096].decode(errors="replace")))
+    return " ".join(text.split())[:200] or "an answer without text"
+
+
+def why_refused(verdict: Verdict) -> str:
+    """Why no row can succeed, in words for the operator."""
+    codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
+    named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.REFUSES_ALL)
+    return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"

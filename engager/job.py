@@ -1,0 +1,308 @@
+"""The job file, the environment and the flags in, a checked job out. Nothing is sent and no row is read.
+
+Every field's description is its line in the manual.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from engager.errors import JobError
+from engager.intake.parameters import ParameterError
+from engager.policy import Delivery, Mode, Pace, Retry
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+SANDBOX = "sandbox"
+
+
+def _seconds(value: Any) -> Any:
+    """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
+    if match is None:
+        raise ValueError('give seconds as a number, or a text such as "90s", "15m", "24h"')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the job file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class JobSection(Section):
+    """[job]"""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore.",
+    )
+
+
+class EndpointSection(Section):
+    """[endpoint]"""
+
+    url: str = Field(description='The platform\'s address, without a path; `"sandbox"` = the embedded one.')
+    token: str | None = Field(
+        None, description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.'
+    )
+    auth: Literal["body", "bearer"] = Field("body", description="Where the token goes: body or header.")
+    format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
+    answer: Literal["json", "xml", "csv"] | None = Field(
+        None, description="The language of answers, where it is to differ from `format`."
+    )
+    timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
+    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
+    further_matching: bool = Field(
+        False, description="Accept the matching modes that the platform knows and this method's page omits."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_origin(cls, url: str) -> str:
+        if url == SANDBOX:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
+        _ = parts.port
+        return url.rstrip("/")
+
+
+class InputSection(Section):
+    """[input]"""
+
+    path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
+    format: Literal["csv", "jsonl"] | None = Field(None, description="Else told from the file's name.")
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="CSV: `,` unless told otherwise; a tab in `.tsv` files."
+    )
+    encoding: str = Field("utf-8", description="The text encoding of the file.")
+    max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            if not codecs.lookup(name)._is_text_encoding:
+                raise LookupError
+        except LookupError:
+            raise ValueError(f"no text encoding is called {name!r}") from None
+        return name
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter in '"\r\n':
+            raise ValueError("a quote or a line end cannot be the delimiter")
+        return delimiter
+
+
+class LimitsSection(Section):
+    """[limits]"""
+
+    concurrency: int = Field(64, ge=1, le=4096, description="Requests in flight at most.")
+    rate: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Requests a second, retries counted; absent = no limit."
+    )
+
+
+class RetrySection(Section):
+    """[retry]"""
+
+    attempts: int = Field(5, ge=1, le=1000, description="Tries of a row in all, the first included.")
+    base_delay: Seconds = Field(0.5, description="The first wait is drawn from 0 to this; it doubles.")
+    max_delay: Seconds = Field(30.0, description="No wait is drawn from more than this.")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Retries a second that are allowed in an outage; else as many as `limits.concurrency`.",
+    )
+    longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.")
+
+
+class DeliverySection(Section):
+    """[delivery]"""
+
+    mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What is done when an answer is lost.")
+    dedupe_window: Seconds = Field(86400.0, description="How long the endpoint remembers a Request-ID.")
+    durability: Literal["process", "disk"] = Field(
+        "process", description="`disk`: what is written down survives a power cut, too."
+    )
+
+
+class OutputSection(Section):
+    """[output]"""
+
+    results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
+
+
+class Job(Section):
+    """A whole job file."""
+
+    job: JobSection
+    endpoint: EndpointSection
+    input: InputSection
+    request: dict[str, Any] = Field(description="The endpoint's own parameters; values may hold {column}.")
+    limits: LimitsSection = LimitsSection()
+    retry: RetrySection = RetrySection()
+    delivery: DeliverySection = DeliverySection()
+    output: OutputSection = OutputSection()
+    sandbox: dict[str, Any] = Field({}, description="How the embedded sandbox behaves.")
+
+    @property
+    def pace(self) -> Pace | None:
+        """The rate as a policy."""
+        return Pace(self.limits.rate) if self.limits.rate else None
+
+    @property
+    def retry_policy(self) -> Retry:
+        """The retries as a policy."""
+        retry = self.retry
+        floor = retry.budget or max(10.0, float(self.limits.concurrency))
+        return Retry(
+            retry.attempts, retry.base_delay, retry.max_delay, floor, longest_pause=retry.longest_pause
+        )
+
+    @property
+    def delivery_policy(self) -> Delivery:
+        """The delivery mode as a policy."""
+        return Delivery(self.delivery.mode, self.delivery.dedupe_window)
+
+
+class JobFile:
+    """A job file on disk: where it is, what it says, and on which line."""
+
+    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+        self.path = path
+        self.base = path.resolve().parent
+        self._text = _read_text(path)
+        tables = _parse(path, self._text)
+        self._overridden = [_override(tables, override) for override in overrides]
+        self.job = self._validate(tables)
+
+    def _validate(self, tables: dict[str, Any]) -> Job:
+        try:
+            job = Job.model_validate(tables)
+        except ValidationError as faults:
+            told = [self._told(fault) for fault in faults.errors()]
+            raise JobError("\n".join(told)) from None
+        if job.endpoint.url != SANDBOX and job.endpoint.token is None:
+            raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
+        return job
+
+    def _told(self, fault: Any) -> str:
+        loc = [str(part) for part in fault["loc"]]
+        key = ".".join(loc)
+        if fault["type"] == "extra_forbidden":
+            return self.at(key, f"unknown key{nearest(loc[-1], _known(loc[:-1]))}")
+        if fault["type"] == "missing":
+            return self.at(key, "missing")
+        text = fault["msg"].removeprefix("Value error, ")
+        # A token written into the job by mistake must not come back in the message.
+        shown = "" if key == "endpoint.token" else f" (it is {fault['input']!r})"
+        return self.at(key, text[0].lower() + text[1:] + shown)
+
+    def at(self, key: str, text: str) -> str:
+        """An error's text, with the file and line that it speaks of."""
+        if key in self._overridden:
+            return f"--set {key}: {text}"
+        line = locate(self._text, key)
+        return f"{self.path}{f':{line}' if line else ''}: {key}: {text}"
+
+    def explain(self, fault: ParameterError) -> JobError:
+        """An error of the [request] table, with its line."""
+        return JobError(self.at(fault.key, str(fault).removeprefix(f"{fault.key}: ")))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise JobError(f"{path}: a job file is UTF-8; byte {fault.start} is not.") from fault
+    except OSError as fault:
+        raise JobError(f"{path}: the job file cannot be read: {fault.strerror}.") from fault
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise JobError(f"{path}: not a TOML file: {fault}.") from fault
+
+
+def _override(tables: dict[str, Any], override: str) -> str:
+    """Carry out one `--set section.key=value`; returns the key."""
+    key, equals, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not sections or not last:
+        raise JobError(f"--set {key}: give it as section.key=value")
+    table: Any = tables
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise JobError(f"--set {key}: {section} is a value, not a table")
+    table[last] = _toml_value(value)
+    return key.strip()
+
+
+def _toml_value(text: str) -> Any:
+    """The value as TOML reads it; what TOML cannot read is a text."""
+    try:
+        tables = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean …?`, or what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _known(loc: Sequence[str]) -> list[str]:
+    model: Any = Job
+    for part in loc:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def locate(text: str, key: str) -> int | None:
+    """The line (from 1) of a dotted key in a TOML text, or of the nearest table around it."""
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        if line := _lines_of_keys(text).get(".".join(parts[:length])):
+            return line
+    return None
+
+
+def _lines_of_keys(text: str) -> Mapping[str, int]:
+    lines: dict[str, int] = {}
+    table, fence = "", None
+    for number, line in enumerate(text.splitlines(), 1):
+        if fence is None:
+            if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+                table = re.sub(r"[\s\"']", "", header[1])
+                lines.setdefault(table, number)
+            elif pair := re.match(r"\s*([\w.\-\"' ]+?)\s*=", line):
+                name = re.sub(r"[\s\"']", "", pair[1])
+                lines.setdefault(f"{table}.{name}" if table else name, number)
+        for mark in re.findall(r'"""|\'\'\'', line):
+            fence = mark if fence is None else None if fence == mark else fence
+    return lines

@@ -1,0 +1,1 @@
+"""Outcomes in, truth on disk: the run directory, results, the failed file, the tally."""

@@ -1,0 +1,155 @@
+"""An outcome in, its line in a file out: results as JSONL or CSV, and the rows to be mended."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from engager.model import Outcome, Unreadable
+
+#: The columns of results, in their order.
+RESULT_COLUMNS = (
+    "row",
+    "key",
+    "status",
+    "attempts",
+    "http_status",
+    "error",
+    "error_text",
+    "request_id",
+    "duplicate",
+    "latency_ms",
+    "finished_at",
+    "waited_ms",
+)
+
+#: What is added to a row that was not engaged. No column of the input is called so.
+REASON_COLUMNS = tuple(
+    f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw")
+)
+
+MAX_TEXT = 500
+
+Redact = Callable[[str], str]
+
+
+def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
+    """The fields of one line of results."""
+    return {
+        "row": outcome.row.number,
+        "key": outcome.key,
+        "status": outcome.status.value,
+        "attempts": outcome.attempts,
+        "http_status": outcome.http_status,
+        "error": outcome.error,
+        "error_text": _text(outcome, redact),
+        "request_id": outcome.request_id,
+        "duplicate": outcome.duplicate,
+        "latency_ms": _rounded(outcome.latency_ms),
+        "finished_at": _moment(outcome.finished_at),
+        "waited_ms": _rounded(outcome.waited_ms),
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(outcome: Outcome, redact: Redact) -> str | None:
+    # The whole text is redacted before it is cut, or a cut could leave half a token behind.
+    return None if outcome.error_text is None else redact(outcome.error_text)[:MAX_TEXT]
+
+
+class JsonLines:
+    """results.jsonl"""
+
+    name = "results.jsonl"
+    head = b""
+
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
+
+    def line(self, outcome: Outcome) -> bytes:
+        """One line."""
+        return orjson.dumps(result_fields(outcome, self._redact), option=orjson.OPT_APPEND_NEWLINE)
+
+
+class CsvLines:
+    """results.csv"""
+
+    name = "results.csv"
+    head = ",".join(RESULT_COLUMNS).encode() + b"\n"
+
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
+
+    def line(self, outcome: Outcome) -> bytes:
+        """One line."""
+        fields = result_fields(outcome, self._redact).values()
+        return _csv_line(("true" if f is True else "false" if f is False else f for f in fields), ",").encode()
+
+
+def _csv_line(values: Any, delimiter: str) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerow(values)
+    return buffer.getvalue()
+
+
+def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:
+    row = outcome.row
+    raw = row.raw if isinstance(row, Unreadable) else None
+    values = (row.number, row.line, outcome.status.value, outcome.error, _text(outcome, redact), raw)
+    return dict(zip(REASON_COLUMNS, values, strict=True))
+
+
+class MendableJson:
+    """Rows of a JSONL input that were not engaged: the object as it was, and the reasons beside it."""
+
+    suffix = ".jsonl"
+    head = b""
+
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
+
+    def line(self, outcome: Outcome) -> bytes:
+        """One line."""
+        values = {} if isinstance(outcome.row, Unreadable) else dict(outcome.row.values)  # type: ignore[arg-type]
+        return orjson.dumps({**values, **_reasons(outcome, self._redact)}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class MendableCsv:
+    """Rows of a CSV input that were not engaged, in the input's own dialect: mended, they are an input.
+
+    A record that could not be read keeps its columns empty and its text in `engager_raw`: guessed
+    columns could pass for mended ones and be sent.
+    """
+
+    suffix = ".csv"
+
+    def __init__(self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact) -> None:
+        # Fed again, a failed file brings its old reasons along.
+        self._kept = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
+        self._delimiter = delimiter
+        self._redact = redact
+        self._encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
+        head = [columns[i] for i in self._kept] + list(REASON_COLUMNS)
+        self.head = self._encode(_csv_line(head, delimiter))
+
+    def line(self, outcome: Outcome) -> bytes:
+        """One line."""
+        values = [""] * len(self._kept)
+        if not isinstance(outcome.row, Unreadable):
+            row = outcome.row.values
+            values = [row[i] for i in self._kept]  # type: ignore[index]
+        reasons = _reasons(outcome, self._redact).values()
+        return self._encode(_csv_line([*values, *reasons], self._delimiter))

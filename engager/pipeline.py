@@ -1,0 +1,131 @@
+"""THE PAGE: rows → requests → dispatch (pace, send, retry) → outcomes → results.
+
+Everything is bounded by construction: a fixed crew, a stream of two chunks, one buffer of outcomes.
+Stopping is closing: the reader ends, what is in flight ends, the recorder ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from engager.dispatch.layers import Engage, FreshId, Send, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
+from engager.errors import Exit, InputError
+from engager.ledger.recorder import Recorder
+from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
+from engager.policy import Delivery, Pace, Retry
+
+Work = EngageRequest | Invalid | Unreadable
+Chunks = Iterator[Sequence[Row | Unreadable]]
+Build = Callable[[Row], EngageRequest | Invalid]
+OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run sends."""
+
+    concurrency: int
+    pace: Pace | None
+    retry: Retry
+    delivery: Delivery
+
+
+async def carry_out(
+    plan: Plan,
+    chunks: Chunks,
+    build: Build,
+    send: Send,
+    fresh_id: FreshId,
+    recorder: Recorder,
+    stop: Stop,
+    off_loop: OffLoop,
+) -> bool:
+    """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
+    engage = _engage(plan, send, fresh_id, recorder, stop)
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    feed = Feed(end)
+    async with anyio.create_task_group() as upkeep:
+        upkeep.start_soon(recorder.keep_fresh)
+        async with anyio.create_task_group() as crew:
+            crew.start_soon(_read, chunks, build, begin, feed, stop, off_loop)
+            for _ in range(plan.concurrency):
+                crew.start_soon(_work, feed, engage, recorder, stop)
+        upkeep.cancel_scope.cancel()
+    end.close()
+    return feed.whole and recorder.tally.rows == feed.rows
+
+
+def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
+    """The order of policies, one expression: every try is paced, may be held back, and is written down."""
+    gate, pacer = Gate(stop), Pacer(plan.pace, stop)
+    budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
+    attempt = tried(send, paced(gate, pacer, stoppable(stop, recorded(recorder.intend))))
+    return retried(
+        obeying(gate, stop, plan.retry, attempt), plan.retry, plan.delivery, budget, stop, fresh_id
+    )
+
+
+async def _read(
+    chunks: Chunks,
+    build: Build,
+    begin: MemoryObjectSendStream[list[Work]],
+    feed: Feed,
+    stop: Stop,
+    off_loop: OffLoop,
+) -> None:
+    """Rows to requests, a chunk at a time and off the event loop."""
+
+    def next_chunk() -> list[Work] | None:
+        chunk = next(chunks, None)
+        return None if chunk is None else [build(row) if isinstance(row, Row) else row for row in chunk]
+
+    async with begin:
+        try:
+            with stop.cuts_short():  # an input that stands still must not hold up a stop
+                while (work := await off_loop(next_chunk)) is not None:
+                    await begin.send(work)
+                feed.whole = True
+        except InputError as fault:
+            stop.request(Exit.STOPPED, str(fault))
+
+
+async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> None:
+    """One of the crew: one row after the other."""
+    while not stop.requested and (work := await feed.next()) is not None:
+        outcome = await engage(work) if isinstance(work, EngageRequest) else Outcome.invalid(work)
+        if outcome is not None:
+            await recorder.record(outcome)
+
+
+class Feed:
+    """Chunks in, single rows out: the price of a stream is paid a chunk, not a row."""
+
+    def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
+        self._chunks = chunks
+        self._ready: deque[Work] = deque()
+        self._refilling = anyio.Lock()
+        self.rows = 0  #: handed in so far
+        self.whole = False  #: the input was read to its end
+
+    async def next(self) -> Work | None:
+        """The next row, in the order of the input; None behind the last one."""
+        while not self._ready:
+            async with self._refilling:
+                if not self._ready and not await self._refill():
+                    return None
+        return self._ready.popleft()
+
+    async def _refill(self) -> bool:
+        try:
+            chunk = await self._chunks.receive()
+        except anyio.EndOfStream:
+            return False
+        self.rows += len(chunk)
+        self._ready.extend(chunk)
+        return True

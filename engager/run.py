@@ -1,0 +1,277 @@
+"""A job in, a carried-out run out: opens what the pipeline needs, closes it, and leaves the summary."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from engager import __version__
+from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
+from engager.dispatch.limits import Stop
+from engager.errors import Exit, InputError, JobError
+from engager.intake.builder import Builder, RequestSpec, compile_builder
+from engager.intake.identity import fresh
+from engager.intake.parameters import ParameterError
+from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.job import SANDBOX, Job, JobFile
+from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.ledger.recorder import LineFile, Recorder
+from engager.ledger.run_directory import (
+    RunDirectory,
+    begin,
+    completed_summary,
+    fingerprint,
+    input_fingerprint,
+)
+from engager.ledger.tally import Tally
+from engager.model import Row, Status, Unreadable
+from engager.pipeline import Plan, carry_out
+from engager.sandbox import Sandbox, SandboxConfig
+from engager.secret import Secret, read_secret
+
+log = logging.getLogger("engager")
+
+METHOD = "/api/v1.1/workflows/start"
+
+#: What the embedded sandbox is given when the job names no token.
+SANDBOX_TOKEN = Secret("sandbox-token")
+
+
+@dataclass(slots=True)
+class Run:
+    """One carrying-out of a job: made by `prepare`, carried out by `send`."""
+
+    job_file: JobFile
+    secret: Secret
+    rows: Rows
+    builder: Builder
+    directory: RunDirectory
+    stop: Stop = field(default_factory=Stop)
+    tally: Tally = field(default_factory=Tally)
+    summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
+
+
+def open_input(job_file: JobFile, input_path: str | None) -> Rows:
+    """Open the job's input, or another one named from the working directory. Raises InputError."""
+    given = job_file.job.input
+    spec = InputSpec(
+        path=input_path or given.path,
+        base=Path.cwd() if input_path else job_file.base,
+        format=given.format,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        max_row_bytes=given.max_row_bytes,
+    )
+    return open_rows(spec)
+
+
+def token_of(job_file: JobFile) -> Secret:
+    """The token that the job refers to. Raises JobError."""
+    reference = job_file.job.endpoint.token
+    if reference is None:
+        return SANDBOX_TOKEN
+    try:
+        return read_secret(reference, job_file.base)
+    except JobError as fault:
+        key = "endpoint.token"
+        raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+
+
+def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
+    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
+    endpoint = job_file.job.endpoint
+    spec = RequestSpec(
+        parameters=job_file.job.request,
+        base=job_file.base,
+        token=token,
+        auth=endpoint.auth,
+        wire=endpoint.format,
+        answer=endpoint.answer or endpoint.format,
+        further_matching=endpoint.further_matching,
+    )
+    try:
+        builder = compile_builder(spec, rows.columns, run_id)
+    except ParameterError as fault:
+        raise job_file.explain(fault) from None
+    _refuse_absent_columns(builder, rows)
+    return builder
+
+
+def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
+    if rows.columns is not None or not (seen := rows.peek_keys()):
+        return
+    if absent := sorted(builder.required_columns - seen):
+        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
+
+
+def headers_of(job: Job, token: str) -> dict[str, str]:
+    """What every request carries in its head, but for the Request-ID."""
+    headers = {
+        "Content-Type": f"application/{job.endpoint.format}; charset=utf-8",
+        "User-Agent": f"engager/{__version__}",
+    }
+    if job.endpoint.auth == "bearer":
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def prepare(job_file: JobFile, out: Path, input_path: str | None) -> Run | dict[str, Any]:
+    """Check everything that can be checked before a row is read, and begin the run directory.
+
+    Returns the summary of a run that is already complete instead. Raises JobError, InputError or
+    RunDirectoryError.
+    """
+    secret = token_of(job_file)
+    rows = open_input(job_file, input_path)
+    identity = _identity(job_file.job, rows)
+    done = completed_summary(out, identity)
+    if done is not None:
+        rows.close()
+        return done
+    run_id = secrets.token_hex(16)
+    builder = builder_of(job_file, rows, secret.reveal(), run_id)
+    _tls(job_file)
+    return Run(job_file, secret, rows, builder, begin(out, identity, run_id))
+
+
+def _identity(job: Job, rows: Rows) -> dict[str, str]:
+    sent = job.model_dump(mode="json", include={"request": True, "endpoint": {"url", "format", "answer"}})
+    return {"job": fingerprint([job.job.name, sent]), "input": input_fingerprint(rows.files)}
+
+
+async def send(run: Run, limit: int | None = None) -> None:
+    """Carry the run out and leave its summary.
+
+    Whatever ends the run, a cancellation included, every outcome that is known is written first.
+    """
+    started = time.time()
+    recorder = _recorder(run)
+    complete = False
+    try:
+        async with _connected(run) as transport:
+            complete = await carry_out(
+                _plan(run.job_file.job),
+                first_rows(run.rows.chunks(), limit),
+                run.builder.build,
+                transport.send,
+                fresh,
+                recorder,
+                run.stop,
+                lambda call: to_thread.run_sync(call, abandon_on_cancel=True),
+            )
+    finally:
+        run.rows.close()
+        recorder.close()
+        run.summary = _summary(run, complete, started)
+        run.directory.write_summary(run.summary)
+
+
+def _plan(job: Job) -> Plan:
+    return Plan(job.limits.concurrency, job.pace, job.retry_policy, job.delivery_policy)
+
+
+def first_rows(
+    chunks: Iterator[list[Row | Unreadable]], limit: int | None
+) -> Iterator[Sequence[Row | Unreadable]]:
+    """The chunks of the first `limit` rows, or all."""
+    if limit is None:
+        yield from chunks
+        return
+    for chunk in chunks:
+        yield list(islice(chunk, limit))
+        limit -= len(chunk)
+        if limit <= 0:
+            return
+
+
+def _recorder(run: Run) -> Recorder:
+    job, path, redact = run.job_file.job, run.directory.path, run.secret.redact
+    results = JsonLines(redact) if job.output.results == "jsonl" else CsvLines(redact)
+    mendable = _mendable(run)
+    synced = job.delivery.durability == "disk"
+    return Recorder(
+        LineFile(path / results.name, results, synced),
+        LineFile(path / f"failed{mendable.suffix}", mendable, synced),
+        LineFile(path / f"in_doubt{mendable.suffix}", mendable, synced),
+        run.tally,
+    )
+
+
+def _mendable(run: Run) -> MendableCsv | MendableJson:
+    if run.rows.columns is None:
+        return MendableJson(run.secret.redact)
+    return MendableCsv(
+        run.rows.columns, run.rows.delimiter, run.job_file.job.input.encoding, run.secret.redact
+    )
+
+
+@asynccontextmanager
+async def _connected(run: Run) -> AsyncIterator[AiohttpTransport]:
+    job = run.job_file.job
+    async with AsyncExitStack() as stack:
+        origin = job.endpoint.url
+        if origin == SANDBOX:
+            origin = (await stack.enter_async_context(Sandbox(_sandbox_config(job)))).url
+        destination = Destination(
+            origin + METHOD,
+            headers_of(job, run.secret.reveal()),
+            job.endpoint.timeout,
+            _tls(run.job_file),
+        )
+        transport = AiohttpTransport(destination, job.limits.concurrency)
+        stack.push_async_callback(transport.aclose)
+        yield transport
+
+
+def _sandbox_config(job: Job) -> SandboxConfig:
+    try:
+        return SandboxConfig.from_mapping(job.sandbox)
+    except ValueError as fault:
+        raise JobError(f"sandbox: {fault}") from fault
+
+
+def _tls(job_file: JobFile) -> ssl.SSLContext:
+    ca_file = job_file.job.endpoint.ca_file
+    try:
+        return ssl.create_default_context(cafile=ca_file and str(job_file.base / ca_file))
+    except (OSError, ssl.SSLError) as fault:
+        raise JobError(job_file.at("endpoint.ca_file", f"{ca_file} cannot be used: {fault}")) from fault
+
+
+def _summary(run: Run, complete: bool, started: float) -> dict[str, Any]:
+    ended = time.time()
+    exit_code = _exit_code(run, complete)
+    return {
+        "job": run.job_file.job.job.name,
+        "run": run.directory.run_id,
+        "complete": complete,
+        "exit_code": int(exit_code),
+        "stopped": run.stop.reason if run.stop.requested and not complete else None,
+        "started_at": _moment(started),
+        "finished_at": _moment(ended),
+        "seconds": round(ended - started, 3),
+        **run.tally.as_dict(),
+    }
+
+
+def _exit_code(run: Run, complete: bool) -> Exit:
+    if complete:
+        settled = run.tally.statuses[Status.ENGAGED] + run.tally.statuses[Status.SKIPPED]
+        return Exit.DONE if settled == run.tally.rows else Exit.INCOMPLETE
+    return run.stop.exit or Exit.INTERNAL
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+

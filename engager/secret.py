@@ -1,0 +1,89 @@
+"""The token: held by one object that never shows it, and taken out of every text that leaves the process."""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import orjson
+
+from engager.errors import JobError
+
+MASK = "***"
+
+
+class Secret:
+    """A token that prints as a mask."""
+
+    __slots__ = ("_forms", "_value")
+    _all: ClassVar[list[Secret]] = []
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        forms = {value, orjson.dumps(value).decode()[1:-1], html.escape(value), html.escape(value, quote=False)}
+        self._forms = sorted((form for form in forms if form), key=len, reverse=True)
+        self._all.append(self)
+
+    def reveal(self) -> str:
+        """The token itself, for a request and for nothing else."""
+        return self._value
+
+    def redact(self, text: str) -> str:
+        """The text without the token, in whatever notation."""
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    @classmethod
+    def redact_all(cls, text: str) -> str:
+        """The text without any token that this process ever held: for the last words of a crash."""
+        for secret in cls._all:
+            text = secret.redact(text)
+        return text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+
+def read_secret(reference: str, base: Path) -> Secret:
+    """Follow `env:NAME` or `file:PATH` (relative to `base`). Raises JobError; the text holds no token."""
+    kind, _, name = reference.partition(":")
+    if kind == "env" and name:
+        value = os.environ.get(name, "")
+        where = f"the environment variable {name}"
+    elif kind == "file" and name:
+        value, where = _read_file(base / name)
+    else:
+        raise JobError(
+            'endpoint.token: it must be "env:NAME" or "file:PATH"; a token written into the job is refused.'
+        )
+    value = value.strip()
+    if not value:
+        raise JobError(f"endpoint.token: {where} is empty or not set. Put the API token there.")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise JobError(f"endpoint.token: {where} holds something that cannot be a token.")
+    return Secret(value)
+
+
+def _read_file(path: Path) -> tuple[str, str]:
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise JobError(f"endpoint.token: {path} cannot be read: {fault}.") from fault
+
+
+class RedactingFormatter(logging.Formatter):
+    """Takes the token out of whatever another formatter made, tracebacks included."""
+
+    def __init__(self, inner: logging.Formatter, secret: Secret) -> None:
+        super().__init__()
+        self._inner, self._secret = inner, secret
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without the token."""
+        return self._secret.redact(self._inner.format(record))

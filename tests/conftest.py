@@ -1,0 +1,45 @@
+"""Tests marked `virtual_time` run on a loop whose clock jumps to the next timer; all others on the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never waits: what the loop wants to wait for, the clock is moved on by."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(0)
+        # A clock that stands still makes a limiter spin for ever on the rounding of a float.
+        self.now += max(timeout, 1e-6) if not ready else 1e-6
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "virtual_time: run on a loop whose clock jumps to the next timer")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}

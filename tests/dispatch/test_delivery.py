@@ -1,0 +1,100 @@
+"""What is done next about a row: pure, and checked over every sequence of endings."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.dispatch.delivery import Life, Step, decide, give_up
+from engager.dispatch.verdict import Meaning, Verdict
+from engager.model import Status
+from engager.policy import Delivery, Mode
+
+EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
+LOST = Verdict(Meaning.UNKNOWN)
+BUSY = Verdict(Meaning.NOT_TAKEN)
+TAKEN = Verdict(Meaning.TAKEN, 0, by_endpoint=True)
+REJECTED = Verdict(Meaning.REJECTED, 400, by_endpoint=True)
+GATEWAY_REJECTED = Verdict(Meaning.REJECTED, "unusable_answer")
+REPLAYED_FAULT = Verdict(Meaning.UNKNOWN, 500, duplicate=True, by_endpoint=True)
+REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=True)
+
+
+def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status | Step:
+    """Live through some tries, `seconds` apart."""
+    life = Life()
+    step: Status | Step = Step.AGAIN
+    for number, verdict in enumerate(verdicts):
+        life.leaves(number * seconds)
+        step = decide(delivery, life, verdict, number * seconds)
+    return step
+
+
+@pytest.mark.parametrize(
+    ("delivery", "verdicts", "step"),
+    [
+        (EXACTLY, [TAKEN], Status.ENGAGED),
+        (EXACTLY, [REJECTED], Status.REJECTED),
+        (EXACTLY, [BUSY], Step.AGAIN),
+        (EXACTLY, [LOST], Step.AGAIN),
+        (AT_LEAST, [LOST], Step.AGAIN),
+        (AT_MOST, [LOST], Status.IN_DOUBT),
+        (AT_MOST, [BUSY], Step.AGAIN),
+        (AT_MOST, [BUSY, LOST], Status.IN_DOUBT),
+        # the endpoint would have repeated its success, so its fresh error settles the doubt …
+        (EXACTLY, [LOST, REJECTED], Status.REJECTED),
+        # … a gateway's error does not, nor does any where nothing is deduplicated
+        (EXACTLY, [LOST, GATEWAY_REJECTED], Status.IN_DOUBT),
+        (AT_LEAST, [LOST, REJECTED], Status.IN_DOUBT),
+        # an error that is a repeat is the first try's own answer
+        (EXACTLY, [LOST, REPLAYED_FAULT], Step.AGAIN),
+        (EXACTLY, [LOST, REPLAYED_REJECTION], Status.REJECTED),
+        (EXACTLY, [LOST, TAKEN], Status.ENGAGED),
+        (EXACTLY, [Verdict(Meaning.WITHHELD)], Step.WITHHOLD),
+        (EXACTLY, [Verdict(Meaning.REFUSES_ALL)], Step.WITHHOLD),
+    ],
+)
+def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | Step) -> None:
+    assert play(delivery, *verdicts) is step
+
+
+def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
+    life = Life()
+    life.leaves(0)
+    decide(EXACTLY, life, LOST, 0)
+    assert (life.in_doubt, life.generation) == (True, 0)
+    decide(EXACTLY, life, REPLAYED_FAULT, 1)
+    assert (life.in_doubt, life.generation) == (False, 1)
+    assert give_up(life) is Status.FAILED
+
+
+def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> None:
+    assert play(EXACTLY, LOST, LOST, seconds=86_400 - 61) is Step.AGAIN
+    assert play(EXACTLY, LOST, LOST, seconds=86_400 - 59) is Status.IN_DOUBT
+    assert play(AT_LEAST, LOST, LOST, seconds=1e9) is Step.AGAIN
+
+
+verdicts = st.builds(
+    Verdict,
+    st.sampled_from([Meaning.TAKEN, Meaning.REJECTED, Meaning.NOT_TAKEN, Meaning.UNKNOWN]),
+    duplicate=st.just(False),
+    by_endpoint=st.booleans(),
+)
+
+
+@given(st.sampled_from([AT_MOST, AT_LEAST]), st.lists(verdicts, min_size=1))
+def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> None:
+    """Without deduplication: once a try is unknown, the row is engaged by proof or else in doubt."""
+    life = Life()
+    unknown = False
+    for number, verdict in enumerate(tries):
+        life.leaves(number)
+        unknown |= verdict.meaning is Meaning.UNKNOWN
+        step = decide(delivery, life, verdict, number)
+        settled = give_up(life) if step is Step.AGAIN else step
+        assert settled in ({Status.ENGAGED, Status.IN_DOUBT} if unknown else set(Status))
+        assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.TAKEN)
+        if step is not Step.AGAIN:
+            break
+        assert not (unknown and delivery is AT_MOST), "a lost try was repeated"

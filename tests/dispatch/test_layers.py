@@ -1,0 +1,211 @@
+"""The layers around a try, in virtual time, against a script instead of a network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
+from engager.dispatch.transport import Clearance
+from engager.errors import Exit
+from engager.model import EngageRequest, Ending, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
+from engager.policy import Delivery, Mode, Pace, Retry
+
+OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
+NO = Reply(200, b'{"data":null,"error":400,"error_text":"no such profile"}')
+BUSY = Reply(503, b"")
+REFUSED = NotSent("connect_failed", "refused")
+SILENT = Lost("timeout", "silence")
+REPLAYED = Reply(200, b'{"data":null,"error":500,"error_text":"fault"}', duplicate=True)
+
+
+class Script:
+    """A transport that ends its tries as it was told, each after `seconds`, and remembers what left."""
+
+    def __init__(self, *endings: Ending, seconds: float = 0.05) -> None:
+        self._endings = list(endings)
+        self._seconds = seconds
+        self.left: list[tuple[float, str]] = []
+
+    async def __call__(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        ending = self._endings.pop(0) if self._endings else OK
+        if isinstance(ending, NotSent):
+            return ending
+        if not await clearance():
+            return Withheld()
+        self.left.append((asyncio.get_running_loop().time(), request_id))
+        await asyncio.sleep(self._seconds)
+        return ending
+
+
+def compose(
+    script: Script,
+    *,
+    mode: Mode = Mode.EXACTLY_ONCE,
+    retry: Retry | None = None,
+    pace: Pace | None = None,
+    stop: Stop | None = None,
+    intents: list[str] | None = None,
+) -> Engage:
+    stop = stop or Stop()
+    retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
+    gate = Gate(stop)
+    noted = [] if intents is None else intents
+    clear = paced(gate, Pacer(pace, stop), stoppable(stop, recorded(lambda request, id_: noted.append(id_))))
+    return retried(
+        obeying(gate, stop, retry, tried(script, clear)),
+        retry,
+        Delivery(mode),
+        RetryBudget(retry.budget_rate, retry.budget_reserve),
+        stop,
+        lambda first, generation: f"{first}.{generation}",
+    )
+
+
+def request(number: int = 1) -> EngageRequest:
+    return EngageRequest(Row(number, number + 1, "people.csv", []), "a@example.com", f"id-{number}", (b"{}",))
+
+
+async def settle(engage: Engage) -> Outcome:
+    outcome = await engage(request())
+    assert outcome is not None
+    return outcome
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("mode", "endings", "status", "attempts"),
+    [
+        (Mode.EXACTLY_ONCE, [OK], Status.ENGAGED, 1),
+        (Mode.EXACTLY_ONCE, [NO], Status.REJECTED, 1),
+        (Mode.EXACTLY_ONCE, [BUSY, REFUSED, SILENT, OK], Status.ENGAGED, 4),
+        (Mode.EXACTLY_ONCE, [BUSY] * 9, Status.FAILED, 4),
+        (Mode.EXACTLY_ONCE, [REFUSED] * 9, Status.FAILED, 4),
+        (Mode.EXACTLY_ONCE, [SILENT] * 9, Status.IN_DOUBT, 4),
+        (Mode.EXACTLY_ONCE, [SILENT, BUSY, BUSY, BUSY], Status.IN_DOUBT, 4),
+        (Mode.AT_MOST_ONCE, [SILENT, OK], Status.IN_DOUBT, 1),
+        (Mode.AT_MOST_ONCE, [REFUSED, BUSY, SILENT, OK], Status.IN_DOUBT, 3),
+        (Mode.AT_LEAST_ONCE, [SILENT, SILENT, OK], Status.ENGAGED, 3),
+    ],
+)
+async def test_a_row_is_tried_until_it_is_settled(
+    mode: Mode, endings: Sequence[Ending], status: Status, attempts: int
+) -> None:
+    outcome = await settle(compose(Script(*endings), mode=mode))
+    assert (outcome.status, outcome.attempts) == (status, attempts)
+
+
+@pytest.mark.virtual_time
+async def test_the_request_id_is_stable_until_its_answer_is_repeated() -> None:
+    script = Script(SILENT, BUSY, REPLAYED, OK)
+    outcome = await settle(compose(script))
+    assert [id_ for _, id_ in script.left] == ["id-1", "id-1", "id-1", "id-1.1"]
+    assert outcome.request_id == "id-1.1"
+
+
+@pytest.mark.virtual_time
+async def test_the_intent_is_written_before_every_byte_and_only_then() -> None:
+    intents: list[str] = []
+    await settle(compose(Script(REFUSED, SILENT, OK), intents=intents))
+    assert intents == ["id-1", "id-1"]
+
+
+@pytest.mark.virtual_time
+async def test_waits_between_tries_grow_and_are_jittered() -> None:
+    longest = [0.0] * 3
+    for _ in range(200):
+        script = Script(BUSY, BUSY, BUSY, seconds=0)
+        await settle(compose(script))
+        times = [moment for moment, _ in script.left]
+        longest = [max(old, b - a) for old, a, b in zip(longest, times, times[1:], strict=False)]
+    for waited, bound in zip(longest, (1, 2, 4), strict=True):
+        assert 0.9 * bound < waited <= bound + 0.01
+
+
+@pytest.mark.virtual_time
+async def test_retries_are_paced_like_first_tries() -> None:
+    script = Script(*[BUSY] * 50, seconds=0)
+    engage = compose(script, pace=Pace(10), retry=Retry(attempts=20, base_delay=0.01, max_delay=0.01))
+    await asyncio.gather(*(engage(request(number)) for number in range(20)))
+    times = [moment for moment, _ in script.left]
+    assert len(times) == 70
+    assert all(b - a > 0.99 for a, b in zip(times, times[10:], strict=False))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_pauses_everybody(status: int) -> None:
+    script = Script(OK, OK, Reply(status, b"", retry_after="30"), seconds=0)
+    engage = compose(script, pace=Pace(10))
+    outcomes = await asyncio.gather(*(engage(request(number)) for number in range(30)))
+    times = sorted(moment for moment, _ in script.left)
+    assert times[2] < 1
+    assert times[3] >= 30
+    # and behind the pause the pace holds as ever
+    assert all(b - a > 0.99 for a, b in zip(times[3:], times[13:], strict=False))
+    assert all(outcome and outcome.status is Status.ENGAGED for outcome in outcomes)
+
+
+@pytest.mark.virtual_time
+async def test_waiting_is_shown_apart_from_latency() -> None:
+    engage = compose(Script(Reply(429, b"", retry_after="30")))
+    outcome = await settle(engage)
+    assert outcome.latency_ms == pytest.approx(50, abs=1)
+    assert outcome.waited_ms == pytest.approx(30_000, abs=10)
+
+
+@pytest.mark.virtual_time
+async def test_an_endpoint_that_asks_for_too_long_a_pause_stops_the_run() -> None:
+    stop = Stop()
+    assert await compose(Script(Reply(503, b"", retry_after="86400")), stop=stop)(request()) is None
+    assert stop.exit is Exit.STOPPED
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("code", "why"), [(401, "token"), (402, "tariff"), (403, "rights")], ids=["401", "402", "403"]
+)
+async def test_an_endpoint_that_refuses_everything_stops_the_run_and_costs_no_row(code: int, why: str) -> None:
+    stop = Stop()
+    body = b'{"data":null,"error":%d,"error_text":"as the endpoint says"}' % code
+    assert await compose(Script(Reply(200, body)), stop=stop)(request()) is None
+    assert stop.exit is Exit.STOPPED
+    assert why in stop.reason
+    assert "as the endpoint says" in stop.reason
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_ends_every_wait_and_leaves_the_row_due() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    engage = compose(Script(BUSY, BUSY), stop=stop, retry=Retry(base_delay=3600, max_delay=3600))
+    loop.call_later(0.5, stop.request, Exit.INTERRUPTED, "Ctrl-C")
+    assert await engage(request()) is None
+    assert loop.time() < 1
+
+
+@pytest.mark.virtual_time
+async def test_what_is_in_flight_at_a_stop_is_finished() -> None:
+    stop = Stop()
+    asyncio.get_running_loop().call_later(0.01, stop.request, Exit.INTERRUPTED, "Ctrl-C")
+    outcome = await settle(compose(Script(OK, seconds=5), stop=stop))
+    assert outcome.status is Status.ENGAGED
+
+
+@pytest.mark.virtual_time
+async def test_an_outage_does_not_multiply_the_load() -> None:
+    script = Script(*[BUSY] * 100_000, seconds=0)
+    retry = Retry(attempts=5, base_delay=0.01, max_delay=0.01, budget_rate=10, budget_reserve=100)
+    engage = compose(script, retry=retry)
+    numbers = iter(range(10_000))
+    stop_at = asyncio.get_running_loop().time() + 60
+
+    async def worker() -> None:
+        while asyncio.get_running_loop().time() < stop_at:
+            await engage(request(next(numbers)))
+
+    await asyncio.gather(*(worker() for _ in range(8)))
+    # the reserve, the trickle, and a first try for every four retries
+    assert len(script.left) < (100 + 60 * 10) * 1.25 + 20

@@ -1,0 +1,117 @@
+"""The mechanisms that wait, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+
+from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
+from engager.errors import Exit
+from engager.policy import Pace
+
+
+def worst_second(times: list[float]) -> int:
+    """The most of these moments in any sliding second."""
+    return max(index + 1 - bisect_left(times, moment - 1 + 1e-9) for index, moment in enumerate(times))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("rate", [0.5, 1, 3, 10, 49.5, 60, 100, 150, 500, 5000])
+async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
+    pacer = Pacer(Pace(rate), Stop())
+    left: list[float] = []
+
+    async def worker() -> None:
+        while len(left) < max(4, rate * 4):
+            await pacer.passes()
+            left.append(asyncio.get_running_loop().time())
+
+    await asyncio.gather(*(worker() for _ in range(64)))
+    assert worst_second(left) <= max(1, rate * 1.02)
+    # all but the crew's last overshoot, over the time it took
+    assert len(left) / (left[-1] - left[0] + 1 / rate) >= rate * 0.96
+
+
+@pytest.mark.virtual_time
+async def test_a_silence_saves_nothing_up() -> None:
+    pacer, loop = Pacer(Pace(100), Stop()), asyncio.get_running_loop()
+    left = []
+    for _ in range(3):
+        await anyio.sleep(60)
+        for _ in range(150):
+            await pacer.passes()
+            left.append(loop.time())
+    assert worst_second(left) <= 102
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_holds_everybody_and_the_longer_one_counts() -> None:
+    gate, loop = Gate(Stop()), asyncio.get_running_loop()
+    gate.close(30)
+    gate.close(10)
+    await asyncio.gather(*(gate.passes() for _ in range(5)))
+    assert loop.time() == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_that_grows_while_it_is_waited_for() -> None:
+    gate, loop = Gate(Stop()), asyncio.get_running_loop()
+    gate.close(10)
+    loop.call_later(5, gate.close, 20)
+    await gate.passes()
+    assert loop.time() == pytest.approx(25, abs=0.01)
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_wakes_everybody_who_waits() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, pacer = Gate(stop), Pacer(Pace(0.001), stop)
+    gate.close(3600)
+    await pacer.passes()
+    loop.call_later(1, stop.request, Exit.STOPPED, "enough")
+    await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    assert loop.time() == pytest.approx(1, abs=0.01)
+    await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    assert loop.time() == pytest.approx(1, abs=0.01)
+
+
+def test_the_first_to_stop_the_run_is_quoted() -> None:
+    stop = Stop()
+    stop.request(Exit.STOPPED, "first")
+    stop.request(Exit.INTERRUPTED, "second")
+    assert (stop.exit, stop.reason) == (Exit.STOPPED, "first")
+
+
+def test_retries_are_earned_by_successes() -> None:
+    budget = RetryBudget(rate=10, reserve=3)
+    assert [budget.spend(0) for _ in range(5)] == pytest.approx([0, 0, 0, 0.1, 0.2])
+    budget.earn()
+    assert budget.spend(0) == pytest.approx(0.2)
+    assert budget.spend(100) == 0
+
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0),
+        (" 120 ", 120),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30),
+        ("Monday, 23-Nov-26 12:00:30 GMT", 30),
+        ("Mon Nov 23 12:00:30 2026", 30),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("٣", None),
+    ],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    assert pause_seconds(header, NOON) == seconds

@@ -1,0 +1,116 @@
+"""What an ending of a try proves: the whole table, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from engager.dispatch.verdict import Meaning, judge
+from engager.model import Lost, NotSent, Reply, Withheld
+
+OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
+XML_OK = b"<xml><data/><error>0</error><error_text>Successful operation</error_text></xml>"
+CSV_OK = b"data,error,error_text\n,0,Successful operation\n"
+HTML = b"<html><head><title>502 Bad Gateway</title></head></html>"
+
+
+def says(code: int) -> bytes:
+    return b'{"data": null, "error": %d, "error_text": "no"}' % code
+
+
+TAKEN, REJECTED, NOT_TAKEN = Meaning.TAKEN, Meaning.REJECTED, Meaning.NOT_TAKEN
+REFUSES_ALL, UNKNOWN = Meaning.REFUSES_ALL, Meaning.UNKNOWN
+
+
+@pytest.mark.parametrize("body", [OK, XML_OK, CSV_OK, b'<?xml version="1.0" encoding="UTF-8"?>\n' + XML_OK])
+def test_success_is_read_in_every_format(body: bytes) -> None:
+    assert judge(Reply(200, body)).meaning is TAKEN
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "meaning"),
+    [
+        # the endpoint's own code under HTTP 200
+        (200, says(400), REJECTED),
+        (200, says(440), REJECTED),
+        (200, says(-1), REJECTED),
+        (200, says(401), REFUSES_ALL),
+        (200, says(402), REFUSES_ALL),
+        (200, says(403), REFUSES_ALL),
+        (200, says(409), UNKNOWN),
+        (200, says(429), NOT_TAKEN),
+        (200, says(500), UNKNOWN),
+        (200, says(503), NOT_TAKEN),
+        (200, says(599), UNKNOWN),
+        (200, says(600), REJECTED),
+        # the same code as the HTTP status
+        (400, says(400), REJECTED),
+        (401, says(401), REFUSES_ALL),
+        (429, says(429), NOT_TAKEN),
+        (500, says(500), UNKNOWN),
+        (503, says(503), NOT_TAKEN),
+        # a gateway's answer: the status alone
+        (400, HTML, REJECTED),
+        (401, b"", REFUSES_ALL),
+        (403, HTML, REFUSES_ALL),
+        (404, HTML, REJECTED),
+        (429, b"", NOT_TAKEN),
+        (500, HTML, UNKNOWN),
+        (502, HTML, UNKNOWN),
+        (503, HTML, NOT_TAKEN),
+        (504, b"", UNKNOWN),
+        # success without its proof
+        (200, b"", UNKNOWN),
+        (200, HTML, UNKNOWN),
+        (204, b"", UNKNOWN),
+        (200, b'{"data": null, "error": 0', UNKNOWN),
+        (200, b'{"error": "0"}', UNKNOWN),
+        (200, b'{"error": false}', UNKNOWN),
+        (200, b'{"data": null}', UNKNOWN),
+        (200, b"[0]", UNKNOWN),
+        (200, b'{"error": 0, "error_text": "\xff"}', UNKNOWN),
+        (200, b"<xml><error></error></xml>", UNKNOWN),
+        (200, b"<answer><error>0</error></answer>", UNKNOWN),
+        (200, b"data,error,error_text\n", UNKNOWN),
+        # two signs that disagree: the more careful one counts
+        (500, OK, UNKNOWN),
+        (404, OK, UNKNOWN),
+        (400, says(500), UNKNOWN),
+        (500, says(400), UNKNOWN),
+        (400, says(503), NOT_TAKEN),
+        (401, says(400), REFUSES_ALL),
+    ],
+)
+def test_an_answer_proves(status: int, body: bytes, meaning: Meaning) -> None:
+    assert judge(Reply(status, body)).meaning is meaning
+
+
+def test_an_answer_that_was_cut_off_is_believed_by_its_status_only() -> None:
+    assert judge(Reply(200, OK, complete=False)).meaning is UNKNOWN
+    assert judge(Reply(400, OK, complete=False)).meaning is REJECTED
+
+
+def test_entities_in_an_xml_answer_are_not_expanded() -> None:
+    bomb = b'<!DOCTYPE xml [<!ENTITY a "0">]><xml><error>&a;</error></xml>'
+    assert judge(Reply(200, bomb)).meaning is UNKNOWN
+
+
+def test_faults_of_the_wire() -> None:
+    assert judge(NotSent("connect_failed", "refused")).meaning is NOT_TAKEN
+    assert judge(NotSent("tls", "certificate")).meaning is REFUSES_ALL
+    assert judge(Lost("timeout", "silence")).meaning is UNKNOWN
+    assert judge(Withheld()).meaning is Meaning.WITHHELD
+
+
+def test_only_limits_may_pause_the_run() -> None:
+    assert judge(Reply(429, b"", retry_after="7")).retry_after == "7"
+    assert judge(Reply(200, says(503), retry_after="7")).retry_after == "7"
+    assert judge(Reply(500, HTML, retry_after="7")).retry_after is None
+
+
+def test_a_gateway_is_told_from_the_endpoint() -> None:
+    assert judge(Reply(400, says(400))).by_endpoint
+    assert not judge(Reply(400, HTML)).by_endpoint
+
+
+def test_a_gateways_page_is_quoted_without_its_markup() -> None:
+    assert judge(Reply(502, HTML)).error_text == "HTTP 502: 502 Bad Gateway"

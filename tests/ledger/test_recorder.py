@@ -1,0 +1,142 @@
+"""Outcomes on disk: nothing missing, nothing overwritten, nobody else's business."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from engager.errors import RecordingError
+from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.ledger.recorder import CHUNK, LineFile, Recorder
+from engager.ledger.tally import Tally
+from engager.model import Outcome, Row, Status, Unreadable
+from engager.secret import Secret
+
+COLUMNS = ("email", "name", "engager_error")
+
+
+def read_csv(path: Path, encoding: str = "utf-8", delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="", encoding=encoding) as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def keep(text: str) -> str:
+    return text
+
+
+def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
+    row = Row(number, number + 1, "people.csv", values or [f"p{number}@x.org", "Ann, \"A\"\n", "old"])  # type: ignore[arg-type]
+    return Outcome(row, f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
+
+
+def recorder_in(path: Path, mendable: MendableCsv | MendableJson | None = None) -> Recorder:
+    mendable = mendable or MendableCsv(COLUMNS, ",", "utf-8", keep)
+    return Recorder(
+        LineFile(path / "results.jsonl", JsonLines(keep)),
+        LineFile(path / f"failed{mendable.suffix}", mendable),
+        LineFile(path / f"in_doubt{mendable.suffix}", mendable),
+        Tally(),
+    )
+
+
+async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path)
+    for number in range(1, 3 * CHUNK + 7):
+        await recorder.record(outcome(number))
+    recorder.close()
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
+    assert [line["row"] for line in lines] == list(range(1, 3 * CHUNK + 7))
+    assert tuple(lines[0]) == RESULT_COLUMNS
+
+
+async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path)
+    await recorder.record(outcome(1))
+    await recorder.flush()
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
+    recorder.close()
+
+
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path)
+    for number, status in enumerate(Status, 1):
+        await recorder.record(outcome(number, status))
+    recorder.close()
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()} == {
+        "results.jsonl": "0o600",
+        "failed.csv": "0o600",
+        "in_doubt.csv": "0o600",
+    }
+
+
+async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path)
+    for number, status in enumerate(Status, 1):
+        await recorder.record(outcome(number, status, error="why", error_text="because"))
+    broken = Unreadable(9, 10, "people.csv", "field_count", "2 fields, 3 expected", "a,b")
+    await recorder.record(Outcome(broken, None, Status.INVALID, error="field_count", error_text="2 fields"))
+    recorder.close()
+    rows = read_csv(tmp_path / "failed.csv")
+    assert [row["engager_status"] for row in rows] == ["rejected", "failed", "invalid", "invalid"]
+    assert rows[0]["name"] == 'Ann, "A"\n'
+    assert rows[0]["engager_error"] == "why"
+    assert (rows[3]["email"], rows[3]["engager_raw"], rows[3]["engager_line"]) == ("", "a,b", "10")
+    # What may have been taken is not to be mended and sent by mistake.
+    doubtful = read_csv(tmp_path / "in_doubt.csv")
+    assert [row["engager_status"] for row in doubtful] == ["in_doubt"]
+
+
+async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
+    await recorder.record(outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
+    recorder.close()
+    (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
+    assert (row["почта"], row["имя"]) == ("a@x.org", "Анна")
+
+
+async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path, MendableJson(keep))
+    values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
+    await recorder.record(outcome(1, Status.FAILED, values, error="new"))
+    recorder.close()
+    line = json.loads((tmp_path / "failed.jsonl").read_text())
+    assert line["order"] == values["order"]
+    assert line["engager_error"] == "new"
+
+
+async def test_a_results_file_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text("mine")
+    with pytest.raises(FileExistsError):
+        recorder_in(tmp_path)
+    assert (tmp_path / "results.jsonl").read_text() == "mine"
+
+
+async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    os.symlink("/dev/full", tmp_path / "full")
+    recorder = recorder_in(tmp_path)
+    recorder._results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
+    await recorder.record(outcome(1))
+    with pytest.raises(RecordingError, match="No space left"):
+        await recorder.flush()
+
+
+@pytest.mark.parametrize("lines", [JsonLines, CsvLines])
+def test_the_token_is_taken_out_before_a_text_is_cut(lines: type[JsonLines] | type[CsvLines]) -> None:
+    secret = Secret("s3cr3t-t0ken")
+    text = "x" * 495 + "s3cr3t-t0ken"
+    line = lines(secret.redact).line(outcome(1, error_text=text))
+    assert b"s3cr" not in line
+    assert b"x***" in line
+
+
+def test_results_as_csv() -> None:
+    head, line = csv.reader(
+        (CsvLines.head + CsvLines(keep).line(outcome(1, error=0, duplicate=True, latency_ms=1.23456))).decode().splitlines()
+    )
+    fields = dict(zip(head, line, strict=True))
+    assert tuple(head) == RESULT_COLUMNS
+    assert (fields["status"], fields["duplicate"], fields["latency_ms"]) == ("engaged", "true", "1.235")

@@ -1,0 +1,51 @@
+"""The account of a run."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from engager.ledger.tally import Histogram, Tally
+from engager.model import Outcome, Row, Status
+
+
+def outcome(status: Status, error: str | int | None = None, **fields: object) -> Outcome:
+    return Outcome(Row(1, 2, "people.csv", []), "key", status, error=error, **fields)  # type: ignore[arg-type]
+
+
+def test_percentiles_are_right_within_a_hundredth() -> None:
+    histogram = Histogram()
+    draw = random.Random(2)
+    values = [draw.lognormvariate(3, 1) for _ in range(10_000)]
+    for value in values:
+        histogram.add(value)
+    ordered = sorted(values)
+    for share in (0.5, 0.95, 0.99):
+        assert histogram.percentile(share) == pytest.approx(ordered[int(share * 10_000) - 1], rel=0.012)
+
+
+def test_nothing_measured_is_nothing_claimed() -> None:
+    assert Histogram().as_dict() == {"p50": None, "p95": None, "p99": None}
+
+
+def test_the_account_adds_up() -> None:
+    tally = Tally()
+    tally.count(outcome(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True))
+    tally.count(outcome(Status.REJECTED, 400, attempts=1))
+    tally.count(outcome(Status.INVALID, "malformed"))
+    account = tally.as_dict()
+    assert account["rows"] == 3 == sum(account["statuses"].values())
+    assert (account["attempts"], account["duplicates"]) == (4, 1)
+    assert {(e["status"], e["error"], e["rows"]) for e in account["errors"]} == {
+        ("rejected", "400", 1),
+        ("invalid", "malformed", 1),
+    }
+
+
+def test_kinds_of_errors_do_not_grow_without_end() -> None:
+    tally = Tally()
+    for code in range(10_000):
+        tally.count(outcome(Status.REJECTED, code))
+    assert len(tally.errors) <= 201
+    assert tally.errors.total() == 10_000

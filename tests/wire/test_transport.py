@@ -1,0 +1,255 @@
+"""Every way in which a try can end, over real sockets against a server that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from engager.dispatch.aiohttp_transport import MAX_ANSWER, AiohttpTransport, Destination
+from engager.model import Ending, Lost, NotSent, Reply, Withheld
+
+OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def answer(body: bytes = OK, status: str = "200 OK", head: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return head + await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def server(serve: Serve) -> AsyncIterator[str]:
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        try:
+            await serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            handlers.discard(task)
+            writer.close()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/start"
+    finally:
+        listening.close()
+        for task in list(handlers):
+            task.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+
+
+def scripted(*steps: bytes, close: bool = True) -> Serve:
+    """Read one request, write the steps one by one, close."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        for step in steps:
+            writer.write(step)
+            await writer.drain()
+            await asyncio.sleep(0)
+        if not close:
+            await reader.read()
+
+    return serve
+
+
+async def cleared() -> bool:
+    return True
+
+
+@asynccontextmanager
+async def transport_to(url: str, seconds: float = 5, connections: int = 4) -> AsyncIterator[AiohttpTransport]:
+    transport = AiohttpTransport(Destination(url, {"X-Test": "1"}, seconds), connections)
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+async def send_once(serve: Serve, seconds: float = 5) -> Ending:
+    async with server(serve) as url, transport_to(url, seconds) as transport:
+        return await transport.send((b"{}",), "id-1", cleared)
+
+
+async def test_what_arrives_is_what_was_sent() -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(answer())
+
+    async with server(serve) as url, transport_to(url) as transport:
+        ending = await transport.send((b'{"a"', b":", b"1}"), "id-7", cleared)
+    assert ending == Reply(200, OK)
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    assert body == b'{"a":1}'
+    assert head.startswith(b"POST /start HTTP/1.1\r\n")
+    lines = head.lower().split(b"\r\n")
+    assert {b"request-id: id-7", b"content-length: 7", b"x-test: 1", b"accept-encoding: identity"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("steps", "ending"),
+    [
+        ([answer(head="Connection: close\r\n")], Reply(200, OK)),
+        ([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", OK], Reply(200, OK)),
+        (
+            [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3b\r\n" + OK + b"\r\n0\r\n\r\n"],
+            Reply(200, OK),
+        ),
+        ([b"HTTP/1.1 103 Early Hints\r\n\r\n", answer()], Reply(200, OK)),
+        ([bytes([byte]) for byte in answer()], Reply(200, OK)),
+        ([answer(b"", "204 No Content")], Reply(204, b"")),
+        (
+            [answer(b"busy", "429 Too Many Requests", "Retry-After: 3\r\n")],
+            Reply(429, b"busy", retry_after="3"),
+        ),
+        ([answer(head="Duplicate-Request: true\r\n")], Reply(200, OK, duplicate=True)),
+        ([answer(head="X-Duplicate-Request: true\r\n")], Reply(200, OK, duplicate=True)),
+        ([answer(head="Duplicate-Request: false\r\n")], Reply(200, OK)),
+        ([answer(b"", "302 Found", "Location: /elsewhere\r\n")], Reply(302, b"")),
+    ],
+)
+async def test_answers(steps: list[bytes], ending: Reply) -> None:
+    assert await send_once(scripted(*steps)) == ending
+
+
+async def test_an_answer_that_is_cut_off_is_marked_as_such() -> None:
+    cut = await send_once(scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", OK))
+    assert isinstance(cut, Reply)
+    assert (cut.status, cut.complete) == (200, False)
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 9999999", b"Connection: close"])
+async def test_an_oversized_answer_is_not_read_to_its_end(head: bytes) -> None:
+    ending = await send_once(scripted(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", b"x" * (2 * MAX_ANSWER)))
+    assert isinstance(ending, Reply)
+    assert not ending.complete
+    assert len(ending.body) <= MAX_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("steps", "word"),
+    [([], "connection_lost"), ([b"HTTP/1.1 200 O"], "connection_lost"), ([b"\x00\xffgarbage\r\n\r\n"], "not_http")],
+)
+async def test_sent_and_no_answer_is_lost(steps: list[bytes], word: str) -> None:
+    ending = await send_once(scripted(*steps))
+    assert isinstance(ending, Lost)
+    assert ending.error == word
+
+
+async def test_a_reset_after_sending_is_lost() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.transport.abort()
+
+    assert isinstance(await send_once(serve), Lost)
+
+
+@pytest.mark.parametrize("steps", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"]])
+async def test_silence_is_lost_as_a_timeout(steps: list[bytes]) -> None:
+    ending = await send_once(scripted(*steps, close=False), seconds=0.1)
+    assert isinstance(ending, Lost)
+    assert ending.error == "timeout"
+
+
+async def test_nobody_listens() -> None:
+    async with server(scripted()) as url:
+        pass
+    async with transport_to(url) as transport:
+        ending = await transport.send((b"{}",), "id", cleared)
+    assert isinstance(ending, NotSent)
+    assert ending.error == "connect_failed"
+
+
+async def test_an_unknown_host_is_not_sent() -> None:
+    async with transport_to("http://no-such-host.invalid/start") as transport:
+        assert isinstance(await transport.send((b"{}",), "id", cleared), NotSent)
+
+
+async def test_a_try_without_clearance_leaves_no_byte() -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read())
+
+    async def held_back() -> bool:
+        return False
+
+    async with server(serve) as url, transport_to(url) as transport:
+        assert await transport.send((b"{}",), "id", held_back) == Withheld()
+    assert b"".join(seen) == b""
+
+
+async def test_waiting_for_clearance_is_not_the_endpoints_fault() -> None:
+    async def slowly_cleared() -> bool:
+        await asyncio.sleep(0.3)
+        return True
+
+    async with server(scripted(answer())) as url, transport_to(url, seconds=0.2) as transport:
+        assert await transport.send((b"{}",), "id", slowly_cleared) == Reply(200, OK)
+
+
+async def test_a_connection_that_dies_while_waiting_for_clearance_is_replaced() -> None:
+    """Otherwise a long pause would turn into lost answers that were never asked for."""
+    connections = 0
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            writer.close()
+            closed.set()
+            return
+        await read_request(reader)
+        writer.write(answer())
+
+    async def cleared_late() -> bool:
+        await closed.wait()
+        await asyncio.sleep(0.05)
+        return True
+
+    async with server(serve) as url, transport_to(url) as transport:
+        assert await transport.send((b"{}",), "id", cleared_late) == Reply(200, OK)
+    assert connections == 2
+
+
+async def test_connections_are_kept_and_nothing_is_sent_twice() -> None:
+    connections, requests = 0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, requests
+        connections += 1
+        for number in range(3):
+            await read_request(reader)
+            requests += 1
+            if number == 2:
+                return  # read, and closed without an answer: a careless client would send again
+            writer.write(answer())
+
+    async with server(serve) as url, transport_to(url, connections=1) as transport:
+        endings = [await transport.send((b"{}",), "id", cleared) for _ in range(3)]
+    assert endings[:2] == [Reply(200, OK), Reply(200, OK)]
+    assert isinstance(endings[2], Lost)
+    assert (connections, requests) == (1, 3)
+
+
+async def test_a_cancelled_try_ends_at_once() -> None:
+    async with server(scripted(close=False)) as url, transport_to(url, seconds=60) as transport:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await transport.send((b"{}",), "id", cleared)
