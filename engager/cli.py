@@ -17,11 +17,13 @@ import click
 from engager import __version__
 from engager.checking import Findings, check
 from engager.dispatch.limits import Stop
-from engager.errors import EngagerError, Exit
+from engager.errors import EngagerError, Exit, JobError
 from engager.job import JobFile
 from engager.logs import log_to
 from engager.progress import show
 from engager.run import Run, prepare, send
+from engager.sandbox import Sandbox, SandboxConfig
+from engager.sandbox.command import sandbox_config
 from engager.secret import Secret
 
 
@@ -36,7 +38,11 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     for parameter in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
         click.option(
-            "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job."
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Replace a value of the job.",
         ),
         click.option("--input", "input_path", metavar="PATH", help='Another input; "-" is stdin.'),
         click.argument("job", type=click.Path(path_type=Path)),
@@ -71,7 +77,9 @@ def run_command(
         directory = out or Path("runs") / job_file.job.job.name
         run = prepare(job_file, directory, input_path)
         if isinstance(run, dict):
-            click.echo(f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True)
+            click.echo(
+                f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True
+            )
             return _told(run, directory, quiet)
         log_to(run.directory.log_path, log_format, run.secret, quiet)
         for warning in run.builder.warnings:
@@ -79,7 +87,7 @@ def run_command(
         anyio.run(partial(_watched, run, limit, not (no_progress or quiet)))
         code = _told(run.summary, directory, quiet)
         if not run.summary["complete"]:
-            click.echo(_way_on(summary, job, directory), err=True)
+            click.echo(_way_on(run.summary, job, directory), err=True)
         return code
 
     _exit_with(carry_out)
@@ -128,8 +136,10 @@ def check_command(
 
 def _found(findings: Findings) -> str:
     lines = [f"{sample}\n" for sample in findings.samples]
-    lines.append(f"{findings.rows:,} rows: {findings.sendable:,} would be sent, "
-                 f"{findings.rows - findings.sendable:,} are invalid. Nothing was sent.")
+    lines.append(
+        f"{findings.rows:,} rows: {findings.sendable:,} would be sent, "
+        f"{findings.rows - findings.sendable:,} are invalid. Nothing was sent."
+    )
     lines += [
         f"  {count:,} {error}, the first: {findings.examples[error]}"
         for error, count in findings.invalid.most_common()
@@ -137,11 +147,50 @@ def _found(findings: Findings) -> str:
     return "\n".join(lines)
 
 
+@main.command("sandbox")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 = any free one."
+)
+@click.option("--token", "tokens", multiple=True, help="A token that is taken; else every one.")
+@click.option("--scenario", "scenarios", type=int, multiple=True, help="A scenario that exists; else all do.")
+@click.option("--profiles", type=click.Path(path_type=Path), help="JSONL of profiles; else all exist.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME=SHARE", help="A fault and its share.")
+@click.option("--assume", multiple=True, metavar="NAME=VALUE", help="Switch an assumption.")
+@click.option("--retry-after", help="Of 429 and 503: seconds, or an HTTP date.")
+@click.option("--latency", default="0s", show_default=True, metavar="20ms|20-80ms")
+@click.option("--tariff-limit", type=click.IntRange(min=0), help="Engagements until 402.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--log", "log_file", help="Append a line of JSON for every request to this file.")
+def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
+    """Serve the contract's endpoint on this machine, with faults on demand."""
+
+    def serve() -> int:
+        try:
+            config = sandbox_config(**settings)
+        except (ValueError, OSError) as fault:
+            raise JobError(str(fault)) from fault
+        anyio.run(_serve, config, host, port)
+        return Exit.DONE
+
+    _exit_with(serve)
+
+
+async def _serve(config: SandboxConfig, host: str, port: int) -> None:
+    async with Sandbox(config, host, port) as sandbox:
+        click.echo(f"sandbox listening on {sandbox.url}")
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                return
+
+
 def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
     """Show a summary; returns its exit code."""
     if not quiet:
         counts = [f"{count:,} {status}" for status, count in summary["statuses"].items() if count]
-        click.echo(f"{summary['rows']:,} rows: {', '.join(counts) or 'nothing'} in {summary['seconds']:.1f} s")
+        click.echo(
+            f"{summary['rows']:,} rows: {', '.join(counts) or 'nothing'} in {summary['seconds']:.1f} s"
+        )
         for error in summary["errors"][:10]:
             click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
         click.echo(f"results, and the rows to be mended: {directory}")
@@ -157,7 +206,7 @@ def _exit_with(action: Callable[[], int]) -> NoReturn:
     """Carry a command out; an error becomes its text and its exit code."""
     try:
         code = action()
-    except Exception as fault:  # noqa: BLE001 - the one place where faults end
+    except Exception as fault:
         code = _fault_told(fault)
     sys.stdout.flush()
     sys.exit(code)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from engager.errors import JobError
-from engager.intake.parameters import ParameterError
+from engager.intake.template import ParameterError
 from engager.policy import Delivery, Mode, Pace, Retry
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -1,4 +1,4 @@
-"""The tally in, what a person at a terminal sees out: a live line there, a plain line now and then elsewhere."""
+"""The tally in, what a person sees out: a live line at a terminal, a plain one now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class View:
             text.append(" · ")
             text.append(f"{count:,} {status}", style=_COLOURS[status])
         retries = self._tally.attempts - sum(
-            count for status, count in self._tally.statuses.items() if status not in (Status.INVALID, Status.SKIPPED)
+            count
+            for status, count in self._tally.statuses.items()
+            if status not in (Status.INVALID, Status.SKIPPED)
         )
         if retries > 0:
             text.append(f" · {retries:,} retries")

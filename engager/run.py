@@ -19,11 +19,11 @@ from anyio import to_thread
 from engager import __version__
 from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
 from engager.dispatch.limits import Stop
-from engager.errors import Exit, InputError, JobError
+from engager.errors import Exit, JobError
 from engager.intake.builder import Builder, RequestSpec, compile_builder
 from engager.intake.identity import fresh
-from engager.intake.parameters import ParameterError
 from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.intake.template import ParameterError
 from engager.job import SANDBOX, Job, JobFile
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.recorder import LineFile, Recorder
@@ -274,4 +274,3 @@ def _exit_code(run: Run, complete: bool) -> Exit:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-

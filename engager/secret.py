@@ -23,7 +23,12 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
-        forms = {value, orjson.dumps(value).decode()[1:-1], html.escape(value), html.escape(value, quote=False)}
+        forms = {
+            value,
+            orjson.dumps(value).decode()[1:-1],
+            html.escape(value),
+            html.escape(value, quote=False),
+        }
         self._forms = sorted((form for form in forms if form), key=len, reverse=True)
         self._all.append(self)
 

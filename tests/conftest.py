@@ -1,4 +1,4 @@
-"""Tests marked `virtual_time` run on a loop whose clock jumps to the next timer; all others on the real one."""
+"""Tests marked `virtual_time` run on a loop whose clock jumps; all others on the real one."""
 
 from __future__ import annotations
 

@@ -61,7 +61,10 @@ class _ClearedConnector(aiohttp.TCPConnector):
     """Hands out a connection only when its try is cleared to leave and the connection still stands."""
 
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class's signature
     ) -> Connection:
         departure = _departure.get()
         while True:

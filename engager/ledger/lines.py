@@ -30,9 +30,7 @@ RESULT_COLUMNS = (
 )
 
 #: What is added to a row that was not engaged. No column of the input is called so.
-REASON_COLUMNS = tuple(
-    f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw")
-)
+REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
 
 MAX_TEXT = 500
 
@@ -96,7 +94,9 @@ class CsvLines:
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
         fields = result_fields(outcome, self._redact).values()
-        return _csv_line(("true" if f is True else "false" if f is False else f for f in fields), ",").encode()
+        return _csv_line(
+            ("true" if f is True else "false" if f is False else f for f in fields), ","
+        ).encode()
 
 
 def _csv_line(values: Any, delimiter: str) -> str:

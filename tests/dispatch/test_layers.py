@@ -11,7 +11,7 @@ from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, s
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance
 from engager.errors import Exit
-from engager.model import EngageRequest, Ending, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
+from engager.model import Ending, EngageRequest, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Mode, Pace, Retry
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -168,7 +168,9 @@ async def test_an_endpoint_that_asks_for_too_long_a_pause_stops_the_run() -> Non
 @pytest.mark.parametrize(
     ("code", "why"), [(401, "token"), (402, "tariff"), (403, "rights")], ids=["401", "402", "403"]
 )
-async def test_an_endpoint_that_refuses_everything_stops_the_run_and_costs_no_row(code: int, why: str) -> None:
+async def test_an_endpoint_that_refuses_everything_stops_the_run_and_costs_no_row(
+    code: int, why: str
+) -> None:
     stop = Stop()
     body = b'{"data":null,"error":%d,"error_text":"as the endpoint says"}' % code
     assert await compose(Script(Reply(200, body)), stop=stop)(request()) is None

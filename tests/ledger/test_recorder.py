@@ -29,7 +29,7 @@ def keep(text: str) -> str:
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
-    row = Row(number, number + 1, "people.csv", values or [f"p{number}@x.org", "Ann, \"A\"\n", "old"])  # type: ignore[arg-type]
+    row = Row(number, number + 1, "people.csv", values or [f"p{number}@x.org", 'Ann, "A"\n', "old"])  # type: ignore[arg-type]
     return Outcome(row, f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
 
 
@@ -135,7 +135,9 @@ def test_the_token_is_taken_out_before_a_text_is_cut(lines: type[JsonLines] | ty
 
 def test_results_as_csv() -> None:
     head, line = csv.reader(
-        (CsvLines.head + CsvLines(keep).line(outcome(1, error=0, duplicate=True, latency_ms=1.23456))).decode().splitlines()
+        (CsvLines.head + CsvLines(keep).line(outcome(1, error=0, duplicate=True, latency_ms=1.23456)))
+        .decode()
+        .splitlines()
     )
     fields = dict(zip(head, line, strict=True))
     assert tuple(head) == RESULT_COLUMNS

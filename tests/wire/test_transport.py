@@ -98,7 +98,9 @@ async def test_what_arrives_is_what_was_sent() -> None:
     assert body == b'{"a":1}'
     assert head.startswith(b"POST /start HTTP/1.1\r\n")
     lines = head.lower().split(b"\r\n")
-    assert {b"request-id: id-7", b"content-length: 7", b"x-test: 1", b"accept-encoding: identity"} <= set(lines)
+    assert {b"request-id: id-7", b"content-length: 7", b"x-test: 1", b"accept-encoding: identity"} <= set(
+        lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,11 @@ async def test_an_oversized_answer_is_not_read_to_its_end(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("steps", "word"),
-    [([], "connection_lost"), ([b"HTTP/1.1 200 O"], "connection_lost"), ([b"\x00\xffgarbage\r\n\r\n"], "not_http")],
+    [
+        ([], "connection_lost"),
+        ([b"HTTP/1.1 200 O"], "connection_lost"),
+        ([b"\x00\xffgarbage\r\n\r\n"], "not_http"),
+    ],
 )
 async def test_sent_and_no_answer_is_lost(steps: list[bytes], word: str) -> None:
     ending = await send_once(scripted(*steps))

@@ -1,0 +1,1 @@
+"""Files in, requests out: reading, templates, the wire formats, identity."""

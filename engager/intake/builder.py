@@ -1,0 +1,207 @@
+"""A row in, a request out, or what is wrong with the row. What no row changes is done once a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from engager.intake import parameters as p
+from engager.intake.attachments import MAX_BODY, MAX_BODY_WITH_FILES, read_attachments
+from engager.intake.identity import request_id
+from engager.intake.template import (
+    Columns,
+    Compiled,
+    ParameterError,
+    RowError,
+    compile_value,
+    names_nearest,
+)
+from engager.intake.wire import Wire, WireError, body_of
+from engager.model import EngageRequest, Invalid, Row
+
+#: How much of a key is kept in results.
+MAX_KEY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """What the job says of its requests."""
+
+    parameters: Mapping[str, Any]  #: the [request] table
+    base: Path  #: what attachments are relative to
+    token: str  #: a mask instead shows a request without its secret
+    auth: Literal["body", "bearer"] = "body"
+    wire: Wire = "json"
+    answer: Literal["json", "xml", "csv"] = "json"
+    further_matching: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A compiled parameter with its rule."""
+
+    name: str
+    value: Compiled
+    rule: p.Rule
+    required: bool
+    origin: str  #: the columns it comes from, in words
+
+
+class Builder:
+    """Builds the requests of one run."""
+
+    def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
+        self.warnings: list[str] = []
+        self._run_id = run_id
+        given = dict(spec.parameters)
+        _refuse_unknown(given, spec.further_matching)
+        attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
+        matching = _matching(given, spec.further_matching)
+        self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
+        self._warn_of_unused(given, matching)
+        self._fields = [self._field(name, given, columns) for name in p.PARAMETERS if name in given]
+        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
+        self._wire = _wire(spec, attach)
+        self._matching = {"matching": matching} if matching and "matching" in given else {}
+        self._check_literals()
+
+    def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
+        required = name in ("id", "custom_request", *(self._key.fields if self._key else ()))
+        compiled = compile_value(given[name], columns, f"request.{name}")
+        if name == "subscription_filter":
+            _check_filter(given[name])
+        origin = ", ".join(f"column {column!r}" for column in sorted(compiled.columns))
+        return _Field(name, compiled, p.PARAMETERS[name], required, origin)
+
+    def _warn_of_unused(self, given: Mapping[str, Any], matching: str) -> None:
+        used = set(self._key.fields) if self._key else set()
+        for name in ("email", "phone", "profile_id", "field_name", "field_value", *p.FURTHER_PARAMETERS):
+            if name in given and name not in used:
+                self.warnings.append(f"request.{name} is not used by {matching or 'custom_request'} matching")
+        if "resource_id" in given and not (self._key and self._key.narrowed):
+            self.warnings.append("request.resource_id narrows matching by email and phone only")
+
+    def _check_literals(self) -> None:
+        for field in self._fields:
+            if field.value.static:
+                self._check_literal(field)
+
+    def _check_literal(self, field: _Field) -> None:
+        value = field.value.render(())
+        if wrong := field.rule(value):
+            raise ParameterError(f"request.{field.name}", wrong[1])
+        try:
+            self._wire.content({field.name: value})
+        except WireError as fault:
+            raise ParameterError(f"request.{field.name}", str(fault)) from None
+
+    @property
+    def columns_used(self) -> frozenset[str]:
+        """The columns that any value reads."""
+        return frozenset().union(*(field.value.columns for field in self._fields))
+
+    @property
+    def required_columns(self) -> frozenset[str]:
+        """The columns that have no default."""
+        return frozenset().union(*(field.value.required for field in self._fields))
+
+    def build(self, row: Row) -> EngageRequest | Invalid:
+        """Build the row's request."""
+        values: dict[str, Any] = {}
+        try:
+            for field in self._fields:
+                self._render(field, row, values)
+            content = self._wire.content({"id": values.pop("id"), **self._matching, **values})
+        except RowError as fault:
+            return Invalid(row, self._key_of(values), fault.error, str(fault))
+        except WireError as fault:
+            return Invalid(row, self._key_of(values), "not_writable", str(fault))
+        body = self._wire.body(content)
+        if (size := sum(map(len, body))) > self._limit:
+            text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
+            return Invalid(row, self._key_of(values), "too_large", text)
+        key = self._key_of(values) or ""
+        return EngageRequest(row, key, request_id(self._run_id, row.number, content), body)
+
+    def _render(self, field: _Field, row: Row, values: dict[str, Any]) -> None:
+        value = field.value.render(row.values)
+        if value is None and not field.required:
+            return
+        if not field.value.static:
+            if value is None:
+                raise RowError("empty", f"{field.name} is empty ({field.origin})")
+            if wrong := field.rule(value):
+                raise RowError(wrong[0], f"{field.name} {wrong[1]} ({field.origin})")
+        values[field.name] = value
+
+    def _key_of(self, values: Mapping[str, Any]) -> str | None:
+        if self._key is None:
+            query = values.get("custom_request")
+            return orjson.dumps(query).decode()[:MAX_KEY] if query else None
+        value = values.get(self._key.fields[0])
+        return None if value is None else str(value)[:MAX_KEY]
+
+
+def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:
+    """Compile a job's requests against the input's columns. Raises ParameterError."""
+    return Builder(spec, columns, run_id)
+
+
+def _wire(spec: RequestSpec, attach: list[dict[str, str]]) -> Any:
+    head: dict[str, Any] = {"token": spec.token} if spec.auth == "body" else {}
+    if spec.answer != "json":  # the endpoint's default
+        head["format"] = spec.answer
+    try:
+        return body_of(spec.wire, head, attach)
+    except WireError as fault:
+        raise ParameterError("request.attach", str(fault)) from None
+
+
+def _refuse_unknown(given: Mapping[str, Any], further: bool) -> None:
+    for name in ("token", "format"):
+        if name in given:
+            raise ParameterError(f"request.{name}", f"it belongs to [endpoint], as endpoint.{name}")
+    known = {*p.PARAMETERS, "matching", "attach"} - (set() if further else p.FURTHER_PARAMETERS)
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"request.{name}", f"unknown parameter; {names_nearest(name, sorted(known))}"
+            )
+    if "id" not in given:
+        raise ParameterError("request.id", "missing; it is the number of the scenario")
+
+
+def _matching(given: Mapping[str, Any], further: bool) -> str:
+    """The matching mode; empty for a custom request. Raises ParameterError for what cannot go together."""
+    if "custom_request" in given:
+        for name in ("matching", "subscription_filter"):
+            if name in given:
+                raise ParameterError(f"request.{name}", "it cannot stand beside custom_request")
+        return ""
+    matching = given.get("matching", "email")
+    modes = {**p.MATCHING, **p.FURTHER_MATCHING} if further else dict(p.MATCHING)
+    if matching not in (modes if isinstance(matching, str) else ()):
+        allow = "; endpoint.further_matching = true allows it" if matching in p.FURTHER_MATCHING else ""
+        raise ParameterError("request.matching", f"it must be one of {', '.join(modes)}{allow}")
+    for name in modes[matching].fields:
+        if name not in given:
+            raise ParameterError(f"request.{name}", f"missing; matching by {matching} needs it")
+    return str(matching)
+
+
+def _check_filter(given: Any) -> None:
+    """The form of a `subscription_filter` is the job's, also where its values are the row's."""
+    if not isinstance(given, dict):
+        return
+    key = "request.subscription_filter"
+    known = sorted({name for variant in p.FILTERS for name in variant} | {"not_strict"})
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, known)}")
+    if p.rules_of_filter(given) is None:
+        needed = "email, or phone, or subscription_id with provider"
+        raise ParameterError(key, f"it needs {needed}, and only one of these")

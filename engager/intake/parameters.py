@@ -1,0 +1,155 @@
+"""The endpoint's parameters: one table of their types and rules, from the page of `workflows/start`.
+
+A rule holds for a value wherever it comes from: literal values are checked at the job, templated ones
+at the row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: A rule: None when the value is right, else what is wrong as (machine word, text).
+Rule = Callable[[Any], tuple[str, str] | None]
+
+_MALFORMED = "malformed"
+_WRONG_TYPE = "wrong_type"
+_EMPTY = "empty"
+
+# Atoms and labels as mailbox providers accept them, letters of every script included (RFC 6531, 5890);
+# quoted local parts and address literals have no place in a list of people.
+_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_EMAIL = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+_PHONE = re.compile(r"\+?[0-9]{7,15}")
+_PROFILE_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def _matches(pattern: re.Pattern[str], form: str) -> Rule:
+    def rule(value: Any) -> tuple[str, str] | None:
+        if not isinstance(value, str):
+            return _WRONG_TYPE, f"must be a string, it is {_kind(value)}"
+        if not value:
+            return _EMPTY, "is empty"
+        return None if pattern.fullmatch(value) else (_MALFORMED, f"is not {form}: {value[:80]!r}")
+
+    return rule
+
+
+def _positive_int(value: Any) -> tuple[str, str] | None:
+    if type(value) is not int:
+        return _WRONG_TYPE, f"must be an integer, it is {_kind(value)}"
+    return None if value > 0 else (_MALFORMED, f"must be above 0, it is {value}")
+
+
+def _filled_text(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, str):
+        return _WRONG_TYPE, f"must be a string, it is {_kind(value)}"
+    return None if value else (_EMPTY, "is empty")
+
+
+def _int_or_text(value: Any) -> tuple[str, str] | None:
+    if type(value) is int:
+        return None
+    if not isinstance(value, str):
+        return _WRONG_TYPE, f"must be an integer or a string, it is {_kind(value)}"
+    return None if value else (_EMPTY, "is empty")
+
+
+def _object(value: Any) -> tuple[str, str] | None:
+    return None if isinstance(value, dict) else (_WRONG_TYPE, f"must be an object, it is {_kind(value)}")
+
+
+def _subscription_filter(value: Any) -> tuple[str, str] | None:
+    if wrong := _object(value):
+        return wrong
+    rules = rules_of_filter(value)
+    if rules is None:
+        return _MALFORMED, "needs email, or phone, or subscription_id with provider, and only one of these"
+    for name, part in value.items():
+        if wrong := rules[name](part):
+            return wrong[0], f"{name} {wrong[1]}"
+    return None
+
+
+def _filled_object(value: Any) -> tuple[str, str] | None:
+    return _object(value) or (None if value else (_EMPTY, "is empty"))
+
+
+def _bool(value: Any) -> tuple[str, str] | None:
+    return None if isinstance(value, bool) else (_WRONG_TYPE, f"must be true or false, it is {_kind(value)}")
+
+
+_KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", dict: "an object"}
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else _KINDS.get(type(value), "a list")
+
+
+EMAIL = _matches(_EMAIL, "an email address")
+PHONE = _matches(_PHONE, "a phone number (digits, with a + before them)")
+
+#: The parameters in the order in which they are sent. `token`, `format`, `matching` and `attach` are the
+#: job's and the builder's business.
+PARAMETERS: Mapping[str, Rule] = {
+    "id": _positive_int,
+    "email": EMAIL,
+    "phone": PHONE,
+    "profile_id": _matches(_PROFILE_ID, "24 hexadecimal digits"),
+    "field_name": _filled_text,
+    "field_value": _int_or_text,
+    "subscription_id": _filled_text,
+    "provider": _filled_text,
+    "resource_id": _positive_int,
+    "custom_request": _filled_object,
+    "subscription_filter": _subscription_filter,
+    "content": _object,
+}
+
+#: Parameters that the method's page does not have: they come with the further modes.
+FURTHER_PARAMETERS = frozenset({"subscription_id", "provider"})
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A way to find a profile."""
+
+    fields: tuple[str, ...]  #: what it needs; the first one is the row's key
+    narrowed: bool = False  #: whether `resource_id` narrows it
+
+
+#: The modes of the method's page.
+MATCHING: Mapping[str, Matching] = {
+    "email": Matching(("email",), narrowed=True),
+    "phone": Matching(("phone",), narrowed=True),
+    "profile_id": Matching(("profile_id",)),
+    "custom": Matching(("field_value", "field_name")),
+}
+
+#: Modes that the platform's matching layer knows beyond the page. Their fields are our assumption.
+FURTHER_MATCHING: Mapping[str, Matching] = {
+    "email_profile": Matching(("email",), narrowed=True),
+    "email_sub": Matching(("email",), narrowed=True),
+    "phone_sub": Matching(("phone",), narrowed=True),
+    "push_sub": Matching(("subscription_id", "provider"), narrowed=True),
+    "custom_sub": Matching(("field_value", "field_name"), narrowed=True),
+    "email_phone": Matching(("email", "phone"), narrowed=True),
+    "email_phone_sub": Matching(("email", "phone"), narrowed=True),
+}
+
+#: What `subscription_filter` may hold: exactly one of these, and `not_strict` beside it.
+FILTERS: tuple[Mapping[str, Rule], ...] = (
+    {"subscription_id": _filled_text, "provider": _filled_text},
+    {"email": EMAIL},
+    {"phone": PHONE},
+)
+
+
+def rules_of_filter(names: Collection[str]) -> Mapping[str, Rule] | None:
+    """The rules of a filter with these keys; None when there is no such filter."""
+    named = set(names) - {"not_strict"}
+    rules = next((variant for variant in FILTERS if set(variant) == named), None)
+    return rules and {**rules, "not_strict": _bool}

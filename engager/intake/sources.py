@@ -1,0 +1,87 @@
+"""A path in, binary streams out: globs are expanded, compression is undone, stdin is one more file."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import zstandard
+
+from engager.errors import InputError
+
+Format = Literal["csv", "jsonl"]
+
+STDIN = "-"
+
+_FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_COMPRESSED = (".gz", ".zst")
+
+
+def find_files(path: str, base: Path) -> list[Path]:
+    """The files that a path or a glob names, relative to `base`, in the order of their names."""
+    full = base / path
+    if full.exists():
+        if full.is_dir():
+            raise InputError(f"{full}: it is a folder. Name a file, or a glob such as {path}/*.csv.")
+        return [full]
+    found = sorted(Path(name) for name in glob.glob(str(full), recursive=True))
+    files = [file for file in found if not file.is_dir()]
+    if not files:
+        raise InputError(f"{full}: no such file. Mend input.path, or name the file with --input.")
+    return files
+
+
+def format_of(file: Path) -> Format | None:
+    """The format that a file's name tells, compression aside."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return _FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def open_stream(file: Path) -> BinaryIO:
+    """Open a file for reading bytes, decompressed by its name."""
+    try:
+        if file.suffix.lower() == ".gz":
+            return cast(BinaryIO, gzip.open(file, "rb"))
+        stream = file.open("rb")
+    except OSError as fault:
+        raise InputError(f"{file}: it cannot be read: {fault.strerror}.") from fault
+    if file.suffix.lower() != ".zst":
+        return stream
+    return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+
+
+def stdin_stream() -> BinaryIO:
+    """The process's standard input, as bytes."""
+    return sys.stdin.buffer
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as fault:
+        raise InputError(
+            f"{source}: the compressed file is damaged or cut off: {fault}. Get it whole and run again."
+        ) from fault
+    except OSError as fault:
+        raise InputError(f"{source}: reading broke off: {fault}.") from fault
+
+
+def blocks(stream: BinaryIO, source: str, size: int) -> Iterator[bytes]:
+    """The stream's bytes as they come, at most `size` at once. Raises InputError."""
+    # A pipe hands over what it has: rows of a slow stream must not wait for a full block.
+    read = getattr(stream, "read1", stream.read)
+    while True:
+        with _told(source):
+            block: bytes = read(size)
+        if not block:
+            return
+        yield block

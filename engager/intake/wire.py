@@ -1,0 +1,99 @@
+"""Parameters in, the bytes of a request's body out, as JSON or as XML.
+
+A body comes in parts. What is the same for every row (attachments of many megabytes, perhaps) is encoded
+once and stands in every body as the same object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+from xml.sax.saxutils import escape
+
+import orjson
+
+Wire = Literal["json", "xml"]
+
+# https://www.w3.org/TR/xml/#charsets and #NT-Name, without the colon that would claim a namespace.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NAME = re.compile(r"[^\W\d][\w.\-]*")
+
+
+class WireError(ValueError):
+    """The values cannot be said in this format."""
+
+
+class JsonBody:
+    """Bodies in JSON."""
+
+    def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
+        # Everything but the braces, so that it can be put together with the row's own fields.
+        self._head = orjson.dumps(head)[1:-1]
+        self._attach = b',"attach":' + orjson.dumps(attach) if attach else b""
+
+    def content(self, fields: Mapping[str, Any]) -> bytes:
+        """The row's own fields. Raises WireError."""
+        try:
+            return orjson.dumps(fields)[1:-1]
+        except (TypeError, ValueError) as fault:
+            raise WireError(f"it cannot be written as JSON: {fault}") from None
+
+    def body(self, content: bytes) -> tuple[bytes, ...]:
+        """The whole body around the row's own fields."""
+        head = b"{" + self._head + b"," + content if self._head else b"{" + content
+        return (head, self._attach, b"}") if self._attach else (head + b"}",)
+
+
+class XmlBody:
+    """Bodies in XML: root `<xml>`, arrays as repeated elements, null as an empty element."""
+
+    def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
+        self._head = b"<xml>" + _elements(head)
+        self._attach = _elements({"attach": list(attach)}) if attach else b""
+
+    def content(self, fields: Mapping[str, Any]) -> bytes:
+        """The row's own fields. Raises WireError."""
+        return _elements(fields)
+
+    def body(self, content: bytes) -> tuple[bytes, ...]:
+        """The whole body around the row's own fields."""
+        head = self._head + content
+        return (head, self._attach, b"</xml>") if self._attach else (head + b"</xml>",)
+
+
+def body_of(wire: Wire, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> JsonBody | XmlBody:
+    """The bodies of a job. `head` is what stands before every row's own fields. Raises WireError."""
+    return JsonBody(head, attach) if wire == "json" else XmlBody(head, attach)
+
+
+def _elements(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return "".join(_children(fields)).encode()
+    except UnicodeEncodeError:
+        raise WireError("it holds half of a surrogate pair, which is no character") from None
+
+
+def _children(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
+        if not _NAME.fullmatch(name) or name.lower().startswith("xml"):
+            raise WireError(f"{name!r} cannot be the name of an XML element")
+        for item in value if isinstance(value, list) else (value,):
+            text = _text(item, name)
+            yield f"<{name}>{text}</{name}>" if text else f"<{name}/>"
+
+
+def _text(value: Any, name: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return "".join(_children(value))
+    if isinstance(value, list):
+        raise WireError(f"{name!r} holds a list in a list, which XML's repeated elements cannot say")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if _ILLEGAL.search(text):
+        raise WireError(f"{name!r} holds a character that XML does not have")
+    # A carriage return would come out of the reader as a line feed.
+    return escape(text, {"\r": "&#13;"})

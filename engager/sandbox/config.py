@@ -1,0 +1,98 @@
+"""How the sandbox behaves: from a table of settings, with every assumption about the endpoint as a switch."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from engager.sandbox.faults import FaultPlan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What the endpoint's documentation leaves open."""
+
+    errors_as_status: bool = False  #: an application error is the HTTP status, too, and not under 200
+    deduplicate: bool = True  #: a repeated Request-ID is not executed again
+    dedupe_window: float = 86_400.0  #: seconds for which a Request-ID is remembered
+    replay_errors: bool = True  #: an error answer is remembered like a success
+    old_headers: bool = False  #: the older edition's X-Duplicate-… instead of Duplicate-…
+    further_matching: bool = True  #: the matching modes beyond the method's page are taken
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An automation scenario."""
+
+    id: int
+    name: str = ""
+    active: bool = True
+    reentry: bool = True  #: whether a profile may enter it again
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """The world of one sandbox."""
+
+    tokens: Sequence[str] | None = None  #: None: any token will do
+    powerless_tokens: Sequence[str] = ()  #: known, and without the right to start scenarios
+    scenarios: Sequence[Scenario] | None = None  #: None: every id exists and is active
+    profiles: Sequence[Mapping[str, Any]] | None = None  #: None: whoever is asked for exists
+    tariff_limit: int | None = None  #: engagements until the tariff's limit is reached
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    seed: int = 1
+    log_file: str | None = None  #: a line of JSON for every request
+    keep_log: bool = False  #: keep the same entries in memory
+
+    @classmethod
+    def from_mapping(cls, table: Mapping[str, Any]) -> SandboxConfig:
+        """Read a `[sandbox]` table. Raises ValueError that names the wrong key and the known ones."""
+        given = dict(table)
+        _refuse_unknown("", given, [f.name for f in fields(cls)] + ["latency", "retry_after"])
+        plan = FaultPlan(
+            given.pop("faults", {}),
+            _text(given.pop("retry_after", None)),
+            _range(given.pop("latency", 0)),
+        )
+        assumptions = _made(Assumptions, given.pop("assumptions", {}), "assumptions.")
+        scenarios = given.pop("scenarios", None)
+        if scenarios is not None:
+            scenarios = tuple(_made(Scenario, scenario, "scenarios.") for scenario in scenarios)
+        return cls(faults=plan, assumptions=assumptions, scenarios=scenarios, **given)
+
+
+def _made(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    _refuse_unknown(where, table, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+    try:
+        return kind(**table)
+    except TypeError as fault:
+        raise ValueError(f"{where.rstrip('.')}: {fault}") from None
+
+
+def _refuse_unknown(where: str, table: Mapping[str, Any], known: list[str]) -> None:
+    for name in table:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ValueError(f"unknown key {where}{name}; {hint}")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _range(latency: Any) -> tuple[float, float]:
+    """Seconds as a number; or a text, "20ms" or "20-80ms"."""
+    if isinstance(latency, int | float):
+        return float(latency), float(latency)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?(ms|s)", str(latency))
+    if match is None:
+        raise ValueError(f'latency: give seconds, or "20ms", or "20-80ms"; it is {latency!r}')
+    unit = 0.001 if match[3] == "ms" else 1.0
+    return float(match[1]) * unit, float(match[2] or match[1]) * unit

@@ -1,0 +1,107 @@
+"""A request's parameters in, what is wrong with them out: the method's page, read by the other side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Matching modes and the fields that each needs.
+PAGE_MODES: Mapping[str, tuple[str, ...]] = {
+    "email": ("email",),
+    "phone": ("phone",),
+    "profile_id": ("profile_id",),
+    "custom": ("field_name", "field_value"),
+}
+FURTHER_MODES: Mapping[str, tuple[str, ...]] = {
+    "email_profile": ("email",),
+    "email_sub": ("email",),
+    "phone_sub": ("phone",),
+    "push_sub": ("subscription_id", "provider"),
+    "custom_sub": ("field_name", "field_value"),
+    "email_phone": ("email", "phone"),
+    "email_phone_sub": ("email", "phone"),
+}
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "token": str,
+    "format": str,
+    "id": int,
+    "content": dict,
+    "attach": list,
+    "matching": str,
+    "email": str,
+    "phone": str,
+    "profile_id": str,
+    "field_name": str,
+    "field_value": (int, str),
+    "resource_id": int,
+    "custom_request": dict,
+    "subscription_filter": dict,
+    "subscription_id": str,
+    "provider": str,
+}
+
+_FORMS = {
+    "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+"),
+    "phone": re.compile(r"\+?\d{5,15}"),
+    "profile_id": re.compile(r"[0-9a-fA-F]{24}"),
+}
+
+_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/]*={0,2}")
+
+_FILTERS = ({"subscription_id", "provider"}, {"email"}, {"phone"})
+
+
+def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
+    """The first thing that is wrong with a `workflows/start` request; None when it is right."""
+    if "id" not in fields:
+        return "id is required"
+    return (
+        _wrong_types(fields)
+        or _wrong_forms(fields)
+        or _wrong_matching(fields, further)
+        or _wrong_parts(fields)
+    )
+
+
+def _wrong_types(fields: Mapping[str, Any]) -> str | None:
+    for name, value in fields.items():
+        if name not in _TYPES:
+            return f"unknown parameter {name}"
+        empty_in_xml = name == "content" and value == ""
+        if isinstance(value, bool) or not (isinstance(value, _TYPES[name]) or empty_in_xml):
+            return f"{name} has a wrong type"
+    return None
+
+
+def _wrong_forms(fields: Mapping[str, Any]) -> str | None:
+    for name, form in _FORMS.items():
+        if name in fields and not form.fullmatch(fields[name]):
+            return f"{name} is malformed"
+    return None
+
+
+def _wrong_matching(fields: Mapping[str, Any], further: bool) -> str | None:
+    if "custom_request" in fields:
+        return "matching beside custom_request" if "matching" in fields else None
+    modes = {**PAGE_MODES, **FURTHER_MODES} if further else PAGE_MODES
+    mode = fields.get("matching", "email")
+    if mode not in modes:
+        return f"unknown matching {mode}"
+    missing = [name for name in modes[mode] if fields.get(name) in (None, "")]
+    return f"{missing[0]} is required for matching by {mode}" if missing else None
+
+
+def _wrong_parts(fields: Mapping[str, Any]) -> str | None:
+    for item in fields.get("attach", []):
+        if not isinstance(item, dict) or set(item) != {"name", "data"} or not _DATA.fullmatch(item["data"]):
+            return "attach is malformed"
+    chosen = fields.get("subscription_filter")
+    if chosen is None:
+        return None
+    if "custom_request" in fields:
+        return "subscription_filter beside custom_request"
+    if set(chosen) - {"not_strict"} not in _FILTERS or not isinstance(chosen.get("not_strict", False), bool):
+        return "subscription_filter is malformed"
+    return None

@@ -1,0 +1,201 @@
+"""The endpoint on a socket: the brain's answers, and the faults that were ordered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from types import TracebackType
+
+import orjson
+from aiohttp import web
+
+from engager.sandbox.brain import Answer, Brain
+from engager.sandbox.config import SandboxConfig
+from engager.sandbox.faults import FAULTS, Faults
+
+_MAX_BODY = 110_000_000
+_HTML = b"<html><head><title>500 Internal Server Error</title></head><body>nginx</body></html>"
+_OVERSIZED = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of one request, as the endpoint knows it."""
+
+    arrived: float  #: seconds on the monotonic clock
+    request_id: str
+    key: str
+    fault: str | None
+    effect: bool
+    status: int
+    error: int
+    duplicate: bool
+
+
+class Sandbox:
+    """A sandbox that serves while it is entered."""
+
+    def __init__(self, config: SandboxConfig | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.config = config or SandboxConfig()
+        self.brain = Brain(self.config)
+        self.log: list[Entry] = []
+        self.url = ""
+        self._host, self._port = host, port
+        self._faults = Faults(self.config.faults, self.config.seed)
+        self._log_file: int | None = None
+        self._stack = AsyncExitStack()
+        self._closing = asyncio.Event()
+
+    async def __aenter__(self) -> Sandbox:
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_post("/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self._host, self._port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        if self.config.log_file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._log_file = os.open(self.config.log_file, flags, 0o600)
+            self._stack.callback(os.close, self._log_file)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        await self._stack.aclose()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        arrived = time.monotonic()
+        body = await request.read()
+        fault = self._faults.draw()
+        if latency := self._faults.latency():
+            await asyncio.sleep(latency)
+        answer = self._answer(request, body, fault, arrived)
+        self._note(
+            Entry(
+                arrived,
+                request.headers.get("Request-ID", ""),
+                answer.key,
+                fault,
+                answer.effect,
+                answer.status,
+                answer.error,
+                answer.duplicate,
+            )
+        )
+        return await _Reply(request, answer, self).by(fault)
+
+    def _answer(self, request: web.Request, body: bytes, fault: str | None, now: float) -> Answer:
+        """Process the request, unless its fault strikes before that."""
+        if fault is None or FAULTS[fault]:
+            return self.brain.answer(request.path, request.headers, body, now)
+        status = int(fault) if fault.isdigit() else 0
+        return Answer(status, "text/html", _HTML if status == 500 else b"", {}, status, "")
+
+    def _note(self, entry: Entry) -> None:
+        if self.config.keep_log:
+            self.log.append(entry)
+        if self._log_file is not None:
+            os.write(self._log_file, orjson.dumps(asdict(entry), option=orjson.OPT_APPEND_NEWLINE))
+
+    @property
+    def drip(self) -> float:
+        """Seconds between two bytes of a dripping answer."""
+        return self.config.faults.drip
+
+    @property
+    def retry_after(self) -> str | None:
+        """What a limit's answer asks for."""
+        return self.config.faults.retry_after
+
+    async def silence(self) -> None:
+        """Say nothing until the sandbox closes."""
+        await self._closing.wait()
+
+
+class _Reply:
+    """One answer on its way, by the fault that befell it."""
+
+    def __init__(self, request: web.Request, answer: Answer, sandbox: Sandbox) -> None:
+        self._request, self._answer, self._sandbox = request, answer, sandbox
+
+    async def by(self, fault: str | None) -> web.StreamResponse:
+        """Send it that way."""
+        if fault is None:
+            return self._plain()
+        if fault.startswith("reset"):
+            self._abort()
+            return web.Response()
+        if fault.startswith("silence"):
+            await self._sandbox.silence()
+            return web.Response()
+        if fault in ("drip", "chunked", "garbage", "truncated"):
+            return await getattr(self, f"_{fault}")()  # type: ignore[no-any-return]
+        return self._altered(fault)
+
+    def _plain(self) -> web.Response:
+        answer = self._answer
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers={"Content-Type": answer.content_type, **answer.headers},
+        )
+
+    def _altered(self, fault: str) -> web.Response:
+        response = self._plain()
+        if fault in ("429", "503") and (seconds := self._sandbox.retry_after) is not None:
+            response.headers["Retry-After"] = seconds
+        elif fault == "500_after":
+            response = web.Response(status=500, body=_HTML, content_type="text/html")
+        elif fault == "oversized":
+            response.body = b" " * _OVERSIZED
+        elif fault == "bad_bytes":
+            response.body = b'{"error": 0, "error_text": "\xff\xfe"}'
+        elif fault == "empty":
+            response.body = b""
+        elif fault == "close":
+            response.force_close()
+        return response
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def _chunked(self) -> web.StreamResponse:
+        response = web.StreamResponse(status=self._answer.status, headers=dict(self._answer.headers))
+        response.enable_chunked_encoding()
+        await response.prepare(self._request)
+        half = len(self._answer.body) // 2
+        for part in (self._answer.body[:half], self._answer.body[half:]):
+            if part:
+                await response.write(part)
+        return response
+
+    async def _drip(self) -> web.StreamResponse:
+        response = web.StreamResponse(status=self._answer.status, headers=dict(self._answer.headers))
+        response.content_length = len(self._answer.body)
+        await response.prepare(self._request)
+        for byte in self._answer.body:
+            await response.write(bytes((byte,)))
+            await asyncio.sleep(self._sandbox.drip)
+        return response
+
+    async def _garbage(self) -> web.StreamResponse:
+        return self._raw(b"\x00\x01\xfe\xff this is not HTTP\r\n\r\n")
+
+    async def _truncated(self) -> web.StreamResponse:
+        return self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n" + self._answer.body[:20])
+
+    def _raw(self, data: bytes) -> web.StreamResponse:
+        transport = self._request.transport
+        if transport is not None:
+            transport.write(data)
+            transport.close()
+        return web.Response()
