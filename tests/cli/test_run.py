@@ -104,7 +104,7 @@ async def test_the_first_rows_only(bench: Any) -> None:
         ("[limits]\nrate = -1", [], "job.toml:13: limits.rate"),
         ("[limit]\nrate = 1", [], "job.toml:12: limit: unknown key; did you mean 'limits'?"),
         ("", ["--set", "request.email={mail}"], "--set request.email: the input has no column 'mail'"),
-        ("", ["--set", "request.phone=\"+79000000000\""], None),
+        ("", ["--set", 'request.phone="+79000000000"'], None),
         ("", ["--set", "request.email=nobody"], "is not an email address"),
         ("", ["--set", "endpoint.token=abc"], "a token written into the job is refused"),
         ("", ["--set", "endpoint.token=env:NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE is empty or not set"),
@@ -139,8 +139,8 @@ async def test_inputs_without_rows(bench: Any, name: str) -> None:
 
 async def test_an_input_that_breaks_off_stops_the_run(bench: Any) -> None:
     b = await bench()
-    data = "email,name\n" + "".join(f"p{n}@example.com,N{n}\n" for n in range(30_000))
-    (b.path / "people.csv.gz").write_bytes(gzip.compress(data.encode())[:-40_000])
+    data = "email,name\n" + "".join(f"p{n}@example.com,N{n}\n" for n in range(5_000))
+    (b.path / "people.csv.gz").write_bytes(gzip.compress(data.encode())[:-5_000])
     ended = await b.engager("run", "job.toml", "--input", "people.csv.gz")
     assert ended.code == 3
     assert "damaged or cut off" in ended.err

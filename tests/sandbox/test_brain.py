@@ -1,0 +1,170 @@
+"""The endpoint's behaviour, by its documentation and by every switch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engager.sandbox import SandboxConfig
+from engager.sandbox.brain import Answer, Brain
+
+START = "/api/v1.1/workflows/start"
+ANN: dict[str, Any] = {
+    "profile_id": "5a74876369d42613b31947b8",
+    "email": "ann@x.org",
+    "phone": "+79000000000",
+    "resource_id": 24,
+    "fields": {"CRM_ID": 7},
+    "subscriptions": [{"email": "ann@x.org"}, {"subscription_id": "S", "provider": "Chrome"}],
+}
+
+
+def brain(**settings: Any) -> Brain:
+    return Brain(SandboxConfig.from_mapping(settings))
+
+
+def ask(brain: Brain, now: float = 0, path: str = START, request_id: str = "", **fields: Any) -> Answer:
+    headers = {"Request-ID": request_id} if request_id else {}
+    return brain.answer(path, headers, json.dumps({"token": "t", **fields}).encode(), now)
+
+
+def ok(**fields: Any) -> dict[str, Any]:
+    return {"id": 12, "email": "ann@x.org", **fields}
+
+
+@pytest.mark.parametrize("path", [START, START + "/"])
+def test_success(path: str) -> None:
+    answer = ask(brain(), path=path, **ok())
+    assert (answer.status, answer.effect) == (200, True)
+    assert json.loads(answer.body) == {"data": None, "error": 0, "error_text": "Successful operation"}
+
+
+def test_xml_in_and_out() -> None:
+    xml = b"<xml><token>t</token><format>xml</format><id>12</id><email>ann@x.org</email></xml>"
+    golden = b"<xml><data/><error>0</error><error_text>Successful operation</error_text></xml>"
+    assert brain().answer(START, {}, xml, 0).body == golden
+
+
+def test_csv_out() -> None:
+    assert ask(brain(), **ok(format="csv")).body == b"data,error,error_text\n,0,Successful operation\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "error", "text"),
+    [
+        ({}, ok(token=""), 401, "required"),
+        ({"tokens": ["u"]}, ok(), 401, "wrong"),
+        ({"powerless_tokens": ["t"]}, ok(), 403, "rights"),
+        ({"tariff_limit": 0}, ok(), 402, "Tariff"),
+        ({"scenarios": [{"id": 1}]}, ok(), 400, "not found"),
+        ({"scenarios": [{"id": 12, "active": False}]}, ok(), 400, "not active"),
+        ({"profiles": []}, ok(), 400, "Profile not found"),
+        ({"profiles": [ANN]}, ok(resource_id=25), 400, "Profile not found"),
+        ({"profiles": [ANN]}, ok(subscription_filter={"email": "b@x.org"}), 400, "Subscription not found"),
+        ({}, {"email": "ann@x.org"}, 400, "id is required"),
+        ({}, ok(id="12"), 400, "wrong type"),
+        ({}, ok(mail="x"), 400, "unknown parameter"),
+        ({}, ok(email="ann"), 400, "malformed"),
+        ({}, ok(matching="phone"), 400, "phone is required"),
+        ({}, ok(matching="name"), 400, "unknown matching"),
+        ({}, ok(attach=[{"name": "a", "data": "no"}]), 400, "attach"),
+        ({}, ok(subscription_filter={"email": "a@x.org", "phone": "1"}), 400, "subscription_filter"),
+        ({}, {"id": 1, "custom_request": {"a": 1}, "subscription_filter": {"phone": "1"}}, 400, "beside"),
+        ({"assumptions": {"further_matching": False}}, ok(matching="email_sub"), 400, "unknown matching"),
+    ],
+)
+def test_errors(settings: dict[str, Any], fields: dict[str, Any], error: int, text: str) -> None:
+    endpoint = brain(**settings)
+    answer = ask(endpoint, **fields)
+    assert (answer.status, answer.error, answer.effect) == (200, error, False)
+    assert text in json.loads(answer.body)["error_text"]
+    assert not endpoint.effects
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"<html/>", b"<xml>", b"\xff"])
+def test_what_is_no_request(body: bytes) -> None:
+    assert brain().answer(START, {}, body, 0).error == 400
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"email": "ann@x.org", "resource_id": 24},
+        {"matching": "phone", "phone": "+79000000000"},
+        {"matching": "profile_id", "profile_id": "5a74876369d42613b31947b8"},
+        {"matching": "custom", "field_name": "CRM_ID", "field_value": 7},
+        {"matching": "push_sub", "subscription_id": "S", "provider": "Chrome"},
+        {"matching": "email_phone", "email": "ann@x.org", "phone": "+79000000000"},
+        {"custom_request": {"$and": [{"CRM_ID": {"$in": [6, 7]}}, {"email": "ann@x.org"}]}},
+        {"email": "ann@x.org", "subscription_filter": {"email": "other@x.org", "not_strict": True}},
+    ],
+)
+def test_every_way_to_find_a_profile(fields: dict[str, Any]) -> None:
+    assert ask(brain(profiles=[ANN]), id=12, **fields).effect
+
+
+def test_a_repeat_gets_the_first_answer_and_has_no_effect() -> None:
+    endpoint = brain()
+    first, repeat = (ask(endpoint, request_id="r", **ok()) for _ in range(2))
+    assert repeat.body == first.body
+    assert repeat.headers == {"Duplicate-Request": "true", "Duplicate-Key": "r"}
+    assert (repeat.effect, repeat.duplicate, endpoint.effects.total()) == (False, True, 1)
+
+
+def test_a_request_id_is_forgotten_behind_the_window() -> None:
+    endpoint = brain(assumptions={"dedupe_window": 10.0})
+    assert [ask(endpoint, now, request_id="r", **ok()).effect for now in (0, 9.9, 10)] == [True, False, True]
+
+
+def test_without_a_request_id_nothing_is_a_repeat() -> None:
+    endpoint = brain()
+    assert [ask(endpoint, **ok()).effect for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize(("replayed", "marks"), [(True, ["", "true"]), (False, ["", ""])])
+def test_error_answers_are_replayed_by_assumption(replayed: bool, marks: list[str]) -> None:
+    endpoint = brain(profiles=[], assumptions={"replay_errors": replayed})
+    answers = [ask(endpoint, request_id="r", **ok()) for _ in range(2)]
+    assert [answer.headers.get("Duplicate-Request", "") for answer in answers] == marks
+
+
+def test_the_other_switches() -> None:
+    assert ask(brain(profiles=[], assumptions={"errors_as_status": True}), **ok()).status == 400
+    endpoint = brain(assumptions={"deduplicate": False})
+    assert [ask(endpoint, request_id="r", **ok()).effect for _ in range(2)] == [True, True]
+    old = brain(assumptions={"old_headers": True})
+    ask(old, request_id="r", **ok())
+    assert ask(old, request_id="r", **ok()).headers["X-Duplicate-Request"] == "true"
+
+
+def test_reentry() -> None:
+    endpoint = brain(scenarios=[{"id": 12, "reentry": False}])
+    assert [ask(endpoint, **ok()).effect for _ in range(2)] == [True, False]
+
+
+def test_scenarios_are_switched() -> None:
+    endpoint = brain(scenarios=[{"id": 12, "name": "Spring"}])
+    ask(endpoint, path="/api/v1.1/workflows/deactivate", id=12)
+    listed = json.loads(ask(endpoint, path="/api/v1.1/workflows/list").body)["data"]
+    assert listed == [{"id": 12, "name": "Spring", "active": False}]
+    assert not ask(endpoint, **ok()).effect
+    ask(endpoint, path="/api/v1.1/workflows/activate", id=12)
+    assert ask(endpoint, **ok()).effect
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"falts": {}}, "did you mean 'faults'"),
+        ({"faults": {"504": 0.1}}, "unknown fault"),
+        ({"faults": {"503": 2}}, "0 to 1"),
+        ({"faults": {"503": 0.6, "500": 0.6}}, "more than 1"),
+        ({"assumptions": {"dedup": True}}, "assumptions.dedup"),
+        ({"latency": "soon"}, "20ms"),
+    ],
+)
+def test_wrong_settings_are_told(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        SandboxConfig.from_mapping(settings)
