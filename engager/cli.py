@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import traceback
@@ -87,7 +86,7 @@ def run_command(
         anyio.run(partial(_watched, run, limit, not (no_progress or quiet)))
         code = _told(run.summary, directory, quiet)
         if not run.summary["complete"]:
-            click.echo(_way_on(run.summary, job, directory), err=True)
+            click.echo(_stopped(run.summary, directory), err=True)
         return code
 
     _exit_with(carry_out)
@@ -197,9 +196,11 @@ def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
     return int(summary["exit_code"])
 
 
-def _way_on(summary: dict[str, Any], job: Path, directory: Path) -> str:
-    command = shlex.join(["engager", "run", str(job), "--out", str(directory)])
-    return f"stopped: {summary['stopped'] or 'an error'}\nto go on: {command}"
+def _stopped(summary: dict[str, Any], directory: Path) -> str:
+    return (
+        f"stopped: {summary['stopped'] or 'an error'}\n"
+        f"Rows without a line in {directory}'s results are not settled; a few of them may have been tried."
+    )
 
 
 def _exit_with(action: Callable[[], int]) -> NoReturn:

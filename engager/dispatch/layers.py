@@ -8,6 +8,7 @@ Every try is paced, may still be held back, and is written down before it leaves
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry
+
+#: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
+#: address is wrong: going on would reject a million people for a slip in a URL.
+STRANGERS = 20
 
 
 @dataclass(slots=True)
@@ -103,9 +108,19 @@ def tried(send: Send, clear: Clear) -> Attempt:
 
 def obeying(gate: Gate, stop: Stop, retry: Retry, attempt: Attempt) -> Attempt:
     """Do for everybody what the answer asks: pause the run, or end it."""
+    strangers = 0  # errors by somebody else than the endpoint, as long as it was never heard of
 
     async def obedient(effort: Effort) -> Verdict:
+        nonlocal strangers
         verdict = await attempt(effort)
+        if verdict.by_endpoint:
+            strangers = -sys.maxsize
+        elif verdict.meaning is Meaning.REJECTED:
+            strangers += 1
+        if strangers >= STRANGERS:
+            stop.request(
+                Exit.STOPPED, f"nothing at this address speaks for the endpoint: {verdict.error_text}"
+            )
         if verdict.meaning is Meaning.REFUSES_ALL:
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:

@@ -211,3 +211,16 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     await asyncio.gather(*(worker() for _ in range(8)))
     # the reserve, the trickle, and a first try for every four retries
     assert len(script.left) < (100 + 60 * 10) * 1.25 + 20
+
+
+PAGE = Reply(404, b"<html>404 Not Found</html>")
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("endings", "stopped"), [([PAGE] * 20, True), ([OK, *[PAGE] * 40], False)])
+async def test_a_wrong_address_does_not_reject_a_million_people(endings: list[Ending], stopped: bool) -> None:
+    stop = Stop()
+    engage = compose(Script(*endings), stop=stop)
+    for number in range(len(endings)):
+        await engage(request(number))
+    assert stop.requested is stopped
