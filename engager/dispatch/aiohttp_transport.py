@@ -38,16 +38,16 @@ class _HeldBackError(Exception):
 
 
 class _Departure:
-    """One try on its way: asks for clearance, and keeps the deadline of the phase that it is in."""
+    """One try on its way: asks for clearance, and from then on keeps the deadline."""
 
     def __init__(self, clearance: Clearance, timeout: float) -> None:
         self.left = False
         self._clearance = clearance
         self._timeout = timeout
-        self.deadline = asyncio.timeout(timeout)
+        # Waiting for the pace is no fault of the endpoint, and connecting has a deadline of its own.
+        self.deadline = asyncio.timeout(None)
 
     async def clear(self) -> None:
-        self.deadline.reschedule(None)  # waiting for the pace is no fault of the endpoint
         if not await self._clearance():
             raise _HeldBackError
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
@@ -110,7 +110,7 @@ class AiohttpTransport:
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            timeout=aiohttp.ClientTimeout(total=None, connect=destination.timeout),
             # A compressed answer could be small on the wire and endless in memory.
             headers={**destination.headers, "Accept-Encoding": "identity"},
             auto_decompress=False,

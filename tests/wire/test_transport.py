@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -259,3 +260,17 @@ async def test_a_cancelled_try_ends_at_once() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await transport.send((b"{}",), "id", cleared)
+
+
+async def test_a_host_that_does_not_accept_is_not_sent() -> None:
+    """A full backlog: the handshake is never finished, and nothing was ever asked of anybody."""
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        async with transport_to(f"http://127.0.0.1:{deaf.getsockname()[1]}/start", seconds=0.2) as transport:
+            ending = await transport.send((b"{}",), "id", cleared)
+    assert isinstance(ending, NotSent)
+    assert ending.error == "connect_timeout"
