@@ -43,6 +43,7 @@ class Brain:
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
         self.effects: Counter[str] = Counter()
+        self._engaged = 0  #: the sum of the effects, which is too slow to add up for every request
         self._entered: set[tuple[int, str]] = set()
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
         self._switched: dict[int, bool] = {}
@@ -135,29 +136,36 @@ class Brain:
             return _Said(400, "Workflow not found", key)
         if not scenario.active:
             return _Said(400, "Workflow is not active", key)
-        if wrong := self._profile_wrong(fields):
-            return _Said(400, wrong, key)
-        if not scenario.reentry and (scenario.id, key) in self._entered:
+        try:
+            who = self._who(fields, key)
+        except LookupError as missing:
+            return _Said(400, str(missing.args[0]), key)
+        if not scenario.reentry and (scenario.id, who) in self._entered:
             return _Said(400, "Profile is in the workflow already", key)
         limit = self.config.tariff_limit
-        if limit is not None and self.effects.total() >= limit:
+        if limit is not None and self._engaged >= limit:
             return _Said(402, "Tariff limit reached", key)
-        self._entered.add((scenario.id, key))
-        self.effects[key] += 1
+        self._entered.add((scenario.id, who))
+        self.effects[who] += 1
+        self._engaged += 1
         return _Said(0, "Successful operation", key, effect=True)
 
-    def _profile_wrong(self, fields: Mapping[str, Any]) -> str | None:
+    def _who(self, fields: Mapping[str, Any], key: str) -> str:
+        """The person a message goes to, however matched. Raises LookupError that says what is missing."""
         if self.config.profiles is None:
-            return None
+            return key
         found = [profile for profile in self.config.profiles if _fits(profile, fields)]
         if not found:
-            return "Profile not found"
+            raise LookupError("Profile not found")
+        who = str(found[0].get("profile_id", key))
         chosen = fields.get("subscription_filter")
         if chosen is None or chosen.get("not_strict"):
-            return None
+            return who
         wanted = {name: value for name, value in chosen.items() if name != "not_strict"}
         held = found[0].get("subscriptions", [])
-        return None if any(wanted.items() <= has.items() for has in held) else "Subscription not found"
+        if not any(wanted.items() <= has.items() for has in held):
+            raise LookupError("Subscription not found")
+        return who
 
 
 def _key(fields: Mapping[str, Any]) -> str:
@@ -185,15 +193,15 @@ def _fits(profile: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 
 def _fits_query(profile: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-    """As much of a MongoDB query as tests need: equality, $in, $and, $or."""
-    for name, wanted in query.items():
-        if name == "$and":
-            fits = all(_fits_query(profile, part) for part in wanted)
-        elif name == "$or":
-            fits = any(_fits_query(profile, part) for part in wanted)
-        else:
-            held = profile.get(name, profile.get("fields", {}).get(name))
-            fits = held in wanted["$in"] if isinstance(wanted, dict) and "$in" in wanted else held == wanted
-        if not fits:
-            return False
-    return True
+    """As much of a MongoDB query as tests need: equality, $eq, $in, $and, $or."""
+    return all(_fits_term(profile, name, wanted) for name, wanted in query.items())
+
+
+def _fits_term(profile: Mapping[str, Any], name: str, wanted: Any) -> bool:
+    if name in ("$and", "$or"):
+        every = all if name == "$and" else any
+        return every(_fits_query(profile, part) for part in wanted)
+    held = profile.get(name, profile.get("fields", {}).get(name))
+    if not isinstance(wanted, dict):
+        return bool(held == wanted)
+    return all(held in value if operator == "$in" else held == value for operator, value in wanted.items())

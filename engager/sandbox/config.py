@@ -12,6 +12,25 @@ from engager.sandbox.faults import FaultPlan
 
 T = TypeVar("T")
 
+Kind = type | tuple[type, ...]
+
+_LIST = (list, tuple)
+_KINDS: Mapping[str, Kind] = {
+    "tokens": _LIST,
+    "powerless_tokens": _LIST,
+    "scenarios": _LIST,
+    "profiles": _LIST,
+    "tariff_limit": int,
+    "assumptions": Mapping,
+    "faults": Mapping,
+    "seed": int,
+    "log_file": str,
+    "keep_log": bool,
+    "latency": (int, float, str),
+    "retry_after": (int, float, str),
+}
+_NAMED: Mapping[str, Kind] = {"bool": bool, "int": int, "float": (int, float), "str": str}
+
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
@@ -53,8 +72,9 @@ class SandboxConfig:
     @classmethod
     def from_mapping(cls, table: Mapping[str, Any]) -> SandboxConfig:
         """Read a `[sandbox]` table. Raises ValueError that names the wrong key and the known ones."""
-        given = dict(table)
+        given = {name: value for name, value in table.items() if value is not None}
         _refuse_unknown("", given, [f.name for f in fields(cls)] + ["latency", "retry_after"])
+        _refuse_wrong_types("", given, _KINDS)
         plan = FaultPlan(
             given.pop("faults", {}),
             _text(given.pop("retry_after", None)),
@@ -63,16 +83,36 @@ class SandboxConfig:
         assumptions = _made(Assumptions, given.pop("assumptions", {}), "assumptions.")
         scenarios = given.pop("scenarios", None)
         if scenarios is not None:
+            _refuse_wrong_items("scenarios", scenarios, Mapping)
             scenarios = tuple(_made(Scenario, scenario, "scenarios.") for scenario in scenarios)
+        _refuse_wrong_items("profiles", given.get("profiles", ()), Mapping)
+        _refuse_wrong_items("tokens", given.get("tokens", ()), str)
+        _refuse_wrong_items("powerless_tokens", given.get("powerless_tokens", ()), str)
         return cls(faults=plan, assumptions=assumptions, scenarios=scenarios, **given)
 
 
 def _made(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     _refuse_unknown(where, table, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+    hints = {f.name: _NAMED[str(f.type)] for f in fields(kind)}  # type: ignore[arg-type]
+    _refuse_wrong_types(where, table, hints)
     try:
         return kind(**table)
     except TypeError as fault:
         raise ValueError(f"{where.rstrip('.')}: {fault}") from None
+
+
+def _refuse_wrong_types(where: str, table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    for name, value in table.items():
+        kind = kinds.get(name, object)
+        # true and false are numbers to Python, and to nobody else
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
+            raise ValueError(f"{where}{name} has a wrong type: {value!r}")
+
+
+def _refuse_wrong_items(name: str, items: Sequence[Any], kind: type) -> None:
+    for item in items:
+        if not isinstance(item, kind):
+            raise ValueError(f"{name} has an item of a wrong type: {item!r}")
 
 
 def _refuse_unknown(where: str, table: Mapping[str, Any], known: list[str]) -> None:
@@ -89,7 +129,7 @@ def _text(value: Any) -> str | None:
 
 def _range(latency: Any) -> tuple[float, float]:
     """Seconds as a number; or a text, "20ms" or "20-80ms"."""
-    if isinstance(latency, int | float):
+    if isinstance(latency, int | float) and latency >= 0:
         return float(latency), float(latency)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?(ms|s)", str(latency))
     if match is None:

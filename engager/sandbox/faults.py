@@ -43,7 +43,7 @@ class FaultPlan:
         for name, share in self.shares.items():
             if name not in FAULTS:
                 raise ValueError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
-            if not isinstance(share, int | float) or not 0 <= share <= 1:
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"fault {name}: the share must be from 0 to 1, it is {share!r}")
         if sum(self.shares.values()) > 1:
             raise ValueError("the shares of all faults add up to more than 1")

@@ -34,6 +34,7 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
     fields = _value(root)
     if root.tag != "xml" or not isinstance(fields, dict):
         return None
+    fields = {name: value for name, value in fields.items() if value != ""}  # an empty element is a null
     for name in ("id", "resource_id"):
         if str(fields.get(name, "")).isdigit():
             fields[name] = int(fields[name])

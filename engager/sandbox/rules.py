@@ -84,7 +84,11 @@ def _wrong_forms(fields: Mapping[str, Any]) -> str | None:
 
 def _wrong_matching(fields: Mapping[str, Any], further: bool) -> str | None:
     if "custom_request" in fields:
-        return "matching beside custom_request" if "matching" in fields else None
+        return (
+            "matching beside custom_request"
+            if "matching" in fields
+            else _wrong_query(fields["custom_request"])
+        )
     modes = {**PAGE_MODES, **FURTHER_MODES} if further else PAGE_MODES
     mode = fields.get("matching", "email")
     if mode not in modes:
@@ -93,9 +97,35 @@ def _wrong_matching(fields: Mapping[str, Any], further: bool) -> str | None:
     return f"{missing[0]} is required for matching by {mode}" if missing else None
 
 
+def _wrong_query(query: Any) -> str | None:
+    """What is not understood is refused: to find nobody by it would be told as a missing profile."""
+    if not isinstance(query, dict):
+        return "custom_request is malformed"
+    for name, wanted in query.items():
+        if name in ("$and", "$or"):
+            if not isinstance(wanted, list):
+                return f"custom_request: {name} needs a list"
+            if wrong := next(filter(None, map(_wrong_query, wanted)), None):
+                return wrong
+        elif name.startswith("$"):
+            return f"custom_request: unknown operator {name}"
+        elif isinstance(wanted, dict) and (wrong := _wrong_operators(wanted)):
+            return wrong
+    return None
+
+
+def _wrong_operators(wanted: Mapping[str, Any]) -> str | None:
+    for operator, value in wanted.items():
+        if operator not in ("$eq", "$in"):
+            return f"custom_request: unknown operator {operator}"
+        if operator == "$in" and not isinstance(value, list):
+            return "custom_request: $in needs a list"
+    return None
+
+
 def _wrong_parts(fields: Mapping[str, Any]) -> str | None:
     for item in fields.get("attach", []):
-        if not isinstance(item, dict) or set(item) != {"name", "data"} or not _DATA.fullmatch(item["data"]):
+        if not _attachable(item):
             return "attach is malformed"
     chosen = fields.get("subscription_filter")
     if chosen is None:
@@ -105,3 +135,9 @@ def _wrong_parts(fields: Mapping[str, Any]) -> str | None:
     if set(chosen) - {"not_strict"} not in _FILTERS or not isinstance(chosen.get("not_strict", False), bool):
         return "subscription_filter is malformed"
     return None
+
+
+def _attachable(item: Any) -> bool:
+    if not isinstance(item, dict) or set(item) != {"name", "data"}:
+        return False
+    return all(isinstance(value, str) for value in item.values()) and bool(_DATA.fullmatch(item["data"]))

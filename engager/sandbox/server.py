@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
@@ -50,20 +50,25 @@ class Sandbox:
         self._closing = asyncio.Event()
 
     async def __aenter__(self) -> Sandbox:
+        async with AsyncExitStack() as stack:  # what was opened is closed if the rest fails
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        if self.config.log_file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._log_file = os.open(self.config.log_file, flags, 0o600)
+            stack.callback(os.close, self._log_file)
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_post("/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
+        stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, self._host, self._port)
         await site.start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
-        if self.config.log_file:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._log_file = os.open(self.config.log_file, flags, 0o600)
-            self._stack.callback(os.close, self._log_file)
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -81,7 +86,7 @@ class Sandbox:
         self._note(
             Entry(
                 arrived,
-                request.headers.get("Request-ID", ""),
+                request.headers.get("Request-ID") or request.headers.get("X-Request-ID") or "",
                 answer.key,
                 fault,
                 answer.effect,
@@ -182,9 +187,10 @@ class _Reply:
         response = web.StreamResponse(status=self._answer.status, headers=dict(self._answer.headers))
         response.content_length = len(self._answer.body)
         await response.prepare(self._request)
-        for byte in self._answer.body:
-            await response.write(bytes((byte,)))
-            await asyncio.sleep(self._sandbox.drip)
+        with suppress(ConnectionResetError):  # the client gave up, which is what a drip is for
+            for byte in self._answer.body:
+                await response.write(bytes((byte,)))
+                await asyncio.sleep(self._sandbox.drip)
         return response
 
     async def _garbage(self) -> web.StreamResponse:

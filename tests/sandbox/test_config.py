@@ -1,0 +1,60 @@
+"""Settings: what is taken, and what is told before anything is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engager.sandbox import SandboxConfig
+from engager.sandbox.command import sandbox_config
+from engager.sandbox.config import Scenario
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"faults": 3},
+        {"faults": {"503": True}},
+        {"scenarios": 5},
+        {"scenarios": "any"},
+        {"scenarios": [{"id": "1"}]},
+        {"scenarios": [5]},
+        {"profiles": "any"},
+        {"profiles": ["x"]},
+        {"tokens": "abc"},
+        {"tokens": [5]},
+        {"tariff_limit": "x"},
+        {"tariff_limit": True},
+        {"keep_log": "x"},
+        {"latency": -1},
+        {"assumptions": {"deduplicate": "no"}},
+        {"assumptions": {"dedupe_window": "1h"}},
+    ],
+)
+def test_a_wrong_type_is_told_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings)).rstrip("s")):
+        SandboxConfig.from_mapping(settings)
+
+
+@pytest.mark.parametrize(
+    ("latency", "seconds"),
+    [("20ms", (0.02, 0.02)), ("20-80ms", (0.02, 0.08)), ("1s", (1, 1)), (0.5, (0.5, 0.5))],
+)
+def test_latency(latency: Any, seconds: tuple[float, float]) -> None:
+    assert SandboxConfig.from_mapping({"latency": latency}).faults.latency == pytest.approx(seconds)
+
+
+def test_options_of_a_command_line(tmp_path: Path) -> None:
+    profiles = tmp_path / "p.jsonl"
+    profiles.write_text('{"email": "ann@x.org"}\n\n')
+    config = sandbox_config(["t"], [12], profiles, ["503=0.1"], ["old_headers=true"], seed=3, log_file=None)
+    assert (config.tokens, config.scenarios, config.seed) == (["t"], (Scenario(12),), 3)
+    assert (config.profiles, config.faults.shares) == ([{"email": "ann@x.org"}], {"503": 0.1})
+    assert config.assumptions.old_headers
+
+
+def test_an_option_that_is_no_pair_is_told() -> None:
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        sandbox_config(faults=["503"])

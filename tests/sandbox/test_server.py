@@ -1,0 +1,118 @@
+"""The endpoint from outside: real sockets, its log, and each fault's own look."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from engager.sandbox import Sandbox, SandboxConfig
+
+BODY = b'{"token":"t","id":12,"email":"ann@x.org"}'
+SUCCESS = {"data": None, "error": 0, "error_text": "Successful operation"}
+
+
+@asynccontextmanager
+async def served(**settings: Any) -> AsyncIterator[tuple[Sandbox, aiohttp.ClientSession, str]]:
+    config = SandboxConfig.from_mapping({"keep_log": True, **settings})
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with Sandbox(config) as sandbox, aiohttp.ClientSession(timeout=timeout) as session:
+        yield sandbox, session, f"{sandbox.url}/api/v1.1/workflows/start"
+
+
+@pytest.mark.parametrize(
+    ("fault", "header", "value"),
+    [
+        ("close", "Connection", "close"),
+        ("chunked", "Transfer-Encoding", "chunked"),
+        ("drip", "Content-Length", str(len(orjson.dumps(SUCCESS)))),
+        ("503", "Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"),
+    ],
+)
+async def test_a_fault_shows_in_the_headers(fault: str, header: str, value: str) -> None:
+    async with (
+        served(faults={fault: 1.0}, retry_after="Wed, 21 Oct 2026 07:28:00 GMT") as (_, session, url),
+        session.post(url, data=BODY) as response,
+    ):
+        assert response.headers[header] == value
+        if fault != "503":
+            assert orjson.loads(await response.read()) == SUCCESS
+
+
+async def test_retry_after_may_be_absent() -> None:
+    async with (
+        served(faults={"429": 1.0}) as (_, session, url),
+        session.post(url, data=BODY) as response,
+    ):
+        assert (response.status, "Retry-After" in response.headers) == (429, False)
+
+
+async def test_bodies_that_are_no_answer() -> None:
+    bodies = {}
+    for fault in ("oversized", "bad_bytes", "empty"):
+        async with (
+            served(faults={fault: 1.0}) as (_, session, url),
+            session.post(url, data=BODY) as response,
+        ):
+            bodies[fault] = await response.read()
+    assert len(bodies["oversized"]) > 1_000_000
+    assert bodies["empty"] == b""
+    with pytest.raises(UnicodeDecodeError):
+        bodies["bad_bytes"].decode()
+
+
+async def test_a_drip_comes_in_pieces_and_a_client_may_leave_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(faults={"drip": 1.0}) as (sandbox, session, url):
+        async with session.post(url, data=BODY) as response:
+            first = await response.content.readany()
+            assert len(first) < len(orjson.dumps(SUCCESS))
+        await asyncio.sleep(0.05)
+        assert sandbox.log[0].effect
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_latency_holds_an_answer_back() -> None:
+    async with served(latency="60-80ms") as (_, session, url):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with session.post(url, data=BODY) as response:
+            assert response.status == 200
+        assert loop.time() - began >= 0.055
+
+
+async def test_a_body_of_many_megabytes_is_taken() -> None:
+    file = {"name": "a", "data": "data:a/b;base64," + "A" * 8_000_000}
+    body = orjson.dumps({"token": "t", "id": 1, "email": "ann@x.org", "attach": [file]})
+    async with served() as (sandbox, session, url), session.post(url, data=io.BytesIO(body)) as response:
+        assert response.status == 200
+        assert sandbox.log[0].effect
+
+
+@pytest.mark.parametrize("header", ["Request-ID", "X-Request-ID"])
+async def test_the_log_has_a_line_for_every_request(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "log.jsonl"
+    async with served(log_file=str(path)) as (sandbox, session, url):
+        for _ in range(2):
+            async with session.post(url, data=BODY, headers={header: "r"}) as response:
+                await response.read()
+        lines = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(line["request_id"], line["effect"], line["duplicate"]) for line in lines] == [
+        ("r", True, False),
+        ("r", False, True),
+    ]
+    assert len(sandbox.log) == 2
+
+
+async def test_nothing_is_left_open_when_the_log_cannot_be(tmp_path: Path) -> None:
+    sandbox = Sandbox(SandboxConfig(log_file=str(tmp_path / "none" / "log")))
+    with pytest.raises(FileNotFoundError):
+        await sandbox.__aenter__()
+    assert sandbox.url == ""
