@@ -13,27 +13,36 @@ from tenacity.wait import wait_random_exponential
 class Pace:
     """How many requests may leave: at most `rate` x 1.02 in every sliding second, the first included.
 
-    A leaky bucket lets `depth + leak` through in its worst second. The depth is what makes up for late
-    timers (10 ms of requests); the leak stays a little below the rate, so that the worst second and
-    some milliseconds of jitter on the way still fit under the promise.
+    What a stall of the machine kept back may be made up for, as fast as that bound allows. Half of the
+    two per cent is kept for the jitter between here and the endpoint.
     """
 
     rate: float  #: requests a second, above 0
 
     @property
+    def a_second(self) -> int:
+        """Requests that may leave in any sliding second."""
+        return max(1, int(self.rate * 1.01))
+
+    @property
     def depth(self) -> float:
-        """Requests that may leave at once after a silence."""
-        return 1 + self.rate * 0.01
+        """Requests that a stall may keep back and that may still be made up for: half a second's."""
+        return 1 + self.rate * 0.5
 
     @property
     def leak(self) -> float:
-        """Requests a second in the long run."""
-        return self.rate - max(0.005 * self.rate, min(0.02 * self.rate, 2.0))
+        """Requests a second in the long run; a little below the rate, as timers are never early."""
+        return self.rate - min(0.005 * self.rate, 2.0)
 
     @property
     def period(self) -> float:
         """Seconds in which a full bucket runs empty."""
         return self.depth / self.leak
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a departure (a pause, an outage) after which there is nothing to make up for."""
+        return max(1.0, 2 / self.rate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -79,17 +80,36 @@ class Gate:
 
 
 class Pacer:
-    """Lets requests through at the pace, in the order in which they came."""
+    """Lets requests through at the pace, in the order in which they came.
+
+    Two bounds in series: a leaky bucket for the long run, which starts full so that nothing rushes
+    out at the start, and is deep enough to make up for a stall of the machine; and the last second's
+    departures, which no making up may exceed.
+    """
 
     def __init__(self, pace: Pace | None, stop: Stop) -> None:
-        self._limiter = AsyncLimiter(pace.depth, pace.period) if pace else None
+        self._pace = pace
         self._stop = stop
+        self._turn = asyncio.Lock()
+        self._bucket: AsyncLimiter | None = None
+        self._left: deque[float] = deque(maxlen=pace.a_second if pace else 0)
 
     async def passes(self) -> None:
         """Wait for a slot, or until the run stops."""
-        if self._limiter is not None:
+        if self._pace is not None:
             with self._stop.cuts_short():
-                await self._limiter.acquire()
+                async with self._turn:
+                    await self._next(self._pace)
+
+    async def _next(self, pace: Pace) -> None:
+        now = asyncio.get_running_loop().time
+        if self._bucket is None or (self._left and now() - self._left[-1] > pace.silence):
+            self._bucket = AsyncLimiter(pace.depth, pace.period)
+            await self._bucket.acquire(pace.depth - 1)
+        await self._bucket.acquire()
+        if len(self._left) == self._left.maxlen:
+            await anyio.sleep_until(self._left[0] + 1)
+        self._left.append(now())
 
 
 class RetryBudget:

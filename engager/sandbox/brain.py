@@ -62,6 +62,12 @@ class Brain:
         self._remember(token, request_id, answer, now)
         return answer
 
+    def busy(self, body: bytes) -> Answer:
+        """What a repeat gets while the first request is still being worked on."""
+        fields = read_request(body) or {}
+        content_type, text = write_answer(str(fields.get("format", "json")), None, 409, "In progress")
+        return Answer(409, content_type, text, {}, 409, _key(fields))
+
     def _written(self, language: str, said: _Said) -> Answer:
         content_type, body = write_answer(language, said.data, said.error, said.error_text)
         as_status = self.config.assumptions.errors_as_status and 400 <= said.error < 600

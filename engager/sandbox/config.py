@@ -40,6 +40,7 @@ class Assumptions:
     deduplicate: bool = True  #: a repeated Request-ID is not executed again
     dedupe_window: float = 86_400.0  #: seconds for which a Request-ID is remembered
     replay_errors: bool = True  #: an error answer is remembered like a success
+    refuse_in_flight: bool = False  #: a repeat while the first is being worked on gets 409, and does not wait
     old_headers: bool = False  #: the older edition's X-Duplicate-… instead of Duplicate-…
     further_matching: bool = True  #: the matching modes beyond the method's page are taken
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -48,6 +49,7 @@ class Sandbox:
         self._log_file: int | None = None
         self._stack = AsyncExitStack()
         self._closing = asyncio.Event()
+        self._in_flight: Counter[str] = Counter()  #: Request-IDs that are being worked on
 
     async def __aenter__(self) -> Sandbox:
         async with AsyncExitStack() as stack:  # what was opened is closed if the rest fails
@@ -79,14 +81,16 @@ class Sandbox:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         arrived = time.monotonic()
         body = await request.read()
+        request_id = request.headers.get("Request-ID") or request.headers.get("X-Request-ID") or ""
         fault = self._faults.draw()
-        if latency := self._faults.latency():
-            await asyncio.sleep(latency)
-        answer = self._answer(request, body, fault, arrived)
+        if request_id in self._in_flight and self.config.assumptions.refuse_in_flight:
+            fault, answer = None, self.brain.busy(body)
+        else:
+            answer = await self._processed(request, body, fault, request_id)
         self._note(
             Entry(
                 arrived,
-                request.headers.get("Request-ID") or request.headers.get("X-Request-ID") or "",
+                request_id,
                 answer.key,
                 fault,
                 answer.effect,
@@ -97,10 +101,20 @@ class Sandbox:
         )
         return await _Reply(request, answer, self).by(fault)
 
-    def _answer(self, request: web.Request, body: bytes, fault: str | None, now: float) -> Answer:
-        """Process the request, unless its fault strikes before that."""
+    async def _processed(
+        self, request: web.Request, body: bytes, fault: str | None, request_id: str
+    ) -> Answer:
+        """Process the request after its latency, unless its fault strikes before that."""
+        self._in_flight[request_id] += 1
+        try:
+            if latency := self._faults.latency():
+                await asyncio.sleep(latency)
+        finally:
+            self._in_flight[request_id] -= 1
+            if not self._in_flight[request_id]:
+                del self._in_flight[request_id]
         if fault is None or FAULTS[fault]:
-            return self.brain.answer(request.path, request.headers, body, now)
+            return self.brain.answer(request.path, request.headers, body, time.monotonic())
         status = int(fault) if fault.isdigit() else 0
         return Answer(status, "text/html", _HTML if status == 500 else b"", {}, status, "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from bisect import bisect_left
 from datetime import UTC, datetime
 
@@ -34,6 +35,32 @@ async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
     assert worst_second(left) <= max(1, rate * 1.02)
     # all but the crew's last overshoot, over the time it took
     assert len(left) / (left[-1] - left[0] + 1 / rate) >= rate * 0.96
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("rate", [10, 100, 500])
+async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
+    pacer, loop, chance = Pacer(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
+    left: list[float] = []
+    stalls = 0.0
+    while len(left) < rate * 60:
+        await pacer.passes()
+        left.append(loop.time())
+        if chance.random() < 0.5 / rate:
+            loop.stall(seconds := chance.uniform(0.05, 0.4))  # type: ignore[attr-defined]
+            stalls += seconds
+    assert stalls > 5
+    assert worst_second(left) <= rate * 1.02
+    assert len(left) / left[-1] >= rate * 0.97
+
+
+@pytest.mark.virtual_time
+async def test_a_slow_row_of_requests_is_held_to_a_slow_rate() -> None:
+    pacer, loop = Pacer(Pace(0.5), Stop()), asyncio.get_running_loop()
+    for _ in range(20):
+        await pacer.passes()
+        await anyio.sleep(1.5)
+    assert loop.time() >= 38
 
 
 @pytest.mark.virtual_time

@@ -116,3 +116,16 @@ async def test_nothing_is_left_open_when_the_log_cannot_be(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError):
         await sandbox.__aenter__()
     assert sandbox.url == ""
+
+
+@pytest.mark.parametrize(("refuses", "second"), [(True, 409), (False, 200)])
+async def test_a_repeat_while_the_first_is_worked_on(refuses: bool, second: int) -> None:
+    async with served(latency="50ms", assumptions={"refuse_in_flight": refuses}) as (sandbox, session, url):
+
+        async def post() -> int:
+            async with session.post(url, data=BODY, headers={"Request-ID": "one"}) as answer:
+                return answer.status
+
+        assert sorted(await asyncio.gather(post(), post())) == [200, second]
+        assert sandbox.brain.effects.total() == 1
+        assert await post() == 200
