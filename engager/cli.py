@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import traceback
@@ -97,7 +98,7 @@ async def _watched(run: Run, limit: int | None, progress: bool) -> None:
     async with anyio.create_task_group() as watchers:
         watchers.start_soon(_obey_signals, run.stop, watchers.cancel_scope)
         if progress:
-            watchers.start_soon(show, run.tally)
+            watchers.start_soon(show, run.recorder.tally)
         await send(run, limit)
         watchers.cancel_scope.cancel()
 
@@ -197,16 +198,17 @@ def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
 
 
 def _stopped(summary: dict[str, Any], directory: Path) -> str:
-    return (
-        f"stopped: {summary['stopped'] or 'an error'}\n"
-        f"Rows without a line in {directory}'s results are not settled; a few of them may have been tried."
-    )
+    again = shlex.join(["engager", *sys.argv[1:]])
+    why = f"stopped: {summary['stopped']}\n" if summary["stopped"] else ""
+    return f"{why}{directory} is not complete. The same command goes on:\n  {again}"
 
 
 def _exit_with(action: Callable[[], int]) -> NoReturn:
     """Carry a command out; an error becomes its text and its exit code."""
     try:
         code = action()
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
     except Exception as fault:
         code = _fault_told(fault)
     sys.stdout.flush()

@@ -20,7 +20,7 @@ from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.policy import Delivery, Pace, Retry
 
-Work = EngageRequest | Invalid | Unreadable
+Work = EngageRequest | Invalid | Unreadable | Outcome
 Chunks = Iterator[Sequence[Row | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -53,37 +53,48 @@ async def carry_out(
     async with anyio.create_task_group() as upkeep:
         upkeep.start_soon(recorder.keep_fresh)
         async with anyio.create_task_group() as crew:
-            crew.start_soon(_read, chunks, build, begin, feed, stop, off_loop)
+            crew.start_soon(_read, chunks, build, recorder, begin, feed, stop, off_loop)
             for _ in range(plan.concurrency):
                 crew.start_soon(_work, feed, engage, recorder, stop)
         upkeep.cancel_scope.cancel()
     end.close()
-    return feed.whole and recorder.tally.rows == feed.rows
+    return feed.whole and recorder.settled == feed.rows
 
 
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     gate, pacer = Gate(stop), Pacer(plan.pace, stop)
     budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
-    attempt = tried(send, paced(gate, pacer, stoppable(stop, recorded(recorder.intend))))
+    attempt = tried(send, paced(gate, pacer, stoppable(stop, recorded(recorder.intend, recorder.clock))))
     return retried(
-        obeying(gate, stop, plan.retry, attempt), plan.retry, plan.delivery, budget, stop, fresh_id
+        obeying(gate, stop, plan.retry, attempt),
+        plan.retry,
+        plan.delivery,
+        budget,
+        stop,
+        fresh_id,
+        recorder.answered,
+        recorder.clock,
     )
 
 
 async def _read(
     chunks: Chunks,
     build: Build,
+    recorder: Recorder,
     begin: MemoryObjectSendStream[list[Work]],
     feed: Feed,
     stop: Stop,
     off_loop: OffLoop,
 ) -> None:
-    """Rows to requests, a chunk at a time and off the event loop."""
+    """Rows that are not settled yet to requests, a chunk at a time and off the event loop."""
 
     def next_chunk() -> list[Work] | None:
         chunk = next(chunks, None)
-        return None if chunk is None else [build(row) if isinstance(row, Row) else row for row in chunk]
+        if chunk is None:
+            return None
+        due = recorder.due(chunk)
+        return [recorder.recalled(build(row) if isinstance(row, Row) else row) for row in due]
 
     async with begin:
         try:
@@ -98,9 +109,12 @@ async def _read(
 async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> None:
     """One of the crew: one row after the other."""
     while not stop.requested and (work := await feed.next()) is not None:
-        outcome = await engage(work) if isinstance(work, EngageRequest) else Outcome.invalid(work)
-        if outcome is not None:
-            await recorder.record(outcome)
+        if isinstance(work, Outcome):
+            await recorder.restore(work)
+        elif not isinstance(work, EngageRequest):
+            await recorder.record(Outcome.invalid(work))
+        elif (outcome := await engage(work)) is not None:
+            await recorder.record(outcome, renewed=work.life.generation > 0)
 
 
 class Feed:

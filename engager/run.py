@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,22 +18,25 @@ from anyio import to_thread
 from engager import __version__
 from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
 from engager.dispatch.limits import Stop
-from engager.errors import Exit, JobError
+from engager.errors import Exit, JobError, RunDirectoryError
 from engager.intake.builder import Builder, RequestSpec, compile_builder
 from engager.intake.identity import fresh
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.template import ParameterError
+from engager.intake.witness import Witness
 from engager.job import SANDBOX, Job, JobFile
+from engager.ledger import account
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.ledger.recorder import LineFile, Recorder
+from engager.ledger.lock import RunLock
+from engager.ledger.marks import Marks, read_marks
+from engager.ledger.recorder import Formats, Recorder
 from engager.ledger.run_directory import (
     RunDirectory,
-    begin,
-    completed_summary,
-    fingerprint,
-    input_fingerprint,
+    find_run,
+    input_identity,
+    new_run,
+    take_folder,
 )
-from engager.ledger.tally import Tally
 from engager.model import Row, Status, Unreadable
 from engager.pipeline import Plan, carry_out
 from engager.sandbox import Sandbox, SandboxConfig
@@ -57,12 +59,14 @@ class Run:
     rows: Rows
     builder: Builder
     directory: RunDirectory
+    lock: RunLock
+    recorder: Recorder
+    marks: Marks
     stop: Stop = field(default_factory=Stop)
-    tally: Tally = field(default_factory=Tally)
     summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
 
 
-def open_input(job_file: JobFile, input_path: str | None) -> Rows:
+def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
     """Open the job's input, or another one named from the working directory. Raises InputError."""
     given = job_file.job.input
     spec = InputSpec(
@@ -73,7 +77,7 @@ def open_input(job_file: JobFile, input_path: str | None) -> Rows:
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
     )
-    return open_rows(spec)
+    return open_rows(spec, witness=witness)
 
 
 def token_of(job_file: JobFile) -> Secret:
@@ -127,36 +131,66 @@ def headers_of(job: Job, token: str) -> dict[str, str]:
 
 
 def prepare(job_file: JobFile, out: Path, input_path: str | None) -> Run | dict[str, Any]:
-    """Check everything that can be checked before a row is read, and begin the run directory.
+    """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
 
-    Returns the summary of a run that is already complete instead. Raises JobError, InputError or
-    RunDirectoryError.
+    Returns the summary of a run that is already complete instead. Raises JobError, InputError,
+    RunDirectoryError or RecordingError.
     """
-    secret = token_of(job_file)
-    rows = open_input(job_file, input_path)
-    identity = _identity(job_file.job, rows)
-    done = completed_summary(out, identity)
-    if done is not None:
-        rows.close()
-        return done
-    run_id = secrets.token_hex(16)
-    builder = builder_of(job_file, rows, secret.reveal(), run_id)
-    _tls(job_file)
-    return Run(job_file, secret, rows, builder, begin(out, identity, run_id))
+    with ExitStack() as opened:
+        secret = token_of(job_file)
+        tls_of(job_file)
+        found = find_run(out)
+        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path) if found else ()))
+        opened.callback(rows.close)
+        directory = found or new_run(out)
+        builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+        identity = _identity(job_file.job, rows, builder)
+        if found:
+            found.refuse_other(identity)
+            if (summary := found.summary()) and summary.get("complete"):
+                return summary
+        lock = take_folder(out)
+        opened.callback(lock.release)
+        if found != find_run(out):
+            raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
+        job, formats = job_file.job, formats_of(job_file, rows, secret)
+        synced = job.delivery.durability == "disk"
+        if found:
+            recorder = account.resume(found, formats, synced)
+        else:
+            recorder = account.begin(directory, identity, formats, job.input.max_row_bytes, synced)
+        opened.callback(recorder.abandon)
+        marks = Marks(directory.marks_path, synced)
+        rows.witness.tell(marks.keep)
+        opened.pop_all()
+    return Run(job_file, secret, rows, builder, directory, lock, recorder, marks)
 
 
-def _identity(job: Job, rows: Rows) -> dict[str, str]:
-    sent = job.model_dump(mode="json", include={"request": True, "endpoint": {"url", "format", "answer"}})
-    return {"job": fingerprint([job.job.name, sent]), "input": input_fingerprint(rows.files)}
+def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
+    """What would change a request or a row, and so would make it another run."""
+    endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
+    reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
+    return {
+        "job": {"name": job.job.name},
+        "endpoint": endpoint,
+        "request": job.request,
+        "attached": builder.attached,
+        "input": {
+            "format": rows.format,
+            "delimiter": rows.delimiter,
+            **reading,
+            "files": input_identity(rows.files),
+        },
+        "output": {"results": job.output.results},
+    }
 
 
 async def send(run: Run, limit: int | None = None) -> None:
     """Carry the run out and leave its summary.
 
-    Whatever ends the run, a cancellation included, every outcome that is known is written first.
+    Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.time()
-    recorder = _recorder(run)
     complete = False
     try:
         async with _connected(run) as transport:
@@ -166,15 +200,19 @@ async def send(run: Run, limit: int | None = None) -> None:
                 run.builder.build,
                 transport.send,
                 fresh,
-                recorder,
+                run.recorder,
                 run.stop,
                 lambda call: to_thread.run_sync(call, abandon_on_cancel=True),
             )
     finally:
-        run.rows.close()
-        recorder.close()
-        run.summary = _summary(run, complete, started)
-        run.directory.write_summary(run.summary)
+        try:
+            run.rows.close()
+            run.marks.close()
+            run.recorder.close()
+            run.summary = _summary(run, complete, limit, started)
+            run.directory.write_summary(run.summary)
+        finally:
+            run.lock.release()
 
 
 def _plan(job: Job) -> Plan:
@@ -195,25 +233,13 @@ def first_rows(
             return
 
 
-def _recorder(run: Run) -> Recorder:
-    job, path, redact = run.job_file.job, run.directory.path, run.secret.redact
-    results = JsonLines(redact) if job.output.results == "jsonl" else CsvLines(redact)
-    mendable = _mendable(run)
-    synced = job.delivery.durability == "disk"
-    return Recorder(
-        LineFile(path / results.name, results, synced),
-        LineFile(path / f"failed{mendable.suffix}", mendable, synced),
-        LineFile(path / f"in_doubt{mendable.suffix}", mendable, synced),
-        run.tally,
-    )
-
-
-def _mendable(run: Run) -> MendableCsv | MendableJson:
-    if run.rows.columns is None:
-        return MendableJson(run.secret.redact)
-    return MendableCsv(
-        run.rows.columns, run.rows.delimiter, run.job_file.job.input.encoding, run.secret.redact
-    )
+def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
+    """How the files of outcomes look."""
+    job, redact = job_file.job, secret.redact
+    results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    if rows.columns is None:
+        return Formats(results, MendableJson(redact), redact)
+    return Formats(results, MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact), redact)
 
 
 @asynccontextmanager
@@ -227,7 +253,7 @@ async def _connected(run: Run) -> AsyncIterator[AiohttpTransport]:
             origin + METHOD,
             headers_of(job, run.secret.reveal()),
             job.endpoint.timeout,
-            _tls(run.job_file),
+            tls_of(run.job_file),
         )
         transport = AiohttpTransport(destination, job.limits.concurrency)
         stack.push_async_callback(transport.aclose)
@@ -241,7 +267,8 @@ def _sandbox_config(job: Job) -> SandboxConfig:
         raise JobError(f"sandbox: {fault}") from fault
 
 
-def _tls(job_file: JobFile) -> ssl.SSLContext:
+def tls_of(job_file: JobFile) -> ssl.SSLContext:
+    """What TLS trusts; it always verifies. Raises JobError."""
     ca_file = job_file.job.endpoint.ca_file
     try:
         return ssl.create_default_context(cafile=ca_file and str(job_file.base / ca_file))
@@ -249,26 +276,26 @@ def _tls(job_file: JobFile) -> ssl.SSLContext:
         raise JobError(job_file.at("endpoint.ca_file", f"{ca_file} cannot be used: {fault}")) from fault
 
 
-def _summary(run: Run, complete: bool, started: float) -> dict[str, Any]:
+def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
     ended = time.time()
     exit_code = _exit_code(run, complete)
     return {
         "job": run.job_file.job.job.name,
         "run": run.directory.run_id,
-        "complete": complete,
+        "complete": complete and limit is None,
         "exit_code": int(exit_code),
         "stopped": run.stop.reason if run.stop.requested and not complete else None,
-        "started_at": _moment(started),
+        "started_at": _moment(run.directory.started_at),
         "finished_at": _moment(ended),
         "seconds": round(ended - started, 3),
-        **run.tally.as_dict(),
+        **run.recorder.tally.as_dict(),
     }
 
 
 def _exit_code(run: Run, complete: bool) -> Exit:
     if complete:
-        settled = run.tally.statuses[Status.ENGAGED] + run.tally.statuses[Status.SKIPPED]
-        return Exit.DONE if settled == run.tally.rows else Exit.INCOMPLETE
+        settled = run.recorder.tally.statuses[Status.ENGAGED] + run.recorder.tally.statuses[Status.SKIPPED]
+        return Exit.DONE if settled == run.recorder.tally.rows else Exit.INCOMPLETE
     return run.stop.exit or Exit.INTERNAL
 
 

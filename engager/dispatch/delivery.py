@@ -6,11 +6,10 @@ row is in doubt until something proves otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from engager.dispatch.verdict import Meaning, Verdict
-from engager.model import Status
+from engager.model import Life, Status
 from engager.policy import Delivery, Mode
 
 
@@ -19,27 +18,6 @@ class Step(Enum):
 
     AGAIN = auto()
     WITHHOLD = auto()  #: leave it as it is: it is due when the run goes on
-
-
-@dataclass(slots=True)
-class Life:
-    """What is known of a row between its tries."""
-
-    attempts: int = 0  #: tries that came to an end
-    generation: int = 0  #: how often the Request-ID had to be renewed
-    first_left: float | None = None  #: when the first try under the present id left
-    in_doubt: bool = False  #: a try under the present id may have been taken
-
-    def leaves(self, now: float) -> None:
-        """A try is about to leave."""
-        if self.first_left is None:
-            self.first_left = now
-
-    def renew(self) -> None:
-        """The fate of every try under the present id is known: the next one needs a fresh id."""
-        self.generation += 1
-        self.first_left = None
-        self.in_doubt = False
 
 
 def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status | Step:
@@ -61,6 +39,21 @@ def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Stat
     if verdict.meaning is Meaning.UNKNOWN:
         life.in_doubt = True
     return _again(delivery, life, now)
+
+
+#: Of a row that a crash left in flight, and that must not be sent again.
+INTERRUPTED = Verdict(
+    Meaning.UNKNOWN,
+    "interrupted",
+    "a try was in flight when the run was interrupted, and it may have been taken",
+)
+
+
+def may_go_on(delivery: Delivery, life: Life, now: float) -> bool:
+    """Whether a row may be tried, by what an earlier process left of it."""
+    if not life.in_doubt or life.asked_for:
+        return True
+    return life.first_left is not None and delivery.may_repeat(life.first_left, now)
 
 
 def give_up(life: Life) -> Status:

@@ -11,17 +11,17 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
 
-from engager.dispatch.delivery import Life, Step, decide, give_up
+from engager.dispatch.delivery import INTERRUPTED, Step, decide, give_up, may_go_on
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
+from engager.model import Ending, EngageRequest, Life, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry
 
 #: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
@@ -36,15 +36,14 @@ class Effort:
     request: EngageRequest
     taken_up: float  #: loop time
     request_id: str
-    life: Life = field(default_factory=Life)
     due: float | None = None  #: loop time at which the present try was let through
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
 
-    def leaves(self, now: float) -> None:
-        """The present try is let through."""
-        self.due = now
-        self.life.leaves(now)
+    @property
+    def life(self) -> Life:
+        """What is known of the row."""
+        return self.request.life
 
     def ended(self, now: float) -> None:
         """The present try came to an end, whether or not it had left."""
@@ -56,16 +55,19 @@ class Effort:
 Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
 Clear = Callable[[Effort], Awaitable[bool]]
 Attempt = Callable[[Effort], Awaitable[Verdict]]
+#: Seconds that neither jump nor stand still while the machine sleeps.
+Clock = Callable[[], float]
 #: Derives a further Request-ID from the first one and a count.
 FreshId = Callable[[str, int], str]
 
 
-def recorded(intend: Callable[[EngageRequest, str], None]) -> Clear:
+def recorded(intend: Callable[[EngageRequest], Awaitable[None]], clock: Clock) -> Clear:
     """Write the intent down, as the last thing before the first byte leaves."""
 
     async def clear(effort: Effort) -> bool:
-        effort.leaves(asyncio.get_running_loop().time())
-        intend(effort.request, effort.request_id)
+        effort.due = asyncio.get_running_loop().time()
+        effort.life.leaves(clock())
+        await intend(effort.request)
         return True
 
     return clear
@@ -144,7 +146,14 @@ Engage = Callable[[EngageRequest], Awaitable[Outcome | None]]
 
 
 def retried(
-    attempt: Attempt, retry: Retry, delivery: Delivery, budget: RetryBudget, stop: Stop, fresh_id: FreshId
+    attempt: Attempt,
+    retry: Retry,
+    delivery: Delivery,
+    budget: RetryBudget,
+    stop: Stop,
+    fresh_id: FreshId,
+    answered: Callable[[EngageRequest], None],
+    clock: Clock,
 ) -> Engage:
     """Try until the row is settled; None when it is left for the next time.
 
@@ -152,7 +161,9 @@ def retried(
     """
 
     async def engage(request: EngageRequest) -> Outcome | None:
-        effort = Effort(request, asyncio.get_running_loop().time(), request.request_id)
+        effort = Effort(request, asyncio.get_running_loop().time(), _present_id(request, fresh_id))
+        if not may_go_on(delivery, request.life, clock()):
+            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED)
         verdict, step = await step_of(effort)
         if step is Step.AGAIN:
             verdict, step = await again(effort, verdict)
@@ -164,9 +175,10 @@ def retried(
 
     async def step_of(effort: Effort) -> tuple[Verdict, Status | Step]:
         verdict = await attempt(effort)
-        step = decide(delivery, effort.life, verdict, asyncio.get_running_loop().time())
-        if effort.life.generation and step is Step.AGAIN:
-            effort.request_id = fresh_id(effort.request.request_id, effort.life.generation)
+        step = decide(delivery, effort.life, verdict, clock())
+        if isinstance(step, Step):
+            effort.request_id = _present_id(effort.request, fresh_id)
+            answered(effort.request)
         return verdict, step
 
     async def again(effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
@@ -186,6 +198,11 @@ def retried(
         return await trying(next_step)
 
     return engage
+
+
+def _present_id(request: EngageRequest, fresh_id: FreshId) -> str:
+    first, generation = request.request_id, request.life.generation
+    return fresh_id(first, generation) if generation else first
 
 
 class _Allowance(wait_base):

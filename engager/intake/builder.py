@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,10 +57,13 @@ class Builder:
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
+        #: A digest for each attachment.
+        self.attached: list[str] = []
         self._run_id = run_id
         given = dict(spec.parameters)
         _refuse_unknown(given, spec.further_matching)
         attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
+        self.attached = [blake2b(orjson.dumps(file), digest_size=16).hexdigest() for file in attach]
         matching = _matching(given, spec.further_matching)
         self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
         self._warn_of_unused(given, matching)

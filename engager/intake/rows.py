@@ -16,6 +16,7 @@ from engager.intake.csv_rows import CsvRows
 from engager.intake.jsonl_rows import JsonlRows
 from engager.intake.lines import lines
 from engager.intake.sources import STDIN, Format, blocks, find_files, format_of, open_stream, stdin_stream
+from engager.intake.witness import Witness
 from engager.model import Row, Unreadable
 
 Record = Row | Unreadable
@@ -42,8 +43,15 @@ class InputSpec:
 class Rows:
     """An input that is open: its columns are known, its rows can be read once."""
 
-    def __init__(self, spec: InputSpec, block: int = BLOCK, stdin: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        spec: InputSpec,
+        block: int = BLOCK,
+        stdin: BinaryIO | None = None,
+        witness: Witness | None = None,
+    ) -> None:
         self._spec, self._block, self._stdin = spec, block, stdin
+        self.witness = witness or Witness()
         self._streams: list[BinaryIO] = []
         self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
         self.format: Format = _format(spec, self.files)
@@ -64,7 +72,7 @@ class Rows:
             return
         for file in self.files:
             with open_stream(file) as stream:
-                header = self._csv(stream, str(file)).header
+                header = self._csv(blocks(stream, str(file), self._block), str(file)).header
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
                 odd = ", ".join(sorted(map(repr, set(header) ^ set(self.columns)))) or "repeated names"
@@ -73,14 +81,14 @@ class Rows:
                     "All files of one input need the same columns."
                 )
 
-    def _csv(self, stream: BinaryIO, source: str) -> CsvRows:
+    def _csv(self, data: Iterator[bytes], source: str) -> CsvRows:
         spec = self._spec
-        batches = lines(blocks(stream, source, self._block), spec.encoding, spec.max_row_bytes)
+        batches = lines(data, spec.encoding, spec.max_row_bytes)
         return CsvRows(batches, source, self.delimiter, spec.max_row_bytes)
 
-    def _jsonl(self, stream: BinaryIO, source: str) -> JsonlRows:
+    def _jsonl(self, data: Iterator[bytes], source: str) -> JsonlRows:
         spec = self._spec
-        batches = lines(blocks(stream, source, self._block), spec.encoding, spec.max_row_bytes)
+        batches = lines(data, spec.encoding, spec.max_row_bytes)
         return JsonlRows(batches, source)
 
     def _batches(self) -> Iterator[list[Record]]:
@@ -89,6 +97,7 @@ class Rows:
             for batch in self._batches_of(stream, source, number):
                 number = batch[-1].number + 1
                 yield batch
+        self.witness.end()
 
     def _opened(self) -> Iterator[tuple[str, BinaryIO]]:
         if not self.files:
@@ -100,10 +109,11 @@ class Rows:
                 yield str(file), stream
 
     def _batches_of(self, stream: BinaryIO, source: str, number: int) -> Iterator[list[Record]]:
+        data = self.witness.watch(blocks(stream, source, self._block), source)
         if self.format == "jsonl":
-            yield from self._jsonl(stream, source).batches(number)
+            yield from self._jsonl(data, source).batches(number)
             return
-        rows = self._csv(stream, source)
+        rows = self._csv(data, source)
         self.columns = self.columns or rows.header
         if rows.header == self.columns:
             yield from rows.batches(number)
@@ -168,6 +178,6 @@ def _delimiter(files: list[Path]) -> str:
     return "\t" if files and files[0].suffixes and ".tsv" in files[0].suffixes else ","
 
 
-def open_rows(spec: InputSpec, stdin: BinaryIO | None = None) -> Rows:
-    """Open an input. Raises InputError when it cannot be read at all."""
-    return Rows(spec, stdin=stdin)
+def open_rows(spec: InputSpec, stdin: BinaryIO | None = None, witness: Witness | None = None) -> Rows:
+    """Open an input. Raises InputError when it cannot be read, or is not the one that the witness knows."""
+    return Rows(spec, stdin=stdin, witness=witness)

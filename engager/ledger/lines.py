@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import orjson
 
@@ -34,7 +35,24 @@ REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "
 
 MAX_TEXT = 500
 
+_MILLISECONDS = ("latency_ms", "waited_ms")
+
+_LONGEST = 1 << 30
+
 Redact = Callable[[str], str]
+
+#: The row of a line that was read back, its fields, and the line as it is to be kept.
+Survivor = tuple[int, dict[str, Any], bytes]
+
+
+class LineFormat(Protocol):
+    """A file of lines that can be read back."""
+
+    head: bytes
+
+    def survivors(self, path: Path) -> Iterator[Survivor]:
+        """The lines of a file that are whole."""
+        ...
 
 
 def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
@@ -74,12 +92,15 @@ class JsonLines:
     name = "results.jsonl"
     head = b""
 
-    def __init__(self, redact: Redact) -> None:
-        self._redact = redact
+    @staticmethod
+    def line(fields: bytes) -> bytes:
+        """A line, from its fields as a line of JSON."""
+        return fields
 
-    def line(self, outcome: Outcome) -> bytes:
-        """One line."""
-        return orjson.dumps(result_fields(outcome, self._redact), option=orjson.OPT_APPEND_NEWLINE)
+    @staticmethod
+    def survivors(path: Path) -> Iterator[Survivor]:
+        """The lines of a file that are whole."""
+        return _json_survivors(path, "row")
 
 
 class CsvLines:
@@ -88,18 +109,26 @@ class CsvLines:
     name = "results.csv"
     head = ",".join(RESULT_COLUMNS).encode() + b"\n"
 
-    def __init__(self, redact: Redact) -> None:
-        self._redact = redact
+    @staticmethod
+    def line(fields: bytes) -> bytes:
+        """A line, from its fields as a line of JSON."""
+        values = orjson.loads(fields).values()
+        return csv_line(("true" if v is True else "false" if v is False else v for v in values), ",").encode()
 
-    def line(self, outcome: Outcome) -> bytes:
-        """One line."""
-        fields = result_fields(outcome, self._redact).values()
-        return _csv_line(
-            ("true" if f is True else "false" if f is False else f for f in fields), ","
-        ).encode()
+    @staticmethod
+    def survivors(path: Path) -> Iterator[Survivor]:
+        """The records of a file that are whole, their fields in their types again."""
+        for row, fields, line in _csv_survivors(path, "row", ",", "utf-8"):
+            try:
+                numbers = {name: float(fields[name]) if fields[name] else None for name in _MILLISECONDS}
+                attempts, duplicate = int(fields["attempts"]), fields["duplicate"] == "true"
+            except (KeyError, ValueError):
+                continue
+            yield row, {**fields, **numbers, "attempts": attempts, "duplicate": duplicate}, line
 
 
-def _csv_line(values: Any, delimiter: str) -> str:
+def csv_line(values: Iterable[Any], delimiter: str) -> str:
+    """One record of CSV."""
     buffer = io.StringIO()
     csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerow(values)
     return buffer.getvalue()
@@ -126,6 +155,11 @@ class MendableJson:
         values = {} if isinstance(outcome.row, Unreadable) else dict(outcome.row.values)  # type: ignore[arg-type]
         return orjson.dumps({**values, **_reasons(outcome, self._redact)}, option=orjson.OPT_APPEND_NEWLINE)
 
+    @staticmethod
+    def survivors(path: Path) -> Iterator[Survivor]:
+        """The lines of a file that are whole."""
+        return _json_survivors(path, "engager_row")
+
 
 class MendableCsv:
     """Rows of a CSV input that were not engaged, in the input's own dialect: mended, they are an input.
@@ -139,11 +173,11 @@ class MendableCsv:
     def __init__(self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact) -> None:
         # Fed again, a failed file brings its old reasons along.
         self._kept = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
-        self._delimiter = delimiter
+        self._delimiter, self._encoding = delimiter, encoding
         self._redact = redact
         self._encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
         head = [columns[i] for i in self._kept] + list(REASON_COLUMNS)
-        self.head = self._encode(_csv_line(head, delimiter))
+        self.head = self._encode(csv_line(head, delimiter))
 
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
@@ -152,4 +186,37 @@ class MendableCsv:
             row = outcome.row.values
             values = [row[i] for i in self._kept]  # type: ignore[index]
         reasons = _reasons(outcome, self._redact).values()
-        return self._encode(_csv_line([*values, *reasons], self._delimiter))
+        return self._encode(csv_line([*values, *reasons], self._delimiter))
+
+    def survivors(self, path: Path) -> Iterator[Survivor]:
+        """The records of a file that are whole."""
+        return _csv_survivors(path, "engager_row", self._delimiter, self._encoding)
+
+
+def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
+    """The whole lines of a JSONL file."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                fields = orjson.loads(line)
+                yield int(fields[column]), fields, line
+            except (ValueError, TypeError, KeyError):
+                continue
+
+
+def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[Survivor]:
+    """The whole records of a CSV file, its header aside."""
+    csv.field_size_limit(_LONGEST)
+    encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
+    encode("")
+    with path.open(newline="", encoding=encoding, errors="replace") as file:
+        records = csv.reader(file, delimiter=delimiter)
+        try:
+            header = next(records, [])
+            encode(csv_line(header, delimiter))  # takes the byte order mark along
+            for record in records:
+                fields = dict(zip(header, record, strict=False))
+                if len(record) == len(header) and fields.get(column, "").isdecimal():
+                    yield int(fields[column]), fields, encode(csv_line(record, delimiter))
+        except csv.Error:
+            return

@@ -1,11 +1,17 @@
-"""The folder of a run: made once, belonging to one job and one input, readable by its owner only."""
+"""The folder of a run: belongs to one job and one input, to one process at a time, and to its owner only.
+
+It is a run as soon as `run.json` stands there, which is written last; what is there without it is the
+beginning of a run that never sent anything.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +19,12 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
+from engager.ledger.lock import RunLock
 
-_EDGE = 1 << 16
+_SAMPLE = 1 << 16
+_SAMPLES = 16
+
+_OURS = frozenset({"lock", "ledger", "engager.log"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,8 @@ class RunDirectory:
 
     path: Path
     run_id: str  #: the seed of every Request-ID of the run
+    started_at: float  #: seconds since the epoch
+    identity: Mapping[str, Any]  #: the job and the input that it belongs to
 
     @property
     def summary_path(self) -> Path:
@@ -34,71 +46,157 @@ class RunDirectory:
         """Where the log is."""
         return self.path / "engager.log"
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger is."""
+        return self.path / "ledger" / "rows"
+
+    @property
+    def marks_path(self) -> Path:
+        """Where the digests of the input are."""
+        return self.path / "ledger" / "input"
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the lock is."""
+        return self.path / "lock"
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Leave the account, whole or not at all."""
-        draft = self.path / "summary.json.new"
-        _write(draft, orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        draft.replace(self.summary_path)
+        write_whole(self.summary_path, dict(summary))
+
+    def summary(self) -> dict[str, Any] | None:
+        """The account that the last process left, if it came to that."""
+        return _read(self.summary_path)
+
+    def refuse_other(self, identity: Mapping[str, Any]) -> None:
+        """Raises RunDirectoryError that names the difference when this run is another one's."""
+        if difference := _difference("", self.identity, identity):
+            raise RunDirectoryError(
+                f"{self.path}: this run directory belongs to another run: {difference}. "
+                "Undo the change, or name a new run with --out."
+            )
 
 
-def completed_summary(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
-    """The account of a run that is complete; None where no run was begun.
-
-    Raises RunDirectoryError for the run of another job or input, and for one that did not end.
-    """
+def find_run(path: Path) -> RunDirectory | None:
+    """The run in a folder; None where none was begun. Raises RunDirectoryError for what is no run's."""
     begun = _read(path / "run.json")
     if begun is None:
         return None
-    for what, fingerprint in identity.items():
-        if begun.get(what) != fingerprint:
-            raise RunDirectoryError(
-                f"{path}: this run directory belongs to another {what}. Name a new one with --out."
-            )
-    summary = _read(path / "summary.json")
-    if summary is None or not summary.get("complete"):
+    try:
+        return RunDirectory(path, begun["run_id"], begun["started_at"], begun["identity"])
+    except KeyError as missing:
         raise RunDirectoryError(
-            f"{path}: the run here was begun and did not come to its end. What became of its rows so far "
-            "is in its results; name a new run directory with --out and an input of the remaining rows."
-        )
-    return summary
+            f"{path / 'run.json'}: {missing} is missing. Name a new run with --out."
+        ) from None
 
 
-def begin(path: Path, identity: dict[str, str], run_id: str) -> RunDirectory:
-    """Make the folder of a new run. Raises RunDirectoryError when it is not to be had."""
-    begun = {"run_id": run_id, "started_at": time.time(), **identity}
+def take_folder(path: Path) -> RunLock:
+    """Make the folder if need be and take its lock. Raises RunDirectoryError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_foreign_files(path)
-        _write(path / "run.json", orjson.dumps(begun, option=orjson.OPT_INDENT_2), os.O_EXCL)
+        if not (path / "run.json").exists():
+            _refuse_foreign_files(path)
+        return RunLock.take(path / "lock")
     except FileExistsError as fault:
-        raise RunDirectoryError(f"{path}: it is a file, or another run has just begun there.") from fault
+        raise RunDirectoryError(f"{path}: it is a file. Name another with --out.") from fault
     except OSError as fault:
-        raise RunDirectoryError(f"{path}: the run directory cannot be made: {fault.strerror}.") from fault
-    return RunDirectory(path, run_id)
+        raise RunDirectoryError(f"{path}: the run directory cannot be used: {fault.strerror}.") from fault
 
 
 def _refuse_foreign_files(path: Path) -> None:
-    if any(path.iterdir()):
+    if any(found.name not in _OURS for found in path.iterdir()):
         raise RunDirectoryError(f"{path}: the folder is not empty and holds no run. Name another with --out.")
 
 
-def fingerprint(value: Any) -> str:
-    """The fingerprint of anything that JSON can hold."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def clear_folder(path: Path) -> None:
+    """Remove what a process left that was killed before its run began. Raises RunDirectoryError."""
+    try:
+        shutil.rmtree(path / "ledger", ignore_errors=True)
+        (path / "ledger").mkdir(mode=0o700)
+    except OSError as fault:
+        raise RunDirectoryError(f"{path}: the ledger cannot be made: {fault.strerror}.") from fault
 
 
-def input_fingerprint(files: Sequence[Path]) -> str:
-    """The fingerprint of input files: their sizes, beginnings and ends."""
-    return fingerprint([_edges(file) for file in files])
+def new_run(path: Path) -> RunDirectory:
+    """A run that is about to begin in a folder."""
+    return RunDirectory(path, secrets.token_hex(16), time.time(), {})
 
 
-def _edges(file: Path) -> list[str | int]:
+def write_run(run: RunDirectory, identity: Mapping[str, Any]) -> None:
+    """Say that the run has begun: from now on it goes on where it stopped. Raises RunDirectoryError."""
+    facts = {"run_id": run.run_id, "started_at": run.started_at, "identity": dict(identity)}
+    try:
+        sync_folder(run.ledger_path.parent)
+        write_whole(run.path / "run.json", facts)
+    except OSError as fault:
+        raise RunDirectoryError(f"{run.path}: the run cannot be begun: {fault.strerror}.") from fault
+
+
+def write_whole(path: Path, value: dict[str, Any]) -> None:
+    """Write a file of JSON, whole or not at all, also if the power fails. Raises OSError."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _difference(where: str, before: Any, now: Any) -> str | None:
+    """The first thing that differs, in words."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            name = f"{where}.{key}" if where else str(key)
+            if key not in now or key not in before:
+                return f"{name} was {'added' if key in now else 'removed'}"
+            if told := _difference(name, before[key], now[key]):
+                return told
+        return None
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return next(filter(None, (_difference(f"{where}[{i}]", a, b) for i, (a, b) in pairs)), None)
+    return None if before == now else f"{where} was {_shown(before)} and is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def digest_of(data: bytes) -> str:
+    """The fingerprint of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def input_identity(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What input files are known by before they are read: their sizes, and samples spread over them.
+
+    It tells another file from the same one at once, however large; what was read is known byte by byte
+    through the marks.
+    """
+    return [_sampled(file) for file in files]
+
+
+def _sampled(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
-        stream.seek(0)
-        head = stream.read(_EDGE)
-        stream.seek(max(0, size - _EDGE))
-        return [size, hashlib.sha256(head + stream.read(_EDGE)).hexdigest()]
+        samples = []
+        for index in range(_SAMPLES):
+            stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
+            samples.append(stream.read(_SAMPLE))
+    return {"bytes": size, "sample": digest_of(b"".join(samples))}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -106,14 +204,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise RunDirectoryError(f"{path.parent}: it is a file. Name another with --out.") from None
     except (OSError, orjson.JSONDecodeError) as fault:
         raise RunDirectoryError(f"{path}: it cannot be read: {fault}.") from fault
     if not isinstance(content, dict):
         raise RunDirectoryError(f"{path}: it is not a file of a run.")
     return content
-
-
-def _write(path: Path, data: bytes, flags: int = 0) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | flags, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

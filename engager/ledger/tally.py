@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from engager.model import Outcome, Status
+import orjson
+
+from engager.model import Status
+
+#: Characters of an error that tell its kind.
+_MAX_ERROR = 80
 
 
 class Histogram:
@@ -22,6 +28,18 @@ class Histogram:
         """Count one duration."""
         self._buckets[math.floor(math.log(max(milliseconds, 0.001)) / self._GROWTH)] += 1
         self.count += 1
+
+    def state(self) -> dict[int, int]:
+        """All of it, for `restored`."""
+        return dict(self._buckets)
+
+    @classmethod
+    def restored(cls, state: Mapping[str, int]) -> Histogram:
+        """What `state` told, after a way through JSON."""
+        histogram = cls()
+        histogram._buckets.update({int(bucket): count for bucket, count in state.items()})
+        histogram.count = histogram._buckets.total()
+        return histogram
 
     def percentile(self, share: float) -> float | None:
         """The duration in milliseconds that `share` (0 to 1) of all stay below; None when there is none."""
@@ -53,22 +71,47 @@ class Tally:
         """Rows that have an outcome."""
         return self.statuses.total()
 
-    def count(self, outcome: Outcome) -> None:
-        """Enter one outcome."""
-        self.statuses[outcome.status] += 1
-        self.attempts += outcome.attempts
-        self.duplicates += outcome.duplicate
-        if outcome.status is not Status.ENGAGED:
-            self._count_error(outcome)
-        if outcome.latency_ms is not None:
-            self.latency.add(outcome.latency_ms)
-        if outcome.waited_ms is not None:
-            self.waited.add(outcome.waited_ms)
+    def count(self, line: Mapping[str, Any]) -> None:
+        """Enter one outcome, by the fields of its line of results."""
+        status = Status(line["status"])
+        self.statuses[status] += 1
+        self.attempts += line["attempts"]
+        self.duplicates += line["duplicate"]
+        if status is not Status.ENGAGED:
+            self._count_error(status, str(line["error"])[:_MAX_ERROR])
+        if line["latency_ms"] is not None:
+            self.latency.add(line["latency_ms"])
+        if line["waited_ms"] is not None:
+            self.waited.add(line["waited_ms"])
 
-    def _count_error(self, outcome: Outcome) -> None:
-        kind = (outcome.status, str(outcome.error))
+    def count_line(self, line: bytes) -> None:
+        """Enter one outcome, by its fields as a line of JSON; an empty line was counted before."""
+        if line:
+            self.count(orjson.loads(line))
+
+    def _count_error(self, status: Status, error: str) -> None:
+        kind = (status, error)
         # Codes and words of ours are few; an endpoint that invents a code a row must not fill the memory.
-        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (outcome.status, "other")] += 1
+        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (status, "other")] += 1
+
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON can hold it, for `restored`."""
+        return {
+            "statuses": {str(status): count for status, count in self.statuses.items()},
+            "errors": [[str(status), error, rows] for (status, error), rows in self.errors.items()],
+            "attempts": self.attempts,
+            "duplicates": self.duplicates,
+            "latency": self.latency.state(),
+            "waited": self.waited.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` told."""
+        self.statuses = Counter({Status(status): count for status, count in state["statuses"].items()})
+        self.errors = Counter({(Status(status), error): rows for status, error, rows in state["errors"]})
+        self.attempts, self.duplicates = state["attempts"], state["duplicates"]
+        self.latency = Histogram.restored(state["latency"])
+        self.waited = Histogram.restored(state["waited"])
 
     def as_dict(self) -> dict[str, Any]:
         """The account as `summary.json` has it."""

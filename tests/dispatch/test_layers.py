@@ -54,7 +54,12 @@ def compose(
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
     gate = Gate(stop)
     noted = [] if intents is None else intents
-    clear = paced(gate, Pacer(pace, stop), stoppable(stop, recorded(lambda request, id_: noted.append(id_))))
+    clock = asyncio.get_running_loop().time
+
+    async def intend(request: EngageRequest) -> None:
+        noted.append(request.request_id)
+
+    clear = paced(gate, Pacer(pace, stop), stoppable(stop, recorded(intend, clock)))
     return retried(
         obeying(gate, stop, retry, tried(script, clear)),
         retry,
@@ -62,6 +67,8 @@ def compose(
         RetryBudget(retry.budget_rate, retry.budget_reserve),
         stop,
         lambda first, generation: f"{first}.{generation}",
+        lambda request: None,
+        clock,
     )
 
 

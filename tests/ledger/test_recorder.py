@@ -7,12 +7,21 @@ import json
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.ledger.recorder import CHUNK, LineFile, Recorder
-from engager.ledger.tally import Tally
+from engager.ledger.account import begin
+from engager.ledger.lines import (
+    RESULT_COLUMNS,
+    CsvLines,
+    JsonLines,
+    MendableCsv,
+    MendableJson,
+    result_fields,
+)
+from engager.ledger.recorder import CHUNK, Formats, Recorder
+from engager.ledger.run_directory import new_run
 from engager.model import Outcome, Row, Status, Unreadable
 from engager.secret import Secret
 
@@ -35,18 +44,20 @@ def outcome(number: int, status: Status = Status.ENGAGED, values: object = None,
 
 def recorder_in(path: Path, mendable: MendableCsv | MendableJson | None = None) -> Recorder:
     mendable = mendable or MendableCsv(COLUMNS, ",", "utf-8", keep)
-    return Recorder(
-        LineFile(path / "results.jsonl", JsonLines(keep)),
-        LineFile(path / f"failed{mendable.suffix}", mendable),
-        LineFile(path / f"in_doubt{mendable.suffix}", mendable),
-        Tally(),
-    )
+    run, formats = new_run(path), Formats(JsonLines(), mendable, keep)
+    return begin(run, {}, formats, 1 << 16, synced=False)
+
+
+async def record(recorder: Recorder, *outcomes: Outcome) -> None:
+    for one in outcomes:
+        recorder.due([one.row])
+        await recorder.record(one)
 
 
 async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
     for number in range(1, 3 * CHUNK + 7):
-        await recorder.record(outcome(number))
+        await record(recorder, outcome(number))
     recorder.close()
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 3 * CHUNK + 7))
@@ -55,7 +66,7 @@ async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
 
 async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
-    await recorder.record(outcome(1))
+    await record(recorder, outcome(1))
     await recorder.flush()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
     recorder.close()
@@ -64,21 +75,19 @@ async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
 async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
     for number, status in enumerate(Status, 1):
-        await recorder.record(outcome(number, status))
+        await record(recorder, outcome(number, status))
     recorder.close()
-    assert {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()} == {
-        "results.jsonl": "0o600",
-        "failed.csv": "0o600",
-        "in_doubt.csv": "0o600",
-    }
+    files = {file for file in tmp_path.rglob("*") if file.is_file()}
+    assert {"results.jsonl", "failed.csv", "in_doubt.csv", "rows", "run.json"} <= {f.name for f in files}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
     for number, status in enumerate(Status, 1):
-        await recorder.record(outcome(number, status, error="why", error_text="because"))
+        await record(recorder, outcome(number, status, error="why", error_text="because"))
     broken = Unreadable(9, 10, "people.csv", "field_count", "2 fields, 3 expected", "a,b")
-    await recorder.record(Outcome(broken, None, Status.INVALID, error="field_count", error_text="2 fields"))
+    await record(recorder, Outcome(broken, None, Status.INVALID, error="field_count", error_text="2 fields"))
     recorder.close()
     rows = read_csv(tmp_path / "failed.csv")
     assert [row["engager_status"] for row in rows] == ["rejected", "failed", "invalid", "invalid"]
@@ -92,7 +101,7 @@ async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path
 
 async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
-    await recorder.record(outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
+    await record(recorder, outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
     recorder.close()
     (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
     assert (row["почта"], row["имя"]) == ("a@x.org", "Анна")
@@ -101,44 +110,34 @@ async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None
 async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path, MendableJson(keep))
     values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
-    await recorder.record(outcome(1, Status.FAILED, values, error="new"))
+    await record(recorder, outcome(1, Status.FAILED, values, error="new"))
     recorder.close()
     line = json.loads((tmp_path / "failed.jsonl").read_text())
     assert line["order"] == values["order"]
     assert line["engager_error"] == "new"
 
 
-async def test_a_results_file_is_never_written_over(tmp_path: Path) -> None:
-    (tmp_path / "results.jsonl").write_text("mine")
-    with pytest.raises(FileExistsError):
-        recorder_in(tmp_path)
-    assert (tmp_path / "results.jsonl").read_text() == "mine"
-
-
 async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     os.symlink("/dev/full", tmp_path / "full")
     recorder = recorder_in(tmp_path)
-    recorder._results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
-    await recorder.record(outcome(1))
+    recorder._files.results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
+    await record(recorder, outcome(1))
     with pytest.raises(RecordingError, match="No space left"):
         await recorder.flush()
 
 
-@pytest.mark.parametrize("lines", [JsonLines, CsvLines])
-def test_the_token_is_taken_out_before_a_text_is_cut(lines: type[JsonLines] | type[CsvLines]) -> None:
+def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
     secret = Secret("s3cr3t-t0ken")
     text = "x" * 495 + "s3cr3t-t0ken"
-    line = lines(secret.redact).line(outcome(1, error_text=text))
-    assert b"s3cr" not in line
-    assert b"x***" in line
+    told = result_fields(outcome(1, error_text=text), secret.redact)["error_text"]
+    assert "s3cr" not in told
+    assert told.endswith("x***")
 
 
 def test_results_as_csv() -> None:
-    head, line = csv.reader(
-        (CsvLines.head + CsvLines(keep).line(outcome(1, error=0, duplicate=True, latency_ms=1.23456)))
-        .decode()
-        .splitlines()
-    )
-    fields = dict(zip(head, line, strict=True))
+    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456), keep)
+    lines = CsvLines.head + CsvLines().line(orjson.dumps(fields))
+    head, line = csv.reader(lines.decode().splitlines())
+    told = dict(zip(head, line, strict=True))
     assert tuple(head) == RESULT_COLUMNS
-    assert (fields["status"], fields["duplicate"], fields["latency_ms"]) == ("engaged", "true", "1.235")
+    assert (told["status"], told["duplicate"], told["latency_ms"]) == ("engaged", "true", "1.235")

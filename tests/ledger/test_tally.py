@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import orjson
 import pytest
 
+from engager.ledger.lines import result_fields
 from engager.ledger.tally import Histogram, Tally
 from engager.model import Outcome, Row, Status
 
 
-def outcome(status: Status, error: str | int | None = None, **fields: object) -> Outcome:
-    return Outcome(Row(1, 2, "people.csv", []), "key", status, error=error, **fields)  # type: ignore[arg-type]
+def line(status: Status, error: str | int | None = None, **fields: object) -> dict[str, Any]:
+    outcome = Outcome(Row(1, 2, "people.csv", []), "key", status, error=error, **fields)  # type: ignore[arg-type]
+    return result_fields(outcome, str)
 
 
 def test_percentiles_are_right_within_a_hundredth() -> None:
@@ -31,9 +35,9 @@ def test_nothing_measured_is_nothing_claimed() -> None:
 
 def test_the_account_adds_up() -> None:
     tally = Tally()
-    tally.count(outcome(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True))
-    tally.count(outcome(Status.REJECTED, 400, attempts=1))
-    tally.count(outcome(Status.INVALID, "malformed"))
+    tally.count(line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True))
+    tally.count(line(Status.REJECTED, 400, attempts=1))
+    tally.count(line(Status.INVALID, "malformed"))
     account = tally.as_dict()
     assert account["rows"] == 3 == sum(account["statuses"].values())
     assert (account["attempts"], account["duplicates"]) == (4, 1)
@@ -46,6 +50,16 @@ def test_the_account_adds_up() -> None:
 def test_kinds_of_errors_do_not_grow_without_end() -> None:
     tally = Tally()
     for code in range(10_000):
-        tally.count(outcome(Status.REJECTED, code))
+        tally.count(line(Status.REJECTED, code))
     assert len(tally.errors) <= 201
     assert tally.errors.total() == 10_000
+
+
+def test_an_account_that_was_stored_goes_on_where_it_was() -> None:
+    tally, other = Tally(), Tally()
+    tally.count(line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True))
+    tally.count(line(Status.REJECTED, 400, attempts=1))
+    other.restore(orjson.loads(orjson.dumps(tally.state(), option=orjson.OPT_NON_STR_KEYS)))
+    assert other.as_dict() == tally.as_dict()
+    other.count(line(Status.REJECTED, 400, attempts=1))
+    assert other.errors[Status.REJECTED, "400"] == 2

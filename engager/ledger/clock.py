@@ -1,0 +1,56 @@
+"""How long ago something was, also across restarts, by clocks that may not be trusted.
+
+The wall clock jumps: people and daemons set it. The kernel's boot clock does not, and it goes on while
+the machine sleeps, but it means nothing to the next boot. So within a boot the boot clock alone counts;
+across boots the wall clock does, unless it was plainly set back.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment on every clock there is."""
+
+    wall: float  #: seconds since the epoch
+    boot: float  #: seconds on the boot clock
+    boot_id: int  #: which boot; 0 = unknown
+
+
+def seconds() -> float:
+    """The boot clock: it does not jump, and goes on while the machine sleeps."""
+    return time.clock_gettime(_CLOCK)
+
+
+def boot_id() -> int:
+    """Which boot this is; 0 where the system does not tell."""
+    try:
+        text = _BOOT_ID.read_bytes().strip()
+    except OSError:
+        return 0
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") or 1
+
+
+def this_moment(boot: int) -> Moment:
+    """Now, in the boot of that id."""
+    return Moment(time.time(), seconds(), boot)
+
+
+def on_boot_clock(then: Moment, now: Moment, latest_wall: float) -> float:
+    """When `then` was, on the boot clock of `now`; minus infinity when no clock can tell.
+
+    `latest_wall` is the latest wall time that is known to have been.
+    """
+    if then.boot_id and then.boot_id == now.boot_id and then.boot <= now.boot:
+        return then.boot
+    if now.wall < max(then.wall, latest_wall):
+        return float("-inf")
+    return now.boot - (now.wall - then.wall)

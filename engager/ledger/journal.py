@@ -1,0 +1,114 @@
+"""Outcomes that are known and not yet in their files: a ring of records in mapped memory.
+
+A record holds the very lines that will be appended, so that nothing has to be thought up again after a
+kill. Records are numbered and carry a checksum: the first that does not fit ends what is read back.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from zlib import crc32
+
+from engager.ledger.states import State
+
+_HEAD = Struct("<QQIIBB")  # number, row, length of the result, length of the row to mend, state, kind
+_CHECK = Struct("<I")
+_PREFIX = _HEAD.size + _CHECK.size
+
+
+class Mend(IntEnum):
+    """In which file the row itself is kept, to be mended or looked into."""
+
+    NOWHERE = 0
+    FAILED = 1
+    IN_DOUBT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One settled row."""
+
+    row: int
+    state: State
+    result: bytes  #: the fields of its line of results, as a line of JSON
+    mend: Mend
+    to_mend: bytes  #: its line in the file that `mend` names
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the ring: everything before it is in its files."""
+
+    number: int = 1  #: of the next record
+    at: int = 0  #: where it begins
+
+
+class JournalFullError(Exception):
+    """There is no room until what is pending was written to its files."""
+
+
+class Journal:
+    """The ring in a part of the ledger."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
+        self._memory, self._offset, self._size = memory, offset, size
+        self.mark = Mark()  #: behind the last record
+        self._used = 0  #: bytes that may not be written over, skipped ones included
+
+    @property
+    def largest(self) -> int:
+        """The most bytes that the lines of one record may have."""
+        return self._size // 2 - _PREFIX
+
+    def append(self, entry: Entry) -> None:
+        """Keep an entry. Raises JournalFullError."""
+        data = _HEAD.pack(
+            self.mark.number, entry.row, len(entry.result), len(entry.to_mend), entry.state, entry.mend
+        )
+        lines = entry.result + entry.to_mend
+        length = _PREFIX + len(lines)
+        at = self.mark.at
+        skipped = self._size - at if at + length > self._size else 0
+        if self._used + skipped + length > self._size:
+            raise JournalFullError
+        at = 0 if skipped else at
+        begin = self._offset + at
+        record = data + lines
+        # The checksum stands in front of what it checks, and is as good as the whole of it.
+        self._memory[begin : begin + length] = _CHECK.pack(crc32(record)) + record
+        self._used += skipped + length
+        self.mark = Mark(self.mark.number + 1, at + length)
+
+    def release(self, mark: Mark) -> None:
+        """What is before this mark is in its files: its room may be used again."""
+        distance = (self.mark.at - mark.at) % self._size
+        empty = mark.number == self.mark.number
+        self._used = 0 if empty else distance or self._size
+
+    def recover(self, mark: Mark) -> Iterator[Entry]:
+        """Read back what stands behind a mark, and go on behind it."""
+        self.mark = mark
+        while (found := self._read(self.mark.at)) or (found := self._read(0)):
+            entry, self.mark = found
+            yield entry
+        self.release(mark)
+
+    def _read(self, at: int) -> tuple[Entry, Mark] | None:
+        if at + _PREFIX > self._size:
+            return None
+        begin = self._offset + at
+        (check,) = _CHECK.unpack_from(self._memory, begin)
+        number, row, result, to_mend, state, mend = _HEAD.unpack_from(self._memory, begin + _CHECK.size)
+        end = at + _PREFIX + result + to_mend
+        if number != self.mark.number or end > self._size:
+            return None
+        record = self._memory[begin + _CHECK.size : self._offset + end]
+        if crc32(record) != check:
+            return None
+        lines = record[_HEAD.size :]
+        entry = Entry(row, State(state), lines[:result], Mend(mend), lines[result:])
+        return entry, Mark(number + 1, end)

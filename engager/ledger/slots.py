@@ -1,0 +1,112 @@
+"""The open rows: those of which a try has left and that are not settled. As many as the crew, at most.
+
+Each has a slot of two copies that are written in turn, each with a checksum: a copy that a kill tore is
+passed over, and the one before it counts.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+from zlib import crc32
+
+from engager.ledger.clock import Moment
+from engager.model import Life
+
+#: Slots; more than the largest crew.
+SLOTS = 8192
+
+_FACTS = Struct("<QQIIddQB")  # version, row, attempts, generation, wall, boot, boot id, flags
+_CHECK = Struct("<I")
+_CHECKED = _FACTS.size + _CHECK.size
+_STEP = 64
+_COPY = SLOTS * _STEP
+
+#: Bytes of all slots. The two copies of a slot lie far apart: a torn sector takes one of them at most.
+SIZE = 2 * _COPY
+
+_IN_FLIGHT, _IN_DOUBT = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """What a slot says."""
+
+    row: int
+    attempts: int
+    generation: int
+    first_left: Moment
+    in_flight: bool  #: a try left and nothing was heard since
+    in_doubt: bool  #: an earlier try may have been taken
+
+
+class Slots:
+    """The slots in a part of the ledger."""
+
+    def __init__(self, memory: mmap.mmap, offset: int) -> None:
+        self._memory, self._offset = memory, offset
+        self._versions = [0] * SLOTS
+        self._slot_of: dict[int, int] = {}
+        self._free = list(range(SLOTS - 1, -1, -1))
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._slot_of
+
+    def write(self, row: int, life: Life, first_left: Moment, in_flight: bool) -> None:
+        """Say what is known of an open row."""
+        slot = self._slot_of.get(row)
+        if slot is None:
+            slot = self._slot_of[row] = self._free.pop()
+        self._versions[slot] = version = self._versions[slot] + 1
+        facts = _FACTS.pack(
+            version,
+            row,
+            life.attempts,
+            life.generation,
+            first_left.wall,
+            first_left.boot,
+            first_left.boot_id,
+            in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT,
+        )
+        begin = self._offset + (version & 1) * _COPY + slot * _STEP
+        self._memory[begin : begin + _CHECKED] = facts + _CHECK.pack(crc32(facts))
+
+    def free(self, row: int) -> None:
+        """Give up the slot of a row that is settled."""
+        slot = self._slot_of.pop(row, None)
+        if slot is not None:
+            self._free.append(slot)
+
+    def recover(self) -> list[OpenRow]:
+        """Read what an earlier process left; its rows keep their slots."""
+        found = []
+        for slot, version, row in self._newest():
+            self._versions[slot] = version
+            self._slot_of[row.row] = slot
+            found.append(row)
+        taken = set(self._slot_of.values())
+        self._free = [slot for slot in range(SLOTS - 1, -1, -1) if slot not in taken]
+        return found
+
+    def clear(self) -> None:
+        """Forget every row."""
+        self._memory[self._offset : self._offset + SIZE] = bytes(SIZE)
+        self.__init__(self._memory, self._offset)  # type: ignore[misc]
+
+    def _newest(self) -> Iterator[tuple[int, int, OpenRow]]:
+        for slot in range(SLOTS):
+            copies = filter(None, (self._read(copy * _COPY + slot * _STEP) for copy in (0, 1)))
+            if newest := max(copies, key=lambda read: read[0], default=None):
+                yield slot, *newest
+
+    def _read(self, at: int) -> tuple[int, OpenRow] | None:
+        raw = self._memory[self._offset + at : self._offset + at + _CHECKED]
+        facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
+        version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
+        if not version or _CHECK.unpack(check)[0] != crc32(facts):
+            return None
+        first_left = Moment(wall, boot, boot_id)
+        in_flight, in_doubt = bool(flags & _IN_FLIGHT), bool(flags & _IN_DOUBT)
+        return version, OpenRow(row, attempts, generation, first_left, in_flight, in_doubt)
