@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from engager.errors import RecordingError
 from engager.ledger.run_directory import sync_folder
+
+#: Bytes at a file's end, at least, that are known by their checksum.
+_WINDOW = 1 << 16
 
 
 class LineFile:
@@ -23,7 +27,7 @@ class LineFile:
         self._synced = synced
         self._descriptor: int | None = None
         self._end = 0  #: bytes that stand for good
-        self._chunk = (0, 0)  #: where the last write began, and its checksum
+        self._windows = [(0, 0)]  #: where the last stretches begin, and their checksums
 
     def append(self, lines: list[bytes]) -> None:
         """Append some lines, whole. Raises OSError, or RecordingError when the file was taken away."""
@@ -51,35 +55,55 @@ class LineFile:
             view = view[os.write(self._descriptor, view) :]
         if self._synced:
             os.fdatasync(self._descriptor)
-        if data:
-            self._chunk = (self._end, crc32(data))
-            self._end += len(data)
+        begin, check = self._windows[-1]
+        if self._end - begin >= _WINDOW:
+            begin, check = self._end, 0
+            self._windows = [self._windows[-1], (begin, check)]
+        self._windows[-1] = (begin, crc32(data, check))
+        self._end += len(data)
 
     @property
-    def facts(self) -> list[int]:
+    def facts(self) -> list[Any]:
         """What the ledger is to remember of it."""
-        return [self._end, *self._chunk]
+        return [self._end, list(self._windows)]
 
-    def restore(self, facts: list[int]) -> bool:
-        """Take the file up again as the ledger knows it; False when it is not as it was left."""
-        end, begin, check = facts
-        if not end:
+    def restore(self, facts: list[Any]) -> bool:
+        """Take the file up again as the ledger knows it; False when it is not as it was left.
+
+        What is cut off is written again: from the journal, or where that is not enough, by a repair.
+        """
+        self._end, windows = facts
+        self._windows = [(begin, check) for begin, check in windows]
+        if not self._end:
             return True
-        if not self.path.exists() or self.path.stat().st_size < end:
-            return False
-        with self.path.open("r+b") as file:
-            file.seek(begin)
-            if crc32(file.read(end - begin)) != check:
-                return False
-            file.truncate(end)
-        self._end, self._chunk = end, (begin, check)
-        return True
+        sound = self._sound_length()
+        if self.path.exists():
+            os.truncate(self.path, sound)
+        return sound == self._end
+
+    def _sound_length(self) -> int:
+        """How far the file is what was written."""
+        if not self.path.exists():
+            return 0
+        ends = [*(begin for begin, _ in self._windows[1:]), self._end]
+        with self.path.open("rb") as file:
+            for (begin, check), end in zip(self._windows, ends, strict=True):
+                file.seek(begin)
+                if crc32(stretch := file.read(end - begin)) != check or len(stretch) < end - begin:
+                    return min(begin, self.path.stat().st_size)
+        return self._end
 
     def replaced(self) -> None:
         """Its content was made anew, whole; all of it stands."""
         self.close()
         self._end = self.path.stat().st_size if self.path.exists() else 0
-        self._chunk = (self._end, 0)
+        begin = max(0, self._end - _WINDOW)
+        check = 0
+        if self._end:
+            with self.path.open("rb") as file:
+                file.seek(begin)
+                check = crc32(file.read())
+        self._windows = [(begin, check)]
 
     def close(self) -> None:
         """Close it, if it was ever opened."""

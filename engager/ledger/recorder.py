@@ -77,7 +77,7 @@ class Files:
     failed: LineFile
     in_doubt: LineFile
 
-    def facts(self) -> dict[str, list[int]]:
+    def facts(self) -> dict[str, list[Any]]:
         """What the ledger is to remember of them."""
         return {name: getattr(self, name).facts for name in ("results", "failed", "in_doubt")}
 
@@ -293,6 +293,6 @@ def _known(work: Due, status: Status) -> Outcome:
     text = "its line was damaged; the ledger knows the status only"
     if isinstance(work, EngageRequest):
         error = 0 if status is Status.ENGAGED else "line_lost"
-        return Outcome(work.row, work.key, status, error=error, error_text=text, request_id=work.request_id)
+        return Outcome(work.row, work.key, status, error=error, error_text=text)
     outcome = Outcome.invalid(work)
     return outcome if status is Status.INVALID else Outcome(outcome.row, outcome.key, status, error_text=text)

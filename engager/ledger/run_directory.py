@@ -24,7 +24,7 @@ from engager.ledger.lock import RunLock
 _SAMPLE = 1 << 16
 _SAMPLES = 16
 
-_OURS = frozenset({"lock", "ledger", "engager.log"})
+_OURS = frozenset({"lock", "ledger", "engager.log", "run.json.new"})
 
 
 @dataclass(frozen=True, slots=True)

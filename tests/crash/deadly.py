@@ -1,0 +1,150 @@
+"""Ways to die: runs the command in this process, which kills itself at a named point.
+
+Everything here is laid around engager from outside; the program knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from engager import cli
+from engager.dispatch import layers
+from engager.ledger import line_file, mapped
+from engager.ledger.ledger import Ledger
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Countdown:
+    """Kills at the n-th call."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def due(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+
+def around(owner: Any, name: str, countdown: Countdown, after: bool, kill: Callable[[], None] = die) -> None:
+    """Kill before or after the n-th call of a function."""
+    original = getattr(owner, name)
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        due = countdown.due()
+        if due and not after:
+            kill()
+        result = original(*args, **kwargs)
+        if due and after:
+            kill()
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def before_mark(countdown: Countdown) -> None:
+    around(Ledger, "leaves", countdown, after=False)
+
+
+def after_mark(countdown: Countdown) -> None:
+    around(Ledger, "leaves", countdown, after=True)
+
+
+def after_send(countdown: Countdown) -> None:
+    def soon() -> None:
+        asyncio.get_running_loop().call_later(0.002, die)
+
+    around(Ledger, "leaves", countdown, after=True, kill=soon)
+
+
+def after_answer(countdown: Countdown) -> None:
+    around(layers, "judge", countdown, after=True)
+
+
+def after_settling(countdown: Countdown) -> None:
+    around(Ledger, "settle", countdown, after=True)
+
+
+def before_commit(countdown: Countdown) -> None:
+    around(Ledger, "commit", countdown, after=False)
+
+
+def after_commit(countdown: Countdown) -> None:
+    around(Ledger, "commit", countdown, after=True)
+
+
+def before_rename(countdown: Countdown) -> None:
+    around(Path, "replace", countdown, after=False)
+
+
+def after_rename(countdown: Countdown) -> None:
+    around(Path, "replace", countdown, after=True)
+
+
+def inside_store(countdown: Countdown) -> None:
+    """In the middle of a store into the ledger's memory."""
+
+    class Tearing(mmap.mmap):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            if isinstance(key, slice) and countdown.due():
+                half = len(value) // 2
+                begin = key.start or 0
+                super().__setitem__(slice(begin, begin + half), value[:half])
+                die()
+            super().__setitem__(key, value)
+
+    names = {name: getattr(mmap, name) for name in ("ACCESS_WRITE", "ACCESS_READ")}
+    mapped.mmap = SimpleNamespace(mmap=Tearing, **names)  # type: ignore[assignment]
+
+
+def inside_write(countdown: Countdown) -> None:
+    """In the middle of a write to a file of outcomes."""
+    write = os.write
+
+    def tearing(descriptor: int, data: Any) -> int:
+        if countdown.due():
+            write(descriptor, data[: len(data) // 2])
+            die()
+        return write(descriptor, data)
+
+    line_file.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
+
+
+POINTS: dict[str, Callable[[Countdown], None]] = {
+    point.__name__: point
+    for point in (
+        before_mark,
+        inside_store,
+        after_mark,
+        after_send,
+        after_answer,
+        after_settling,
+        inside_write,
+        before_commit,
+        after_commit,
+        before_rename,
+        after_rename,
+    )
+}
+
+
+def run(folder: str, args: list[str], point: str | None, count: int) -> None:
+    """Run the command in a folder, until it ends or dies."""
+    os.chdir(folder)
+    told = os.open("told.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    if point is not None:
+        POINTS[point](Countdown(count))
+    sys.argv = ["engager", *args]
+    cli.main(args)
