@@ -7,19 +7,23 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
 import click
+import orjson
 
 from engager import __version__
 from engager.checking import Findings, check
 from engager.dispatch.limits import Stop
 from engager.errors import EngagerError, Exit, JobError
 from engager.job import JobFile
+from engager.ledger.account import existing_run, look
 from engager.logs import log_to
+from engager.model import Status
 from engager.progress import show
 from engager.run import Run, prepare, send
 from engager.sandbox import Sandbox, SandboxConfig
@@ -51,12 +55,21 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _manner(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The parameters of every command that sends."""
+    for parameter in (
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--quiet", is_flag=True, help="Nothing but errors on stderr, no summary."),
+        click.option("--no-progress", is_flag=True, help="Show no progress."),
+    ):
+        command = parameter(command)
+    return command
+
+
 @main.command("run")
 @_shared
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
-@click.option("--no-progress", is_flag=True, help="Show no progress.")
-@click.option("--quiet", is_flag=True, help="Nothing but errors on stderr, no summary.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_manner
 @click.option("--yes", is_flag=True, help="Answer every question with yes.")
 def run_command(
     job: Path,
@@ -81,16 +94,88 @@ def run_command(
                 f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True
             )
             return _told(run, directory, quiet)
-        log_to(run.directory.log_path, log_format, run.secret, quiet)
-        for warning in run.builder.warnings:
-            click.echo(f"warning: {warning}", err=True)
-        anyio.run(partial(_watched, run, limit, not (no_progress or quiet)))
-        code = _told(run.summary, directory, quiet)
-        if not run.summary["complete"]:
-            click.echo(_stopped(run.summary, directory), err=True)
-        return code
+        return _sent(run, limit, _Manner(no_progress, quiet, log_format))
 
     _exit_with(carry_out)
+
+
+@main.command("retry")
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
+@_manner
+def retry_command(
+    run_path: Path, in_doubt: bool, no_progress: bool, quiet: bool, log_format: str
+) -> NoReturn:
+    """Another pass over the rows of a run that failed; what was said of them before is set aside.
+
+    With --in-doubt some people may get a second message.
+    """
+
+    def carry_out() -> int:
+        directory = existing_run(run_path)
+        asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
+        told = directory.invocation
+        run = prepare(JobFile(Path(told["job"]), told["overrides"]), run_path, told["input"], asked)
+        if isinstance(run, dict):
+            click.echo(f"{run_path}: no row to try again; nothing was sent.", err=True)
+            return _told(run, run_path, quiet)
+        return _sent(run, None, _Manner(no_progress, quiet, log_format))
+
+    _exit_with(carry_out)
+
+
+@main.command("status")
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status_command(run_path: Path, output: str) -> NoReturn:
+    """What became of the rows of a run so far, also while it runs or after a crash."""
+
+    def tell() -> int:
+        seen = look(existing_run(run_path))
+        as_json = orjson.dumps(seen, option=orjson.OPT_INDENT_2).decode()
+        click.echo(as_json if output == "json" else _seen(seen))
+        return Exit.DONE
+
+    _exit_with(tell)
+
+
+def _seen(seen: dict[str, Any]) -> str:
+    running = seen["state"] == "running"
+    counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
+    lines = [f"{seen['state']}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'})"]
+    if seen["open"]:
+        held = "in flight" if running else "were in flight; they are settled when the run goes on"
+        lines.append(f"  {seen['open']:,} {held}")
+    if seen["to_be_tried_again"]:
+        lines.append(f"  {seen['to_be_tried_again']:,} to be tried again")
+    if seen["stopped"] and not running:
+        lines.append(f"  stopped: {seen['stopped']}")
+    lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a run shows itself."""
+
+    no_progress: bool
+    quiet: bool
+    log_format: str
+
+
+def _sent(run: Run, limit: int | None, manner: _Manner) -> int:
+    """Carry a run out and tell of it; returns its exit code."""
+    log_to(run.directory.log_path, manner.log_format, run.secret, manner.quiet)
+    for warning in run.builder.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    anyio.run(partial(_watched, run, limit, not (manner.no_progress or manner.quiet)))
+    directory = run.directory.path
+    code = _told(run.summary, directory, manner.quiet)
+    if run.summary["stopped"] or (limit is None and not run.summary["complete"]):
+        click.echo(_stopped(run.summary, directory), err=True)
+    elif limit is not None:
+        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
+    return code
 
 
 async def _watched(run: Run, limit: int | None, progress: bool) -> None:

@@ -190,6 +190,7 @@ class JobFile:
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
         self.path = path
+        self.overrides = tuple(overrides)
         self.base = path.resolve().parent
         self._text = _read_text(path)
         tables = _parse(path, self._text)

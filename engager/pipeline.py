@@ -114,7 +114,7 @@ async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> N
         elif not isinstance(work, EngageRequest):
             await recorder.record(Outcome.invalid(work))
         elif (outcome := await engage(work)) is not None:
-            await recorder.record(outcome, renewed=work.life.generation > 0)
+            await recorder.record(outcome, work.life.generation)
 
 
 class Feed:

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
 from engager.job import SANDBOX, Job, JobFile
-from engager.ledger import account
+from engager.ledger import account, passes
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.lock import RunLock
 from engager.ledger.marks import Marks, read_marks
@@ -130,10 +130,13 @@ def headers_of(job: Job, token: str) -> dict[str, str]:
     return headers
 
 
-def prepare(job_file: JobFile, out: Path, input_path: str | None) -> Run | dict[str, Any]:
+def prepare(
+    job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
+) -> Run | dict[str, Any]:
     """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
 
-    Returns the summary of a run that is already complete instead. Raises JobError, InputError,
+    `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
+    summary of a run that is complete and stays so instead. Raises JobError, InputError,
     RunDirectoryError or RecordingError.
     """
     with ExitStack() as opened:
@@ -147,8 +150,14 @@ def prepare(job_file: JobFile, out: Path, input_path: str | None) -> Run | dict[
         identity = _identity(job_file.job, rows, builder)
         if found:
             found.refuse_other(identity)
-            if (summary := found.summary()) and summary.get("complete"):
+            summary = _complete_summary(found)
+            if summary and not _has_any(summary, again):
                 return summary
+            if again and not summary and passes.latest(found) is None:
+                raise RunDirectoryError(f"{out}: this run is not complete yet. Go on with it first.")
+        else:
+            invocation = _invocation(job_file, rows, input_path)
+            directory = replace(directory, identity=identity, invocation=invocation)
         lock = take_folder(out)
         opened.callback(lock.release)
         if found != find_run(out):
@@ -156,14 +165,31 @@ def prepare(job_file: JobFile, out: Path, input_path: str | None) -> Run | dict[
         job, formats = job_file.job, formats_of(job_file, rows, secret)
         synced = job.delivery.durability == "disk"
         if found:
+            if _complete_summary(found):
+                passes.ask_for(found, again)
             recorder = account.resume(found, formats, synced)
         else:
-            recorder = account.begin(directory, identity, formats, job.input.max_row_bytes, synced)
+            recorder = account.begin(directory, formats, job.input.max_row_bytes, synced)
         opened.callback(recorder.abandon)
         marks = Marks(directory.marks_path, synced)
         rows.witness.tell(marks.keep)
         opened.pop_all()
     return Run(job_file, secret, rows, builder, directory, lock, recorder, marks)
+
+
+def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
+    """What to call for another pass, from wherever."""
+    given = str(Path(input_path).absolute()) if input_path and rows.files else input_path
+    return {"job": str(job_file.path.resolve()), "overrides": job_file.overrides, "input": given}
+
+
+def _complete_summary(run: RunDirectory) -> dict[str, Any] | None:
+    summary = run.summary()
+    return summary if summary and summary.get("complete") else None
+
+
+def _has_any(summary: dict[str, Any], statuses: frozenset[Status]) -> bool:
+    return any(summary["statuses"][status] for status in statuses)
 
 
 def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:

@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engager.errors import RunDirectoryError
+from engager.ledger import passes
 from engager.ledger.journal import Entry, Mend
 from engager.ledger.ledger import Ledger, journal_size
 from engager.ledger.line_file import LineFile
+from engager.ledger.lock import RunLock
 from engager.ledger.recorder import Files, Formats, Gaps, Recorder
 from engager.ledger.repair import keep_only
-from engager.ledger.run_directory import RunDirectory, clear_folder, write_run
+from engager.ledger.run_directory import RunDirectory, clear_folder, find_run, write_run
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
 from engager.model import Status
 
 log = logging.getLogger("engager")
+
+
+def existing_run(path: Path) -> RunDirectory:
+    """The run in a folder. Raises RunDirectoryError when there is none."""
+    found = find_run(path)
+    if found is None:
+        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
+    return found
+
+
+def look(run: RunDirectory) -> dict[str, Any]:
+    """What became of the rows so far, also while a process works on them. Raises RunDirectoryError."""
+    ledger = Ledger(run.ledger_path, writable=False)
+    try:
+        counts, facts = ledger.count(), ledger.commits.read()
+    finally:
+        ledger.close()
+    summary = run.summary() or {}
+    running = RunLock.is_held(run.lock_path)
+    complete = bool(summary.get("complete")) and not running
+    settled = dict.fromkeys(Status, 0)
+    for state, rows in counts.items():
+        if state in SETTLED:
+            settled[SETTLED[state]] += rows
+    tally = Tally()
+    tally.restore(facts["tally"] if facts else Tally().state())
+    return {
+        "run": run.run_id,
+        "state": "running" if running else "complete" if complete else "stopped",
+        "stopped": summary.get("stopped"),
+        "rows": sum(settled.values()),
+        "statuses": {str(status): rows for status, rows in settled.items()},
+        "open": counts[State.OPEN],
+        "to_be_tried_again": counts[State.AGAIN] + counts[State.AGAIN_IN_DOUBT],
+        **{key: value for key, value in tally.as_dict().items() if key not in ("rows", "statuses")},
+    }
 
 
 def files_of(folder: Path, formats: Formats, synced: bool = False) -> Files:
@@ -31,9 +69,7 @@ def files_of(folder: Path, formats: Formats, synced: bool = False) -> Files:
     )
 
 
-def begin(
-    run: RunDirectory, identity: Mapping[str, Any], formats: Formats, max_row_bytes: int, synced: bool
-) -> Recorder:
+def begin(run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool) -> Recorder:
     """The account of a new run, which has begun when this returns.
 
     Raises RunDirectoryError, or RecordingError without space.
@@ -43,7 +79,7 @@ def begin(
     recorder = Recorder(ledger, files_of(run.path, formats, synced), formats, Tally(), synced)
     try:
         recorder.begin()
-        write_run(run, identity)
+        write_run(run)
         recorder.open()
     except BaseException:
         recorder.abandon()
@@ -64,6 +100,8 @@ def resume(run: RunDirectory, formats: Formats, synced: bool) -> Recorder:
 def _resumed(run: RunDirectory, ledger: Ledger, formats: Formats, synced: bool) -> Recorder:
     facts, entries = ledger.recover()
     files = files_of(run.path, formats, synced)
+    if (another := passes.begun(run)) is not None:
+        facts, entries = passes.open_again(run, another, ledger, files, formats), []
     tally = Tally()
     tally.restore(facts["tally"])
     gaps = _taken_up(run, ledger, files, formats, facts, entries, tally)

@@ -36,6 +36,9 @@ _JOURNAL = _SLOTS + slots.SIZE
 #: Rows whose bytes are mapped at once.
 PART = 1 << 20
 
+#: Rows whose further ids are remembered. One beyond that cannot be tried again under its id.
+MAX_GENERATIONS = 2000
+
 _OPEN = WORDS[State.OPEN]
 
 
@@ -52,6 +55,8 @@ class Ledger:
         self._synced = synced
         try:
             size = new_journal if new_journal else self._journal_of_head(path)
+            if not writable and self._file.size < _JOURNAL + size:
+                raise RunDirectoryError(f"{path}: it is just being made. Look again in a moment.")
             self._rows_at = _JOURNAL + size
             self._memory = self._file.map(0, self._rows_at)
             if new_journal:
@@ -64,7 +69,7 @@ class Ledger:
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
             self.passes = 0  #: how often failed rows were opened again
-            self.generations: dict[int, int] = {}  #: of rows in doubt that are open again, unless 0
+            self.generations: dict[int, int] = {}  #: of rows in doubt, unless 0
             self._map_rows(self._file.size)
         except BaseException:
             self._file.close()
@@ -123,6 +128,11 @@ class Ledger:
         self.journal.append(entry)
         self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
         self.slots.free(entry.row)
+
+    def note_generation(self, row: int, generation: int) -> None:
+        """Remember under which id a row is in doubt, should another pass be asked for; such rows are few."""
+        if len(self.generations) < MAX_GENERATIONS:
+            self.generations[row] = generation
 
     def set_state(self, row: int, state: State) -> None:
         """Change what is known of a row whose outcome is not to stand."""

@@ -21,8 +21,8 @@ _A_PART = _PART // _STEP
 
 
 def read_marks(path: Path) -> list[tuple[int, bytes]]:
-    """Every mark of a file, in the order of the input."""
-    data = path.read_bytes()
+    """Every mark of a file, in the order of the input; none if nothing was read yet."""
+    data = path.read_bytes() if path.exists() else b""
     found = set()
     for begin in range(0, len(data) - _STEP + 1, _STEP):
         raw = data[begin : begin + _MARK.size]
@@ -37,7 +37,7 @@ class Marks:
     """The file of marks, to be added to."""
 
     def __init__(self, path: Path, synced: bool = False) -> None:
-        known = len(read_marks(path)) if path.exists() else 0
+        known = len(read_marks(path))
         self._file = MappedFile(path)
         self._synced = synced
         self._parts: list[mmap.mmap] = []

@@ -182,10 +182,12 @@ class Recorder:
         """A try of this request came to its end and did not settle it."""
         self._ledger.answered(request.row.number, request.life)
 
-    async def record(self, outcome: Outcome, renewed: bool = False) -> None:
+    async def record(self, outcome: Outcome, generation: int = 0) -> None:
         """Take one outcome in; now and then its bringer waits for the disk."""
         fields = result_fields(outcome, self._formats.redact)
-        await self._settle(self._entry(outcome, fields, renewed), fields)
+        if generation and outcome.status is Status.IN_DOUBT:
+            self._ledger.note_generation(outcome.row.number, generation)
+        await self._settle(self._entry(outcome, fields, generation > 0), fields)
 
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""

@@ -12,13 +12,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from engager.errors import RunDirectoryError
+from engager.errors import RecordingError, RunDirectoryError
 from engager.ledger.lock import RunLock
 
 _SAMPLE = 1 << 16
@@ -35,6 +35,7 @@ class RunDirectory:
     run_id: str  #: the seed of every Request-ID of the run
     started_at: float  #: seconds since the epoch
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
+    invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find them again
 
     @property
     def summary_path(self) -> Path:
@@ -62,8 +63,13 @@ class RunDirectory:
         return self.path / "lock"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Leave the account, whole or not at all."""
-        write_whole(self.summary_path, dict(summary))
+        """Leave the account, whole or not at all. Raises RecordingError."""
+        try:
+            write_whole(self.summary_path, dict(summary))
+        except OSError as fault:
+            raise RecordingError(
+                f"{self.summary_path}: it cannot be written: {fault.strerror}. Run the same command again."
+            ) from fault
 
     def summary(self) -> dict[str, Any] | None:
         """The account that the last process left, if it came to that."""
@@ -84,7 +90,8 @@ def find_run(path: Path) -> RunDirectory | None:
     if begun is None:
         return None
     try:
-        return RunDirectory(path, begun["run_id"], begun["started_at"], begun["identity"])
+        names = ("run_id", "started_at", "identity", "invocation")
+        return RunDirectory(path, *(begun[name] for name in names))
     except KeyError as missing:
         raise RunDirectoryError(
             f"{path / 'run.json'}: {missing} is missing. Name a new run with --out."
@@ -119,13 +126,14 @@ def clear_folder(path: Path) -> None:
 
 
 def new_run(path: Path) -> RunDirectory:
-    """A run that is about to begin in a folder."""
-    return RunDirectory(path, secrets.token_hex(16), time.time(), {})
+    """A run that is about to begin in a folder; what it belongs to is not known yet."""
+    return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
 
 
-def write_run(run: RunDirectory, identity: Mapping[str, Any]) -> None:
+def write_run(run: RunDirectory) -> None:
     """Say that the run has begun: from now on it goes on where it stopped. Raises RunDirectoryError."""
-    facts = {"run_id": run.run_id, "started_at": run.started_at, "identity": dict(identity)}
+    facts = asdict(run)
+    del facts["path"]
     try:
         sync_folder(run.ledger_path.parent)
         write_whole(run.path / "run.json", facts)

@@ -149,7 +149,7 @@ async def carry_out(case: Case, folder: Path, told: Told) -> None:
                 told.kills[point or "any moment"] += 1
             elif ended not in (0, 1, 143, -signal.SIGTERM):
                 told.wrong.append(f"seed {case.seed}: it ended with {ended}: {_last_words(folder)}")
-            if ended in (0, 1):
+            if ended in (0, 1) or _is_complete(folder / "runs/crash"):
                 break
             if case.spoils:
                 _spoil(folder / "runs/crash", draw)
@@ -231,11 +231,17 @@ def _flip_row(ledger: Path, draw: random.Random) -> None:
             file.write(bytes((byte,)))
 
 
+def _is_complete(run: Path) -> bool:
+    """Whether it came to its end; what is spoiled after that is nobody's to mend."""
+    summary = run / "summary.json"
+    return summary.exists() and bool(json.loads(summary.read_bytes())["complete"])
+
+
 def _last_words(folder: Path) -> str:
-    return (folder / "told.txt").read_text()[-1500:]
+    return (folder / "told.txt").read_text()[-400:]
 
 
-async def series(seed: int, kills: int, runs: int, told: Told, jobs: int = 4) -> None:
+async def series(seed: int, kills: int, runs: int, told: Told, jobs: int = 4, keep: bool = False) -> None:
     """Cases from one seed on, some at a time, until there were enough kills and runs, or one went wrong."""
     os.environ["CRASH_TOKEN"] = "t0ken"
     seeds = iter(range(seed, sys.maxsize))
@@ -249,7 +255,10 @@ async def series(seed: int, kills: int, runs: int, told: Told, jobs: int = 4) ->
             try:
                 await carry_out(Case.drawn(next(seeds)), folder, told)
             finally:
-                shutil.rmtree(folder)
+                if told.wrong and keep:
+                    print(f"kept: {folder}")
+                else:
+                    shutil.rmtree(folder)
 
     await asyncio.gather(*(worker() for _ in range(jobs)))
 
@@ -259,9 +268,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=4, help="runs at a time")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of what went wrong")
     given = parser.parse_args()
     told = Told()
-    asyncio.run(series(given.seed, given.kills, given.runs, told))
+    asyncio.run(series(given.seed, given.kills, given.runs, told, given.jobs, given.keep))
     for point, count in told.kills.most_common():
         print(f"{count:6} killed: {point}")
     print(f"{told.runs} runs, {told.kills.total()} kills, rows: {dict(told.statuses)}")

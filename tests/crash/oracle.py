@@ -26,7 +26,10 @@ class Truth:
 
 def judged(run: Path, truth: Truth) -> list[str]:
     """Everything that is wrong with a run; nothing, if all is well."""
-    results = _results(run)
+    try:
+        results = _results(run)
+    except ValueError as fault:
+        return [f"the results cannot be read: {fault}"]
     summary = json.loads((run / "summary.json").read_text())
     wrong = list(_account(results, summary, truth.rows))
     for line in results:

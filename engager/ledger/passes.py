@@ -1,0 +1,109 @@
+"""Another pass over rows that were not engaged: their lines are set aside, and the rows are due again.
+
+What was said of them before stays in `results.1.jsonl` and its like. A kill in the middle costs nothing:
+the intent is written first, and carried out again from the files that were set aside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engager.errors import RunDirectoryError
+from engager.ledger.ledger import Ledger
+from engager.ledger.recorder import Files, Formats
+from engager.ledger.repair import keep_only
+from engager.ledger.run_directory import RunDirectory, write_whole
+from engager.ledger.states import State
+from engager.ledger.tally import Tally
+from engager.model import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The intent to try rows again."""
+
+    number: int  #: 1 = the first pass after the run itself
+    statuses: tuple[str, ...]
+    done: bool = False  #: the rows are due; whether they were tried is the ledger's to know
+
+
+def latest(run: RunDirectory) -> Pass | None:
+    """The latest pass that was asked for."""
+    try:
+        facts = orjson.loads((run.path / "pass.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return Pass(facts["number"], tuple(facts["statuses"]), facts["done"])
+
+
+def begun(run: RunDirectory) -> Pass | None:
+    """A pass whose rows are not due yet."""
+    found = latest(run)
+    return None if found is None or found.done else found
+
+
+def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
+    """Write the intent down: whoever takes the run up next carries it out. Raises RunDirectoryError."""
+    before = latest(run)
+    number = before.number + 1 if before else 1
+    try:
+        write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
+    except OSError as fault:
+        raise RunDirectoryError(f"{run.path}: another pass cannot be begun: {fault.strerror}.") from fault
+    run.write_summary({**(run.summary() or {}), "complete": False})
+
+
+def open_again(
+    run: RunDirectory, asked: Pass, ledger: Ledger, files: Files, formats: Formats
+) -> dict[str, Any]:
+    """Make the rows due; returns what is committed then."""
+    tally = Tally()
+    spent = 0
+
+    def keeps(row: int, fields: dict[str, Any]) -> bool:
+        nonlocal spent
+        if fields["status"] in asked.statuses and _reopen(ledger, row):
+            spent += fields["attempts"]
+            return False
+        tally.count(fields)
+        return True
+
+    ledger.slots.clear()
+    kept = keep_only(_set_aside(files.results.path, asked), files.results.path, formats.results, keeps)
+    for file in (files.failed, files.in_doubt):
+        if (old := _set_aside(file.path, asked)).exists():
+            keep_only(old, file.path, formats.mend, lambda row, fields: bool(kept[row : row + 1] == b"\1"))
+    tally.attempts += spent
+    for file in (files.results, files.failed, files.in_doubt):
+        file.replaced()
+    ledger.passes = asked.number
+    facts = {**files.facts(), "tally": tally.state()}
+    ledger.commit(facts, ledger.journal.mark)
+    write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
+    return orjson.loads(orjson.dumps(facts, option=orjson.OPT_NON_STR_KEYS))  # type: ignore[no-any-return]
+
+
+def _reopen(ledger: Ledger, row: int) -> bool:
+    """Make a row due; False for one in doubt whose id is not known any more."""
+    state = State(ledger.states(row, 1)[0])
+    if state in (State.FAILED, State.AGAIN):
+        ledger.set_state(row, State.AGAIN)
+    elif state in (State.IN_DOUBT, State.AGAIN_IN_DOUBT) or row in ledger.generations:
+        ledger.set_state(row, State.AGAIN_IN_DOUBT)
+    else:
+        return False
+    return True
+
+
+def _set_aside(path: Path, asked: Pass) -> Path:
+    """The file as it was before the pass, under a name of its own; also when the pass is begun again."""
+    old = path.with_name(f"{path.stem}.{asked.number}{path.suffix}")
+    if path.exists() and not old.exists():
+        os.link(path, old)
+    return old
