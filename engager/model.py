@@ -88,6 +88,10 @@ class Reply:
     duplicate: bool = False  #: the endpoint called the request a repeat
 
 
+#: The error of a try that this machine had no means for.
+OWN_MACHINE = "own_machine"
+
+
 @dataclass(slots=True)
 class NotSent:
     """The try ended before its first byte left: the endpoint cannot have taken it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -14,10 +15,13 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
 from engager.dispatch.transport import Clearance
-from engager.model import Ending, Lost, NotSent, Reply, Withheld
+from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
+
+#: What a system says when it, and not the endpoint, has nothing left.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 #: Longer answers are not read to their end: the contract's own are far below a kilobyte.
 MAX_ANSWER = 1 << 20
@@ -183,6 +187,8 @@ def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
 def _word(fault: Exception) -> str:
     if isinstance(fault, aiohttp.ClientConnectorCertificateError):
         return "tls"
+    if isinstance(fault, OSError) and fault.errno in _EXHAUSTED:
+        return OWN_MACHINE
     if isinstance(fault, aiohttp.ClientConnectorError):
         return "connect_failed"
     if isinstance(fault, aiohttp.ClientResponseError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from engager.dispatch.answers import Answer, read_answer
-from engager.model import Ending, Lost, NotSent, Reply
+from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):
@@ -71,8 +71,9 @@ def judge(ending: Ending) -> Verdict:
 
 
 def _of_not_sent(ending: NotSent) -> Meaning:
-    # A certificate that does not verify is wrong for every row, and no wait mends it.
-    return Meaning.REFUSES_ALL if ending.error == "tls" else Meaning.NOT_TAKEN
+    # A certificate that does not verify is wrong for every row, and so is a machine without sockets:
+    # no wait mends it, and no row must be called failed for it.
+    return Meaning.REFUSES_ALL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_TAKEN
 
 
 def _judge_reply(reply: Reply) -> Verdict:
@@ -128,6 +129,9 @@ def _excerpt(reply: Reply) -> str:
 
 def why_refused(verdict: Verdict) -> str:
     """Why no row can succeed, in words for the operator."""
+    if verdict.error == OWN_MACHINE:
+        what = "this machine has run out of sockets or memory"
+        return f"{what}; raise `ulimit -n` or lower limits.concurrency ({verdict.error_text})"
     codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
     named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.REFUSES_ALL)
     return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"

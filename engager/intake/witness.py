@@ -88,6 +88,8 @@ class Witness:
         self._position += len(block)
 
     def _mark(self, final: bool) -> None:
+        if not self._position:
+            return
         self._keep(self._position, self._digest.digest(), final)
         if final:
             self._last_final = self._position

@@ -72,10 +72,11 @@ class Journal:
         lines = entry.result + entry.to_mend
         length = _PREFIX + len(lines)
         at = self.mark.at
-        skipped = self._size - at if at + length > self._size else 0
+        wraps = at + length > self._size
+        skipped = self._size - at if wraps else 0
         if self._used + skipped + length > self._size:
             raise JournalFullError
-        at = 0 if skipped else at
+        at = 0 if wraps else at
         begin = self._offset + at
         record = data + lines
         # The checksum stands in front of what it checks, and is as good as the whole of it.

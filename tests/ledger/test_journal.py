@@ -1,0 +1,69 @@
+"""The ring of outcomes: what was appended is read back, up to the first record that is not whole."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.ledger.journal import Entry, Journal, JournalFullError, Mark, Mend
+from engager.ledger.states import State
+
+SIZE = 2000
+
+
+def entry(row: int, length: int) -> Entry:
+    to_mend = bytes([row % 251]) * (length // 3)
+    return Entry(row, State.FAILED, bytes([row % 256]) * length, Mend.FAILED, to_mend)
+
+
+def journal(memory: mmap.mmap) -> Journal:
+    return Journal(memory, 0, SIZE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=60))
+def test_what_was_not_released_is_read_back(steps: list[tuple[int, bool]]) -> None:
+    memory = mmap.mmap(-1, SIZE)
+    ring, pending, tail = journal(memory), [], Mark()
+    for row, (length, release) in enumerate(steps, 1):
+        try:
+            ring.append(entry(row, length))
+            pending.append(entry(row, length))
+        except JournalFullError:
+            release = True
+        if release:
+            tail = ring.mark
+            ring.release(tail)
+            pending.clear()
+    again = journal(memory)
+    assert list(again.recover(tail)) == pending
+    assert again.mark == ring.mark
+    for row in range(1, 200):  # and it goes on behind what was read back
+        try:
+            again.append(entry(row, 50))
+        except JournalFullError:
+            break
+    assert list(journal(memory).recover(tail))[: len(pending)] == pending
+
+
+@given(st.integers(0, 900), st.integers(0, 7))
+def test_a_spoiled_record_ends_what_is_read_back(place: int, bit: int) -> None:
+    memory = mmap.mmap(-1, SIZE)
+    ring = journal(memory)
+    entries = [entry(row, 100) for row in range(1, 7)]
+    for one in entries:
+        ring.append(one)
+    memory[place] ^= 1 << bit
+    recovered = list(journal(memory).recover(Mark()))
+    assert recovered == entries[: len(recovered)]
+    assert len(recovered) == place // 163
+
+
+def test_nothing_that_is_pending_is_written_over() -> None:
+    ring = journal(mmap.mmap(-1, SIZE))
+    with pytest.raises(JournalFullError):  # noqa: PT012 - it is full at some row, not at once
+        for row in range(1, 100):
+            ring.append(entry(row, 200))
+    assert 4 < row < 10
