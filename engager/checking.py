@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from engager.endpoint import METHOD, headers_of, token_of
 from engager.job import JobFile
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
-from engager.run import METHOD, builder_of, first_rows, headers_of, open_input, token_of
+from engager.run import builder_of, first_rows, open_input
 from engager.secret import MASK
 
 #: An attachment's data beyond this is told by its size.

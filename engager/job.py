@@ -67,6 +67,14 @@ class EndpointSection(Section):
     )
     timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
     ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
+    client_cert: str | None = Field(
+        None, description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`."
+    )
+    client_key: str | None = Field(None, description="The key of `client_cert`, unencrypted.")
+    transport: Literal["auto", "lean", "aiohttp"] = Field(
+        "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
+    )
+    proxy: str | None = Field(None, description='An HTTP proxy, `"http://HOST:PORT"`.')
     further_matching: bool = Field(
         False, description="Accept the matching modes that the platform knows and this method's page omits."
     )

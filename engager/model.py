@@ -127,6 +127,9 @@ class Status(StrEnum):
     INVALID = "invalid"
     SKIPPED = "skipped"
 
+    # The enumeration's own hash is a call into Python, for every row several times.
+    __hash__ = str.__hash__
+
 
 @dataclass(slots=True)
 class Outcome:

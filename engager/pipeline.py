@@ -16,11 +16,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from engager.dispatch.layers import Engage, FreshId, Send, obeying, paced, recorded, retried, stoppable, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.errors import Exit, InputError
-from engager.ledger.recorder import Recorder
+from engager.ledger.recorder import Due, Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.policy import Delivery, Pace, Retry
 
-Work = EngageRequest | Invalid | Unreadable | Outcome
+Work = Due | Outcome
 Chunks = Iterator[Sequence[Row | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -63,9 +63,10 @@ async def carry_out(
 
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    gate, pacer = Gate(stop), Pacer(plan.pace, stop)
+    gate, pacer = Gate(stop), Pacer(plan.pace, stop) if plan.pace else None
     budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
-    attempt = tried(send, paced(gate, pacer, stoppable(stop, recorded(recorder.intend, recorder.clock))))
+    written_down = recorded(recorder.intend, recorder.hold, recorder.clock)
+    attempt = tried(send, paced(gate, pacer, stoppable(stop, written_down)))
     return retried(
         obeying(gate, stop, plan.retry, attempt),
         plan.retry,
@@ -94,7 +95,7 @@ async def _read(
         if chunk is None:
             return None
         due = recorder.due(chunk)
-        return [recorder.recalled(build(row) if isinstance(row, Row) else row) for row in due]
+        return recorder.recalled([build(row) if isinstance(row, Row) else row for row in due])
 
     async with begin:
         try:
@@ -108,7 +109,7 @@ async def _read(
 
 async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> None:
     """One of the crew: one row after the other."""
-    while not stop.requested and (work := await feed.next()) is not None:
+    while not stop.requested and (work := feed.ready() or await feed.next()) is not None:
         if isinstance(work, Outcome):
             await recorder.restore(work)
         elif not isinstance(work, EngageRequest):
@@ -126,6 +127,10 @@ class Feed:
         self._refilling = anyio.Lock()
         self.rows = 0  #: handed in so far
         self.whole = False  #: the input was read to its end
+
+    def ready(self) -> Work | None:
+        """The next row, where it is there already: waiting costs, even for nothing."""
+        return self._ready.popleft() if self._ready else None
 
     async def next(self) -> Work | None:
         """The next row, in the order of the input; None behind the last one."""

@@ -92,7 +92,9 @@ class Delivery:
         """Whether a try that may have been taken can safely be sent again at `now`."""
         if self.mode is Mode.AT_MOST_ONCE:
             return False
-        if self.mode is Mode.AT_LEAST_ONCE:
-            return True
+        return self.mode is Mode.AT_LEAST_ONCE or self.remembers(first_left, now)
+
+    def remembers(self, first_left: float, now: float) -> bool:
+        """Whether the endpoint still knows the id of a try that left then."""
         margin = min(self.margin, self.dedupe_window / 10)
         return now - first_left < self.dedupe_window - margin

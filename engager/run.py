@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from engager import __version__
-from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
 from engager.dispatch.limits import Stop
+from engager.endpoint import connected, tls_of, token_of
 from engager.errors import Exit, JobError, RunDirectoryError
 from engager.intake.builder import Builder, RequestSpec, compile_builder
 from engager.intake.identity import fresh
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
-from engager.job import SANDBOX, Job, JobFile
+from engager.job import Job, JobFile
 from engager.ledger import account, passes
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.lock import RunLock
@@ -39,15 +37,11 @@ from engager.ledger.run_directory import (
 )
 from engager.model import Row, Status, Unreadable
 from engager.pipeline import Plan, carry_out
-from engager.sandbox import Sandbox, SandboxConfig
-from engager.secret import Secret, read_secret
+from engager.secret import Secret
+
+T = TypeVar("T")
 
 log = logging.getLogger("engager")
-
-METHOD = "/api/v1.1/workflows/start"
-
-#: What the embedded sandbox is given when the job names no token.
-SANDBOX_TOKEN = Secret("sandbox-token")
 
 
 @dataclass(slots=True)
@@ -80,18 +74,6 @@ def open_input(job_file: JobFile, input_path: str | None, witness: Witness | Non
     return open_rows(spec, witness=witness)
 
 
-def token_of(job_file: JobFile) -> Secret:
-    """The token that the job refers to. Raises JobError."""
-    reference = job_file.job.endpoint.token
-    if reference is None:
-        return SANDBOX_TOKEN
-    try:
-        return read_secret(reference, job_file.base)
-    except JobError as fault:
-        key = "endpoint.token"
-        raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
-
-
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
     """Compile the job's templates against the input's columns. Raises JobError with file and line."""
     endpoint = job_file.job.endpoint
@@ -117,17 +99,6 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
         return
     if absent := sorted(builder.required_columns - seen):
         raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
-
-
-def headers_of(job: Job, token: str) -> dict[str, str]:
-    """What every request carries in its head, but for the Request-ID."""
-    headers = {
-        "Content-Type": f"application/{job.endpoint.format}; charset=utf-8",
-        "User-Agent": f"engager/{__version__}",
-    }
-    if job.endpoint.auth == "bearer":
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
 
 
 def prepare(
@@ -219,7 +190,7 @@ async def send(run: Run, limit: int | None = None) -> None:
     started = time.time()
     complete = False
     try:
-        async with _connected(run) as transport:
+        async with connected(run.job_file, run.secret) as transport:
             complete = await carry_out(
                 _plan(run.job_file.job),
                 first_rows(run.rows.chunks(), limit),
@@ -228,7 +199,7 @@ async def send(run: Run, limit: int | None = None) -> None:
                 fresh,
                 run.recorder,
                 run.stop,
-                lambda call: to_thread.run_sync(call, abandon_on_cancel=True),
+                _off_loop if run.rows.flows else _at_once,
             )
     finally:
         try:
@@ -239,6 +210,16 @@ async def send(run: Run, limit: int | None = None) -> None:
             run.directory.write_summary(run.summary)
         finally:
             run.lock.release()
+
+
+async def _off_loop(call: Callable[[], T]) -> T:
+    """For an input that may let us wait: a pipe, a terminal."""
+    return await to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+async def _at_once(call: Callable[[], T]) -> T:
+    """For an input on a disk: the way to a thread and back takes longer than a read from the cache."""
+    return call()
 
 
 def _plan(job: Job) -> Plan:
@@ -266,40 +247,6 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
     if rows.columns is None:
         return Formats(results, MendableJson(redact), redact)
     return Formats(results, MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact), redact)
-
-
-@asynccontextmanager
-async def _connected(run: Run) -> AsyncIterator[AiohttpTransport]:
-    job = run.job_file.job
-    async with AsyncExitStack() as stack:
-        origin = job.endpoint.url
-        if origin == SANDBOX:
-            origin = (await stack.enter_async_context(Sandbox(_sandbox_config(job)))).url
-        destination = Destination(
-            origin + METHOD,
-            headers_of(job, run.secret.reveal()),
-            job.endpoint.timeout,
-            tls_of(run.job_file),
-        )
-        transport = AiohttpTransport(destination, job.limits.concurrency)
-        stack.push_async_callback(transport.aclose)
-        yield transport
-
-
-def _sandbox_config(job: Job) -> SandboxConfig:
-    try:
-        return SandboxConfig.from_mapping(job.sandbox)
-    except ValueError as fault:
-        raise JobError(f"sandbox: {fault}") from fault
-
-
-def tls_of(job_file: JobFile) -> ssl.SSLContext:
-    """What TLS trusts; it always verifies. Raises JobError."""
-    ca_file = job_file.job.endpoint.ca_file
-    try:
-        return ssl.create_default_context(cafile=ca_file and str(job_file.base / ca_file))
-    except (OSError, ssl.SSLError) as fault:
-        raise JobError(job_file.at("endpoint.ca_file", f"{ca_file} cannot be used: {fault}")) from fault
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:

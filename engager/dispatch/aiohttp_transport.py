@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
-from engager.dispatch.transport import Clearance
-from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply, Withheld
+from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination, why_not_connected
+from engager.model import Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
-
-#: What a system says when it, and not the endpoint, has nothing left.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-
-#: Longer answers are not read to their end: the contract's own are far below a kilobyte.
-MAX_ANSWER = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where requests go and what each carries."""
-
-    url: str
-    headers: Mapping[str, str]
-    timeout: float  #: seconds for connecting, and again for one exchange from its first byte
-    ssl: ssl.SSLContext | None = None
 
 
 class _HeldBackError(Exception):
@@ -137,7 +118,11 @@ class AiohttpTransport:
     async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
         data: Any = body[0] if len(body) == 1 else _Parts(body)
         async with self._session.post(
-            self._destination.url, data=data, headers={"Request-ID": request_id}, allow_redirects=False
+            self._destination.url,
+            data=data,
+            headers={"Request-ID": request_id},
+            allow_redirects=False,
+            proxy=self._destination.proxy,
         ) as response:
             answer, complete = await _read(response)
             return Reply(
@@ -187,10 +172,8 @@ def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
 def _word(fault: Exception) -> str:
     if isinstance(fault, aiohttp.ClientConnectorCertificateError):
         return "tls"
-    if isinstance(fault, OSError) and fault.errno in _EXHAUSTED:
-        return OWN_MACHINE
     if isinstance(fault, aiohttp.ClientConnectorError):
-        return "connect_failed"
+        return why_not_connected(fault)
     if isinstance(fault, aiohttp.ClientResponseError):
         return "not_http"
     return "connection_lost"

@@ -27,10 +27,10 @@ def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Stat
     longer in doubt, and since the endpoint would repeat this answer for ever, the next one needs a
     fresh id.
     """
-    if verdict.meaning in (Meaning.WITHHELD, Meaning.REFUSES_ALL):
-        return Step.WITHHOLD
     if verdict.meaning is Meaning.TAKEN:
         return Status.ENGAGED
+    if verdict.meaning in (Meaning.WITHHELD, Meaning.REFUSES_ALL):
+        return Step.WITHHOLD
     if verdict.duplicate and verdict.by_endpoint:
         life.renew()
         return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Step.AGAIN

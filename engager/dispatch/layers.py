@@ -2,7 +2,8 @@
 
     retried(tried(transport.send, paced(stoppable(recorded(intend)))))
 
-Every try is paced, may still be held back, and is written down before it leaves.
+Every try is paced, may still be held back, and is written down before it leaves. Layers are composed inside
+the running loop, whose clock they read.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ class Effort:
 
     def ended(self, now: float) -> None:
         """The present try came to an end, whether or not it had left."""
-        self.life.attempts += 1
-        self.latency = now - self.due if self.due is not None else None
-        self.in_flight += self.latency or 0.0
+        self.request.life.attempts += 1
+        if self.due is not None:
+            self.latency = now - self.due
+            self.in_flight += self.latency
+        else:
+            self.latency = None
 
 
 Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
@@ -61,13 +65,18 @@ Clock = Callable[[], float]
 FreshId = Callable[[str, int], str]
 
 
-def recorded(intend: Callable[[EngageRequest], Awaitable[None]], clock: Clock) -> Clear:
-    """Write the intent down, as the last thing before the first byte leaves."""
+def recorded(
+    intend: Callable[[EngageRequest], None], hold: Callable[[], Awaitable[None]] | None, clock: Clock
+) -> Clear:
+    """Write the intent down, as the last thing before the first byte leaves; `hold` waits for a disk."""
+    now = asyncio.get_running_loop().time
 
     async def clear(effort: Effort) -> bool:
-        effort.due = asyncio.get_running_loop().time()
-        effort.life.leaves(clock())
-        await intend(effort.request)
+        effort.due = now()
+        effort.request.life.leaves(clock())
+        intend(effort.request)
+        if hold is not None:
+            await hold()
         return True
 
     return clear
@@ -82,13 +91,15 @@ def stoppable(stop: Stop, clear: Clear) -> Clear:
     return clear_unless_stopped
 
 
-def paced(gate: Gate, pacer: Pacer, clear: Clear) -> Clear:
+def paced(gate: Gate, pacer: Pacer | None, clear: Clear) -> Clear:
     """Wait for the pace and for a pause to end; a slot that a pause overtook is gone, take another."""
 
     async def clear_at_pace(effort: Effort) -> bool:
         while True:
-            await gate.passes()
-            await pacer.passes()
+            if gate.shut:
+                await gate.passes()
+            if pacer is not None:
+                await pacer.passes()
             if not gate.shut:
                 return await clear(effort)
 
@@ -97,12 +108,13 @@ def paced(gate: Gate, pacer: Pacer, clear: Clear) -> Clear:
 
 def tried(send: Send, clear: Clear) -> Attempt:
     """Carry out one try and judge its ending."""
+    now = asyncio.get_running_loop().time
 
     async def attempt(effort: Effort) -> Verdict:
         effort.due = None
         ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
         if not isinstance(ending, Withheld):
-            effort.ended(asyncio.get_running_loop().time())
+            effort.ended(now())
         return judge(ending)
 
     return attempt
@@ -159,11 +171,12 @@ def retried(
 
     The first try is a plain call: only the failure path pays for the machinery of retries.
     """
+    now = asyncio.get_running_loop().time
 
     async def engage(request: EngageRequest) -> Outcome | None:
-        effort = Effort(request, asyncio.get_running_loop().time(), _present_id(request, fresh_id))
+        effort = Effort(request, now(), _present_id(request, fresh_id))
         if not may_go_on(delivery, request.life, clock()):
-            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED)
+            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED, now())
         verdict, step = await step_of(effort)
         if step is Step.AGAIN:
             verdict, step = await again(effort, verdict)
@@ -171,7 +184,7 @@ def retried(
             return None
         if step is Status.ENGAGED:
             budget.earn()
-        return _outcome(effort, step, verdict)
+        return _outcome(effort, step, verdict, now())
 
     async def step_of(effort: Effort) -> tuple[Verdict, Status | Step]:
         verdict = await attempt(effort)
@@ -221,9 +234,9 @@ def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status |
     return verdict, give_up(effort.life)
 
 
-def _outcome(effort: Effort, status: Status, verdict: Verdict) -> Outcome:
+def _outcome(effort: Effort, status: Status, verdict: Verdict, now: float) -> Outcome:
     engaged = status is Status.ENGAGED
-    elapsed = asyncio.get_running_loop().time() - effort.taken_up
+    elapsed = now - effort.taken_up
     return Outcome(
         effort.request.row,
         effort.request.key,

@@ -67,7 +67,8 @@ class Gate:
     @property
     def shut(self) -> bool:
         """Whether anybody has to wait. A stop opens it: who passes then is held back further on."""
-        return self._until > asyncio.get_running_loop().time() and not self._stop.requested
+        until = self._until
+        return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
 
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
@@ -87,19 +88,18 @@ class Pacer:
     departures, which no making up may exceed.
     """
 
-    def __init__(self, pace: Pace | None, stop: Stop) -> None:
+    def __init__(self, pace: Pace, stop: Stop) -> None:
         self._pace = pace
         self._stop = stop
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
-        self._left: deque[float] = deque(maxlen=pace.a_second if pace else 0)
+        self._left: deque[float] = deque(maxlen=pace.a_second)
 
     async def passes(self) -> None:
         """Wait for a slot, or until the run stops."""
-        if self._pace is not None:
-            with self._stop.cuts_short():
-                async with self._turn:
-                    await self._next(self._pace)
+        with self._stop.cuts_short():
+            async with self._turn:
+                await self._next(self._pace)
 
     async def _next(self, pace: Pace) -> None:
         now = asyncio.get_running_loop().time

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import errno
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from engager.model import Ending
+from engager.model import OWN_MACHINE, Ending
+
+#: Longer answers are not read to their end: the contract's own are far below a kilobyte.
+MAX_ANSWER = 1 << 20
+
+#: What a system says when it, and not the endpoint, has nothing left.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 #: Awaited by the transport at the last moment, when the connection stands and before the first byte
 #: leaves. False: hold it back.
 Clearance = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where requests go and what each carries."""
+
+    url: str
+    headers: Mapping[str, str]
+    timeout: float  #: seconds for connecting, and again for one exchange from its first byte
+    ssl: ssl.SSLContext | None = None
+    proxy: str | None = None  #: the proxy's address, for a transport that can go through one
 
 
 class Transport(Protocol):
@@ -21,10 +41,18 @@ class Transport(Protocol):
         `clearance` is awaited right before the first byte leaves, so that the pace is kept on the
         wire and not before a slow handshake, and so that the intent is written down no earlier than
         needed. It may wait long; a connection that died meanwhile is replaced, and clearance asked
-        again. What ends before a clearance is `NotSent`, what ends after it without an answer `Lost`.
+        again. What provably ends before the first byte is `NotSent`, what ends after it without an
+        answer `Lost`.
         """
         ...
 
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+def why_not_connected(fault: OSError) -> str:
+    """The word for a connection that could not be made."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return "tls"
+    return OWN_MACHINE if fault.errno in _EXHAUSTED else "connect_failed"

@@ -10,8 +10,9 @@ import html
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
-from engager.dispatch.answers import Answer, read_answer
+from engager.dispatch.answers import read_answer
 from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
@@ -62,7 +63,8 @@ class Verdict:
 def judge(ending: Ending) -> Verdict:
     """Say what the ending of a try proves."""
     if isinstance(ending, Reply):
-        return _judge_reply(ending)
+        judged = _judged_often if len(ending.body) <= _SHORT else _judged
+        return judged(ending.status, ending.body, ending.complete, ending.retry_after, ending.duplicate)
     if isinstance(ending, NotSent):
         return Verdict(_of_not_sent(ending), ending.error, ending.error_text)
     if isinstance(ending, Lost):
@@ -76,31 +78,29 @@ def _of_not_sent(ending: NotSent) -> Meaning:
     return Meaning.REFUSES_ALL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_TAKEN
 
 
-def _judge_reply(reply: Reply) -> Verdict:
-    answer = read_answer(reply.body) if reply.complete else None
-    retry_after = reply.retry_after if _is_limit(reply, answer) else None
+def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool) -> Verdict:
+    answer = read_answer(body) if complete else None
+    limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
+    error: int | str
     if answer is None:
-        return Verdict(
-            _of_status(reply.status),
-            "unusable_answer",
-            f"HTTP {reply.status}: {_excerpt(reply)}",
-            reply.status,
-            reply.duplicate,
-            retry_after=retry_after,
-        )
+        meaning, error = _of_status(status), "unusable_answer"
+        text = f"HTTP {status}: {_excerpt(body, complete)}"
+    else:
+        meaning, error, text = _of_both(status, answer.error), answer.error, answer.error_text
     return Verdict(
-        _of_both(reply.status, answer.error),
-        answer.error,
-        answer.error_text,
-        reply.status,
-        reply.duplicate,
-        by_endpoint=True,
-        retry_after=retry_after,
+        meaning,
+        error,
+        text,
+        status,
+        duplicate,
+        by_endpoint=answer is not None,
+        retry_after=retry_after if limited else None,
     )
 
 
-def _is_limit(reply: Reply, answer: Answer | None) -> bool:
-    return reply.status in LIMITS or (answer is not None and answer.error in LIMITS)
+#: What endpoints say, they say often: an answer is judged once, not once a row.
+_judged_often = lru_cache(maxsize=256)(_judged)
+_SHORT = 1024
 
 
 def _of_code(code: int) -> Meaning:
@@ -120,10 +120,10 @@ def _of_both(status: int, code: int) -> Meaning:
     return max(_of_code(status), _of_code(code))
 
 
-def _excerpt(reply: Reply) -> str:
-    if not reply.body:
-        return "an empty answer" if reply.complete else "an answer that was cut off"
-    text = html.unescape(re.sub(r"<[^>]*>", " ", reply.body[:4096].decode(errors="replace")))
+def _excerpt(body: bytes, complete: bool) -> str:
+    if not body:
+        return "an empty answer" if complete else "an answer that was cut off"
+    text = html.unescape(re.sub(r"<[^>]*>", " ", body[:4096].decode(errors="replace")))
     return " ".join(text.split())[:200] or "an answer without text"
 
 

@@ -12,7 +12,7 @@ import orjson
 
 from engager.intake import parameters as p
 from engager.intake.attachments import MAX_BODY, MAX_BODY_WITH_FILES, read_attachments
-from engager.intake.identity import request_id
+from engager.intake.identity import RequestIds
 from engager.intake.template import (
     Columns,
     Compiled,
@@ -47,7 +47,7 @@ class _Field:
 
     name: str
     value: Compiled
-    rule: p.Rule
+    rule: p.Rule | None  #: None: it was checked at the job, for all rows
     required: bool
     origin: str  #: the columns it comes from, in words
 
@@ -59,7 +59,7 @@ class Builder:
         self.warnings: list[str] = []
         #: A digest for each attachment.
         self.attached: list[str] = []
-        self._run_id = run_id
+        self._ids = RequestIds(run_id)
         given = dict(spec.parameters)
         _refuse_unknown(given, spec.further_matching)
         attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
@@ -67,19 +67,29 @@ class Builder:
         matching = _matching(given, spec.further_matching)
         self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
         self._warn_of_unused(given, matching)
-        self._fields = [self._field(name, given, columns) for name in p.PARAMETERS if name in given]
-        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
         self._wire = _wire(spec, attach)
-        self._matching = {"matching": matching} if matching and "matching" in given else {}
-        self._check_literals()
+        order = [name for name in ("id", "matching", *p.PARAMETERS) if name in given]
+        self._fields = [self._field(name, given, columns) for name in dict.fromkeys(order)]
+        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
 
     def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
         required = name in ("id", "custom_request", *(self._key.fields if self._key else ()))
         compiled = compile_value(given[name], columns, f"request.{name}")
         if name == "subscription_filter":
             _check_filter(given[name])
+        rule = p.PARAMETERS.get(name)
+        if compiled.static:
+            self._check_literal(name, compiled.render(()), rule)
         origin = ", ".join(f"column {column!r}" for column in sorted(compiled.columns))
-        return _Field(name, compiled, p.PARAMETERS[name], required, origin)
+        return _Field(name, compiled, None if compiled.static else rule, required, origin)
+
+    def _check_literal(self, name: str, value: Any, rule: p.Rule | None) -> None:
+        if rule is not None and (wrong := rule(value)):
+            raise ParameterError(f"request.{name}", wrong[1])
+        try:
+            self._wire.content({name: value})
+        except WireError as fault:
+            raise ParameterError(f"request.{name}", str(fault)) from None
 
     def _warn_of_unused(self, given: Mapping[str, Any], matching: str) -> None:
         used = set(self._key.fields) if self._key else set()
@@ -88,20 +98,6 @@ class Builder:
                 self.warnings.append(f"request.{name} is not used by {matching or 'custom_request'} matching")
         if "resource_id" in given and not (self._key and self._key.narrowed):
             self.warnings.append("request.resource_id narrows matching by email and phone only")
-
-    def _check_literals(self) -> None:
-        for field in self._fields:
-            if field.value.static:
-                self._check_literal(field)
-
-    def _check_literal(self, field: _Field) -> None:
-        value = field.value.render(())
-        if wrong := field.rule(value):
-            raise ParameterError(f"request.{field.name}", wrong[1])
-        try:
-            self._wire.content({field.name: value})
-        except WireError as fault:
-            raise ParameterError(f"request.{field.name}", str(fault)) from None
 
     @property
     def columns_used(self) -> frozenset[str]:
@@ -118,8 +114,12 @@ class Builder:
         values: dict[str, Any] = {}
         try:
             for field in self._fields:
-                self._render(field, row, values)
-            content = self._wire.content({"id": values.pop("id"), **self._matching, **values})
+                value = field.value.render(row.values)
+                if value is not None or field.required:
+                    if field.rule is not None:
+                        _check(field, value)
+                    values[field.name] = value
+            content = self._wire.content(values)
         except RowError as fault:
             return Invalid(row, self._key_of(values), fault.error, str(fault))
         except WireError as fault:
@@ -128,19 +128,7 @@ class Builder:
         if (size := sum(map(len, body))) > self._limit:
             text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
             return Invalid(row, self._key_of(values), "too_large", text)
-        key = self._key_of(values) or ""
-        return EngageRequest(row, key, request_id(self._run_id, row.number, content), body)
-
-    def _render(self, field: _Field, row: Row, values: dict[str, Any]) -> None:
-        value = field.value.render(row.values)
-        if value is None and not field.required:
-            return
-        if not field.value.static:
-            if value is None:
-                raise RowError("empty", f"{field.name} is empty ({field.origin})")
-            if wrong := field.rule(value):
-                raise RowError(wrong[0], f"{field.name} {wrong[1]} ({field.origin})")
-        values[field.name] = value
+        return EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
 
     def _key_of(self, values: Mapping[str, Any]) -> str | None:
         if self._key is None:
@@ -148,6 +136,13 @@ class Builder:
             return orjson.dumps(query).decode()[:MAX_KEY] if query else None
         value = values.get(self._key.fields[0])
         return None if value is None else str(value)[:MAX_KEY]
+
+
+def _check(field: _Field, value: Any) -> None:
+    if value is None:
+        raise RowError("empty", f"{field.name} is empty ({field.origin})")
+    if field.rule is not None and (wrong := field.rule(value)):
+        raise RowError(wrong[0], f"{field.name} {wrong[1]} ({field.origin})")
 
 
 def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:

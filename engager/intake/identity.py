@@ -10,11 +10,17 @@ from hashlib import blake2b
 _SIZE = 16
 
 
-def request_id(run_id: str, number: int, content: bytes) -> str:
-    """The Request-ID of a row's tries: 32 hexadecimal digits."""
-    digest = blake2b(content, digest_size=_SIZE, key=run_id.encode())
-    digest.update(b"\0%d" % number)
-    return digest.hexdigest()
+class RequestIds:
+    """The Request-IDs of one run."""
+
+    def __init__(self, run_id: str) -> None:
+        self._keyed = blake2b(digest_size=_SIZE, key=run_id.encode())
+
+    def of(self, number: int, content: bytes) -> str:
+        """The Request-ID of a row's tries: 32 hexadecimal digits."""
+        digest = self._keyed.copy()  # the key is hashed once a run, not once a row
+        digest.update(b"%b\0%d" % (content, number))
+        return digest.hexdigest()
 
 
 def fresh(first: str, generation: int) -> str:

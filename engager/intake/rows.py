@@ -134,6 +134,11 @@ class Rows:
     def _name(self) -> str:
         return ", ".join(map(str, self.files)) or "stdin"
 
+    @property
+    def flows(self) -> bool:
+        """Whether reading may have to wait for somebody: stdin, a pipe."""
+        return not all(file.is_file() for file in self.files) or not self.files
+
     def peek_keys(self) -> frozenset[str]:
         """The keys of the first JSONL rows. Reads on in a file, never in a stream that may be slow."""
         while self.files and sum(map(len, self._peeked)) < PEEKED and (batch := next(self._rest, None)):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 from zlib import crc32
 
 from engager.ledger.states import State
@@ -28,7 +29,7 @@ class Mend(IntEnum):
     IN_DOUBT = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One settled row."""
 
@@ -39,16 +40,11 @@ class Entry:
     to_mend: bytes  #: its line in the file that `mend` names
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A place in the ring: everything before it is in its files."""
 
     number: int = 1  #: of the next record
     at: int = 0  #: where it begins
-
-
-class JournalFullError(Exception):
-    """There is no room until what is pending was written to its files."""
 
 
 class Journal:
@@ -56,45 +52,47 @@ class Journal:
 
     def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
         self._memory, self._offset, self._size = memory, offset, size
-        self.mark = Mark()  #: behind the last record
+        self._number, self._at = Mark()
         self._used = 0  #: bytes that may not be written over, skipped ones included
+
+    @property
+    def mark(self) -> Mark:
+        """The place behind the last record."""
+        return Mark(self._number, self._at)
 
     @property
     def largest(self) -> int:
         """The most bytes that the lines of one record may have."""
         return self._size // 2 - _PREFIX
 
-    def append(self, entry: Entry) -> None:
-        """Keep an entry. Raises JournalFullError."""
-        data = _HEAD.pack(
-            self.mark.number, entry.row, len(entry.result), len(entry.to_mend), entry.state, entry.mend
-        )
-        lines = entry.result + entry.to_mend
-        length = _PREFIX + len(lines)
-        at = self.mark.at
-        wraps = at + length > self._size
-        skipped = self._size - at if wraps else 0
+    def append(self, entry: Entry) -> bool:
+        """Keep an entry; False where there is no room until what is pending was written to its files."""
+        result, to_mend = entry.result, entry.to_mend
+        head = _HEAD.pack(self._number, entry.row, len(result), len(to_mend), entry.state, entry.mend)
+        record = head + result + to_mend
+        length, at, skipped = _CHECK.size + len(record), self._at, 0
+        if at + length > self._size:
+            skipped, at = self._size - at, 0
         if self._used + skipped + length > self._size:
-            raise JournalFullError
-        at = 0 if wraps else at
+            return False
         begin = self._offset + at
-        record = data + lines
         # The checksum stands in front of what it checks, and is as good as the whole of it.
         self._memory[begin : begin + length] = _CHECK.pack(crc32(record)) + record
         self._used += skipped + length
-        self.mark = Mark(self.mark.number + 1, at + length)
+        self._number += 1
+        self._at = at + length
+        return True
 
     def release(self, mark: Mark) -> None:
         """What is before this mark is in its files: its room may be used again."""
-        distance = (self.mark.at - mark.at) % self._size
-        empty = mark.number == self.mark.number
-        self._used = 0 if empty else distance or self._size
+        distance = (self._at - mark.at) % self._size
+        self._used = 0 if mark.number == self._number else distance or self._size
 
     def recover(self, mark: Mark) -> Iterator[Entry]:
         """Read back what stands behind a mark, and go on behind it."""
-        self.mark = mark
-        while (found := self._read(self.mark.at)) or (found := self._read(0)):
-            entry, self.mark = found
+        self._number, self._at = mark
+        while (found := self._read(self._at)) or (found := self._read(0)):
+            entry, (self._number, self._at) = found
             yield entry
         self.release(mark)
 
@@ -105,7 +103,7 @@ class Journal:
         (check,) = _CHECK.unpack_from(self._memory, begin)
         number, row, result, to_mend, state, mend = _HEAD.unpack_from(self._memory, begin + _CHECK.size)
         end = at + _PREFIX + result + to_mend
-        if number != self.mark.number or end > self._size:
+        if number != self._number or end > self._size:
             return None
         record = self._memory[begin + _CHECK.size : self._offset + end]
         if crc32(record) != check:

@@ -19,7 +19,7 @@ import orjson
 
 from engager.errors import RunDirectoryError
 from engager.ledger import clock, commits, slots
-from engager.ledger.clock import Moment, on_boot_clock, this_moment
+from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.commits import Commits
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.mapped import MappedFile
@@ -64,8 +64,9 @@ class Ledger:
                 self._memory[: len(head)] = head
             self._rows: list[mmap.mmap] = []
             self._boot = clock.boot_id()
+            self._read_clocks()
             self.commits = Commits(self._memory, _COMMITS)
-            self.slots = Slots(self._memory, _SLOTS)
+            self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
             self.passes = 0  #: how often failed rows were opened again
@@ -120,14 +121,19 @@ class Ledger:
 
     def _write_slot(self, row: int, life: Life, in_flight: bool) -> None:
         first_left = clock.seconds() if life.first_left is None else life.first_left
-        wall = time.time() - (clock.seconds() - first_left)
-        self.slots.write(row, life, Moment(wall, first_left, self._boot), in_flight)
+        self.slots.write(row, life, first_left, first_left + self._wall_ahead, in_flight)
 
-    def settle(self, entry: Entry) -> None:
-        """The row has its outcome. Raises JournalFullError."""
-        self.journal.append(entry)
+    def _read_clocks(self) -> None:
+        """How far the wall clock is ahead of the boot clock: asked now and then, not for every row."""
+        self._wall_ahead = time.time() - clock.seconds()
+
+    def settle(self, entry: Entry) -> bool:
+        """The row has its outcome; False where the journal has no room for it before the next commit."""
+        if not self.journal.append(entry):
+            return False
         self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
         self.slots.free(entry.row)
+        return True
 
     def note_generation(self, row: int, generation: int) -> None:
         """Remember under which id a row is in doubt, should another pass be asked for; such rows are few."""
@@ -140,6 +146,7 @@ class Ledger:
 
     def commit(self, facts: dict[str, Any], mark: Mark) -> None:
         """Say how far the files have come: all entries before the mark are in them. Raises OSError."""
+        self._read_clocks()
         passes = {"passes": self.passes, "generations": list(self.generations.items())}
         self.commits.write({**facts, **passes, "journal": [mark.number, mark.at], "wall": time.time()})
         if self._synced:

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,15 +57,17 @@ class LineFormat(Protocol):
 
 
 def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
-    """The fields of one line of results."""
+    """The fields of one line of results. `redact` is asked for every row: let it remember its answers."""
+    text = outcome.error_text
     return {
         "row": outcome.row.number,
         "key": outcome.key,
-        "status": outcome.status.value,
+        "status": outcome.status,
         "attempts": outcome.attempts,
         "http_status": outcome.http_status,
         "error": outcome.error,
-        "error_text": _text(outcome, redact),
+        # The whole text is redacted before it is cut, or a cut could leave half a token behind.
+        "error_text": None if text is None else redact(text)[:MAX_TEXT],
         "request_id": outcome.request_id,
         "duplicate": outcome.duplicate,
         "latency_ms": _rounded(outcome.latency_ms),
@@ -77,13 +80,14 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 3)
 
 
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _text(outcome: Outcome, redact: Redact) -> str | None:
-    # The whole text is redacted before it is cut, or a cut could leave half a token behind.
-    return None if outcome.error_text is None else redact(outcome.error_text)[:MAX_TEXT]
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 class JsonLines:
@@ -137,7 +141,8 @@ def csv_line(values: Iterable[Any], delimiter: str) -> str:
 def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     row = outcome.row
     raw = row.raw if isinstance(row, Unreadable) else None
-    values = (row.number, row.line, outcome.status.value, outcome.error, _text(outcome, redact), raw)
+    text = result_fields(outcome, redact)["error_text"]
+    values = (row.number, row.line, outcome.status.value, outcome.error, text, raw)
     return dict(zip(REASON_COLUMNS, values, strict=True))
 
 

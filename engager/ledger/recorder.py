@@ -6,8 +6,9 @@ ledger's journal, and is appended when the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import anyio
@@ -16,7 +17,7 @@ from anyio import to_thread
 
 from engager.errors import RecordingError
 from engager.ledger import clock
-from engager.ledger.journal import Entry, JournalFullError, Mark, Mend
+from engager.ledger.journal import Entry, Mark, Mend
 from engager.ledger.ledger import Ledger
 from engager.ledger.line_file import LineFile
 from engager.ledger.lines import LineFormat, Redact, result_fields
@@ -25,7 +26,7 @@ from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Outcome, Row, Status, Unreadable
 
 #: Outcomes that are written in one go.
-CHUNK = 256
+CHUNK = 1024
 
 #: How old an outcome may grow before it is written.
 FRESH_SECONDS = 0.5
@@ -115,11 +116,13 @@ class Recorder:
         self.tally = tally
         self.settled = 0  #: rows that this process has settled
         self.clock: Callable[[], float] = clock.seconds
+        #: With `durability = "disk"`: awaited before a byte leaves, for what was stored to be on the disk.
+        self.hold: Callable[[], Awaitable[None]] | None = _Disk(ledger).holds_all if synced else None
         self._ledger, self._files, self._formats = ledger, files, formats
+        self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
         self._gaps = Gaps()
         self._pending: list[Entry] = []
         self._writing = anyio.Lock()
-        self._disk = _Disk(ledger) if synced else None
 
     def begin(self) -> None:
         """Take up a new run."""
@@ -160,23 +163,26 @@ class Recorder:
     def _lacks(lines: bytearray | None, row: int) -> bool:
         return lines is not None and lines[row : row + 1] != b"\1"
 
-    def recalled(
-        self, work: EngageRequest | Invalid | Unreadable
-    ) -> EngageRequest | Invalid | Unreadable | Outcome:
-        """A due row with what is already known of it."""
-        row = work.number if isinstance(work, Unreadable) else work.row.number
-        state = State(self._ledger.states(row, 1)[0])
+    def recalled(self, works: list[Due]) -> list[Due | Outcome]:
+        """Due rows with what is already known of them."""
+        if not works:
+            return []
+        first, last = _number(works[0]), _number(works[-1])
+        states = self._ledger.states(first, last - first + 1)
+        if not any(states):
+            return [*works]
+        return [self._recalled(work, State(states[_number(work) - first])) for work in works]
+
+    def _recalled(self, work: Due, state: State) -> Due | Outcome:
         if state in SETTLED:
             return _known(work, SETTLED[state])
         if isinstance(work, EngageRequest) and state is not State.UNTOUCHED:
-            work.life = self._ledger.life_of(row, state)
+            work.life = self._ledger.life_of(work.row.number, state)
         return work
 
-    async def intend(self, request: EngageRequest) -> None:
-        """A try of this request is about to leave: it is known when this returns."""
+    def intend(self, request: EngageRequest) -> None:
+        """A try of this request is about to leave: no kill can take that when this returns."""
         self._ledger.leaves(request.row.number, request.life)
-        if self._disk is not None:
-            await self._disk.holds_all()
 
     def answered(self, request: EngageRequest) -> None:
         """A try of this request came to its end and did not settle it."""
@@ -184,7 +190,7 @@ class Recorder:
 
     async def record(self, outcome: Outcome, generation: int = 0) -> None:
         """Take one outcome in; now and then its bringer waits for the disk."""
-        fields = result_fields(outcome, self._formats.redact)
+        fields = result_fields(outcome, self._redact)
         if generation and outcome.status is Status.IN_DOUBT:
             self._ledger.note_generation(outcome.row.number, generation)
         await self._settle(self._entry(outcome, fields, generation > 0), fields)
@@ -193,7 +199,7 @@ class Recorder:
         """Write the lines of a settled row again, in those files that lost them."""
         row = outcome.row.number
         state = State(self._ledger.states(row, 1)[0])
-        fields = result_fields(outcome, self._formats.redact)
+        fields = result_fields(outcome, self._redact)
         entry = replace(self._entry(outcome, fields, renewed=False), state=state)
         if not self._lacks(self._gaps.results, row):
             entry, fields = replace(entry, result=b""), {}
@@ -202,12 +208,8 @@ class Recorder:
         await self._settle(entry, fields)
 
     async def _settle(self, entry: Entry, fields: dict[str, Any]) -> None:
-        while True:
-            try:
-                self._ledger.settle(entry)
-                break
-            except JournalFullError:
-                await self.flush()
+        while not self._ledger.settle(entry):
+            await self.flush()
         self.settled += 1
         if fields:
             self.tally.count(fields)
@@ -217,6 +219,8 @@ class Recorder:
 
     def _entry(self, outcome: Outcome, fields: dict[str, Any], renewed: bool) -> Entry:
         result = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        if outcome.status is Status.ENGAGED:
+            return Entry(outcome.row.number, State.ENGAGED, result, Mend.NOWHERE, b"")
         mend = MENDED_IN.get(outcome.status, Mend.NOWHERE)
         to_mend = self._formats.mend.line(outcome) if mend else b""
         if len(result) + len(to_mend) > self._ledger.journal.largest:
@@ -263,6 +267,10 @@ class Recorder:
 
     def _facts(self, tally: dict[str, Any]) -> dict[str, Any]:
         return {**self._files.facts(), "tally": tally}
+
+
+def _number(work: Due) -> int:
+    return work.number if isinstance(work, Unreadable) else work.row.number
 
 
 class _Disk:

@@ -45,8 +45,8 @@ class OpenRow:
 class Slots:
     """The slots in a part of the ledger."""
 
-    def __init__(self, memory: mmap.mmap, offset: int) -> None:
-        self._memory, self._offset = memory, offset
+    def __init__(self, memory: mmap.mmap, offset: int, boot_id: int) -> None:
+        self._memory, self._offset, self._boot_id = memory, offset, boot_id
         self._versions = [0] * SLOTS
         self._slot_of: dict[int, int] = {}
         self._free = list(range(SLOTS - 1, -1, -1))
@@ -54,21 +54,15 @@ class Slots:
     def __contains__(self, row: int) -> bool:
         return row in self._slot_of
 
-    def write(self, row: int, life: Life, first_left: Moment, in_flight: bool) -> None:
-        """Say what is known of an open row."""
+    def write(self, row: int, life: Life, first_left: float, wall: float, in_flight: bool) -> None:
+        """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
         slot = self._slot_of.get(row)
         if slot is None:
             slot = self._slot_of[row] = self._free.pop()
         self._versions[slot] = version = self._versions[slot] + 1
+        flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT
         facts = _FACTS.pack(
-            version,
-            row,
-            life.attempts,
-            life.generation,
-            first_left.wall,
-            first_left.boot,
-            first_left.boot_id,
-            in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT,
+            version, row, life.attempts, life.generation, wall, first_left, self._boot_id, flags
         )
         begin = self._offset + (version & 1) * _COPY + slot * _STEP
         self._memory[begin : begin + _CHECKED] = facts + _CHECK.pack(crc32(facts))
@@ -93,7 +87,7 @@ class Slots:
     def clear(self) -> None:
         """Forget every row."""
         self._memory[self._offset : self._offset + SIZE] = bytes(SIZE)
-        self.__init__(self._memory, self._offset)  # type: ignore[misc]
+        self.__init__(self._memory, self._offset, self._boot_id)  # type: ignore[misc]
 
     def _newest(self) -> Iterator[tuple[int, int, OpenRow]]:
         for slot in range(SLOTS):

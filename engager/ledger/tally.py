@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from math import floor, log
 from typing import Any
 
 import orjson
@@ -19,15 +20,21 @@ class Histogram:
     """Durations in buckets that grow by 2 %: a percentile is right within 1 %, whatever its size."""
 
     _GROWTH = math.log(1.02)
+    _STEPS = 1 / _GROWTH
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return self._buckets.total()
 
     def add(self, milliseconds: float) -> None:
         """Count one duration."""
-        self._buckets[math.floor(math.log(max(milliseconds, 0.001)) / self._GROWTH)] += 1
-        self.count += 1
+        # A comparison is cheaper than max(), and this is done twice for every row.
+        size = milliseconds if milliseconds > 0.001 else 0.001
+        self._buckets[floor(log(size) * self._STEPS)] += 1
 
     def state(self) -> dict[int, int]:
         """All of it, for `restored`."""
@@ -38,15 +45,14 @@ class Histogram:
         """What `state` told, after a way through JSON."""
         histogram = cls()
         histogram._buckets.update({int(bucket): count for bucket, count in state.items()})
-        histogram.count = histogram._buckets.total()
         return histogram
 
     def percentile(self, share: float) -> float | None:
         """The duration in milliseconds that `share` (0 to 1) of all stay below; None when there is none."""
-        below = 0
+        below, wanted = 0, share * self.count
         for bucket in sorted(self._buckets):
             below += self._buckets[bucket]
-            if below >= share * self.count:
+            if below >= wanted:
                 return round(math.exp((bucket + 0.5) * self._GROWTH), 3)
         return None
 
@@ -73,16 +79,16 @@ class Tally:
 
     def count(self, line: Mapping[str, Any]) -> None:
         """Enter one outcome, by the fields of its line of results."""
-        status = Status(line["status"])
+        status, latency, waited = line["status"], line["latency_ms"], line["waited_ms"]
         self.statuses[status] += 1
         self.attempts += line["attempts"]
         self.duplicates += line["duplicate"]
-        if status is not Status.ENGAGED:
-            self._count_error(status, str(line["error"])[:_MAX_ERROR])
-        if line["latency_ms"] is not None:
-            self.latency.add(line["latency_ms"])
-        if line["waited_ms"] is not None:
-            self.waited.add(line["waited_ms"])
+        if status != Status.ENGAGED:
+            self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+        if latency is not None:
+            self.latency.add(latency)
+        if waited is not None:
+            self.waited.add(waited)
 
     def count_line(self, line: bytes) -> None:
         """Enter one outcome, by its fields as a line of JSON; an empty line was counted before."""

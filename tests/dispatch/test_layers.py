@@ -56,10 +56,11 @@ def compose(
     noted = [] if intents is None else intents
     clock = asyncio.get_running_loop().time
 
-    async def intend(request: EngageRequest) -> None:
+    def intend(request: EngageRequest) -> None:
         noted.append(request.request_id)
 
-    clear = paced(gate, Pacer(pace, stop), stoppable(stop, recorded(intend, clock)))
+    pacer = Pacer(pace, stop) if pace else None
+    clear = paced(gate, pacer, stoppable(stop, recorded(intend, None, clock)))
     return retried(
         obeying(gate, stop, retry, tried(script, clear)),
         retry,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import mmap
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.ledger.journal import Entry, Journal, JournalFullError, Mark, Mend
+from engager.ledger.journal import Entry, Journal, Mark, Mend
 from engager.ledger.states import State
 
 SIZE = 2000
@@ -28,10 +27,9 @@ def test_what_was_not_released_is_read_back(steps: list[tuple[int, bool]]) -> No
     memory = mmap.mmap(-1, SIZE)
     ring, pending, tail = journal(memory), [], Mark()
     for row, (length, release) in enumerate(steps, 1):
-        try:
-            ring.append(entry(row, length))
+        if ring.append(entry(row, length)):
             pending.append(entry(row, length))
-        except JournalFullError:
+        else:
             release = True
         if release:
             tail = ring.mark
@@ -41,9 +39,7 @@ def test_what_was_not_released_is_read_back(steps: list[tuple[int, bool]]) -> No
     assert list(again.recover(tail)) == pending
     assert again.mark == ring.mark
     for row in range(1, 200):  # and it goes on behind what was read back
-        try:
-            again.append(entry(row, 50))
-        except JournalFullError:
+        if not again.append(entry(row, 50)):
             break
     assert list(journal(memory).recover(tail))[: len(pending)] == pending
 
@@ -63,7 +59,4 @@ def test_a_spoiled_record_ends_what_is_read_back(place: int, bit: int) -> None:
 
 def test_nothing_that_is_pending_is_written_over() -> None:
     ring = journal(mmap.mmap(-1, SIZE))
-    with pytest.raises(JournalFullError):  # noqa: PT012 - it is full at some row, not at once
-        for row in range(1, 100):
-            ring.append(entry(row, 200))
-    assert 4 < row < 10
+    assert 4 < sum(ring.append(entry(row, 200)) for row in range(1, 100)) < 10

@@ -13,11 +13,11 @@ THEN = Moment(1000.0, 50.0, 7)
 
 def test_what_was_said_last_is_recovered() -> None:
     memory = mmap.mmap(-1, SIZE)
-    slots = Slots(memory, 0)
-    slots.write(5, Life(), THEN, in_flight=True)
-    slots.write(9, Life(), THEN, in_flight=True)
-    slots.write(5, Life(attempts=1, generation=2, in_doubt=True), THEN, in_flight=False)
-    found = {row.row: row for row in Slots(memory, 0).recover()}
+    slots = Slots(memory, 0, THEN.boot_id)
+    slots.write(5, Life(), THEN.boot, THEN.wall, in_flight=True)
+    slots.write(9, Life(), THEN.boot, THEN.wall, in_flight=True)
+    slots.write(5, Life(attempts=1, generation=2, in_doubt=True), THEN.boot, THEN.wall, in_flight=False)
+    found = {row.row: row for row in Slots(memory, 0, THEN.boot_id).recover()}
     assert found == {
         5: OpenRow(5, 1, 2, THEN, in_flight=False, in_doubt=True),
         9: OpenRow(9, 0, 0, THEN, in_flight=True, in_doubt=False),
@@ -26,23 +26,23 @@ def test_what_was_said_last_is_recovered() -> None:
 
 def test_a_torn_copy_leaves_the_one_before_it() -> None:
     memory = mmap.mmap(-1, SIZE)
-    slots = Slots(memory, 0)
-    slots.write(5, Life(), THEN, in_flight=True)
+    slots = Slots(memory, 0, THEN.boot_id)
+    slots.write(5, Life(), THEN.boot, THEN.wall, in_flight=True)
     before = memory[:]
-    slots.write(5, Life(attempts=1), THEN, in_flight=False)
+    slots.write(5, Life(attempts=1), THEN.boot, THEN.wall, in_flight=False)
     begin = next(i for i in range(SIZE) if memory[i] != before[i])
     memory[begin + 9] ^= 0xFF
-    (found,) = Slots(memory, 0).recover()
+    (found,) = Slots(memory, 0, THEN.boot_id).recover()
     assert (found.attempts, found.in_flight) == (0, True)
 
 
 def test_a_slot_is_used_again_and_recovered_ones_are_kept() -> None:
     memory = mmap.mmap(-1, SIZE)
-    slots = Slots(memory, 0)
-    slots.write(1, Life(), THEN, in_flight=True)
+    slots = Slots(memory, 0, THEN.boot_id)
+    slots.write(1, Life(), THEN.boot, THEN.wall, in_flight=True)
     slots.free(1)
-    slots.write(2, Life(), THEN, in_flight=True)
-    again = Slots(memory, 0)
+    slots.write(2, Life(), THEN.boot, THEN.wall, in_flight=True)
+    again = Slots(memory, 0, THEN.boot_id)
     assert [row.row for row in again.recover()] == [2]
-    again.write(3, Life(), THEN, in_flight=True)
-    assert {row.row for row in Slots(memory, 0).recover()} == {2, 3}
+    again.write(3, Life(), THEN.boot, THEN.wall, in_flight=True)
+    assert {row.row for row in Slots(memory, 0, THEN.boot_id).recover()} == {2, 3}

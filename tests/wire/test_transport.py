@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from engager.dispatch.aiohttp_transport import MAX_ANSWER, AiohttpTransport, Destination
+from engager.dispatch.aiohttp_transport import AiohttpTransport
+from engager.dispatch.http1.transport import LeanTransport
+from engager.dispatch.transport import MAX_ANSWER, Destination, Transport
 from engager.model import Ending, Lost, NotSent, Reply, Withheld
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
@@ -71,9 +73,22 @@ async def cleared() -> bool:
     return True
 
 
+TRANSPORTS: dict[str, Callable[[Destination, int], Transport]] = {
+    "aiohttp": AiohttpTransport,
+    "lean": lambda destination, connections: LeanTransport(destination),
+}
+tried = TRANSPORTS["aiohttp"]
+
+
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is promised here, every transport keeps."""
+    monkeypatch.setitem(globals(), "tried", TRANSPORTS[request.param])
+
+
 @asynccontextmanager
-async def transport_to(url: str, seconds: float = 5, connections: int = 4) -> AsyncIterator[AiohttpTransport]:
-    transport = AiohttpTransport(Destination(url, {"X-Test": "1"}, seconds), connections)
+async def transport_to(url: str, seconds: float = 5, connections: int = 4) -> AsyncIterator[Transport]:
+    transport = tried(Destination(url, {"X-Test": "1"}, seconds), connections)
     try:
         yield transport
     finally:

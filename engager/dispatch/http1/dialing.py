@@ -1,0 +1,75 @@
+"""An origin in, sockets that stand out: names, several addresses, IPv6, and TLS that always verifies."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from aiohappyeyeballs import start_connection
+
+AddressInfo = tuple[int, int, int, str, Any]
+
+#: Seconds for which a looked-up name is believed.
+_NAME_LIFE = 30.0
+
+#: Seconds until the next address is tried beside one that does not answer (RFC 8305).
+_HEAD_START = 0.25
+
+
+class Dialer:
+    """Makes connections to one host and port."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._host, self._port, self._context = host, port, context
+        self._addresses: Sequence[AddressInfo] = ()
+        self._looked_up = float("-inf")
+        self._looking_up = asyncio.Lock()
+
+    async def dial(self) -> socket.socket:
+        """A connected socket that does not block. Raises OSError, of which TLS's faults are a kind."""
+        loop = asyncio.get_running_loop()
+        sock = await start_connection(await self._resolved(loop), happy_eyeballs_delay=_HEAD_START, loop=loop)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is None:
+                return sock
+            sock = self._context.wrap_socket(
+                sock, server_hostname=self._host, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
+            await _handshake(sock, loop)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _resolved(self, loop: asyncio.AbstractEventLoop) -> Sequence[AddressInfo]:
+        """The host's addresses; a crew that starts all at once asks for them once."""
+        async with self._looking_up:
+            if loop.time() - self._looked_up > _NAME_LIFE:
+                self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                self._looked_up = loop.time()
+        return self._addresses
+
+
+async def _handshake(sock: ssl.SSLSocket, loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            await _ready(loop.add_reader, loop.remove_reader, sock.fileno())
+        except ssl.SSLWantWriteError:
+            await _ready(loop.add_writer, loop.remove_writer, sock.fileno())
+        else:
+            return
+
+
+async def _ready(add: Any, remove: Any, descriptor: int) -> None:
+    ready = asyncio.Event()
+    add(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(descriptor)

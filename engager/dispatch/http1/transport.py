@@ -1,0 +1,106 @@
+"""The lean transport: as many keep-alive connections as there are tries at a time, to one origin."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit
+
+from engager.dispatch.http1.connection import Connection
+from engager.dispatch.http1.dialing import Dialer
+from engager.dispatch.transport import Clearance, Destination, why_not_connected
+from engager.model import Ending, NotSent, Withheld
+
+#: Bodies up to this size are joined with their head, to leave in one piece.
+_SMALL = 1 << 16
+
+
+class LeanTransport:
+    """Sends over its own connections. Create it inside the running loop."""
+
+    def __init__(self, destination: Destination) -> None:
+        url = urlsplit(destination.url)
+        context = destination.ssl or ssl.create_default_context() if url.scheme == "https" else None
+        port = url.port or (443 if url.scheme == "https" else 80)
+        self._dialer = Dialer(url.hostname or "", port, context)
+        self._timeout = destination.timeout
+        self._head, self._tail = _head(url.netloc, url.path or "/", destination)
+        self._loop = asyncio.get_running_loop()
+        self._resting: list[Connection] = []
+        self._all: set[Connection] = set()
+        # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
+        self._step = min(0.1, destination.timeout / 10)
+        self._timer = self._loop.call_later(self._step, self._sweep)
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        """Send one request, once."""
+        now = self._loop.time
+        while True:
+            connection = self._rested(now()) or await self._dialled()
+            if isinstance(connection, NotSent):
+                return connection
+            try:
+                if not await clearance():
+                    self._resting.append(connection)
+                    return Withheld()
+            except BaseException:
+                self._resting.append(connection)
+                raise
+            left = now()
+            if connection.stands(left):
+                break
+            self._all.discard(connection)
+        try:
+            return await connection.exchange(self._request(body, request_id), left + self._timeout)
+        finally:
+            if connection.closed:
+                self._all.discard(connection)
+            else:
+                self._resting.append(connection)
+
+    def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
+        return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
+
+    def _rested(self, now: float) -> Connection | None:
+        """A connection that stands, the one that rested least."""
+        while self._resting:
+            connection = self._resting.pop()
+            if connection.stands(now):
+                return connection
+            self._all.discard(connection)
+        return None
+
+    async def _dialled(self) -> Connection | NotSent:
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock = await self._dialer.dial()
+        except TimeoutError:
+            return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
+        except OSError as fault:
+            return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
+        connection = Connection(sock, self._loop)
+        self._all.add(connection)
+        return connection
+
+    def _sweep(self) -> None:
+        """Give up what has come to its deadline."""
+        now = self._loop.time()
+        for connection in self._all:
+            if connection.deadline <= now:
+                connection.give_up(f"no answer within {self._timeout:g} s")
+        self._timer = self._loop.call_later(self._step, self._sweep)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._timer.cancel()
+        for connection in list(self._all):
+            connection.close()
+
+
+def _head(host: str, path: str, destination: Destination) -> tuple[bytes, bytes]:
+    """A request's head up to the length of its body, and from there up to its Request-ID."""
+    fixed = "".join(f"{name}: {value}\r\n" for name, value in destination.headers.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{fixed}Accept: */*\r\nAccept-Encoding: identity\r\n"
+    return f"{head}Content-Length: ".encode(), b"\r\nRequest-ID: "
