@@ -13,7 +13,18 @@ from dataclasses import dataclass
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from engager.dispatch.layers import Engage, FreshId, Send, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.layers import (
+    Engage,
+    FreshId,
+    Send,
+    obeying,
+    paced,
+    recorded,
+    remembered,
+    retried,
+    stoppable,
+    tried,
+)
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.ledger.recorder import Due, Recorder
@@ -66,7 +77,8 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop:
     gate, pacer = Gate(stop), Pacer(plan.pace, stop) if plan.pace else None
     budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
     written_down = recorded(recorder.intend, recorder.hold, recorder.clock)
-    attempt = tried(send, paced(gate, pacer, stoppable(stop, written_down)))
+    safe = remembered(plan.delivery, recorder.clock, written_down)
+    attempt = tried(send, paced(gate, pacer, stoppable(stop, safe)))
     return retried(
         obeying(gate, stop, plan.retry, attempt),
         plan.retry,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from engager.dispatch.verdict import Meaning, Verdict
+from engager.dispatch.verdict import IN_FLIGHT, Meaning, Verdict
 from engager.model import Life, Status
 from engager.policy import Delivery, Mode
 
@@ -21,24 +21,38 @@ class Step(Enum):
 
 
 def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status | Step:
-    """Settle the row, or say what is done next; keeps `life` true.
-
-    An answer marked as a repeat that carries an error is the first try's own answer: that try is no
-    longer in doubt, and since the endpoint would repeat this answer for ever, the next one needs a
-    fresh id.
-    """
+    """Settle the row, or say what is done next; keeps `life` true."""
     if verdict.meaning is Meaning.TAKEN:
         return Status.ENGAGED
-    if verdict.meaning in (Meaning.WITHHELD, Meaning.REFUSES_ALL):
+    if verdict.meaning is Meaning.WITHHELD:
         return Step.WITHHOLD
-    if verdict.duplicate and verdict.by_endpoint:
+    if _is_the_first_answer(delivery, life, verdict, now):
+        # That try is no longer in doubt; and as the endpoint would repeat this answer for ever, the
+        # next one needs a fresh id.
         life.renew()
         return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Step.AGAIN
+    if verdict.meaning is Meaning.REFUSES_ALL:
+        return Step.WITHHOLD
     if verdict.meaning is Meaning.REJECTED:
-        return _rejected(delivery, life, verdict)
+        return _rejected(delivery, life, verdict, now)
     if verdict.meaning is Meaning.UNKNOWN:
         life.in_doubt = True
     return _again(delivery, life, now)
+
+
+def _is_the_first_answer(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> bool:
+    """Whether an answer is what the first try under this id was told, and so settles that one.
+
+    Outside of the window the endpoint may have forgotten the first try and repeat the answer to a later
+    one; and that a try is still being worked on is no answer to it.
+    """
+    repeated = verdict.duplicate and verdict.by_endpoint and verdict.error != IN_FLIGHT
+    return repeated and _is_remembered(delivery, life, now)
+
+
+def _is_remembered(delivery: Delivery, life: Life, now: float) -> bool:
+    """Whether the endpoint is sure to know of every try under the present id."""
+    return not life.asked_for and (life.first_left is None or delivery.remembers(life.first_left, now))
 
 
 #: Of a row that a crash left in flight, and that must not be sent again.
@@ -49,8 +63,16 @@ INTERRUPTED = Verdict(
 )
 
 
+#: Of a row whose repeat came too late to be known as one.
+EXPIRED = Verdict(
+    Meaning.UNKNOWN,
+    "window_passed",
+    "a try may have been taken, and the endpoint may have forgotten it: a repeat could be a second message",
+)
+
+
 def may_go_on(delivery: Delivery, life: Life, now: float) -> bool:
-    """Whether a row may be tried, by what an earlier process left of it."""
+    """Whether a try of the row may leave now, by what is known of those before it."""
     if not life.in_doubt or life.asked_for:
         return True
     return life.first_left is not None and delivery.may_repeat(life.first_left, now)
@@ -61,11 +83,14 @@ def give_up(life: Life) -> Status:
     return Status.IN_DOUBT if life.in_doubt else Status.FAILED
 
 
-def _rejected(delivery: Delivery, life: Life, verdict: Verdict) -> Status:
+def _rejected(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status:
+    if not life.in_doubt:
+        return Status.REJECTED
     # An endpoint that deduplicates would have repeated its success. Its own fresh error therefore
     # proves that it never saw the doubtful try; a gateway's error proves nothing about that try.
-    proved = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
-    return Status.REJECTED if proved or not life.in_doubt else Status.IN_DOUBT
+    trusted = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
+    proved = trusted and _is_remembered(delivery, life, now)
+    return Status.REJECTED if proved else Status.IN_DOUBT
 
 
 def _again(delivery: Delivery, life: Life, now: float) -> Status | Step:

@@ -1,9 +1,9 @@
 """The layers around a try. Each wraps the call within; the page composes them into one expression:
 
-    retried(tried(transport.send, paced(stoppable(recorded(intend)))))
+    retried(tried(transport.send, paced(stoppable(remembered(recorded(intend))))))
 
-Every try is paced, may still be held back, and is written down before it leaves. Layers are composed inside
-the running loop, whose clock they read.
+Every try is paced, may still be held back, is safe to repeat, and is written down before it leaves.
+Layers are composed inside the running loop, whose clock they read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
 
-from engager.dispatch.delivery import INTERRUPTED, Step, decide, give_up, may_go_on
+from engager.dispatch.delivery import EXPIRED, INTERRUPTED, Step, decide, give_up, may_go_on
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
@@ -38,6 +38,8 @@ class Effort:
     taken_up: float  #: loop time
     request_id: str
     due: float | None = None  #: loop time at which the present try was let through
+    slot: float | None = None  #: loop time of the slot that it was given by the pace
+    expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
 
@@ -91,17 +93,36 @@ def stoppable(stop: Stop, clear: Clear) -> Clear:
     return clear_unless_stopped
 
 
+def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
+    """Hold back a repeat that waited until the endpoint would not know it as one any more."""
+
+    async def clear_if_known(effort: Effort) -> bool:
+        effort.expired = not may_go_on(delivery, effort.request.life, clock())
+        return not effort.expired and await clear(effort)
+
+    return clear_if_known
+
+
 def paced(gate: Gate, pacer: Pacer | None, clear: Clear) -> Clear:
-    """Wait for the pace and for a pause to end; a slot that a pause overtook is gone, take another."""
+    """Wait for the pace and for a pause to end; a slot that a pause overtook is gone, take another.
+
+    A try that is asked about again, as its connection was gone, or that a slow disk held up, moves its
+    slot on: it does not queue again, and nothing leaves in a bunch.
+    """
 
     async def clear_at_pace(effort: Effort) -> bool:
         while True:
             if gate.shut:
                 await gate.passes()
             if pacer is not None:
-                await pacer.passes()
+                effort.slot = await pacer.passes(effort.slot)
             if not gate.shut:
-                return await clear(effort)
+                break
+            effort.slot = None
+        cleared = await clear(effort)
+        if cleared and pacer is not None:
+            effort.slot = await pacer.passes(effort.slot)
+        return cleared
 
     return clear_at_pace
 
@@ -111,21 +132,24 @@ def tried(send: Send, clear: Clear) -> Attempt:
     now = asyncio.get_running_loop().time
 
     async def attempt(effort: Effort) -> Verdict:
-        effort.due = None
+        effort.due = effort.slot = None
         ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
-        if not isinstance(ending, Withheld):
-            effort.ended(now())
+        if isinstance(ending, Withheld):
+            return EXPIRED if effort.expired else judge(ending)
+        effort.ended(now())
         return judge(ending)
 
     return attempt
 
 
 def obeying(gate: Gate, stop: Stop, retry: Retry, attempt: Attempt) -> Attempt:
-    """Do for everybody what the answer asks: pause the run, or end it."""
+    """Do for everybody what the answer asks: pause the run, or end it; nobody tries again after that."""
     strangers = 0  # errors by somebody else than the endpoint, as long as it was never heard of
 
     async def obedient(effort: Effort) -> Verdict:
         nonlocal strangers
+        if stop.requested:
+            return Verdict(Meaning.WITHHELD)
         verdict = await attempt(effort)
         if verdict.by_endpoint:
             strangers = -sys.maxsize
@@ -135,7 +159,7 @@ def obeying(gate: Gate, stop: Stop, retry: Retry, attempt: Attempt) -> Attempt:
             stop.request(
                 Exit.STOPPED, f"nothing at this address speaks for the endpoint: {verdict.error_text}"
             )
-        if verdict.meaning is Meaning.REFUSES_ALL:
+        if verdict.meaning is Meaning.REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
             _pause(gate, stop, retry, verdict.retry_after)

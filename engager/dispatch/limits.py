@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -14,6 +14,9 @@ from aiolimiter import AsyncLimiter
 
 from engager.errors import Exit
 from engager.policy import Pace
+
+#: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.
+_PUNCTUAL = 0.005
 
 
 class Stop:
@@ -94,22 +97,41 @@ class Pacer:
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
         self._left: deque[float] = deque(maxlen=pace.a_second)
+        self._now = asyncio.get_running_loop().time
 
-    async def passes(self) -> None:
-        """Wait for a slot, or until the run stops."""
+    async def passes(self, slot: float | None = None) -> float:
+        """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
+
+        Returns the loop time of the slot.
+        """
         with self._stop.cuts_short():
+            if slot is not None:
+                return await self._moved(slot)
             async with self._turn:
-                await self._next(self._pace)
+                return await self._next(self._pace)
+        return self._now()
 
-    async def _next(self, pace: Pace) -> None:
-        now = asyncio.get_running_loop().time
-        if self._bucket is None or (self._left and now() - self._left[-1] > pace.silence):
+    async def _next(self, pace: Pace) -> float:
+        if self._bucket is None or (self._left and self._now() - self._left[-1] > pace.silence):
             self._bucket = AsyncLimiter(pace.depth, pace.period)
             await self._bucket.acquire(pace.depth - 1)
         await self._bucket.acquire()
-        if len(self._left) == self._left.maxlen:
+        return await self._leave()
+
+    async def _moved(self, slot: float) -> float:
+        if self._now() - slot < _PUNCTUAL:
+            return slot
+        with suppress(ValueError):
+            self._left.remove(slot)
+        return await self._leave()
+
+    async def _leave(self) -> float:
+        """Take the next place among the last second's departures."""
+        while len(self._left) == self._left.maxlen and self._left[0] + 1 > self._now():  # noqa: ASYNC110
             await anyio.sleep_until(self._left[0] + 1)
-        self._left.append(now())
+        slot = self._now()
+        self._left.append(slot)
+        return slot
 
 
 class RetryBudget:

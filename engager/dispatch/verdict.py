@@ -27,6 +27,9 @@ class Meaning(IntEnum):
     WITHHELD = 5  #: never begun, because the run stops
 
 
+#: Assumed: what a repeat is told while the first try is still being worked on.
+IN_FLIGHT = 409
+
 #: Code → what it proves, for the HTTP status and for the body's `error` alike. First match counts.
 TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(1), Meaning.TAKEN, "success"),
@@ -34,8 +37,7 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(402, 403), Meaning.REFUSES_ALL, "the tariff's limit is reached"),
     (range(403, 404), Meaning.REFUSES_ALL, "the token has no rights to this"),
     (range(408, 409), Meaning.NOT_TAKEN, "the request did not arrive whole"),
-    # Assumed: what a repeat gets while the first try is still being worked on.
-    (range(409, 410), Meaning.UNKNOWN, "an earlier try is still in flight"),
+    (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier try is still in flight"),
     (range(425, 426), Meaning.NOT_TAKEN, "too early"),
     (range(429, 430), Meaning.NOT_TAKEN, "too many requests"),
     # Assumed: an overloaded gateway turns a request away before anyone acts on it.

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 
 import pytest
 
-from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.layers import (
+    Engage,
+    Send,
+    obeying,
+    paced,
+    recorded,
+    remembered,
+    retried,
+    stoppable,
+    tried,
+)
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance
 from engager.errors import Exit
@@ -42,13 +53,15 @@ class Script:
 
 
 def compose(
-    script: Script,
+    script: Send,
     *,
     mode: Mode = Mode.EXACTLY_ONCE,
     retry: Retry | None = None,
     pace: Pace | None = None,
     stop: Stop | None = None,
     intents: list[str] | None = None,
+    hold: Callable[[], Awaitable[None]] | None = None,
+    window: float = 86_400,
 ) -> Engage:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
@@ -60,11 +73,12 @@ def compose(
         noted.append(request.request_id)
 
     pacer = Pacer(pace, stop) if pace else None
-    clear = paced(gate, pacer, stoppable(stop, recorded(intend, None, clock)))
+    safe = remembered(Delivery(mode, window), clock, recorded(intend, hold, clock))
+    clear = paced(gate, pacer, stoppable(stop, safe))
     return retried(
         obeying(gate, stop, retry, tried(script, clear)),
         retry,
-        Delivery(mode),
+        Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
         stop,
         lambda first, generation: f"{first}.{generation}",
@@ -232,3 +246,69 @@ async def test_a_wrong_address_does_not_reject_a_million_people(endings: list[En
     for number in range(len(endings)):
         await engage(request(number))
     assert stop.requested is stopped
+
+
+def departures_in_a_second(script: Script) -> int:
+    times = [moment for moment, _ in script.left]
+    return max(sum(begin <= moment < begin + 1 for moment in times) for begin in times)
+
+
+@pytest.mark.virtual_time
+async def test_a_repeat_that_waited_beyond_the_window_does_not_leave() -> None:
+    """The window is judged when the repeat would leave, not when it was decided on."""
+    intents: list[str] = []
+    retry = Retry(attempts=5, base_delay=100, max_delay=100)
+    script = Script(SILENT, SILENT, SILENT, SILENT, SILENT)
+    engage = compose(script, retry=retry, intents=intents, window=60)
+    outcome = await settle(engage)
+    assert outcome.status is Status.IN_DOUBT
+    assert max(moment for moment, _ in script.left) < 60
+
+
+@pytest.mark.virtual_time
+async def test_a_refusal_that_is_repeated_does_not_stop_the_run_again() -> None:
+    stop = Stop()
+    old = Reply(200, b'{"data":null,"error":402,"error_text":"tariff"}', duplicate=True)
+    script = Script(old, OK)
+    outcome = await settle(compose(script, stop=stop))
+    assert (outcome.status, stop.requested) == (Status.ENGAGED, False)
+    assert len({request_id for _, request_id in script.left}) == 2
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_in_an_outage_leaves_rows_due_and_does_not_use_their_tries_up() -> None:
+    stop = Stop()
+    asyncio.get_running_loop().call_later(0.5, stop.request, Exit.INTERRUPTED, "enough")
+    engage = compose(Script(*[REFUSED] * 99), stop=stop, retry=Retry(50, base_delay=1, max_delay=8))
+    assert await asyncio.gather(*(engage(request(n)) for n in range(20))) == [None] * 20
+
+
+@pytest.mark.virtual_time
+async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
+    async def slow_once() -> None:
+        if asyncio.get_running_loop().time() < 1:
+            await asyncio.sleep(3)
+
+    script = Script()
+    engage = compose(script, pace=Pace(20), hold=slow_once)
+    await asyncio.gather(*(engage(request(n)) for n in range(100)))
+    assert len(script.left) == 100
+    assert departures_in_a_second(script) <= 20
+
+
+@pytest.mark.virtual_time
+async def test_a_try_whose_connection_was_gone_does_not_queue_again() -> None:
+    """Or a server that closes what rests for a minute would be asked for nothing at one request a second."""
+    left: list[float] = []
+
+    async def twice(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        assert await clearance()
+        await asyncio.sleep(0.01)
+        assert await clearance()
+        left.append(asyncio.get_running_loop().time())
+        return OK
+
+    engage = compose(twice, pace=Pace(1))
+    await asyncio.gather(*(engage(request(n)) for n in range(10)))
+    assert left[-1] < 11
+    assert all(after - before >= 0.98 for before, after in pairwise(left))
