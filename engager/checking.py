@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from engager.endpoint import METHOD, headers_of, token_of
 from engager.job import JobFile
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
-from engager.run import builder_of, first_rows, open_input
+from engager.preparing import builder_of, open_input
+from engager.run import first_rows
 from engager.secret import MASK
 
 #: An attachment's data beyond this is told by its size.

@@ -24,8 +24,9 @@ from engager.job import JobFile
 from engager.ledger.account import existing_run, look
 from engager.logs import log_to
 from engager.model import Status
+from engager.preparing import Run, prepare
 from engager.progress import show
-from engager.run import Run, prepare, send
+from engager.run import send
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sandbox.command import sandbox_config
 from engager.secret import Secret

@@ -6,12 +6,11 @@ Stopping is closing: the reader ends, what is in flight ends, the recorder ends.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.dispatch.layers import (
     Engage,
@@ -27,11 +26,11 @@ from engager.dispatch.layers import (
 )
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.errors import Exit, InputError
-from engager.ledger.recorder import Due, Recorder
+from engager.feed import Feed, Work
+from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.policy import Delivery, Pace, Retry
 
-Work = Due | Outcome
 Chunks = Iterator[Sequence[Row | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -113,6 +112,7 @@ async def _read(
         try:
             with stop.cuts_short():  # an input that stands still must not hold up a stop
                 while (work := await off_loop(next_chunk)) is not None:
+                    feed.rows += len(work)
                     await begin.send(work)
                 feed.whole = True
         except InputError as fault:
@@ -128,35 +128,3 @@ async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> N
             await recorder.record(Outcome.invalid(work))
         elif (outcome := await engage(work)) is not None:
             await recorder.record(outcome, work.life.generation)
-
-
-class Feed:
-    """Chunks in, single rows out: the price of a stream is paid a chunk, not a row."""
-
-    def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
-        self._chunks = chunks
-        self._ready: deque[Work] = deque()
-        self._refilling = anyio.Lock()
-        self.rows = 0  #: handed in so far
-        self.whole = False  #: the input was read to its end
-
-    def ready(self) -> Work | None:
-        """The next row, where it is there already: waiting costs, even for nothing."""
-        return self._ready.popleft() if self._ready else None
-
-    async def next(self) -> Work | None:
-        """The next row, in the order of the input; None behind the last one."""
-        while not self._ready:
-            async with self._refilling:
-                if not self._ready and not await self._refill():
-                    return None
-        return self._ready.popleft()
-
-    async def _refill(self) -> bool:
-        try:
-            chunk = await self._chunks.receive()
-        except anyio.EndOfStream:
-            return False
-        self.rows += len(chunk)
-        self._ready.extend(chunk)
-        return True

@@ -5,181 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from engager.dispatch.limits import Stop
-from engager.endpoint import connected, tls_of, token_of
-from engager.errors import Exit, JobError, RunDirectoryError
-from engager.intake.builder import Builder, RequestSpec, compile_builder
+from engager.endpoint import connected
+from engager.errors import Exit
 from engager.intake.identity import fresh
-from engager.intake.rows import InputSpec, Rows, open_rows
-from engager.intake.template import ParameterError
-from engager.intake.witness import Witness
-from engager.job import Job, JobFile
-from engager.ledger import account, passes
-from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.ledger.lock import RunLock
-from engager.ledger.marks import Marks, read_marks
-from engager.ledger.recorder import Formats, Recorder
-from engager.ledger.run_directory import (
-    RunDirectory,
-    find_run,
-    input_identity,
-    new_run,
-    take_folder,
-)
+from engager.job import Job
 from engager.model import Row, Status, Unreadable
 from engager.pipeline import Plan, carry_out
-from engager.secret import Secret
+from engager.preparing import Run
 
 T = TypeVar("T")
 
 log = logging.getLogger("engager")
-
-
-@dataclass(slots=True)
-class Run:
-    """One carrying-out of a job: made by `prepare`, carried out by `send`."""
-
-    job_file: JobFile
-    secret: Secret
-    rows: Rows
-    builder: Builder
-    directory: RunDirectory
-    lock: RunLock
-    recorder: Recorder
-    marks: Marks
-    stop: Stop = field(default_factory=Stop)
-    summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
-
-
-def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
-    """Open the job's input, or another one named from the working directory. Raises InputError."""
-    given = job_file.job.input
-    spec = InputSpec(
-        path=input_path or given.path,
-        base=Path.cwd() if input_path else job_file.base,
-        format=given.format,
-        delimiter=given.delimiter,
-        encoding=given.encoding,
-        max_row_bytes=given.max_row_bytes,
-    )
-    return open_rows(spec, witness=witness)
-
-
-def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
-    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
-    endpoint = job_file.job.endpoint
-    spec = RequestSpec(
-        parameters=job_file.job.request,
-        base=job_file.base,
-        token=token,
-        auth=endpoint.auth,
-        wire=endpoint.format,
-        answer=endpoint.answer or endpoint.format,
-        further_matching=endpoint.further_matching,
-    )
-    try:
-        builder = compile_builder(spec, rows.columns, run_id)
-    except ParameterError as fault:
-        raise job_file.explain(fault) from None
-    _refuse_absent_columns(builder, rows)
-    return builder
-
-
-def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
-    if rows.columns is not None or not (seen := rows.peek_keys()):
-        return
-    if absent := sorted(builder.required_columns - seen):
-        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
-
-
-def prepare(
-    job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
-) -> Run | dict[str, Any]:
-    """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
-
-    `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
-    summary of a run that is complete and stays so instead. Raises JobError, InputError,
-    RunDirectoryError or RecordingError.
-    """
-    with ExitStack() as opened:
-        secret = token_of(job_file)
-        tls_of(job_file)
-        found = find_run(out)
-        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path) if found else ()))
-        opened.callback(rows.close)
-        directory = found or new_run(out)
-        builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-        identity = _identity(job_file.job, rows, builder)
-        if found:
-            found.refuse_other(identity)
-            summary = _complete_summary(found)
-            if summary and not _has_any(summary, again):
-                return summary
-            if again and not summary and passes.latest(found) is None:
-                raise RunDirectoryError(f"{out}: this run is not complete yet. Go on with it first.")
-        else:
-            invocation = _invocation(job_file, rows, input_path)
-            directory = replace(directory, identity=identity, invocation=invocation)
-        lock = take_folder(out)
-        opened.callback(lock.release)
-        if found != find_run(out):
-            raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
-        job, formats = job_file.job, formats_of(job_file, rows, secret)
-        synced = job.delivery.durability == "disk"
-        if found:
-            if _complete_summary(found):
-                passes.ask_for(found, again)
-            recorder = account.resume(found, formats, synced)
-        else:
-            recorder = account.begin(directory, formats, job.input.max_row_bytes, synced)
-        opened.callback(recorder.abandon)
-        marks = Marks(directory.marks_path, synced)
-        rows.witness.tell(marks.keep)
-        opened.pop_all()
-    return Run(job_file, secret, rows, builder, directory, lock, recorder, marks)
-
-
-def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
-    """What to call for another pass, from wherever."""
-    given = str(Path(input_path).absolute()) if input_path and rows.files else input_path
-    return {"job": str(job_file.path.resolve()), "overrides": job_file.overrides, "input": given}
-
-
-def _complete_summary(run: RunDirectory) -> dict[str, Any] | None:
-    summary = run.summary()
-    return summary if summary and summary.get("complete") else None
-
-
-def _has_any(summary: dict[str, Any], statuses: frozenset[Status]) -> bool:
-    return any(summary["statuses"][status] for status in statuses)
-
-
-def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
-    """What would change a request or a row, and so would make it another run."""
-    endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
-    reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
-    return {
-        "job": {"name": job.job.name},
-        "endpoint": endpoint,
-        "request": job.request,
-        "attached": builder.attached,
-        "input": {
-            "format": rows.format,
-            "delimiter": rows.delimiter,
-            **reading,
-            "files": input_identity(rows.files),
-        },
-        "output": {"results": job.output.results},
-    }
 
 
 async def send(run: Run, limit: int | None = None) -> None:
@@ -203,13 +45,12 @@ async def send(run: Run, limit: int | None = None) -> None:
             )
     finally:
         try:
-            run.rows.close()
             run.marks.close()
             run.recorder.close()
             run.summary = _summary(run, complete, limit, started)
             run.directory.write_summary(run.summary)
         finally:
-            run.lock.release()
+            run.opened.close()
 
 
 async def _off_loop(call: Callable[[], T]) -> T:
@@ -238,15 +79,6 @@ def first_rows(
         limit -= len(chunk)
         if limit <= 0:
             return
-
-
-def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
-    """How the files of outcomes look."""
-    job, redact = job_file.job, secret.redact
-    results = JsonLines() if job.output.results == "jsonl" else CsvLines()
-    if rows.columns is None:
-        return Formats(results, MendableJson(redact), redact)
-    return Formats(results, MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact), redact)
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:

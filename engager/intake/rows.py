@@ -5,6 +5,7 @@ The invariant: every record of every file comes out exactly once, in order, what
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -93,23 +94,25 @@ class Rows:
 
     def _batches(self) -> Iterator[list[Record]]:
         number = 1
-        for source, stream in self._opened():
-            for batch in self._batches_of(stream, source, number):
+        for source, stream, last in self._opened():
+            for batch in self._batches_of(stream, source, number, last):
                 number = batch[-1].number + 1
                 yield batch
         self.witness.end()
 
-    def _opened(self) -> Iterator[tuple[str, BinaryIO]]:
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
+        """Every file: as it is called, open, and whether it is the last one."""
         if not self.files:
-            yield "stdin", self._stdin or stdin_stream()
+            self._streams = [self._stdin or stdin_stream()]
+            yield "stdin", self._streams[0], True
         for file in self.files:
             stream = open_stream(file)
             self._streams = [stream]
             with stream:
-                yield str(file), stream
+                yield _called(file), stream, file == self.files[-1]
 
-    def _batches_of(self, stream: BinaryIO, source: str, number: int) -> Iterator[list[Record]]:
-        data = self.witness.watch(blocks(stream, source, self._block), source)
+    def _batches_of(self, stream: BinaryIO, source: str, number: int, last: bool) -> Iterator[list[Record]]:
+        data = self.witness.watch(blocks(stream, source, self._block), source, last)
         if self.format == "jsonl":
             yield from self._jsonl(data, source).batches(number)
             return
@@ -157,6 +160,11 @@ class Rows:
         """Close what is open."""
         for stream in self._streams:
             stream.close()
+
+
+def _called(file: Path) -> str:
+    """A file's name as text; on a disk it may be any bytes."""
+    return os.fsencode(file).decode(errors="replace")
 
 
 def _cut(batch: list[Record], size: int) -> Iterator[list[Record]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
+import os
+import select
 import sys
 import zlib
 from collections.abc import Iterator
@@ -21,6 +24,9 @@ STDIN = "-"
 
 _FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _COMPRESSED = (".gz", ".zst")
+
+#: Seconds between two looks at whether a silent input is still wanted.
+_LOOK_UP = 0.25
 
 
 def find_files(path: str, base: Path) -> list[Path]:
@@ -58,9 +64,27 @@ def open_stream(file: Path) -> BinaryIO:
     return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
 
 
+class Stdin(io.RawIOBase):
+    """The process's standard input, which may be silent for long: it is not waited for once it is closed."""
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stdin.fileno()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read1(self, size: int) -> bytes:
+        """What has come, at most so many bytes; nothing at the end, and when it was closed."""
+        while not self.closed:
+            if select.select([self._descriptor], [], [], _LOOK_UP)[0]:
+                return os.read(self._descriptor, size)
+        return b""
+
+
 def stdin_stream() -> BinaryIO:
     """The process's standard input, as bytes."""
-    return sys.stdin.buffer
+    return cast(BinaryIO, Stdin())
 
 
 @contextmanager

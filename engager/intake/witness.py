@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from typing import NoReturn
 
 from engager.errors import InputError
 
@@ -37,8 +38,11 @@ class Witness:
             keep(*mark)
         self._early.clear()
 
-    def watch(self, blocks: Iterable[bytes], source: str) -> Iterator[bytes]:
-        """Pass the blocks of one file on. Raises InputError where they are not what they were."""
+    def watch(self, blocks: Iterable[bytes], source: str, last: bool) -> Iterator[bytes]:
+        """Pass the blocks of one file on. Raises InputError where they are not what they were.
+
+        `last`: no file comes behind it.
+        """
         held = b""
         for block in blocks:
             if not self._known:
@@ -57,6 +61,8 @@ class Witness:
                 yield held
                 held = b""
         if held:  # the next mark is in the next file, or the file became shorter
+            if last:
+                self._refuse_short(len(held))
             self._pass(held)
             yield held
         if not self._known:
@@ -65,10 +71,13 @@ class Witness:
     def end(self) -> None:
         """The input is at its end. Raises InputError when it was longer."""
         if self._known:
-            raise InputError(
-                f"the input ends after {self._position:,} bytes; this run has read {self._known[-1][0]:,} "
-                "before. Give it the same input again, or name a new run with --out."
-            )
+            self._refuse_short(0)
+
+    def _refuse_short(self, more: int) -> NoReturn:
+        raise InputError(
+            f"the input ends after {self._position + more:,} bytes; this run has read {self._known[-1][0]:,} "
+            "before. Give it the same input again, or name a new run with --out."
+        )
 
     def _verified(self, part: bytes, source: str) -> bytes:
         before = self._position

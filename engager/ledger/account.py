@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from engager.ledger.journal import Entry, Mend
 from engager.ledger.ledger import Ledger, journal_size
 from engager.ledger.line_file import LineFile
 from engager.ledger.lock import RunLock
-from engager.ledger.recorder import Files, Formats, Gaps, Recorder
+from engager.ledger.recorder import MENDED_IN, Files, Formats, Gaps, Recorder
 from engager.ledger.repair import keep_only
 from engager.ledger.run_directory import RunDirectory, clear_folder, find_run, write_run
 from engager.ledger.states import SETTLED, State, settled_state
@@ -33,6 +34,8 @@ def existing_run(path: Path) -> RunDirectory:
 
 def look(run: RunDirectory) -> dict[str, Any]:
     """What became of the rows so far, also while a process works on them. Raises RunDirectoryError."""
+    if not run.ledger_path.exists():
+        raise RunDirectoryError(f"{run.ledger_path}: the ledger is gone.")
     ledger = Ledger(run.ledger_path, writable=False)
     try:
         counts, facts = ledger.count(), ledger.commits.read()
@@ -69,14 +72,26 @@ def files_of(folder: Path, formats: Formats, synced: bool = False) -> Files:
     )
 
 
-def begin(run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool) -> Recorder:
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How the account of a run is kept."""
+
+    formats: Formats
+    max_row_bytes: int
+    synced: bool  #: what is stored is brought to the disk before it is relied on
+    token: str  #: by which a token is known again, and cannot be guessed
+
+
+def begin(run: RunDirectory, keeping: Keeping) -> Recorder:
     """The account of a new run, which has begun when this returns.
 
     Raises RunDirectoryError, or RecordingError without space.
     """
     clear_folder(run.path)
-    ledger = Ledger(run.ledger_path, journal_size(max_row_bytes), synced=synced)
-    recorder = Recorder(ledger, files_of(run.path, formats, synced), formats, Tally(), synced)
+    size, synced = journal_size(keeping.max_row_bytes), keeping.synced
+    ledger = Ledger(run.ledger_path, size, synced=synced, token=keeping.token)
+    files = files_of(run.path, keeping.formats, synced)
+    recorder = Recorder(ledger, files, keeping.formats, Tally(), synced)
     try:
         recorder.begin()
         write_run(run)
@@ -87,11 +102,16 @@ def begin(run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool)
     return recorder
 
 
-def resume(run: RunDirectory, formats: Formats, synced: bool) -> Recorder:
+def resume(run: RunDirectory, keeping: Keeping) -> Recorder:
     """The account of a run that goes on. Raises RunDirectoryError or RecordingError."""
-    ledger = Ledger(run.ledger_path, synced=synced)
+    if not run.ledger_path.exists():
+        raise RunDirectoryError(
+            f"{run.ledger_path}: the ledger is gone, and with it what was sent. Name a new run with --out; "
+            "its input must not hold the rows of results."
+        )
+    ledger = Ledger(run.ledger_path, synced=keeping.synced, token=keeping.token)
     try:
-        return _resumed(run, ledger, formats, synced)
+        return _resumed(run, ledger, keeping.formats, keeping.synced)
     except BaseException:
         ledger.close()
         raise
@@ -141,16 +161,36 @@ def _taken_up(
 ) -> Gaps:
     """Take the files up as the ledger knows them; where they are not, keep of them what is whole."""
     intact = {name: getattr(files, name).restore(facts[name]) for name in files.facts()}
+    unwritten = Counter(entry.mend for entry in entries)
     for entry in entries:
         tally.count_line(entry.result)
-    if all(intact.values()) and _settled(ledger) == +tally.statuses:
+    whole = all(intact.values()) and _settled(ledger) == +tally.statuses
+    if whole and _mended(files, unwritten) == _to_mend(tally):
         return Gaps()
     log.warning("%s: files of the run were damaged; what was lost is written again", run.path)
     gaps = Gaps(_repaired_results(ledger, files.results, formats, tally))
     for mend, file in ((Mend.FAILED, files.failed), (Mend.IN_DOUBT, files.in_doubt)):
-        gaps.mended[mend] = keep_only(file.path, file.path, formats.mend, lambda row, fields: True)
-        file.replaced()
+        gaps.mended[mend] = keep_only(
+            file.path, file.path, formats.mend, lambda row, fields: True, ledger.room
+        )
+        file.replaced(gaps.mended[mend].count(1))
     return gaps
+
+
+def _mended(files: Files, unwritten: Counter[Mend]) -> list[int]:
+    """How many rows are kept to be mended, and to be looked into."""
+    return [
+        files.failed.lines + unwritten[Mend.FAILED],
+        files.in_doubt.lines + unwritten[Mend.IN_DOUBT],
+    ]
+
+
+def _to_mend(tally: Tally) -> list[int]:
+    """How many there must be."""
+    return [
+        sum(tally.statuses[status] for status, kind in MENDED_IN.items() if kind is mend)
+        for mend in (Mend.FAILED, Mend.IN_DOUBT)
+    ]
 
 
 def _settled(ledger: Ledger) -> dict[Status, int]:
@@ -172,13 +212,12 @@ def _repaired_results(ledger: Ledger, results: LineFile, formats: Formats, tally
             fresh.count(fields)
         except (KeyError, ValueError, TypeError):
             return False
-        ledger.reach(row)
         if ledger.states(row, 1)[0] not in SETTLED:
             # A line was only ever written of a settled row.
             ledger.set_state(row, settled_state(status, renewed=False))
         return True
 
-    kept = keep_only(results.path, results.path, formats.results, wanted)
-    results.replaced()
+    kept = keep_only(results.path, results.path, formats.results, wanted, ledger.room)
+    results.replaced(kept.count(1))
     tally.restore(fresh.state())
     return kept

@@ -16,9 +16,15 @@ from zlib import crc32
 
 from engager.ledger.states import State
 
-_HEAD = Struct("<QQIIBB")  # number, row, length of the result, length of the row to mend, state, kind
+_HEAD = Struct(
+    "<QQIIBBI"
+)  # number, row, lengths of the result and of the row to mend, state, kind, generation
 _CHECK = Struct("<I")
 _PREFIX = _HEAD.size + _CHECK.size
+
+
+#: More records than are ever written between two starts.
+_FAR = 1 << 32
 
 
 class Mend(IntEnum):
@@ -38,6 +44,7 @@ class Entry:
     result: bytes  #: the fields of its line of results, as a line of JSON
     mend: Mend
     to_mend: bytes  #: its line in the file that `mend` names
+    generation: int = 0  #: how often its Request-ID had been renewed
 
 
 class Mark(NamedTuple):
@@ -68,7 +75,9 @@ class Journal:
     def append(self, entry: Entry) -> bool:
         """Keep an entry; False where there is no room until what is pending was written to its files."""
         result, to_mend = entry.result, entry.to_mend
-        head = _HEAD.pack(self._number, entry.row, len(result), len(to_mend), entry.state, entry.mend)
+        head = _HEAD.pack(
+            self._number, entry.row, len(result), len(to_mend), entry.state, entry.mend, entry.generation
+        )
         record = head + result + to_mend
         length, at, skipped = _CHECK.size + len(record), self._at, 0
         if at + length > self._size:
@@ -89,19 +98,23 @@ class Journal:
         self._used = 0 if mark.number == self._number else distance or self._size
 
     def recover(self, mark: Mark) -> Iterator[Entry]:
-        """Read back what stands behind a mark, and go on behind it."""
+        """Read back what stands behind a mark, and go on behind it: the new mark is to be committed first."""
         self._number, self._at = mark
         while (found := self._read(self._at)) or (found := self._read(0)):
             entry, (self._number, self._at) = found
             yield entry
         self.release(mark)
+        # After a power cut, what stood behind may come back: its numbers are not used again.
+        self._number += _FAR
 
     def _read(self, at: int) -> tuple[Entry, Mark] | None:
         if at + _PREFIX > self._size:
             return None
         begin = self._offset + at
         (check,) = _CHECK.unpack_from(self._memory, begin)
-        number, row, result, to_mend, state, mend = _HEAD.unpack_from(self._memory, begin + _CHECK.size)
+        number, row, result, to_mend, state, mend, generation = _HEAD.unpack_from(
+            self._memory, begin + _CHECK.size
+        )
         end = at + _PREFIX + result + to_mend
         if number != self._number or end > self._size:
             return None
@@ -109,5 +122,5 @@ class Journal:
         if crc32(record) != check:
             return None
         lines = record[_HEAD.size :]
-        entry = Entry(row, State(state), lines[:result], Mend(mend), lines[result:])
+        entry = Entry(row, State(state), lines[:result], Mend(mend), lines[result:], generation)
         return entry, Mark(number + 1, end)

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from engager.errors import RunDirectoryError
+from engager.errors import RecordingError, RunDirectoryError
 from engager.ledger import clock, commits, slots
 from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.commits import Commits
@@ -50,9 +50,16 @@ def journal_size(max_row_bytes: int) -> int:
 class Ledger:
     """An open ledger. Made new where there is none."""
 
-    def __init__(self, path: Path, new_journal: int = 0, writable: bool = True, synced: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        new_journal: int = 0,
+        writable: bool = True,
+        synced: bool = False,
+        token: str = "",
+    ) -> None:
         self._file = MappedFile(path, writable)
-        self._synced = synced
+        self._synced, self._token = synced, token
         try:
             size = new_journal if new_journal else self._journal_of_head(path)
             if not writable and self._file.size < _JOURNAL + size:
@@ -133,24 +140,35 @@ class Ledger:
             return False
         self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
         self.slots.free(entry.row)
+        if entry.state is State.IN_DOUBT_RENEWED:
+            self._note_generation(entry)
         return True
 
-    def note_generation(self, row: int, generation: int) -> None:
+    def _note_generation(self, entry: Entry) -> None:
         """Remember under which id a row is in doubt, should another pass be asked for; such rows are few."""
-        if len(self.generations) < MAX_GENERATIONS:
-            self.generations[row] = generation
+        if entry.row in self.generations or len(self.generations) < MAX_GENERATIONS:
+            self.generations[entry.row] = entry.generation
 
     def set_state(self, row: int, state: State) -> None:
         """Change what is known of a row whose outcome is not to stand."""
         self._rows[row >> 20][row & PART - 1] = WORDS[state]
 
     def commit(self, facts: dict[str, Any], mark: Mark) -> None:
-        """Say how far the files have come: all entries before the mark are in them. Raises OSError."""
+        """Say how far the files have come: all entries before the mark are in them.
+
+        Raises OSError, or RecordingError when the ledger was taken away.
+        """
+        if self._file.vanished:
+            raise RecordingError(f"{self._file.path}: the ledger was removed while the run was going on.")
         self._read_clocks()
         passes = {"passes": self.passes, "generations": list(self.generations.items())}
-        self.commits.write({**facts, **passes, "journal": [mark.number, mark.at], "wall": time.time()})
+        now = {"journal": [mark.number, mark.at], "wall": time.time(), "token": self._token}
+        self.commits.write({**facts, **passes, **now})
         if self._synced:
             self._file.sync()  # the room is used again only when nothing on the disk needs it
+
+    def release(self, mark: Mark) -> None:
+        """The room in the journal before this mark may be used again. Not for another thread to say."""
         self.journal.release(mark)
 
     def recover(self) -> tuple[dict[str, Any], list[Entry]]:
@@ -166,10 +184,12 @@ class Ledger:
         for entry in entries:
             self.reach(entry.row)
             self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
-        self._recover_open_rows(facts["wall"])
+            if entry.state is State.IN_DOUBT_RENEWED:
+                self._note_generation(entry)
+        self._recover_open_rows(facts["wall"], facts["token"] == self._token)
         return facts, entries
 
-    def _recover_open_rows(self, latest_wall: float) -> None:
+    def _recover_open_rows(self, latest_wall: float, same_token: bool) -> None:
         now = this_moment(self._boot)
         for found in self.slots.recover():
             if self.states(found.row, 1)[0] != State.OPEN:
@@ -180,7 +200,10 @@ class Ledger:
                 found.generation,
                 on_boot_clock(found.first_left, now, latest_wall),
                 found.in_doubt or found.in_flight,
+                found.asked_for,
             )
+            if not same_token:
+                life.first_left = float("-inf")  # the endpoint knows an id together with its token only
             if not life.in_doubt and life.first_left == float("-inf"):
                 life.renew()
             self.open_rows[found.row] = life
@@ -199,9 +222,9 @@ class Ledger:
         self._file.sync()
 
     @property
-    def vanished(self) -> bool:
-        """Whether its file was removed."""
-        return self._file.vanished
+    def room(self) -> int:
+        """How many rows there is room for."""
+        return len(self._rows) * PART
 
     def close(self) -> None:
         """Close the file; what was stored stays."""

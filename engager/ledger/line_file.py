@@ -26,6 +26,7 @@ class LineFile:
         self._head = head
         self._synced = synced
         self._descriptor: int | None = None
+        self.lines = 0  #: lines that stand for good, the head aside
         self._end = 0  #: bytes that stand for good
         self._windows = [(0, 0)]  #: where the last stretches begin, and their checksums
 
@@ -35,6 +36,7 @@ class LineFile:
             return
         self.open()
         self._write(b"".join(lines))
+        self.lines += len(lines)
 
     def open(self) -> None:
         """Make the file, with its head."""
@@ -65,21 +67,34 @@ class LineFile:
     @property
     def facts(self) -> list[Any]:
         """What the ledger is to remember of it."""
-        return [self._end, list(self._windows)]
+        return [self._end, list(self._windows), self.lines]
 
     def restore(self, facts: list[Any]) -> bool:
         """Take the file up again as the ledger knows it; False when it is not as it was left.
 
-        What is cut off is written again: from the journal, or where that is not enough, by a repair.
+        What stands behind its end is cut off, to be written again from the journal. A file that is not as
+        it was left is not touched: it is for a repair to keep of it what is whole.
         """
-        self._end, windows = facts
+        self._end, windows, self.lines = facts
         self._windows = [(begin, check) for begin, check in windows]
         if not self._end:
             return True
-        sound = self._sound_length()
-        if self.path.exists():
-            os.truncate(self.path, sound)
-        return sound == self._end
+        sound = self._is_sound()
+        if sound:
+            os.truncate(self.path, self._end)
+        return sound
+
+    def _is_sound(self) -> bool:
+        """Whether the file's end is what was written."""
+        if not self.path.exists():
+            return False
+        ends = [*(begin for begin, _ in self._windows[1:]), self._end]
+        with self.path.open("rb") as file:
+            for (begin, check), end in zip(self._windows, ends, strict=True):
+                file.seek(begin)
+                if crc32(stretch := file.read(end - begin)) != check or len(stretch) < end - begin:
+                    return False
+        return True
 
     def _sound_length(self) -> int:
         """How far the file is what was written."""
@@ -93,9 +108,10 @@ class LineFile:
                     return min(begin, self.path.stat().st_size)
         return self._end
 
-    def replaced(self) -> None:
+    def replaced(self, lines: int) -> None:
         """Its content was made anew, whole; all of it stands."""
         self.close()
+        self.lines = lines
         self._end = self.path.stat().st_size if self.path.exists() else 0
         begin = max(0, self._end - _WINDOW)
         check = 0

@@ -12,6 +12,7 @@ from struct import Struct
 from zlib import crc32
 
 from engager.ledger.mapped import MappedFile
+from engager.ledger.run_directory import sync_folder
 
 _MARK = Struct("<Q16s")
 _CHECK = Struct("<I")
@@ -61,6 +62,8 @@ class Marks:
         part, place = divmod(index, _A_PART)
         while len(self._parts) <= part:
             self._parts.append(self._file.map(len(self._parts) * _PART, _PART))
+            if self._synced:
+                sync_folder(self._file.path.parent)
         begin = place * _STEP
         self._parts[part][begin : begin + _MARK.size + _CHECK.size] = facts + _CHECK.pack(crc32(facts))
 

@@ -68,20 +68,24 @@ def open_again(
 
     def keeps(row: int, fields: dict[str, Any]) -> bool:
         nonlocal spent
-        if fields["status"] in asked.statuses and _reopen(ledger, row):
-            spent += fields["attempts"]
-            return False
-        tally.count(fields)
-        return True
+        try:
+            again = Status(fields["status"]) in asked.statuses and _reopen(ledger, row)
+            spent += fields["attempts"] if again else 0
+            if not again:
+                tally.count(fields)
+        except (KeyError, ValueError, TypeError):
+            return False  # damage: the account will not add up, and is repaired
+        return not again
 
     ledger.slots.clear()
-    kept = keep_only(_set_aside(files.results.path, asked), files.results.path, formats.results, keeps)
+    old = _set_aside(files.results.path, asked)
+    kept = keep_only(old, files.results.path, formats.results, keeps, ledger.room)
+    files.results.replaced(kept.count(1))
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
-            keep_only(old, file.path, formats.mend, lambda row, fields: bool(kept[row : row + 1] == b"\1"))
+            still = keep_only(old, file.path, formats.mend, lambda row, fields: kept[row] == 1, ledger.room)
+            file.replaced(still.count(1))
     tally.attempts += spent
-    for file in (files.results, files.failed, files.in_doubt):
-        file.replaced()
     ledger.passes = asked.number
     facts = {**files.facts(), "tally": tally.state()}
     ledger.commit(facts, ledger.journal.mark)

@@ -122,6 +122,7 @@ class Recorder:
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
         self._gaps = Gaps()
         self._pending: list[Entry] = []
+        self._broken = False  #: a batch could not be written: nothing may be committed behind it
         self._writing = anyio.Lock()
 
     def begin(self) -> None:
@@ -141,7 +142,9 @@ class Recorder:
         """Go on with a run whose files were taken up; append what they lack of the journal."""
         self._gaps = gaps
         self._pending = entries
-        self._write(self._take())
+        batch = self._take()
+        self._write(batch)
+        self._ledger.release(batch.mark)
 
     def due(self, records: Sequence[Row | Unreadable]) -> Sequence[Row | Unreadable]:
         """Those of some rows in a row that are not settled. Raises RecordingError."""
@@ -191,16 +194,14 @@ class Recorder:
     async def record(self, outcome: Outcome, generation: int = 0) -> None:
         """Take one outcome in; now and then its bringer waits for the disk."""
         fields = result_fields(outcome, self._redact)
-        if generation and outcome.status is Status.IN_DOUBT:
-            self._ledger.note_generation(outcome.row.number, generation)
-        await self._settle(self._entry(outcome, fields, generation > 0), fields)
+        await self._settle(self._entry(outcome, fields, generation), fields)
 
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""
         row = outcome.row.number
         state = State(self._ledger.states(row, 1)[0])
         fields = result_fields(outcome, self._redact)
-        entry = replace(self._entry(outcome, fields, renewed=False), state=state)
+        entry = replace(self._entry(outcome, fields, 0), state=state)
         if not self._lacks(self._gaps.results, row):
             entry, fields = replace(entry, result=b""), {}
         if not self._lacks(self._gaps.mended.get(entry.mend), row):
@@ -217,7 +218,7 @@ class Recorder:
         if len(self._pending) >= CHUNK:
             await self.flush()
 
-    def _entry(self, outcome: Outcome, fields: dict[str, Any], renewed: bool) -> Entry:
+    def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
         result = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         if outcome.status is Status.ENGAGED:
             return Entry(outcome.row.number, State.ENGAGED, result, Mend.NOWHERE, b"")
@@ -227,12 +228,17 @@ class Recorder:
             raise RecordingError(
                 f"row {outcome.row.number} is too long to be kept. Lower input.max_row_bytes in a new run."
             )
-        return Entry(outcome.row.number, settled_state(outcome.status, renewed), result, mend, to_mend)
+        state = settled_state(outcome.status, generation > 0)
+        return Entry(outcome.row.number, state, result, mend, to_mend, generation)
 
     async def flush(self) -> None:
         """Write what is pending, off the event loop and in order."""
         async with self._writing:
-            await to_thread.run_sync(self._write, self._take())
+            # What was taken must be written: nobody else has it.
+            with anyio.CancelScope(shield=True):
+                batch = self._take()
+                await to_thread.run_sync(self._write, batch)
+                self._ledger.release(batch.mark)
 
     async def keep_fresh(self) -> None:
         """Write what is pending every half second, so that a slow run shows in its files."""
@@ -242,9 +248,10 @@ class Recorder:
                 await self.flush()
 
     def close(self) -> None:
-        """Write the rest and close the files."""
+        """Write the rest and close the files; after a fault, the journal alone knows what they lack."""
         try:
-            self._write(self._take())
+            if not self._broken:
+                self._write(self._take())
         finally:
             self.abandon()
 
@@ -253,17 +260,22 @@ class Recorder:
         return _Batch(taken, self._ledger.journal.mark, self.tally.state())
 
     def _write(self, batch: _Batch) -> None:
-        files, entries = self._files, batch.entries
+        self._broken = True
         try:
-            files.results.append([self._formats.results.line(e.result) for e in entries if e.result])
-            files.failed.append([e.to_mend for e in entries if e.mend is Mend.FAILED])
-            files.in_doubt.append([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT])
+            self._append(batch.entries)
             self._ledger.commit(self._facts(batch.tally), batch.mark)
         except OSError as fault:
             raise RecordingError(
-                f"{fault.filename or files.results.path.parent}: outcomes cannot be written: "
+                f"{fault.filename or self._files.results.path.parent}: outcomes cannot be written: "
                 f"{fault.strerror}. Nothing is lost: mend it, and run the same command again."
             ) from fault
+        self._broken = False
+
+    def _append(self, entries: list[Entry]) -> None:
+        files = self._files
+        files.results.append([self._formats.results.line(e.result) for e in entries if e.result])
+        files.failed.append([e.to_mend for e in entries if e.mend is Mend.FAILED])
+        files.in_doubt.append([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT])
 
     def _facts(self, tally: dict[str, Any]) -> dict[str, Any]:
         return {**self._files.facts(), "tally": tally}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.ledger.lines import LineFormat
+from engager.ledger.run_directory import sync_folder
 
 
 class Rewritten:
@@ -24,8 +25,8 @@ class Rewritten:
         self._file.write(head)
 
     def write(self, line: bytes) -> None:
-        """Add a line."""
-        self._file.write(line)
+        """Add a line; the last one of a damaged file may have lost its end."""
+        self._file.write(line if line.endswith(b"\n") else line + b"\n")
 
     def put_in_place(self) -> None:
         """Take the old file's place."""
@@ -33,17 +34,20 @@ class Rewritten:
         os.fsync(self._descriptor)
         self._file.close()
         self._draft.replace(self._path)
+        sync_folder(self._path.parent)
 
 
 def keep_only(
-    source: Path, target: Path, form: LineFormat, wanted: Callable[[int, dict[str, Any]], bool]
+    source: Path, target: Path, form: LineFormat, wanted: Callable[[int, dict[str, Any]], bool], rows: int
 ) -> bytearray:
-    """Write to `target` what is wanted of `source`, once a row; returns a byte a row, 1 = it has a line."""
-    kept = bytearray()
+    """Write to `target` what is wanted of `source`, once a row; returns a byte a row, 1 = it has a line.
+
+    A line of a row that is not below `rows` is damage.
+    """
+    kept = bytearray(rows)
     rewritten = Rewritten(target, form.head)
     for row, fields, line in form.survivors(source) if source.exists() else ():
-        kept.extend(bytes(max(0, row + 1 - len(kept))))
-        if not kept[row] and wanted(row, fields):
+        if 0 < row < rows and not kept[row] and wanted(row, fields):
             kept[row] = 1
             rewritten.write(line)
     rewritten.put_in_place()

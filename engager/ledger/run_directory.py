@@ -101,7 +101,7 @@ def find_run(path: Path) -> RunDirectory | None:
 def take_folder(path: Path) -> RunLock:
     """Make the folder if need be and take its lock. Raises RunDirectoryError."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
         if not (path / "run.json").exists():
             _refuse_foreign_files(path)
         return RunLock.take(path / "lock")
@@ -109,6 +109,16 @@ def take_folder(path: Path) -> RunLock:
         raise RunDirectoryError(f"{path}: it is a file. Name another with --out.") from fault
     except OSError as fault:
         raise RunDirectoryError(f"{path}: the run directory cannot be used: {fault.strerror}.") from fault
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it, so that a power cut takes none of their names away."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    for folder in (path.parent, *path.parent.parents[:1]):
+        sync_folder(folder)
 
 
 def _refuse_foreign_files(path: Path) -> None:

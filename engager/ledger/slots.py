@@ -27,7 +27,7 @@ _COPY = SLOTS * _STEP
 #: Bytes of all slots. The two copies of a slot lie far apart: a torn sector takes one of them at most.
 SIZE = 2 * _COPY
 
-_IN_FLIGHT, _IN_DOUBT = 1, 2
+_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class OpenRow:
     first_left: Moment
     in_flight: bool  #: a try left and nothing was heard since
     in_doubt: bool  #: an earlier try may have been taken
+    asked_for: bool = False  #: the operator wants another try all the same
 
 
 class Slots:
@@ -60,7 +61,7 @@ class Slots:
         if slot is None:
             slot = self._slot_of[row] = self._free.pop()
         self._versions[slot] = version = self._versions[slot] + 1
-        flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT
+        flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT | life.asked_for * _ASKED_FOR
         facts = _FACTS.pack(
             version, row, life.attempts, life.generation, wall, first_left, self._boot_id, flags
         )
@@ -102,5 +103,5 @@ class Slots:
         if not version or _CHECK.unpack(check)[0] != crc32(facts):
             return None
         first_left = Moment(wall, boot, boot_id)
-        in_flight, in_doubt = bool(flags & _IN_FLIGHT), bool(flags & _IN_DOUBT)
-        return version, OpenRow(row, attempts, generation, first_left, in_flight, in_doubt)
+        told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
+        return version, OpenRow(row, attempts, generation, first_left, *told)

@@ -28,7 +28,9 @@ def marks(witness: Witness) -> Known:
 def passed(files: list[bytes], places: list[int], known: Known) -> tuple[bytes, Known]:
     witness = Witness(known)
     kept = marks(witness)
-    out = b"".join(b"".join(witness.watch(cut(file, places), "file")) for file in files)
+    out = b""
+    for left, file in enumerate(files, 1 - len(files)):
+        out += b"".join(witness.watch(cut(file, places), "file", last=left == 0))
     witness.end()
     return out, kept
 
@@ -56,7 +58,7 @@ def test_nothing_of_a_changed_part_is_handed_on(
     changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     witness, out = Witness(known), b""
     with pytest.raises(InputError, match="not the one that this run began with"):  # noqa: PT012
-        for block in witness.watch(cut(changed, second), "file"):
+        for block in witness.watch(cut(changed, second), "file", True):
             out += block
     assert len(out) <= at
 
@@ -67,10 +69,18 @@ def test_an_input_that_became_shorter_is_found_out() -> None:
         passed([b"a" * 50], [], known)
 
 
+def test_nothing_of_a_shorter_stream_is_handed_on() -> None:
+    _, known = passed([b"a" * 100], [], [])
+    witness, out = Witness(known), []
+    with pytest.raises(InputError, match="ends after 50 bytes"):
+        out.extend(witness.watch([b"b" * 50], "stdin", last=True))
+    assert out == []
+
+
 def test_every_byte_that_is_handed_on_is_under_a_mark() -> None:
     witness = Witness()
     kept = marks(witness)
     handed = 0
-    for block in witness.watch([b"abc", b"d", b"efgh"], "file"):
+    for block in witness.watch([b"abc", b"d", b"efgh"], "file", True):
         handed += len(block)
         assert kept[-1][0] >= handed

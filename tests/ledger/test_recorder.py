@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.account import begin
+from engager.ledger.account import Keeping, begin
 from engager.ledger.lines import (
     RESULT_COLUMNS,
     CsvLines,
@@ -45,7 +45,7 @@ def outcome(number: int, status: Status = Status.ENGAGED, values: object = None,
 def recorder_in(path: Path, mendable: MendableCsv | MendableJson | None = None) -> Recorder:
     mendable = mendable or MendableCsv(COLUMNS, ",", "utf-8", keep)
     run, formats = new_run(path), Formats(JsonLines(), mendable, keep)
-    return begin(run, formats, 1 << 16, synced=False)
+    return begin(run, Keeping(formats, 1 << 16, synced=False, token=""))
 
 
 async def record(recorder: Recorder, *outcomes: Outcome) -> None:

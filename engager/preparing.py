@@ -1,0 +1,197 @@
+"""A job file in, a run that can be sent out: everything that can be checked before a row is sent."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engager.dispatch.limits import Stop
+from engager.endpoint import tls_of, token_of
+from engager.errors import JobError, RunDirectoryError
+from engager.intake.builder import Builder, RequestSpec, compile_builder
+from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.intake.template import ParameterError
+from engager.intake.witness import Witness
+from engager.job import Job, JobFile
+from engager.ledger import account, passes
+from engager.ledger.account import Keeping
+from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.ledger.marks import Marks, read_marks
+from engager.ledger.recorder import Formats, Recorder
+from engager.ledger.run_directory import RunDirectory, find_run, input_identity, new_run, take_folder
+from engager.model import Status
+from engager.secret import Secret
+
+#: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
+REQUEST_FORM = 1
+
+
+@dataclass(slots=True)
+class Run:
+    """One carrying-out of a job: made by `prepare`, carried out by `send`."""
+
+    job_file: JobFile
+    secret: Secret
+    rows: Rows
+    builder: Builder
+    directory: RunDirectory
+    recorder: Recorder
+    marks: Marks
+    opened: ExitStack  #: closes what is open, and gives up the lock
+    stop: Stop = field(default_factory=Stop)
+    summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
+
+
+def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
+    """Open the job's input, or another one named from the working directory. Raises InputError."""
+    given = job_file.job.input
+    spec = InputSpec(
+        path=input_path or given.path,
+        base=Path.cwd() if input_path else job_file.base,
+        format=given.format,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        max_row_bytes=given.max_row_bytes,
+    )
+    return open_rows(spec, witness=witness)
+
+
+def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
+    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
+    endpoint = job_file.job.endpoint
+    spec = RequestSpec(
+        parameters=job_file.job.request,
+        base=job_file.base,
+        token=token,
+        auth=endpoint.auth,
+        wire=endpoint.format,
+        answer=endpoint.answer or endpoint.format,
+        further_matching=endpoint.further_matching,
+    )
+    try:
+        builder = compile_builder(spec, rows.columns, run_id)
+    except ParameterError as fault:
+        raise job_file.explain(fault) from None
+    _refuse_absent_columns(builder, rows)
+    return builder
+
+
+def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
+    if rows.columns is not None or not (seen := rows.peek_keys()):
+        return
+    if absent := sorted(builder.required_columns - seen):
+        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
+
+
+def prepare(
+    job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
+) -> Run | dict[str, Any]:
+    """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
+
+    `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
+    summary of a run that is complete and stays so instead. Raises JobError, InputError,
+    RunDirectoryError or RecordingError.
+    """
+    with ExitStack() as opened:
+        secret = token_of(job_file)
+        tls_of(job_file)
+        found = _taken(out, opened)
+        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path) if found else ()))
+        opened.callback(rows.close)
+        directory = found or new_run(out)
+        builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+        identity = _identity(job_file.job, rows, builder)
+        keeping = _keeping(job_file, rows, secret, directory.run_id)
+        if found:
+            found.refuse_other(identity)
+            if (summary := _ends_here(found, again)) is not None:
+                return summary
+            recorder = account.resume(found, keeping)
+        else:
+            invocation = _invocation(job_file, rows, input_path)
+            directory = replace(directory, identity=identity, invocation=invocation)
+            _lock(out, opened)
+            if find_run(out):
+                raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
+            recorder = account.begin(directory, keeping)
+        opened.callback(recorder.abandon)
+        marks = Marks(directory.marks_path, keeping.synced)
+        rows.witness.tell(marks.keep)
+        return Run(job_file, secret, rows, builder, directory, recorder, marks, opened.pop_all())
+
+
+def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
+    """The run in a folder, if there is one, under its lock."""
+    if find_run(out) is None:
+        return None  # a folder is only made when nothing can go wrong any more
+    _lock(out, opened)
+    return account.existing_run(out)
+
+
+def _lock(out: Path, opened: ExitStack) -> None:
+    opened.callback(take_folder(out).release)
+
+
+def _ends_here(found: RunDirectory, again: frozenset[Status]) -> dict[str, Any] | None:
+    """The summary of a run that is complete and stays so; if not, another pass is asked for."""
+    summary = found.summary()
+    if summary is None or not summary.get("complete"):
+        if again and passes.latest(found) is None:
+            raise RunDirectoryError(f"{found.path}: this run is not complete yet. Go on with it first.")
+        return None
+    if not any(summary["statuses"][status] for status in again):
+        return summary
+    passes.ask_for(found, again)
+    return None
+
+
+def _keeping(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Keeping:
+    job = job_file.job
+    return Keeping(
+        formats_of(job_file, rows, secret),
+        job.input.max_row_bytes,
+        job.delivery.durability == "disk",
+        secret.mark(run_id),
+    )
+
+
+def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
+    """What to call for another pass, from wherever."""
+    given = os.path.abspath(input_path) if input_path and rows.files else input_path
+    return {"job": str(job_file.path.resolve()), "overrides": job_file.overrides, "input": given}
+
+
+def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
+    """What would change a request or a row, and so would make it another run."""
+    endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
+    reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
+    identity = {
+        "form": REQUEST_FORM,
+        "job": {"name": job.job.name},
+        "endpoint": endpoint,
+        "request": job.request,
+        "attached": builder.attached,
+        "input": {
+            "format": rows.format,
+            "delimiter": rows.delimiter,
+            **reading,
+            "files": input_identity(rows.files),
+        },
+        "output": {"results": job.output.results},
+    }
+    # As it will be read back: TOML has dates, and JSON has texts.
+    return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
+
+
+def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
+    """How the files of outcomes look."""
+    job, redact = job_file.job, secret.redact
+    results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    if rows.columns is None:
+        return Formats(results, MendableJson(redact), redact)
+    return Formats(results, MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact), redact)
