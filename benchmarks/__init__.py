@@ -1,0 +1,1 @@
+"""Whole runs of engager beside other clients, against one endpoint on this machine."""

@@ -1,0 +1,82 @@
+"""The command line in, one benchmark out. Sees to a virtual environment of its own before anything else.
+
+    python3 -m benchmarks                # engager beside other clients, one table
+    python3 -m benchmarks stages         # what each stage of engager costs a row
+    python3 -m benchmarks plots          # throughput and latency against concurrency and delay
+    python3 -m benchmarks memory         # peak memory at two lengths of input
+    python3 -m benchmarks rate --rate 500    # the pace, measured at the endpoint
+
+Client and endpoint have a core each. Machines are noisy: read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import environment
+
+
+def arguments() -> argparse.Namespace:
+    text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
+    kinds = ["compare", "stages", "plots", "memory", "rate"]
+    parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
+    parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
+    parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
+    parser.add_argument("--only", action="append", default=[], help="a part of a client's name; repeatable")
+    parser.add_argument("--rate", type=float, default=500, help="requests a second of `rate` (500)")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="about how long a point of `plots` takes (5)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], help="goes to engager in plots, memory and rate"
+    )
+    parser.add_argument("--keep", action="store_true", help="add the tables to benchmarks/results.md")
+    parser.add_argument("--no-install", action="store_true", help="use the tools that are there")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    environment.enter()
+    reasons = {} if given.no_install else environment.install()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx's worker is somebody else where root starts it
+        text = carry_out(given, folder, reasons)
+    print(text)
+    if given.keep:
+        from benchmarks import table
+
+        table.keep(given.benchmark, text)
+
+
+def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) -> str:
+    """The benchmark's text; what it imports is there only in the benchmark's own environment."""
+    if given.benchmark == "compare":
+        from benchmarks import compare
+
+        return compare.compare(folder, given.rows, given.turns, given.only, reasons)
+    if given.benchmark == "stages":
+        from benchmarks import stages
+
+        return stages.table_of(folder, min(given.rows, 50_000), given.turns)
+    if given.benchmark == "plots":
+        from benchmarks import plots
+
+        return plots.draw(folder, given.seconds, given.set, given.keep)
+    from benchmarks import bounds
+
+    if given.benchmark == "memory":
+        return bounds.memory(folder, (given.rows // 10, given.rows), given.set)
+    return bounds.pace(folder, given.rate, given.set)
+
+
+if __name__ == "__main__":
+    if sys.platform != "linux" or (os.cpu_count() or 1) < 2:
+        sys.exit("benchmarks: they pin client and endpoint to a core each, on Linux with two cores or more.")
+    main()

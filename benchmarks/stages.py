@@ -1,0 +1,131 @@
+"""What each stage of engager costs a row, in CPU time of one process that runs one stage after the other.
+
+The stages are engager's own, as a run puts them together; the crew and the policies around them are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.clients.bodies import write_people
+from benchmarks.contenders import CONNECTIONS, Course, write_job
+from benchmarks.endpoints import Endpoint, endpoint
+from benchmarks.measure import client_cores, spread
+from benchmarks.table import aligned, machine
+from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
+from engager.job import JobFile
+from engager.ledger.recorder import Recorder
+from engager.model import EngageRequest, Outcome, Reply, Status
+from engager.run import METHOD, Run, headers_of, prepare, tls_of
+
+STAGES = {
+    "read": "the file to rows",
+    "build": "a row to a request",
+    "send": "a request to a reply",
+    "record": "the intent and the outcome to the ledger and the files",
+}
+
+
+def table_of(folder: Path, rows: int, turns: int) -> str:
+    os.environ["BENCHMARK_TOKEN"] = "benchmark"
+    people = folder / "people.csv"
+    write_people(people, rows)
+    with endpoint(folder) as server:
+        os.sched_setaffinity(0, client_cores(1))
+        shown = [asyncio.run(turn(folder, server, people, rows, each)) for each in range(turns + 1)][1:]
+    lines = [["stage", "CPU µs/row", "(least–most)", "over TLS", "(least–most)"]]
+    lines += [[f"{stage}: {text}", *figures(shown, stage)] for stage, text in STAGES.items()]
+    lines.append(["all four", *figures(shown, *STAGES)])
+    return "\n".join([f"{rows:,} rows, {turns} turns: medians.", machine(), "", *aligned(lines)])
+
+
+def figures(shown: Sequence[dict[str, Counter[str]]], *stages: str) -> list[str]:
+    cells = []
+    for scheme in ("http", "https"):
+        costs = spread([sum(each[scheme][stage] for stage in stages) for each in shown])
+        cells += [f"{costs.median:.1f}", f"({costs.least:.1f}–{costs.most:.1f})"]
+    return cells
+
+
+async def turn(
+    folder: Path, server: Endpoint, people: Path, rows: int, number: int
+) -> dict[str, Counter[str]]:
+    costs = {}
+    for scheme, origin in (("http", server.plain), ("https", server.tls)):
+        write_job(Course(folder, origin, people, rows, server.certificate))
+        run = prepare(JobFile(folder / "job.toml"), folder / f"{scheme}-{number}", None)
+        assert isinstance(run, Run)
+        spent = await carry_out(run)
+        costs[scheme] = Counter({stage: seconds / rows * 1e6 for stage, seconds in spent.items()})
+    return costs
+
+
+async def carry_out(run: Run) -> Counter[str]:
+    """CPU seconds by stage."""
+    spent: Counter[str] = Counter()
+    transport, chunks, done = connect(run), iter(run.rows.chunks()), False
+    while not done:
+        with lap(spent, "read"):
+            chunk = next(chunks, [])
+        with lap(spent, "build"):
+            requests = [run.builder.build(row) for row in chunk]
+        with lap(spent, "send"):
+            replies = await send(transport, requests)
+        with lap(spent, "record"):
+            await record(run.recorder, chunk, replies)
+        done = not chunk
+    await transport.aclose()
+    for closed in (run.rows.close, run.marks.close, run.recorder.close, run.lock.release):
+        closed()
+    return spent
+
+
+@contextmanager
+def lap(spent: Counter[str], stage: str) -> Iterator[None]:
+    begun = time.process_time()
+    yield
+    spent[stage] += time.process_time() - begun
+
+
+def connect(run: Run) -> AiohttpTransport:
+    endpoint = run.job_file.job.endpoint
+    headers = headers_of(run.job_file.job, run.secret.reveal())
+    destination = Destination(endpoint.url + METHOD, headers, endpoint.timeout, tls_of(run.job_file))
+    return AiohttpTransport(destination, CONNECTIONS)
+
+
+async def send(
+    transport: AiohttpTransport, requests: list[EngageRequest]
+) -> list[tuple[EngageRequest, Reply]]:
+    """Send a chunk's requests through as many workers as there are connections."""
+    left, replies = iter(requests), []
+
+    async def cleared() -> bool:
+        return True
+
+    async def worker() -> None:
+        for request in left:
+            reply = await transport.send(request.body, request.request_id, cleared)
+            assert isinstance(reply, Reply), reply
+            replies.append((request, reply))
+
+    await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
+    return replies
+
+
+async def record(recorder: Recorder, chunk: list, replies: list[tuple[EngageRequest, Reply]]) -> None:
+    if not chunk:
+        await recorder.flush()
+        return
+    recorder.due(chunk)
+    for request, reply in replies:
+        request.life.leaves(recorder.clock())
+        await recorder.intend(request)
+        known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
+        await recorder.record(Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known))
