@@ -16,6 +16,7 @@ from typing import Any
 from anyio import to_thread
 
 from engager import __version__
+from engager.deduplication import refuse_unfit
 from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
 from engager.dispatch.limits import Stop
 from engager.errors import Exit, JobError, RunDirectoryError
@@ -39,6 +40,7 @@ from engager.ledger.run_directory import (
 )
 from engager.model import Row, Status, Unreadable
 from engager.pipeline import Plan, carry_out
+from engager.policy import Mode
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.secret import Secret, read_secret
 
@@ -94,8 +96,18 @@ def token_of(job_file: JobFile) -> Secret:
 
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
     """Compile the job's templates against the input's columns. Raises JobError with file and line."""
+    try:
+        builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
+    except ParameterError as fault:
+        raise job_file.explain(fault) from None
+    _refuse_absent_columns(builder, rows)
+    return builder
+
+
+def spec_of(job_file: JobFile, token: str) -> RequestSpec:
+    """What the job says of its requests."""
     endpoint = job_file.job.endpoint
-    spec = RequestSpec(
+    return RequestSpec(
         parameters=job_file.job.request,
         base=job_file.base,
         token=token,
@@ -104,12 +116,6 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
         answer=endpoint.answer or endpoint.format,
         further_matching=endpoint.further_matching,
     )
-    try:
-        builder = compile_builder(spec, rows.columns, run_id)
-    except ParameterError as fault:
-        raise job_file.explain(fault) from None
-    _refuse_absent_columns(builder, rows)
-    return builder
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
@@ -272,18 +278,30 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
 async def _connected(run: Run) -> AsyncIterator[AiohttpTransport]:
     job = run.job_file.job
     async with AsyncExitStack() as stack:
-        origin = job.endpoint.url
-        if origin == SANDBOX:
-            origin = (await stack.enter_async_context(Sandbox(_sandbox_config(job)))).url
-        destination = Destination(
-            origin + METHOD,
-            headers_of(job, run.secret.reveal()),
-            job.endpoint.timeout,
-            tls_of(run.job_file),
-        )
+        origin = await stack.enter_async_context(origin_of(job))
+        destination = destination_of(run.job_file, run.secret, origin)
+        if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
+            spec = spec_of(run.job_file, run.secret.reveal())
+            await refuse_unfit(destination, spec, job.pace, run.stop)
         transport = AiohttpTransport(destination, job.limits.concurrency)
         stack.push_async_callback(transport.aclose)
         yield transport
+
+
+@asynccontextmanager
+async def origin_of(job: Job) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded sandbox serves as long as this is entered."""
+    if job.endpoint.url != SANDBOX:
+        yield job.endpoint.url
+        return
+    async with Sandbox(_sandbox_config(job)) as sandbox:
+        yield sandbox.url
+
+
+def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
+    """Where the job's requests go, and what each carries. Raises JobError."""
+    headers = headers_of(job_file.job, secret.reveal())
+    return Destination(origin + METHOD, headers, job_file.job.endpoint.timeout, tls_of(job_file))
 
 
 def _sandbox_config(job: Job) -> SandboxConfig:
