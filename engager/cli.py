@@ -19,13 +19,14 @@ import orjson
 from engager import __version__
 from engager.checking import Findings, check
 from engager.dispatch.limits import Stop
-from engager.doctor import Finding, State, as_json, examine
+from engager.doctor import as_json, examine
 from engager.errors import EngagerError, Exit, JobError
 from engager.job import JobFile
 from engager.ledger.account import existing_run, look
 from engager.logs import log_to
 from engager.model import Status
 from engager.progress import show
+from engager.reaching import Finding, State
 from engager.run import Run, prepare, send
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sandbox.command import sandbox_config

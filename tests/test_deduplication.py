@@ -125,13 +125,35 @@ async def test_silence_is_waited_for_once() -> None:
     assert len(sandbox.log) == 1
 
 
-async def test_a_run_that_is_to_end_asks_nothing() -> None:
+async def test_a_listing_is_asked_for_in_json_whatever_the_job_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    async def twice(*args: Any) -> Repeated:
+        seen.extend(args)
+        return PLAIN
+
+    monkeypatch.setattr(deduplication, "_twice", twice)
+    headers = {"Content-Type": "application/xml; charset=utf-8", "User-Agent": "engager"}
+    start = Destination("https://x.org/api/v1.1/workflows/start", headers, 5)
+    await list_twice(start, spec(wire="xml", answer="xml"), always)
+    assert seen[0].url == "https://x.org/api/v1.1/workflows/list"
+    assert seen[0].headers == {
+        "Content-Type": "application/json; charset=utf-8",
+        "User-Agent": "engager",
+    }
+    assert seen[1] == (b'{"token":"t0ken","limit":1000}',)
+
+
+async def test_a_run_that_is_to_end_asks_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with endpoint(assumptions={"deduplicate": False}) as sandbox:
         stop = Stop()
         stop.request(Exit.INTERRUPTED, "interrupted by SIGINT")
         await refuse_unfit(destination_of(sandbox), spec(), None, stop)
     assert sandbox.log == []
     assert stop.exit is Exit.INTERRUPTED
+    assert caplog.messages == []
 
 
 @pytest.mark.virtual_time

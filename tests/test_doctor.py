@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import trustme
 
-from engager.doctor import CHECKS, Finding, State, as_json, examine
+from engager.doctor import CHECKS, as_json, examine
 from engager.job import JobFile
+from engager.reaching import Finding, State
 from engager.sandbox import Sandbox, SandboxConfig
 
 TOKEN = "t0ken-that-nobody-may-see"
