@@ -19,6 +19,7 @@ import orjson
 from engager import __version__
 from engager.checking import Findings, check
 from engager.dispatch.limits import Stop
+from engager.doctor import as_json, examine
 from engager.errors import EngagerError, Exit, JobError
 from engager.job import JobFile
 from engager.ledger.account import existing_run, look
@@ -26,6 +27,7 @@ from engager.logs import log_to
 from engager.model import Status
 from engager.preparing import Run, prepare
 from engager.progress import show
+from engager.reaching import Finding, State
 from engager.run import send
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sandbox.command import sandbox_config
@@ -38,17 +40,16 @@ def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
 
 
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job."
+)
+
+
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """The parameters of every command that reads a job and its input."""
     for parameter in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="SECTION.KEY=VALUE",
-            help="Replace a value of the job.",
-        ),
+        _SET,
         click.option("--input", "input_path", metavar="PATH", help='Another input; "-" is stdin.'),
         click.argument("job", type=click.Path(path_type=Path)),
     ):
@@ -233,6 +234,26 @@ def _found(findings: Findings) -> str:
     return "\n".join(lines)
 
 
+@main.command("doctor")
+@click.argument("job", type=click.Path(path_type=Path))
+@_SET
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoReturn:
+    """Try connection, token, scenario and deduplication; engages nobody."""
+
+    def tell(finding: Finding) -> None:
+        if output == "text":
+            click.echo(finding)
+
+    def look() -> int:
+        findings = anyio.run(examine, JobFile(job, overrides), tell)
+        if output == "json":
+            click.echo(as_json(findings))
+        return Exit.WRONG if any(found.state is State.FAILED for found in findings) else Exit.DONE
+
+    _exit_with(look)
+
+
 @main.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
@@ -286,7 +307,8 @@ def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
 def _stopped(summary: dict[str, Any], directory: Path) -> str:
     again = shlex.join(["engager", *sys.argv[1:]])
     why = f"stopped: {summary['stopped']}\n" if summary["stopped"] else ""
-    return f"{why}{directory} is not complete. The same command goes on:\n  {again}"
+    mended = "Once that is mended, the" if summary["exit_code"] == Exit.WRONG else "The"
+    return f"{why}{directory} is not complete. {mended} same command goes on:\n  {again}"
 
 
 def _exit_with(action: Callable[[], int]) -> NoReturn:

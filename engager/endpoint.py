@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from engager import __version__
-from engager.dispatch.http1.transport import LeanTransport
+from engager.deduplication import refuse_unfit
+from engager.dispatch.limits import Stop
 from engager.dispatch.transport import Destination, Transport
+from engager.dispatch.transports import transport_to
 from engager.errors import JobError
+from engager.intake.builder import RequestSpec
 from engager.job import SANDBOX, Job, JobFile
+from engager.policy import Mode
 from engager.secret import Secret, read_secret
 
 METHOD = "/api/v1.1/workflows/start"
@@ -61,39 +65,27 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext:
     return context
 
 
-@asynccontextmanager
-async def connected(job_file: JobFile, secret: Secret) -> AsyncIterator[Transport]:
-    """A transport to the job's endpoint; with `url = "sandbox"`, to one that lives as long."""
-    job = job_file.job
-    async with AsyncExitStack() as stack:
-        origin = job.endpoint.url
-        if origin == SANDBOX:
-            origin = await stack.enter_async_context(_sandbox(job))
-        destination = Destination(
-            origin + METHOD,
-            headers_of(job, secret.reveal()),
-            job.endpoint.timeout,
-            tls_of(job_file),
-            job.endpoint.proxy,
-        )
-        transport = _transport(job, destination)
-        stack.push_async_callback(transport.aclose)
-        yield transport
-
-
-def _transport(job: Job, destination: Destination) -> Transport:
-    lean = job.endpoint.proxy is None
-    if job.endpoint.transport == "lean" or (job.endpoint.transport == "auto" and lean):
-        return LeanTransport(destination)
-    # Loaded where it is used: it costs every run 20 MB and a fifth of a second.
-    from engager.dispatch.aiohttp_transport import AiohttpTransport
-
-    return AiohttpTransport(destination, job.limits.concurrency)
+def spec_of(job_file: JobFile, token: str) -> RequestSpec:
+    """What the job says of its requests."""
+    endpoint = job_file.job.endpoint
+    return RequestSpec(
+        parameters=job_file.job.request,
+        base=job_file.base,
+        token=token,
+        auth=endpoint.auth,
+        wire=endpoint.format,
+        answer=endpoint.answer or endpoint.format,
+        further_matching=endpoint.further_matching,
+    )
 
 
 @asynccontextmanager
-async def _sandbox(job: Job) -> AsyncIterator[str]:
-    from engager.sandbox import Sandbox, SandboxConfig  # aiohttp, as above
+async def origin_of(job: Job) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded sandbox serves as long as this is entered."""
+    if job.endpoint.url != SANDBOX:
+        yield job.endpoint.url
+        return
+    from engager.sandbox import Sandbox, SandboxConfig  # aiohttp's server is for those who want it
 
     try:
         config = SandboxConfig.from_mapping(job.sandbox)
@@ -101,3 +93,25 @@ async def _sandbox(job: Job) -> AsyncIterator[str]:
         raise JobError(f"sandbox: {fault}") from fault
     async with Sandbox(config) as sandbox:
         yield sandbox.url
+
+
+def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
+    """Where the job's requests go, and what each carries. Raises JobError."""
+    endpoint = job_file.job.endpoint
+    headers = headers_of(job_file.job, secret.reveal())
+    return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), endpoint.proxy)
+
+
+@asynccontextmanager
+async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
+    """A transport to the job's endpoint, which is asked first whether it is fit, if the job wants that."""
+    job = job_file.job
+    async with origin_of(job) as origin:
+        destination = destination_of(job_file, secret, origin)
+        if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
+            await refuse_unfit(destination, spec_of(job_file, secret.reveal()), job.pace, stop)
+        transport = transport_to(destination, job.limits.concurrency, job.endpoint.transport)
+        try:
+            yield transport
+        finally:
+            await transport.aclose()

@@ -152,6 +152,9 @@ class DeliverySection(Section):
     durability: Literal["process", "disk"] = Field(
         "process", description="`disk`: what is written down survives a power cut, too."
     )
+    probe: bool = Field(
+        False, description="Before the first row, refuse `exactly-once` to an endpoint that proves unfit."
+    )
 
 
 class OutputSection(Section):

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from engager.dispatch.limits import Stop
-from engager.endpoint import tls_of, token_of
+from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import JobError, RunDirectoryError
-from engager.intake.builder import Builder, RequestSpec, compile_builder
+from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
@@ -63,18 +63,8 @@ def open_input(job_file: JobFile, input_path: str | None, witness: Witness | Non
 
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
     """Compile the job's templates against the input's columns. Raises JobError with file and line."""
-    endpoint = job_file.job.endpoint
-    spec = RequestSpec(
-        parameters=job_file.job.request,
-        base=job_file.base,
-        token=token,
-        auth=endpoint.auth,
-        wire=endpoint.format,
-        answer=endpoint.answer or endpoint.format,
-        further_matching=endpoint.further_matching,
-    )
     try:
-        builder = compile_builder(spec, rows.columns, run_id)
+        builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
     except ParameterError as fault:
         raise job_file.explain(fault) from None
     _refuse_absent_columns(builder, rows)

@@ -32,7 +32,7 @@ async def send(run: Run, limit: int | None = None) -> None:
     started = time.time()
     complete = False
     try:
-        async with connected(run.job_file, run.secret) as transport:
+        async with connected(run.job_file, run.secret, run.stop) as transport:
             complete = await carry_out(
                 _plan(run.job_file.job),
                 first_rows(run.rows.chunks(), limit),

@@ -1,0 +1,179 @@
+"""An endpoint in, whether it deduplicates out: asked in ways that can engage nobody.
+
+Documented: a repeated Request-ID is not carried out, and it is answered as the first one was, with a mark.
+Not documented: whether error answers are remembered, and whether methods that only read take part. So a
+mark on a repeat proves that the endpoint deduplicates; the lack of one proves the contrary only where
+`workflows/start` had said success, which is never forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+from urllib.parse import urljoin
+
+import orjson
+
+from engager.dispatch.limits import Pacer, Stop
+from engager.dispatch.transport import Clearance, Destination
+from engager.dispatch.transports import transport_to
+from engager.dispatch.verdict import Meaning, Verdict, judge
+from engager.errors import Exit
+from engager.intake.builder import RequestSpec, compile_builder
+from engager.model import Ending, EngageRequest, Reply, Row, Withheld
+from engager.policy import Pace
+
+log = logging.getLogger("engager")
+
+#: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
+NOBODY = "ffffffff"
+
+#: Asked for where the job leaves the scenario to the rows: no platform has that many.
+NO_SCENARIO = 2_147_483_647
+
+#: Scenarios that one listing holds at most.
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The endings of one request that was sent twice under one Request-ID."""
+
+    first: Ending
+    second: Ending
+
+
+class Answer(Enum):
+    """Whether an endpoint deduplicates: what it means."""
+
+    YES = auto()  #: a repeat is not carried out
+    NO = auto()  #: a repeat is carried out
+    SWALLOWS = auto()  #: even a first request is taken for a repeat
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known of the endpoint's deduplication."""
+
+    answer: Answer
+    seen: str  #: what proves it, or why nothing does
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return _ADVICE[self.answer]
+
+
+_ADVICE: Mapping[Answer, str] = {
+    Answer.YES: "",
+    Answer.NO: (
+        'set delivery.mode to "at-most-once" (a lost answer leaves its row in doubt) or, where a repeat is '
+        'harmless, to "at-least-once"; or have deduplication turned on, and let every gateway pass '
+        "Request-ID and Duplicate-Request"
+    ),
+    Answer.SWALLOWS: (
+        "look for a gateway that sets Request-ID itself: rows would be swallowed and look like successes"
+    ),
+    Answer.UNKNOWN: (
+        "ask the platform's owner whether it deduplicates by Request-ID; where it does not, "
+        'delivery.mode = "at-most-once" messages nobody twice'
+    ),
+}
+
+
+async def refuse_unfit(destination: Destination, spec: RequestSpec, pace: Pace | None, stop: Stop) -> None:
+    """Stop a run in exactly-once before its first row, where the endpoint provably cannot carry that."""
+    clearance = cleared(pace, stop)
+    start = await start_twice(destination, spec, clearance)
+    proof = proof_of(start, await list_twice(destination, spec, clearance))
+    if stop.requested:
+        return
+    if proof.answer is Answer.UNKNOWN:
+        log.warning("whether the endpoint deduplicates is unknown: %s; %s", proof.seen, proof.advice)
+    elif proof.answer is not Answer.YES:
+        unfit = f"no row was sent, as exactly-once cannot be kept here: {proof.seen}"
+        stop.request(Exit.WRONG, f"{unfit}; {proof.advice}")
+    if pace is not None:  # the run keeps a pace of its own, and no sliding second may hold both
+        await stop.sleep(1)
+
+
+def cleared(pace: Pace | None, stop: Stop) -> Clearance:
+    """Clearance at the job's pace, until the stop."""
+    pacer = Pacer(pace, stop) if pace else None
+
+    async def clear() -> bool:
+        if pacer is not None:
+            await pacer.passes()
+        return not stop.requested
+
+    return clear
+
+
+def proof_of(start: Repeated, listing: Repeated) -> Proof:
+    """What both repeats prove."""
+    first, second = judge(start.first), judge(start.second)
+    if first.duplicate:
+        return Proof(Answer.SWALLOWS, "workflows/start called a first request a repeat")
+    if second.duplicate:
+        return Proof(Answer.YES, "a repeated workflows/start is recognised")
+    if first.meaning is Meaning.TAKEN and _is_answer(second):
+        return Proof(Answer.NO, "workflows/start said success and then carried the repeat out, too")
+    if judge(listing.second).duplicate and not judge(listing.first).duplicate:
+        return Proof(Answer.YES, "a repeated workflows/list is recognised")
+    return Proof(Answer.UNKNOWN, f"no repeat was recognised, but {_why_unknown(first, second)}")
+
+
+def _is_answer(verdict: Verdict) -> bool:
+    return verdict.by_endpoint and verdict.meaning in (Meaning.TAKEN, Meaning.REJECTED)
+
+
+def _why_unknown(first: Verdict, second: Verdict) -> str:
+    if _is_answer(first) and _is_answer(second):
+        return f"errors may not be remembered ({told(first)}), nor what only reads"
+    return f"workflows/start gave no answer to go by ({told(second if _is_answer(first) else first)})"
+
+
+def told(verdict: Verdict) -> str:
+    """An answer in a few words."""
+    if verdict.meaning is Meaning.WITHHELD:
+        return "not sent"
+    code = f"{verdict.error}: " if isinstance(verdict.error, int) else ""
+    return f"{code}{verdict.error_text}"
+
+
+async def start_twice(destination: Destination, spec: RequestSpec, clearance: Clearance) -> Repeated:
+    """Ask twice, under one Request-ID, to engage a profile that cannot exist."""
+    scenario = spec.parameters.get("id")
+    parameters = {
+        "id": scenario if type(scenario) is int else NO_SCENARIO,
+        "matching": "profile_id",
+        "profile_id": NOBODY + secrets.token_hex(8),
+    }
+    built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
+    assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
+    return await _twice(destination, built.body, clearance)
+
+
+async def list_twice(destination: Destination, spec: RequestSpec, clearance: Clearance) -> Repeated:
+    """Ask twice, under one Request-ID, for the scenarios: always in JSON, which the platform speaks too."""
+    fields: dict[str, Any] = {"token": spec.token} if spec.auth == "body" else {}
+    headers = {**destination.headers, "Content-Type": "application/json; charset=utf-8"}
+    listing = replace(destination, url=urljoin(destination.url, "list"), headers=headers)
+    return await _twice(listing, (orjson.dumps({**fields, "limit": PAGE}),), clearance)
+
+
+async def _twice(destination: Destination, body: tuple[bytes, ...], clearance: Clearance) -> Repeated:
+    request_id = secrets.token_hex(16)
+    transport = transport_to(destination, 1)
+    try:
+        first = await transport.send(body, request_id, clearance)
+        if not isinstance(first, Reply):  # a second silence would only take as long again
+            return Repeated(first, Withheld())
+        return Repeated(first, await transport.send(body, request_id, clearance))
+    finally:
+        await transport.aclose()
