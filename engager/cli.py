@@ -29,8 +29,6 @@ from engager.preparing import Run, prepare
 from engager.progress import show
 from engager.reaching import Finding, State
 from engager.run import send
-from engager.sandbox import Sandbox, SandboxConfig
-from engager.sandbox.command import sandbox_config
 from engager.secret import Secret
 
 
@@ -271,24 +269,26 @@ def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoRetu
 @click.option("--log", "log_file", help="Append a line of JSON for every request to this file.")
 def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
     """Serve the contract's endpoint on this machine, with faults on demand."""
+    # Here, and not above: aiohttp's server would cost every other command 20 MB and a tenth of a second.
+    from engager.sandbox import Sandbox, SandboxConfig
+    from engager.sandbox.command import sandbox_config
+
+    async def stand(config: SandboxConfig) -> None:
+        async with Sandbox(config, host, port) as sandbox:
+            click.echo(f"sandbox listening on {sandbox.url}")
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    return
 
     def serve() -> int:
         try:
             config = sandbox_config(**settings)
         except (ValueError, OSError) as fault:
             raise JobError(str(fault)) from fault
-        anyio.run(_serve, config, host, port)
+        anyio.run(stand, config)
         return Exit.DONE
 
     _exit_with(serve)
-
-
-async def _serve(config: SandboxConfig, host: str, port: int) -> None:
-    async with Sandbox(config, host, port) as sandbox:
-        click.echo(f"sandbox listening on {sandbox.url}")
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                return
 
 
 def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
