@@ -9,8 +9,8 @@ from engager.endpoint import METHOD, headers_of, token_of
 from engager.job import JobFile
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.preparing import builder_of, open_input
-from engager.run import first_rows
 from engager.secret import MASK
+from engager.shards.shard import first_rows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096

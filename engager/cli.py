@@ -183,7 +183,7 @@ async def _watched(run: Run, limit: int | None, progress: bool) -> None:
     async with anyio.create_task_group() as watchers:
         watchers.start_soon(_obey_signals, run.stop, watchers.cancel_scope)
         if progress:
-            watchers.start_soon(show, run.recorder.tally)
+            watchers.start_soon(show, lambda: run.account.book.tally)
         await send(run, limit)
         watchers.cancel_scope.cancel()
 

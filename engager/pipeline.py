@@ -44,6 +44,7 @@ class Plan:
     pace: Pace | None
     retry: Retry
     delivery: Delivery
+    last_row: int | None = None  #: rows behind it are left for another time
 
 
 async def carry_out(

@@ -19,10 +19,10 @@ from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
 from engager.job import Job, JobFile
 from engager.ledger import account, passes
-from engager.ledger.account import Keeping
+from engager.ledger.account import Account, Keeping
+from engager.ledger.formats import Formats
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.ledger.marks import Marks, read_marks
-from engager.ledger.recorder import Formats, Recorder
+from engager.ledger.marks import read_marks
 from engager.ledger.run_directory import RunDirectory, find_run, input_identity, new_run, take_folder
 from engager.model import Status
 from engager.secret import Secret
@@ -40,8 +40,8 @@ class Run:
     rows: Rows
     builder: Builder
     directory: RunDirectory
-    recorder: Recorder
-    marks: Marks
+    keeping: Keeping
+    account: Account
     opened: ExitStack  #: closes what is open, and gives up the lock
     stop: Stop = field(default_factory=Stop)
     summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
@@ -91,7 +91,7 @@ def prepare(
         secret = token_of(job_file)
         tls_of(job_file)
         found = _taken(out, opened)
-        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path) if found else ()))
+        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path(0)) if found else ()))
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
@@ -101,18 +101,16 @@ def prepare(
             found.refuse_other(identity)
             if (summary := _ends_here(found, again)) is not None:
                 return summary
-            recorder = account.resume(found, keeping)
+            opened_account = account.resume(found, keeping)
         else:
             invocation = _invocation(job_file, rows, input_path)
             directory = replace(directory, identity=identity, invocation=invocation)
             _lock(out, opened)
             if find_run(out):
                 raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
-            recorder = account.begin(directory, keeping)
-        opened.callback(recorder.abandon)
-        marks = Marks(directory.marks_path, keeping.synced)
-        rows.witness.tell(marks.keep)
-        return Run(job_file, secret, rows, builder, directory, recorder, marks, opened.pop_all())
+            opened_account = account.begin(directory, keeping)
+        opened.callback(opened_account.book.close)
+        return Run(job_file, secret, rows, builder, directory, keeping, opened_account, opened.pop_all())
 
 
 def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:

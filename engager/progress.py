@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import anyio
 from rich.console import Console
@@ -30,37 +31,37 @@ _COLOURS = {
 class View:
     """What is shown of a tally, and how fast it grows."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, read: Callable[[], Tally]) -> None:
+        self._read = read
         self._begun = self._at = time.monotonic()
         self._rows = 0
 
     def line(self) -> Text:
         """The present state in one line."""
-        now = time.monotonic()
-        rate = (self._tally.rows - self._rows) / max(now - self._at, 0.001)
-        self._at, self._rows = now, self._tally.rows
-        text = Text(f"{self._tally.rows:,} rows, {rate:,.0f}/s")
-        for status, count in self._tally.statuses.items():
+        now, tally = time.monotonic(), self._read()
+        rate = (tally.rows - self._rows) / max(now - self._at, 0.001)
+        self._at, self._rows = now, tally.rows
+        text = Text(f"{tally.rows:,} rows, {rate:,.0f}/s")
+        for status, count in tally.statuses.items():
             text.append(" · ")
             text.append(f"{count:,} {status}", style=_COLOURS[status])
-        retries = self._tally.attempts - sum(
+        retries = tally.attempts - sum(
             count
-            for status, count in self._tally.statuses.items()
+            for status, count in tally.statuses.items()
             if status not in (Status.INVALID, Status.SKIPPED)
         )
         if retries > 0:
             text.append(f" · {retries:,} retries")
-        p50, p99 = (self._tally.latency.percentile(share) for share in (0.5, 0.99))
+        p50, p99 = (tally.latency.percentile(share) for share in (0.5, 0.99))
         if p50 is not None and p99 is not None:
             text.append(f" · p50 {p50:.0f} ms, p99 {p99:.0f} ms")
         return text.append(f" · {now - self._begun:.0f} s")
 
 
-async def show(tally: Tally) -> None:
-    """Show the tally on stderr until cancelled. Colours obey NO_COLOR."""
+async def show(read: Callable[[], Tally]) -> None:
+    """Show the tally, as it is read, on stderr until cancelled. Colours obey NO_COLOR."""
     console = Console(stderr=True)
-    view = View(tally)
+    view = View(read)
     if console.is_terminal:
         await _live(console, view)
     else:

@@ -1,25 +1,23 @@
-"""A job in, a carried-out run out: opens what the pipeline needs, closes it, and leaves the summary."""
+"""A prepared run in, a carried-out one out: its shards at work, and its summary at the end."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from anyio import to_thread
 
 from engager.endpoint import connected
 from engager.errors import Exit
-from engager.intake.identity import fresh
 from engager.job import Job
-from engager.model import Row, Status, Unreadable
-from engager.pipeline import Plan, carry_out
+from engager.ledger.book import Batch
+from engager.ledger.recorder import Recorder
+from engager.model import Status
+from engager.pipeline import Plan
 from engager.preparing import Run
-
-T = TypeVar("T")
+from engager.shards.shard import Shard, engage_all
 
 log = logging.getLogger("engager")
 
@@ -32,58 +30,47 @@ async def send(run: Run, limit: int | None = None) -> None:
     started = time.time()
     complete = False
     try:
-        async with connected(run.job_file, run.secret, run.stop) as transport:
-            complete = await carry_out(
-                _plan(run.job_file.job),
-                first_rows(run.rows.chunks(), limit),
-                run.builder.build,
-                transport.send,
-                fresh,
-                run.recorder,
-                run.stop,
-                _off_loop if run.rows.flows else _at_once,
-            )
+        complete = await _in_this_process(run, limit)
     finally:
         try:
-            run.marks.close()
-            run.recorder.close()
             run.summary = _summary(run, complete, limit, started)
             run.directory.write_summary(run.summary)
         finally:
             run.opened.close()
 
 
-async def _off_loop(call: Callable[[], T]) -> T:
-    """For an input that may let us wait: a pipe, a terminal."""
-    return await to_thread.run_sync(call, abandon_on_cancel=True)
+async def _in_this_process(run: Run, limit: int | None) -> bool:
+    book = run.account.book
+
+    async def write(batch: Batch) -> None:
+        await to_thread.run_sync(book.write, [batch])
+
+    def watch(recorder: Recorder) -> None:
+        book.watch(0, recorder.tally)
+
+    shard = Shard(
+        0,
+        run.rows,
+        run.builder,
+        run.directory,
+        run.keeping.formats,
+        run.account.recalls[0],
+        run.keeping.synced,
+    )
+    async with connected(run.job_file, run.secret, run.stop) as transport:
+        return await engage_all(shard, _plan(run.job_file.job, limit), transport, write, run.stop, watch)
 
 
-async def _at_once(call: Callable[[], T]) -> T:
-    """For an input on a disk: the way to a thread and back takes longer than a read from the cache."""
-    return call()
-
-
-def _plan(job: Job) -> Plan:
-    return Plan(job.limits.concurrency, job.pace, job.retry_policy, job.delivery_policy)
-
-
-def first_rows(
-    chunks: Iterator[list[Row | Unreadable]], limit: int | None
-) -> Iterator[Sequence[Row | Unreadable]]:
-    """The chunks of the first `limit` rows, or all."""
-    if limit is None:
-        yield from chunks
-        return
-    for chunk in chunks:
-        yield list(islice(chunk, limit))
-        limit -= len(chunk)
-        if limit <= 0:
-            return
+def _plan(job: Job, limit: int | None) -> Plan:
+    return Plan(job.limits.concurrency, job.pace, job.retry_policy, job.delivery_policy, limit)
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
-    ended = time.time()
-    exit_code = _exit_code(run, complete)
+    ended, tally = time.time(), run.account.book.tally
+    settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
+    exit_code = run.stop.exit or Exit.INTERNAL
+    if complete:
+        exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
     return {
         "job": run.job_file.job.job.name,
         "run": run.directory.run_id,
@@ -93,15 +80,8 @@ def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dic
         "started_at": _moment(run.directory.started_at),
         "finished_at": _moment(ended),
         "seconds": round(ended - started, 3),
-        **run.recorder.tally.as_dict(),
+        **tally.as_dict(),
     }
-
-
-def _exit_code(run: Run, complete: bool) -> Exit:
-    if complete:
-        settled = run.recorder.tally.statuses[Status.ENGAGED] + run.recorder.tally.statuses[Status.SKIPPED]
-        return Exit.DONE if settled == run.recorder.tally.rows else Exit.INCOMPLETE
-    return run.stop.exit or Exit.INTERNAL
 
 
 def _moment(seconds: float) -> str:

@@ -1,20 +1,25 @@
-"""Opens the account of a run, new or after whatever ended the last process: ledger, files and tally."""
+"""Opens the account of a run, new or after whatever ended the last process: the book, and the past."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engager.errors import RunDirectoryError
 from engager.ledger import passes
+from engager.ledger.book import Book, Files
+from engager.ledger.commits import Commits
+from engager.ledger.formats import MENDED_IN, Formats
 from engager.ledger.journal import Entry, Mend
-from engager.ledger.ledger import Ledger, journal_size
+from engager.ledger.ledger import Ledger
+from engager.ledger.ledgers import Ledgers, opened, shard_path
 from engager.ledger.line_file import LineFile
 from engager.ledger.lock import RunLock
-from engager.ledger.recorder import MENDED_IN, Files, Formats, Gaps, Recorder
+from engager.ledger.recorder import Gaps, Recall
 from engager.ledger.repair import keep_only
 from engager.ledger.run_directory import RunDirectory, clear_folder, find_run, write_run
 from engager.ledger.states import SETTLED, State, settled_state
@@ -22,54 +27,6 @@ from engager.ledger.tally import Tally
 from engager.model import Status
 
 log = logging.getLogger("engager")
-
-
-def existing_run(path: Path) -> RunDirectory:
-    """The run in a folder. Raises RunDirectoryError when there is none."""
-    found = find_run(path)
-    if found is None:
-        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
-    return found
-
-
-def look(run: RunDirectory) -> dict[str, Any]:
-    """What became of the rows so far, also while a process works on them. Raises RunDirectoryError."""
-    if not run.ledger_path.exists():
-        raise RunDirectoryError(f"{run.ledger_path}: the ledger is gone.")
-    ledger = Ledger(run.ledger_path, writable=False)
-    try:
-        counts, facts = ledger.count(), ledger.commits.read()
-    finally:
-        ledger.close()
-    summary = run.summary() or {}
-    running = RunLock.is_held(run.lock_path)
-    complete = bool(summary.get("complete")) and not running
-    settled = dict.fromkeys(Status, 0)
-    for state, rows in counts.items():
-        if state in SETTLED:
-            settled[SETTLED[state]] += rows
-    tally = Tally()
-    tally.restore(facts["tally"] if facts else Tally().state())
-    return {
-        "run": run.run_id,
-        "state": "running" if running else "complete" if complete else "stopped",
-        "stopped": summary.get("stopped"),
-        "rows": sum(settled.values()),
-        "statuses": {str(status): rows for status, rows in settled.items()},
-        "open": counts[State.OPEN],
-        "to_be_tried_again": counts[State.AGAIN] + counts[State.AGAIN_IN_DOUBT],
-        **{key: value for key, value in tally.as_dict().items() if key not in ("rows", "statuses")},
-    }
-
-
-def files_of(folder: Path, formats: Formats, synced: bool = False) -> Files:
-    """The files of outcomes of a run."""
-    mend = formats.mend
-    return Files(
-        LineFile(folder / formats.results.name, formats.results.head, synced),
-        LineFile(folder / f"failed{mend.suffix}", mend.head, synced),
-        LineFile(folder / f"in_doubt{mend.suffix}", mend.head, synced),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,98 +39,83 @@ class Keeping:
     token: str  #: by which a token is known again, and cannot be guessed
 
 
-def begin(run: RunDirectory, keeping: Keeping) -> Recorder:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The open account of a run."""
+
+    book: Book
+    recalls: Sequence[Recall]  #: for every shard
+
+
+def begin(run: RunDirectory, keeping: Keeping) -> Account:
     """The account of a new run, which has begun when this returns.
 
     Raises RunDirectoryError, or RecordingError without space.
     """
     clear_folder(run.path)
-    size, synced = journal_size(keeping.max_row_bytes), keeping.synced
-    ledger = Ledger(run.ledger_path, size, synced=synced, token=keeping.token)
-    files = files_of(run.path, keeping.formats, synced)
-    recorder = Recorder(ledger, files, keeping.formats, Tally(), synced)
+    for shard, first in enumerate(run.first_rows):
+        Ledger.make(shard_path(run.ledger_folder, shard), first, keeping.max_row_bytes)
+    book = _book(run, keeping)
     try:
-        recorder.begin()
+        book.commit()
         write_run(run)
-        recorder.open()
+        book.files.results.open()
     except BaseException:
-        recorder.abandon()
+        book.close()
         raise
-    return recorder
+    return Account(book, [Recall() for _ in run.first_rows])
 
 
-def resume(run: RunDirectory, keeping: Keeping) -> Recorder:
+def resume(run: RunDirectory, keeping: Keeping) -> Account:
     """The account of a run that goes on. Raises RunDirectoryError or RecordingError."""
-    if not run.ledger_path.exists():
-        raise RunDirectoryError(
-            f"{run.ledger_path}: the ledger is gone, and with it what was sent. Name a new run with --out; "
-            "its input must not hold the rows of results."
-        )
-    ledger = Ledger(run.ledger_path, synced=keeping.synced, token=keeping.token)
-    try:
-        return _resumed(run, ledger, keeping.formats, keeping.synced)
-    except BaseException:
-        ledger.close()
-        raise
+    with opened(run.ledger_folder, len(run.first_rows)) as ledgers:
+        book = _book(run, keeping)
+        try:
+            recalls = _recalled(run, keeping, ledgers, book)
+            book.files.results.open()
+        except BaseException:
+            book.close()
+            raise
+    return Account(book, recalls)
 
 
-def _resumed(run: RunDirectory, ledger: Ledger, formats: Formats, synced: bool) -> Recorder:
-    facts, entries = ledger.recover()
-    files = files_of(run.path, formats, synced)
+def _book(run: RunDirectory, keeping: Keeping) -> Book:
+    files = Files.of(run.path, keeping.formats, keeping.synced)
+    return Book(run.book_path, files, len(run.first_rows), keeping.token, keeping.synced)
+
+
+def _recalled(run: RunDirectory, keeping: Keeping, ledgers: Ledgers, book: Book) -> list[Recall]:
+    facts = book.read()
+    marks, latest_wall, same_token = book.marks, facts["wall"], book.knows_token(facts)
+    intact = book.files.restore(facts)
+    entries = [
+        entry
+        for ledger, mark in zip(ledgers, marks, strict=True)
+        for entry in ledger.recover(mark, latest_wall, same_token)
+    ]
     if (another := passes.begun(run)) is not None:
-        facts, entries = passes.open_again(run, another, ledger, files, formats), []
-    tally = Tally()
-    tally.restore(facts["tally"])
-    gaps = _taken_up(run, ledger, files, formats, facts, entries, tally)
-    recorder = Recorder(ledger, files, formats, tally, synced)
-    recorder.resume([_lacking(entry, gaps, tally) for entry in entries], gaps)
-    recorder.open()
-    return recorder
+        book.marks = [ledger.journal.mark for ledger in ledgers]
+        passes.open_again(run, another, ledgers, book, keeping.formats)
+        entries, intact = [], True
+    gaps = _gaps(run, ledgers, book, keeping.formats, entries, intact)
+    return [Recall(mark, latest_wall, same_token, book.passes, book.generations, gaps) for mark in book.marks]
 
 
-def _lacking(entry: Entry, gaps: Gaps, tally: Tally) -> Entry:
-    """What of an entry of the journal is in no file yet."""
-    if gaps.results is None:
-        return entry
-    if _has(gaps.results, entry.row):
-        entry = replace(entry, result=b"")
-    tally.count_line(entry.result)
-    if entry.mend and _has(gaps.mended[entry.mend], entry.row):
-        entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
-    return entry
-
-
-def _has(lines: bytearray, row: int) -> bool:
-    """Whether a row has a line; from now on it has."""
-    lines.extend(bytes(max(0, row + 1 - len(lines))))
-    had, lines[row] = bool(lines[row]), 1
-    return had
-
-
-def _taken_up(
-    run: RunDirectory,
-    ledger: Ledger,
-    files: Files,
-    formats: Formats,
-    facts: dict[str, Any],
-    entries: list[Entry],
-    tally: Tally,
+def _gaps(
+    run: RunDirectory, ledgers: Ledgers, book: Book, formats: Formats, entries: list[Entry], intact: bool
 ) -> Gaps:
-    """Take the files up as the ledger knows them; where they are not, keep of them what is whole."""
-    intact = {name: getattr(files, name).restore(facts[name]) for name in files.facts()}
-    unwritten = Counter(entry.mend for entry in entries)
+    """What the files lack; where they are not as they were left, keep of them what is whole."""
+    tally, unwritten = book.tally, Counter(entry.mend for entry in entries)
     for entry in entries:
         tally.count_line(entry.result)
-    whole = all(intact.values()) and _settled(ledger) == +tally.statuses
-    if whole and _mended(files, unwritten) == _to_mend(tally):
+    adds_up = intact and _settled(ledgers) == +tally.statuses
+    if adds_up and _mended(book.files, unwritten) == _to_mend(tally):
         return Gaps()
     log.warning("%s: files of the run were damaged; what was lost is written again", run.path)
-    gaps = Gaps(_repaired_results(ledger, files.results, formats, tally))
+    files = book.files
+    gaps = Gaps(_repaired_results(ledgers, book, formats))
     for mend, file in ((Mend.FAILED, files.failed), (Mend.IN_DOUBT, files.in_doubt)):
-        gaps.mended[mend] = keep_only(
-            file.path, file.path, formats.mend, lambda row, fields: True, ledger.room
-        )
-        file.replaced(gaps.mended[mend].count(1))
+        gaps.mended[mend] = _repaired(file, formats, ledgers.end)
     return gaps
 
 
@@ -193,9 +135,9 @@ def _to_mend(tally: Tally) -> list[int]:
     ]
 
 
-def _settled(ledger: Ledger) -> dict[Status, int]:
+def _settled(ledgers: Ledgers) -> dict[Status, int]:
     counts: dict[Status, int] = {}
-    for state, rows in ledger.count().items():
+    for state, rows in ledgers.count().items():
         if state in SETTLED:
             counts[SETTLED[state]] = counts.get(SETTLED[state], 0) + rows
         elif state is State.DAMAGED:
@@ -203,8 +145,14 @@ def _settled(ledger: Ledger) -> dict[Status, int]:
     return counts
 
 
-def _repaired_results(ledger: Ledger, results: LineFile, formats: Formats, tally: Tally) -> bytearray:
-    fresh = Tally()
+def _repaired(file: LineFile, formats: Formats, end: int) -> bytearray:
+    kept = keep_only(file.path, file.path, formats.mend, lambda row, fields: True, end)
+    file.replaced(kept.count(1))
+    return kept
+
+
+def _repaired_results(ledgers: Ledgers, book: Book, formats: Formats) -> bytearray:
+    fresh, results = Tally(), book.files.results
 
     def wanted(row: int, fields: dict[str, Any]) -> bool:
         try:
@@ -212,12 +160,44 @@ def _repaired_results(ledger: Ledger, results: LineFile, formats: Formats, tally
             fresh.count(fields)
         except (KeyError, ValueError, TypeError):
             return False
-        if ledger.states(row, 1)[0] not in SETTLED:
+        if ledgers.state(row) not in SETTLED:
             # A line was only ever written of a settled row.
-            ledger.set_state(row, settled_state(status, renewed=False))
+            ledgers.set_state(row, settled_state(status, renewed=False))
         return True
 
-    kept = keep_only(results.path, results.path, formats.results, wanted, ledger.room)
+    kept = keep_only(results.path, results.path, formats.results, wanted, ledgers.end)
     results.replaced(kept.count(1))
-    tally.restore(fresh.state())
+    book.base = fresh
     return kept
+
+
+def existing_run(path: Path) -> RunDirectory:
+    """The run in a folder. Raises RunDirectoryError when there is none."""
+    found = find_run(path)
+    if found is None:
+        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
+    return found
+
+
+def look(run: RunDirectory) -> dict[str, Any]:
+    """What became of the rows so far, also while a process works on them. Raises RunDirectoryError."""
+    with opened(run.ledger_folder, len(run.first_rows), writable=False) as ledgers:
+        counts, facts = ledgers.count(), Commits.of_file(run.book_path)
+    summary = run.summary() or {}
+    running = RunLock.is_held(run.lock_path)
+    complete = bool(summary.get("complete")) and not running
+    settled = dict.fromkeys(Status, 0)
+    for state, rows in counts.items():
+        if state in SETTLED:
+            settled[SETTLED[state]] += rows
+    tally = Tally.restored(facts["tally"]) if facts else Tally()
+    return {
+        "run": run.run_id,
+        "state": "running" if running else "complete" if complete else "stopped",
+        "stopped": summary.get("stopped"),
+        "rows": sum(settled.values()),
+        "statuses": {str(status): rows for status, rows in settled.items()},
+        "open": counts[State.OPEN],
+        "to_be_tried_again": counts[State.AGAIN] + counts[State.AGAIN_IN_DOUBT],
+        **{key: value for key, value in tally.as_dict().items() if key not in ("rows", "statuses")},
+    }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from struct import Struct
 from typing import Any
 from zlib import crc32
 
 import orjson
+
+from engager.ledger.mapped import MappedFile
 
 _HEAD = Struct("<IIQ")  # checksum, length, version
 _COPY = 128 << 10
@@ -23,6 +26,15 @@ class Commits:
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
         self._memory, self._offset = memory, offset
         self._version = 0
+
+    @classmethod
+    def of_file(cls, path: Path) -> dict[str, Any] | None:
+        """What was last said in a file, while somebody may be writing to it."""
+        file = MappedFile(path, writable=False)
+        try:
+            return cls(file.map(0, SIZE), 0).read()
+        finally:
+            file.close()
 
     def write(self, facts: dict[str, Any]) -> None:
         """Replace what was last said, whole or not at all."""

@@ -1,6 +1,8 @@
-"""The run's memory of every row, which no kill can take: one file, mapped, and nothing in it can tear.
+"""The memory of every row, which no kill can take: a file, mapped, and nothing in it can tear.
 
-    head | commits | slots of open rows | journal of outcomes | a byte for every row …
+    head | slots of open rows | journal of outcomes | a byte for every row …
+
+A run has one for each of its shards; how far their outcomes have come into the files, its book knows.
 
 A row goes UNTOUCHED → OPEN, right before the first byte of its first try leaves → settled, as soon as its
 answer was judged. Each step is stored in the order in which a kill between two stores does no harm:
@@ -17,27 +19,22 @@ from typing import Any
 
 import orjson
 
-from engager.errors import RecordingError, RunDirectoryError
-from engager.ledger import clock, commits, slots
+from engager.errors import RunDirectoryError
+from engager.ledger import clock, slots
 from engager.ledger.clock import on_boot_clock, this_moment
-from engager.ledger.commits import Commits
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.mapped import MappedFile
 from engager.ledger.slots import Slots
 from engager.ledger.states import STATES, WORDS, State
 from engager.model import Life
 
-_MAGIC = b"engager ledger 1\n"
+_MAGIC = b"engager ledger 2\n"
 _PAGE = 1 << 16
-_COMMITS = _PAGE
-_SLOTS = _COMMITS + commits.SIZE
+_SLOTS = _PAGE
 _JOURNAL = _SLOTS + slots.SIZE
 
 #: Rows whose bytes are mapped at once.
 PART = 1 << 20
-
-#: Rows whose further ids are remembered. One beyond that cannot be tried again under its id.
-MAX_GENERATIONS = 2000
 
 _OPEN = WORDS[State.OPEN]
 
@@ -48,46 +45,50 @@ def journal_size(max_row_bytes: int) -> int:
 
 
 class Ledger:
-    """An open ledger. Made new where there is none."""
+    """An open ledger of the rows from `first` on."""
 
-    def __init__(
-        self,
-        path: Path,
-        new_journal: int = 0,
-        writable: bool = True,
-        synced: bool = False,
-        token: str = "",
-    ) -> None:
+    def __init__(self, path: Path, writable: bool = True) -> None:
+        """Raises RunDirectoryError."""
+        if not path.exists():
+            raise RunDirectoryError(
+                f"{path}: the ledger is gone, and with it the memory of what was sent. Name a new run with "
+                "--out, with an input that does not hold the rows of the results."
+            )
         self._file = MappedFile(path, writable)
-        self._synced, self._token = synced, token
         try:
-            size = new_journal if new_journal else self._journal_of_head(path)
-            if not writable and self._file.size < _JOURNAL + size:
-                raise RunDirectoryError(f"{path}: it is just being made. Look again in a moment.")
+            head = self._read_head(path)
+            self.first, size = int(head["first"]), int(head["journal"])
             self._rows_at = _JOURNAL + size
+            if self._file.size < self._rows_at:
+                raise RunDirectoryError(f"{path}: it is just being made. Look again in a moment.")
             self._memory = self._file.map(0, self._rows_at)
-            if new_journal:
-                head = _MAGIC + orjson.dumps({"journal": size}) + b"\n"
-                self._memory[: len(head)] = head
             self._rows: list[mmap.mmap] = []
             self._boot = clock.boot_id()
-            self._read_clocks()
-            self.commits = Commits(self._memory, _COMMITS)
+            self.read_clocks()
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
-            self.passes = 0  #: how often failed rows were opened again
-            self.generations: dict[int, int] = {}  #: of rows in doubt, unless 0
             self._map_rows(self._file.size)
         except BaseException:
             self._file.close()
             raise
 
-    def _journal_of_head(self, path: Path) -> int:
+    @classmethod
+    def make(cls, path: Path, first: int, max_row_bytes: int) -> None:
+        """Make a new one. Raises RecordingError when there is no space."""
+        size = -(-((1 << 20) + 4 * max_row_bytes) // _PAGE) * _PAGE
+        file = MappedFile(path)
+        try:
+            head = _MAGIC + orjson.dumps({"journal": size, "first": first}) + b"\n"
+            file.map(0, _JOURNAL + size)[: len(head)] = head
+        finally:
+            file.close()
+
+    def _read_head(self, path: Path) -> Any:
         head = self._file.map(0, _PAGE)[:_PAGE] if self._file.size >= _PAGE else b""
         if not head.startswith(_MAGIC):
             raise RunDirectoryError(f"{path}: it is no ledger of this version. Name a new run with --out.")
-        return int(orjson.loads(head[len(_MAGIC) : head.index(b"\n", len(_MAGIC))])["journal"])
+        return orjson.loads(head[len(_MAGIC) : head.index(b"\n", len(_MAGIC))])
 
     def _map_rows(self, size: int) -> None:
         while (at := self._rows_at + len(self._rows) * PART) + PART <= size:
@@ -95,12 +96,15 @@ class Ledger:
 
     def reach(self, row: int) -> None:
         """Make room up to this row. Raises RecordingError when there is no space on the disk."""
-        while len(self._rows) * PART <= row:
+        while len(self._rows) * PART <= row - self.first:
             self._rows.append(self._file.map(self._rows_at + len(self._rows) * PART, PART))
+            if len(self._rows) > 2 and hasattr(mmap, "MADV_DONTNEED"):
+                # What is stored stays with the file; only our memory gives up what is far behind.
+                self._rows[-3].madvise(mmap.MADV_DONTNEED)
 
     def states(self, first: int, count: int) -> bytes:
         """The states of so many rows, a byte each."""
-        part, place = divmod(first, PART)
+        part, place = divmod(first - self.first, PART)
         if part >= len(self._rows):
             return bytes(count)
         found = self._rows[part][place : place + count]
@@ -119,7 +123,8 @@ class Ledger:
     def leaves(self, row: int, life: Life) -> None:
         """The first byte of a try of this row is about to leave."""
         self._write_slot(row, life, True)
-        self._rows[row >> 20][row & PART - 1] = _OPEN
+        place = row - self.first
+        self._rows[place >> 20][place & PART - 1] = _OPEN
 
     def answered(self, row: int, life: Life) -> None:
         """A try came to an end that does not settle the row."""
@@ -130,7 +135,7 @@ class Ledger:
         first_left = clock.seconds() if life.first_left is None else life.first_left
         self.slots.write(row, life, first_left, first_left + self._wall_ahead, in_flight)
 
-    def _read_clocks(self) -> None:
+    def read_clocks(self) -> None:
         """How far the wall clock is ahead of the boot clock: asked now and then, not for every row."""
         self._wall_ahead = time.time() - clock.seconds()
 
@@ -138,56 +143,27 @@ class Ledger:
         """The row has its outcome; False where the journal has no room for it before the next commit."""
         if not self.journal.append(entry):
             return False
-        self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
+        place = entry.row - self.first
+        self._rows[place >> 20][place & PART - 1] = WORDS[entry.state]
         self.slots.free(entry.row)
-        if entry.state is State.IN_DOUBT_RENEWED:
-            self._note_generation(entry)
         return True
 
-    def _note_generation(self, entry: Entry) -> None:
-        """Remember under which id a row is in doubt, should another pass be asked for; such rows are few."""
-        if entry.row in self.generations or len(self.generations) < MAX_GENERATIONS:
-            self.generations[entry.row] = entry.generation
-
     def set_state(self, row: int, state: State) -> None:
-        """Change what is known of a row whose outcome is not to stand."""
-        self._rows[row >> 20][row & PART - 1] = WORDS[state]
+        """Change what is known of a row."""
+        place = row - self.first
+        self._rows[place >> 20][place & PART - 1] = WORDS[state]
 
-    def commit(self, facts: dict[str, Any], mark: Mark) -> None:
-        """Say how far the files have come: all entries before the mark are in them.
+    def recover(self, mark: Mark, latest_wall: float, same_token: bool) -> list[Entry]:
+        """The entries that came after a mark; open rows are in `open_rows`.
 
-        Raises OSError, or RecordingError when the ledger was taken away.
+        A new mark is to be committed before anything else is settled.
         """
-        if self._file.vanished:
-            raise RecordingError(f"{self._file.path}: the ledger was removed while the run was going on.")
-        self._read_clocks()
-        passes = {"passes": self.passes, "generations": list(self.generations.items())}
-        now = {"journal": [mark.number, mark.at], "wall": time.time(), "token": self._token}
-        self.commits.write({**facts, **passes, **now})
-        if self._synced:
-            self._file.sync()  # the room is used again only when nothing on the disk needs it
-
-    def release(self, mark: Mark) -> None:
-        """The room in the journal before this mark may be used again. Not for another thread to say."""
-        self.journal.release(mark)
-
-    def recover(self) -> tuple[dict[str, Any], list[Entry]]:
-        """What was last committed, and the entries that came after it; open rows are in `open_rows`.
-
-        Raises RunDirectoryError when nothing was ever committed.
-        """
-        facts = self.commits.read()
-        if facts is None:
-            raise RunDirectoryError(f"{self._file.path}: the ledger is damaged. Name a new run with --out.")
-        self.passes, self.generations = facts["passes"], dict(facts["generations"])
-        entries = list(self.journal.recover(Mark(*facts["journal"])))
+        entries = list(self.journal.recover(mark))
         for entry in entries:
             self.reach(entry.row)
-            self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
-            if entry.state is State.IN_DOUBT_RENEWED:
-                self._note_generation(entry)
-        self._recover_open_rows(facts["wall"], facts["token"] == self._token)
-        return facts, entries
+            self.set_state(entry.row, entry.state)
+        self._recover_open_rows(latest_wall, same_token)
+        return entries
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool) -> None:
         now = this_moment(self._boot)
@@ -208,23 +184,31 @@ class Ledger:
                 life.renew()
             self.open_rows[found.row] = life
 
-    def life_of(self, row: int, state: State) -> Life:
-        """What is known of a row that is due though it was taken up before."""
+    def life_of(self, row: int, state: State, passes: int, generation: int) -> Life:
+        """What is known of a row that is due though it was taken up before.
+
+        `passes`: how often rows were opened again; `generation`: of its Request-ID, as far as that is known.
+        """
         if state is State.AGAIN:
-            return Life(generation=self.passes << 16)
+            return Life(generation=passes << 16)
         if state is State.AGAIN_IN_DOUBT:
-            return Life(0, self.generations.get(row, 0), clock.seconds(), in_doubt=True, asked_for=True)
+            return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
         # A slot that was lost: a try may have been taken, and nobody knows when.
         return self.open_rows.pop(row, None) or Life(1, 0, float("-inf"), True)
 
     def sync(self) -> None:
-        """Bring it to the disk. Raises OSError."""
+        """Bring it to the disk. Raises OSError, or RecordingError when it was taken away."""
+        self._file.refuse_vanished()
         self._file.sync()
 
+    def check(self) -> None:
+        """Raises RecordingError when the file was taken away: what is stored from now on would be lost."""
+        self._file.refuse_vanished()
+
     @property
-    def room(self) -> int:
-        """How many rows there is room for."""
-        return len(self._rows) * PART
+    def end(self) -> int:
+        """Behind the last row that there is room for."""
+        return self.first + len(self._rows) * PART
 
     def close(self) -> None:
         """Close the file; what was stored stays."""

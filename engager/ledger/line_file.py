@@ -30,13 +30,12 @@ class LineFile:
         self._end = 0  #: bytes that stand for good
         self._windows = [(0, 0)]  #: where the last stretches begin, and their checksums
 
-    def append(self, lines: list[bytes]) -> None:
-        """Append some lines, whole. Raises OSError, or RecordingError when the file was taken away."""
-        if not lines:
-            return
-        self.open()
-        self._write(b"".join(lines))
-        self.lines += len(lines)
+    def append(self, data: bytes, lines: int) -> None:
+        """Append so many lines, whole. Raises OSError, or RecordingError when the file was taken away."""
+        if lines:
+            self.open()
+            self._write(data)
+            self.lines += lines
 
     def open(self) -> None:
         """Make the file, with its head."""

@@ -64,10 +64,10 @@ class MappedFile:
                 mapped.flush()
             os.fsync(self.descriptor)
 
-    @property
-    def vanished(self) -> bool:
-        """Whether its name was removed: what is stored from now on is lost."""
-        return os.fstat(self.descriptor).st_nlink == 0
+    def refuse_vanished(self) -> None:
+        """Raises RecordingError when its name was removed: what is stored from now on is lost."""
+        if os.fstat(self.descriptor).st_nlink == 0:
+            raise RecordingError(f"{self.path}: it was removed while the run was going on.")
 
     def close(self) -> None:
         """Give up the file and what is mapped of it."""

@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.ledger.ledger import Ledger
-from engager.ledger.recorder import Files, Formats
+from engager.ledger.book import Book
+from engager.ledger.formats import Formats
+from engager.ledger.ledgers import Ledgers
 from engager.ledger.repair import keep_only
 from engager.ledger.run_directory import RunDirectory, write_whole
 from engager.ledger.states import State
@@ -59,47 +60,42 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
     run.write_summary({**(run.summary() or {}), "complete": False})
 
 
-def open_again(
-    run: RunDirectory, asked: Pass, ledger: Ledger, files: Files, formats: Formats
-) -> dict[str, Any]:
-    """Make the rows due; returns what is committed then."""
+def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, formats: Formats) -> None:
+    """Make the rows due, and commit the account without them."""
     tally = Tally()
-    spent = 0
 
     def keeps(row: int, fields: dict[str, Any]) -> bool:
-        nonlocal spent
         try:
-            again = Status(fields["status"]) in asked.statuses and _reopen(ledger, row)
-            spent += fields["attempts"] if again else 0
+            again = Status(fields["status"]) in asked.statuses and _reopen(ledgers, book, row)
             if not again:
                 tally.count(fields)
         except (KeyError, ValueError, TypeError):
             return False  # damage: the account will not add up, and is repaired
         return not again
 
-    ledger.slots.clear()
+    for ledger in ledgers:
+        ledger.slots.clear()
+    files, end = book.files, ledgers.end
     old = _set_aside(files.results.path, asked)
-    kept = keep_only(old, files.results.path, formats.results, keeps, ledger.room)
+    kept = keep_only(old, files.results.path, formats.results, keeps, end)
     files.results.replaced(kept.count(1))
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
-            still = keep_only(old, file.path, formats.mend, lambda row, fields: kept[row] == 1, ledger.room)
+            still = keep_only(old, file.path, formats.mend, lambda row, fields: kept[row] == 1, end)
             file.replaced(still.count(1))
-    tally.attempts += spent
-    ledger.passes = asked.number
-    facts = {**files.facts(), "tally": tally.state()}
-    ledger.commit(facts, ledger.journal.mark)
+    tally.attempts = book.base.attempts  # tries that were made stay made
+    book.base, book.passes = tally, asked.number
+    book.commit()
     write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
-    return orjson.loads(orjson.dumps(facts, option=orjson.OPT_NON_STR_KEYS))  # type: ignore[no-any-return]
 
 
-def _reopen(ledger: Ledger, row: int) -> bool:
+def _reopen(ledgers: Ledgers, book: Book, row: int) -> bool:
     """Make a row due; False for one in doubt whose id is not known any more."""
-    state = State(ledger.states(row, 1)[0])
+    state = ledgers.state(row)
     if state in (State.FAILED, State.AGAIN):
-        ledger.set_state(row, State.AGAIN)
-    elif state in (State.IN_DOUBT, State.AGAIN_IN_DOUBT) or row in ledger.generations:
-        ledger.set_state(row, State.AGAIN_IN_DOUBT)
+        ledgers.set_state(row, State.AGAIN)
+    elif state in (State.IN_DOUBT, State.AGAIN_IN_DOUBT) or row in book.generations:
+        ledgers.set_state(row, State.AGAIN_IN_DOUBT)
     else:
         return False
     return True

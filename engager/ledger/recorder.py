@@ -6,10 +6,10 @@ ledger's journal, and is appended when the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import orjson
@@ -17,10 +17,11 @@ from anyio import to_thread
 
 from engager.errors import RecordingError
 from engager.ledger import clock
+from engager.ledger.book import Batch, Lines
+from engager.ledger.formats import MENDED_IN, Formats
 from engager.ledger.journal import Entry, Mark, Mend
 from engager.ledger.ledger import Ledger
-from engager.ledger.line_file import LineFile
-from engager.ledger.lines import LineFormat, Redact, result_fields
+from engager.ledger.lines import result_fields
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Outcome, Row, Status, Unreadable
@@ -30,63 +31,6 @@ CHUNK = 1024
 
 #: How old an outcome may grow before it is written.
 FRESH_SECONDS = 0.5
-
-#: Where the rows themselves are kept: those that are certainly not engaged may be mended and sent again,
-#: those that may be engaged must not be among them.
-MENDED_IN = {
-    Status.REJECTED: Mend.FAILED,
-    Status.FAILED: Mend.FAILED,
-    Status.INVALID: Mend.FAILED,
-    Status.IN_DOUBT: Mend.IN_DOUBT,
-}
-
-
-class ResultFormat(LineFormat, Protocol):
-    """How a line of results looks."""
-
-    name: str
-
-    def line(self, fields: bytes) -> bytes:
-        """A line, from its fields as a line of JSON."""
-        ...
-
-
-class MendFormat(LineFormat, Protocol):
-    """How a row looks that is kept to be mended."""
-
-    suffix: str
-
-    def line(self, outcome: Outcome) -> bytes:
-        """The row, with the reason."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Formats:
-    """How the files look."""
-
-    results: ResultFormat
-    mend: MendFormat
-    redact: Redact
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The files of outcomes."""
-
-    results: LineFile
-    failed: LineFile
-    in_doubt: LineFile
-
-    def facts(self) -> dict[str, list[Any]]:
-        """What the ledger is to remember of them."""
-        return {name: getattr(self, name).facts for name in ("results", "failed", "in_doubt")}
-
-    def close(self) -> None:
-        """Close them."""
-        for file in (self.results, self.failed, self.in_doubt):
-            file.close()
-
 
 #: A row that is not settled, or whose line was lost.
 Due = EngageRequest | Invalid | Unreadable
@@ -100,51 +44,58 @@ class Gaps:
     mended: dict[Mend, bytearray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    entries: list[Entry]
-    mark: Mark
-    tally: dict[str, Any]
+#: Writes a batch; when it returns, the batch is in the files for good. Raises RecordingError.
+Write = Callable[[Batch], Awaitable[None]]
+
+
+_BEGINNING = Mark()
+
+
+@dataclass(slots=True)
+class Recall:
+    """What a shard is told of its past."""
+
+    mark: Mark = _BEGINNING  #: the journal's entries before it are in the files
+    latest_wall: float = 0.0  #: the latest wall time that is known to have been
+    same_token: bool = True
+    passes: int = 0
+    generations: Mapping[int, int] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=Gaps)
 
 
 class Recorder:
-    """Writes down what happens to every row, and recalls what had happened."""
+    """Writes down what happens to every row of a shard, and recalls what had happened."""
 
     def __init__(
-        self, ledger: Ledger, files: Files, formats: Formats, tally: Tally, synced: bool = False
+        self,
+        shard: int,
+        ledger: Ledger,
+        formats: Formats,
+        write: Write,
+        recall: Recall | None = None,
+        synced: bool = False,
     ) -> None:
-        self.tally = tally
+        self.tally = Tally()  #: what this process has counted
         self.settled = 0  #: rows that this process has settled
         self.clock: Callable[[], float] = clock.seconds
         #: With `durability = "disk"`: awaited before a byte leaves, for what was stored to be on the disk.
         self.hold: Callable[[], Awaitable[None]] | None = _Disk(ledger).holds_all if synced else None
-        self._ledger, self._files, self._formats = ledger, files, formats
+        self._shard, self._ledger, self._formats, self._write = shard, ledger, formats, write
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
-        self._gaps = Gaps()
-        self._pending: list[Entry] = []
-        self._broken = False  #: a batch could not be written: nothing may be committed behind it
         self._writing = anyio.Lock()
+        self._recall = recall or Recall()
+        self._gaps = self._recall.gaps
+        self._generations: dict[int, int] = {}
+        self._pending = self._recovered(self._recall)
 
-    def begin(self) -> None:
-        """Take up a new run."""
-        self._ledger.commit(self._facts(self.tally.state()), self._ledger.journal.mark)
-
-    def open(self) -> None:
-        """Make the file of results, so that it is there even if it stays empty. Raises OSError."""
-        self._files.results.open()
-
-    def abandon(self) -> None:
-        """Close everything as it is."""
-        self._files.close()
-        self._ledger.close()
-
-    def resume(self, entries: list[Entry], gaps: Gaps) -> None:
-        """Go on with a run whose files were taken up; append what they lack of the journal."""
-        self._gaps = gaps
-        self._pending = entries
-        batch = self._take()
-        self._write(batch)
-        self._ledger.release(batch.mark)
+    def _recovered(self, recall: Recall) -> list[Entry]:
+        """What of the journal is in no file yet."""
+        found = self._ledger.recover(recall.mark, recall.latest_wall, recall.same_token)
+        entries = [_lacking(entry, recall.gaps) for entry in found]
+        for entry in entries:
+            self._count(entry)
+            self.tally.count_line(entry.result)
+        return entries
 
     def due(self, records: Sequence[Row | Unreadable]) -> Sequence[Row | Unreadable]:
         """Those of some rows in a row that are not settled. Raises RecordingError."""
@@ -180,7 +131,8 @@ class Recorder:
         if state in SETTLED:
             return _known(work, SETTLED[state])
         if isinstance(work, EngageRequest) and state is not State.UNTOUCHED:
-            work.life = self._ledger.life_of(work.row.number, state)
+            row, recall = work.row.number, self._recall
+            work.life = self._ledger.life_of(row, state, recall.passes, recall.generations.get(row, 0))
         return work
 
     def intend(self, request: EngageRequest) -> None:
@@ -214,9 +166,14 @@ class Recorder:
         self.settled += 1
         if fields:
             self.tally.count(fields)
+        self._count(entry)
         self._pending.append(entry)
         if len(self._pending) >= CHUNK:
             await self.flush()
+
+    def _count(self, entry: Entry) -> None:
+        if entry.state is State.IN_DOUBT_RENEWED:
+            self._generations[entry.row] = entry.generation
 
     def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
         result = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
@@ -232,53 +189,59 @@ class Recorder:
         return Entry(outcome.row.number, state, result, mend, to_mend, generation)
 
     async def flush(self) -> None:
-        """Write what is pending, off the event loop and in order."""
+        """Write what is pending, in order."""
         async with self._writing:
             # What was taken must be written: nobody else has it.
             with anyio.CancelScope(shield=True):
                 batch = self._take()
-                await to_thread.run_sync(self._write, batch)
-                self._ledger.release(batch.mark)
+                if self.hold is not None:
+                    await self.hold()
+                await self._write(batch)
+                self._ledger.journal.release(batch.mark)
 
     async def keep_fresh(self) -> None:
         """Write what is pending every half second, so that a slow run shows in its files."""
         while True:
             await anyio.sleep(FRESH_SECONDS)
+            self._ledger.check()
+            self._ledger.read_clocks()
             if self._pending:
                 await self.flush()
 
+    def _take(self) -> Batch:
+        entries, self._pending = self._pending, []
+        generations, self._generations = self._generations, {}
+        return Batch(
+            self._shard,
+            self._ledger.journal.mark,
+            self.tally.copy(),
+            Lines.of([self._formats.results.line(e.result) for e in entries if e.result]),
+            Lines.of([e.to_mend for e in entries if e.mend is Mend.FAILED]),
+            Lines.of([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT]),
+            generations,
+        )
+
     def close(self) -> None:
-        """Write the rest and close the files; after a fault, the journal alone knows what they lack."""
-        try:
-            if not self._broken:
-                self._write(self._take())
-        finally:
-            self.abandon()
+        """Close the ledger; what was stored stays."""
+        self._ledger.close()
 
-    def _take(self) -> _Batch:
-        taken, self._pending = self._pending, []
-        return _Batch(taken, self._ledger.journal.mark, self.tally.state())
 
-    def _write(self, batch: _Batch) -> None:
-        self._broken = True
-        try:
-            self._append(batch.entries)
-            self._ledger.commit(self._facts(batch.tally), batch.mark)
-        except OSError as fault:
-            raise RecordingError(
-                f"{fault.filename or self._files.results.path.parent}: outcomes cannot be written: "
-                f"{fault.strerror}. Nothing is lost: mend it, and run the same command again."
-            ) from fault
-        self._broken = False
+def _lacking(entry: Entry, gaps: Gaps) -> Entry:
+    """What of an entry of the journal is in no file yet."""
+    if gaps.results is None:
+        return entry
+    if _has(gaps.results, entry.row):
+        entry = replace(entry, result=b"")
+    if entry.mend and _has(gaps.mended[entry.mend], entry.row):
+        entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
+    return entry
 
-    def _append(self, entries: list[Entry]) -> None:
-        files = self._files
-        files.results.append([self._formats.results.line(e.result) for e in entries if e.result])
-        files.failed.append([e.to_mend for e in entries if e.mend is Mend.FAILED])
-        files.in_doubt.append([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT])
 
-    def _facts(self, tally: dict[str, Any]) -> dict[str, Any]:
-        return {**self._files.facts(), "tally": tally}
+def _has(lines: bytearray, row: int) -> bool:
+    """Whether a row has a line; from now on it has."""
+    lines.extend(bytes(max(0, row + 1 - len(lines))))
+    had, lines[row] = bool(lines[row]), 1
+    return had
 
 
 def _number(work: Due) -> int:

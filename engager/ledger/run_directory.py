@@ -36,6 +36,12 @@ class RunDirectory:
     started_at: float  #: seconds since the epoch
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
     invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find them again
+    shards: Sequence[Mapping[str, Any]] = ({"first_row": 1},)  #: which rows of the input each has
+
+    @property
+    def first_rows(self) -> list[int]:
+        """The number of every shard's first row."""
+        return [shard["first_row"] for shard in self.shards]
 
     @property
     def summary_path(self) -> Path:
@@ -48,14 +54,18 @@ class RunDirectory:
         return self.path / "engager.log"
 
     @property
-    def ledger_path(self) -> Path:
-        """Where the ledger is."""
-        return self.path / "ledger" / "rows"
+    def ledger_folder(self) -> Path:
+        """Where the ledgers are."""
+        return self.path / "ledger"
 
     @property
-    def marks_path(self) -> Path:
-        """Where the digests of the input are."""
-        return self.path / "ledger" / "input"
+    def book_path(self) -> Path:
+        """Where the book is."""
+        return self.ledger_folder / "book"
+
+    def marks_path(self, shard: int) -> Path:
+        """Where the digests of a shard's input are."""
+        return self.ledger_folder / (f"input.{shard}" if shard else "input")
 
     @property
     def lock_path(self) -> Path:
@@ -90,7 +100,7 @@ def find_run(path: Path) -> RunDirectory | None:
     if begun is None:
         return None
     try:
-        names = ("run_id", "started_at", "identity", "invocation")
+        names = ("run_id", "started_at", "identity", "invocation", "shards")
         return RunDirectory(path, *(begun[name] for name in names))
     except KeyError as missing:
         raise RunDirectoryError(
@@ -145,7 +155,7 @@ def write_run(run: RunDirectory) -> None:
     facts = asdict(run)
     del facts["path"]
     try:
-        sync_folder(run.ledger_path.parent)
+        sync_folder(run.ledger_folder)
         write_whole(run.path / "run.json", facts)
     except OSError as fault:
         raise RunDirectoryError(f"{run.path}: the run cannot be begun: {fault.strerror}.") from fault

@@ -36,6 +36,10 @@ class Histogram:
         size = milliseconds if milliseconds > 0.001 else 0.001
         self._buckets[floor(log(size) * self._STEPS)] += 1
 
+    def merge(self, other: Histogram) -> None:
+        """Count all that another one has counted."""
+        self._buckets.update(other._buckets)
+
     def state(self) -> dict[int, int]:
         """All of it, for `restored`."""
         return dict(self._buckets)
@@ -90,15 +94,31 @@ class Tally:
         if waited is not None:
             self.waited.add(waited)
 
+    def merge(self, other: Tally) -> None:
+        """Enter all that another account holds."""
+        self.statuses.update(other.statuses)
+        for kind, rows in other.errors.items():
+            self._count_error(*kind, rows)
+        self.attempts += other.attempts
+        self.duplicates += other.duplicates
+        self.latency.merge(other.latency)
+        self.waited.merge(other.waited)
+
     def count_line(self, line: bytes) -> None:
         """Enter one outcome, by its fields as a line of JSON; an empty line was counted before."""
         if line:
             self.count(orjson.loads(line))
 
-    def _count_error(self, status: Status, error: str) -> None:
+    def _count_error(self, status: Status, error: str, rows: int = 1) -> None:
         kind = (status, error)
         # Codes and words of ours are few; an endpoint that invents a code a row must not fill the memory.
-        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (status, "other")] += 1
+        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (status, "other")] += rows
+
+    def copy(self) -> Tally:
+        """The account as it is now."""
+        copy = Tally()
+        copy.merge(self)
+        return copy
 
     def state(self) -> dict[str, Any]:
         """All of it as JSON can hold it, for `restored`."""
@@ -111,13 +131,16 @@ class Tally:
             "waited": self.waited.state(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what `state` told."""
-        self.statuses = Counter({Status(status): count for status, count in state["statuses"].items()})
-        self.errors = Counter({(Status(status), error): rows for status, error, rows in state["errors"]})
-        self.attempts, self.duplicates = state["attempts"], state["duplicates"]
-        self.latency = Histogram.restored(state["latency"])
-        self.waited = Histogram.restored(state["waited"])
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Tally:
+        """What `state` told, after a way through JSON."""
+        tally = cls()
+        tally.statuses.update({Status(status): count for status, count in state["statuses"].items()})
+        tally.errors.update({(Status(status), error): rows for status, error, rows in state["errors"]})
+        tally.attempts, tally.duplicates = state["attempts"], state["duplicates"]
+        tally.latency = Histogram.restored(state["latency"])
+        tally.waited = Histogram.restored(state["waited"])
+        return tally
 
     def as_dict(self) -> dict[str, Any]:
         """The account as `summary.json` has it."""

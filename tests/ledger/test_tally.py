@@ -56,10 +56,24 @@ def test_kinds_of_errors_do_not_grow_without_end() -> None:
 
 
 def test_an_account_that_was_stored_goes_on_where_it_was() -> None:
-    tally, other = Tally(), Tally()
+    tally = Tally()
     tally.count(line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True))
     tally.count(line(Status.REJECTED, 400, attempts=1))
-    other.restore(orjson.loads(orjson.dumps(tally.state(), option=orjson.OPT_NON_STR_KEYS)))
+    other = Tally.restored(orjson.loads(orjson.dumps(tally.state(), option=orjson.OPT_NON_STR_KEYS)))
     assert other.as_dict() == tally.as_dict()
     other.count(line(Status.REJECTED, 400, attempts=1))
     assert other.errors[Status.REJECTED, "400"] == 2
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    lines = [
+        line(Status.ENGAGED, 0, attempts=n % 3 + 1, latency_ms=float(n), waited_ms=0.1) for n in range(1, 50)
+    ] + [line(Status.REJECTED, code, attempts=1) for code in (400, 400, 440)]
+    whole, parts = Tally(), [Tally(), Tally(), Tally()]
+    for index, one in enumerate(lines):
+        whole.count(one)
+        parts[index % 3].count(one)
+    merged = Tally()
+    for part in parts:
+        merged.merge(part)
+    assert merged.as_dict() == whole.as_dict()

@@ -1,0 +1,100 @@
+"""What one process carries out: the rows of a shard in, their outcomes recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+
+from engager.dispatch.limits import Stop
+from engager.dispatch.transport import Transport
+from engager.intake.builder import Builder
+from engager.intake.identity import fresh
+from engager.intake.rows import Rows
+from engager.ledger.formats import Formats
+from engager.ledger.ledger import Ledger
+from engager.ledger.ledgers import shard_path
+from engager.ledger.marks import Marks
+from engager.ledger.recorder import Recall, Recorder, Write
+from engager.ledger.run_directory import RunDirectory
+from engager.model import Row, Unreadable
+from engager.pipeline import Plan, carry_out
+
+T = TypeVar("T")
+
+#: Told of the recorder before the first row, by whoever wants to see the tally grow.
+Watch = Callable[[Recorder], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some rows, and all that is needed to engage them but the way to the endpoint."""
+
+    index: int
+    rows: Rows
+    builder: Builder
+    directory: RunDirectory
+    formats: Formats
+    recall: Recall
+    synced: bool
+
+
+async def engage_all(
+    shard: Shard,
+    plan: Plan,
+    transport: Transport,
+    write: Write,
+    stop: Stop,
+    watch: Callable[[Recorder], None],
+) -> bool:
+    """Carry a shard out; returns whether none of its rows is left.
+
+    Whatever ends it, a cancellation included, every outcome that is known is written first.
+    """
+    folder, synced = shard.directory.ledger_folder, shard.synced
+    with ExitStack() as opened:
+        ledger = Ledger(shard_path(folder, shard.index))
+        opened.callback(ledger.close)
+        marks = Marks(shard.directory.marks_path(shard.index), synced)
+        opened.callback(marks.close)
+        shard.rows.witness.tell(marks.keep)
+        recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
+        watch(recorder)
+        await recorder.flush()  # what an earlier process could not write, before anything new
+        chunks = first_rows(shard.rows.chunks(), plan.last_row)
+        off_loop = _off_loop if shard.rows.flows else _at_once
+        try:
+            build, send = shard.builder.build, transport.send
+            return await carry_out(plan, chunks, build, send, fresh, recorder, stop, off_loop)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await recorder.flush()
+
+
+def first_rows(
+    chunks: Iterator[list[Row | Unreadable]], last_row: int | None
+) -> Iterator[Sequence[Row | Unreadable]]:
+    """The chunks up to a row, or all."""
+    if last_row is None:
+        yield from chunks
+        return
+    for chunk in chunks:
+        if wanted := list(islice(chunk, max(0, last_row + 1 - chunk[0].number))):
+            yield wanted
+        if chunk[-1].number >= last_row:
+            return
+
+
+async def _off_loop(call: Callable[[], T]) -> T:
+    """For an input that may let us wait: a pipe, a terminal."""
+    return await to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+async def _at_once(call: Callable[[], T]) -> T:
+    """For an input on a disk: the way to a thread and back takes longer than a read from the cache."""
+    return call()
