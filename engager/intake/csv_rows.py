@@ -27,12 +27,12 @@ class _UnusableError(Exception):
 class _Cursor:
     """The lines for the parser, with a way back to the beginning of the present record."""
 
-    def __init__(self, batches: Iterator[list[AnyLine]], limit: int) -> None:
+    def __init__(self, batches: Iterator[list[AnyLine]], limit: int, before: int) -> None:
         self._batches = batches
         self._limit = limit
         self._batch: list[AnyLine] = []
         self._position = self._start = 0
-        self._dropped = 0  # lines of batches that are gone
+        self._dropped = before  # lines that are gone, those before our part of the file included
         self.damaged = False
 
     def __iter__(self) -> Iterator[str]:
@@ -107,15 +107,27 @@ class _Cursor:
 
 
 class CsvRows:
-    """The rows of one CSV file, in batches, behind its header."""
+    """The rows of one CSV file, in batches, behind its header.
 
-    def __init__(self, batches: Iterator[list[AnyLine]], source: str, delimiter: str, limit: int) -> None:
+    Of a part of a file that does not begin with its header: `header` is what it says, `before` the number
+    of lines before that part.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[list[AnyLine]],
+        source: str,
+        delimiter: str,
+        limit: int,
+        header: tuple[str, ...] | None = None,
+        before: int = 0,
+    ) -> None:
         # The parser's own limit is global and would refuse fields that ours allows.
         csv.field_size_limit(sys.maxsize)
         self._source, self._delimiter = source, delimiter
-        self._cursor = _Cursor(batches, limit)
+        self._cursor = _Cursor(batches, limit, before)
         self._reader = csv.reader(self._cursor, delimiter=delimiter, strict=True)
-        self.header = self._read_header()
+        self.header = header or self._read_header()
 
     def _read_header(self) -> tuple[str, ...]:
         first = self._next_record()

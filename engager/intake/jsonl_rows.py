@@ -18,15 +18,16 @@ RAW = 1000
 
 
 class JsonlRows:
-    """The rows of one JSONL file, in batches."""
+    """The rows of one JSONL file, or of a part of it behind so many lines, in batches."""
 
-    def __init__(self, batches: Iterator[list[AnyLine]], source: str) -> None:
+    def __init__(self, batches: Iterator[list[AnyLine]], source: str, before: int = 0) -> None:
         self._batches = batches
+        self._before = before
         self._source = source
 
     def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
         """The rows as they come; the first one is row `number`."""
-        line = 0
+        line = self._before
         for batch in self._batches:
             out: list[Row | Unreadable] = []
             for text in batch:

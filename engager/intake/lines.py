@@ -45,16 +45,19 @@ def text_of(line: AnyLine) -> str:
     return line if isinstance(line, str) else line.text
 
 
-def lines(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[list[AnyLine]]:
+def lines(
+    blocks: Iterable[bytes], encoding: str, limit: int, from_start: bool = True
+) -> Iterator[list[AnyLine]]:
     """Batches of lines; a batch is handed on as soon as its block is read.
 
-    `limit` is in bytes of the file's own encoding; for UTF-16 and UTF-32, of its UTF-8.
+    `limit` is in bytes of the file's own encoding; for UTF-16 and UTF-32, of its UTF-8. `from_start`: the
+    first block may begin with a byte order mark.
     """
     name = codecs.lookup(encoding).name.replace("-", "_")
     if name in _WIDE:
         blocks, name = _narrowed(blocks, name), "utf_8"
     if name in ("utf_8", "utf_8_sig"):
-        blocks, name = _without_mark(blocks), "utf_8"
+        blocks, name = _without_mark(blocks) if from_start else blocks, "utf_8"
     for whole in _whole_lines(blocks, limit):
         yield [whole] if isinstance(whole, Line) else _decoded(whole, name)
 

@@ -16,7 +16,18 @@ from engager.errors import InputError
 from engager.intake.csv_rows import CsvRows
 from engager.intake.jsonl_rows import JsonlRows
 from engager.intake.lines import lines
-from engager.intake.sources import STDIN, Format, blocks, find_files, format_of, open_stream, stdin_stream
+from engager.intake.sources import (
+    STDIN,
+    Format,
+    blocks,
+    find_files,
+    format_of,
+    is_plain,
+    open_stream,
+    part,
+    stdin_stream,
+)
+from engager.intake.splitting import Piece, Range, can_split, split
 from engager.intake.witness import Witness
 from engager.model import Row, Unreadable
 
@@ -24,6 +35,8 @@ Record = Row | Unreadable
 
 #: Bytes that are read at once. More would hold up the event loop for longer, and save nothing.
 BLOCK = 1 << 16
+
+_WHOLE = Piece(0, 0, None, 0)
 
 #: JSONL rows that are looked at for the names of their keys.
 PEEKED = 1000
@@ -39,6 +52,7 @@ class InputSpec:
     delimiter: str | None = None  #: CSV: else a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
+    range: Range | None = None  #: the part of it that is to be read; None = all
 
 
 class Rows:
@@ -72,8 +86,7 @@ class Rows:
         if self.format == "jsonl":
             return
         for file in self.files:
-            with open_stream(file) as stream:
-                header = self._csv(blocks(stream, str(file), self._block), str(file)).header
+            header = self._header(file)
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
                 odd = ", ".join(sorted(map(repr, set(header) ^ set(self.columns)))) or "repeated names"
@@ -82,41 +95,53 @@ class Rows:
                     "All files of one input need the same columns."
                 )
 
-    def _csv(self, data: Iterator[bytes], source: str) -> CsvRows:
-        spec = self._spec
-        batches = lines(data, spec.encoding, spec.max_row_bytes)
-        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes)
+    def _header(self, file: Path) -> tuple[str, ...]:
+        with open_stream(file) as stream:
+            return self._csv(blocks(stream, str(file), self._block), str(file)).header
 
-    def _jsonl(self, data: Iterator[bytes], source: str) -> JsonlRows:
+    def _csv(self, data: Iterator[bytes], source: str, piece: Piece = _WHOLE) -> CsvRows:
+        spec, header = self._spec, self._header(self.files[piece.file]) if piece.begin else None
+        batches = lines(data, spec.encoding, spec.max_row_bytes, not piece.begin)
+        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes, header, piece.line)
+
+    def _jsonl(self, data: Iterator[bytes], source: str, piece: Piece) -> JsonlRows:
         spec = self._spec
-        batches = lines(data, spec.encoding, spec.max_row_bytes)
-        return JsonlRows(batches, source)
+        batches = lines(data, spec.encoding, spec.max_row_bytes, not piece.begin)
+        return JsonlRows(batches, source, piece.line)
 
     def _batches(self) -> Iterator[list[Record]]:
-        number = 1
-        for source, stream, last in self._opened():
-            for batch in self._batches_of(stream, source, number, last):
+        number = self._spec.range.first_row if self._spec.range else 1
+        for source, stream, piece, last in self._opened():
+            end = None if piece.end is None else piece.end - piece.begin
+            data = part(blocks(stream, source, self._block), end)
+            for batch in self._batches_of(self.witness.watch(data, source, last), source, number, piece):
                 number = batch[-1].number + 1
                 yield batch
         self.witness.end()
 
-    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
-        """Every file: as it is called, open, and whether it is the last one."""
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, Piece, bool]]:
+        """Every piece: what its file is called, open at its beginning, and whether it is the last one."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], True
-        for file in self.files:
-            stream = open_stream(file)
+            yield "stdin", self._streams[0], _WHOLE, True
+            return
+        whole = (Piece(index, 0, None, 0) for index in range(len(self.files)))
+        pieces = self._spec.range.pieces if self._spec.range else tuple(whole)
+        for piece in pieces:
+            stream = open_stream(self.files[piece.file])
             self._streams = [stream]
             with stream:
-                yield _called(file), stream, file == self.files[-1]
+                if piece.begin:
+                    stream.seek(piece.begin)
+                yield _called(self.files[piece.file]), stream, piece, piece is pieces[-1]
 
-    def _batches_of(self, stream: BinaryIO, source: str, number: int, last: bool) -> Iterator[list[Record]]:
-        data = self.witness.watch(blocks(stream, source, self._block), source, last)
+    def _batches_of(
+        self, data: Iterator[bytes], source: str, number: int, piece: Piece
+    ) -> Iterator[list[Record]]:
         if self.format == "jsonl":
-            yield from self._jsonl(data, source).batches(number)
+            yield from self._jsonl(data, source, piece).batches(number)
             return
-        rows = self._csv(data, source)
+        rows = self._csv(data, source, piece)
         self.columns = self.columns or rows.header
         if rows.header == self.columns:
             yield from rows.batches(number)
@@ -125,12 +150,19 @@ class Rows:
         for batch in rows.batches(number):
             yield [_reordered(record, order) for record in batch]
 
+    def split(self, parts: int) -> list[Range]:
+        """Ranges of the input, about the same size each; none where only the whole can be read."""
+        spec = self._spec
+        if not self.files or not all(map(is_plain, self.files)) or not can_split(spec.encoding):
+            return []
+        return split(self.files, self.format == "csv", self.delimiter, spec.max_row_bytes, parts)
+
     def _peek(self) -> None:
         """Read what must be known before the first row is sent: that there is anything at all."""
         batch = next(self._rest, None)
         if batch is not None:
             self._peeked.append(batch)
-        elif self.format == "jsonl":
+        elif self.format == "jsonl" and self._spec.range is None:
             raise InputError(f"{self._name}: the input is empty.")
 
     @property
