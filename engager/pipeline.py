@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from engager.adaptation import Adaptive
+from engager.dispatch.adaptive import adapted
 from engager.dispatch.layers import Engage, FreshId, Send, obeying, paced, recorded, retried, stoppable, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.errors import Exit, InputError
@@ -34,6 +36,7 @@ class Plan:
     pace: Pace | None
     retry: Retry
     delivery: Delivery
+    adaptive: Adaptive
 
 
 async def carry_out(
@@ -64,13 +67,12 @@ async def carry_out(
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     gate, pacer = Gate(stop), Pacer(plan.pace, stop)
-    budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
-    attempt = tried(send, paced(gate, pacer, stoppable(stop, recorded(recorder.intend, recorder.clock))))
+    clear = paced(gate, pacer, stoppable(stop, recorded(recorder.intend, recorder.clock)))
     return retried(
-        obeying(gate, stop, plan.retry, attempt),
+        obeying(gate, stop, plan.retry, adapted(plan.adaptive, pacer, tried(send, clear))),
         plan.retry,
         plan.delivery,
-        budget,
+        RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
         stop,
         fresh_id,
         recorder.answered,

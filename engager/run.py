@@ -242,7 +242,7 @@ async def send(run: Run, limit: int | None = None) -> None:
 
 
 def _plan(job: Job) -> Plan:
-    return Plan(job.limits.concurrency, job.pace, job.retry_policy, job.delivery_policy)
+    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive)
 
 
 def first_rows(
@@ -281,7 +281,7 @@ async def _connected(run: Run) -> AsyncIterator[AiohttpTransport]:
             job.endpoint.timeout,
             tls_of(run.job_file),
         )
-        transport = AiohttpTransport(destination, job.limits.concurrency)
+        transport = AiohttpTransport(destination, job.limits.crew)
         stack.push_async_callback(transport.aclose)
         yield transport
 

@@ -88,7 +88,7 @@ def paced(gate: Gate, pacer: Pacer, clear: Clear) -> Clear:
     async def clear_at_pace(effort: Effort) -> bool:
         while True:
             await gate.passes()
-            await pacer.passes()
+            await pacer.passes(gate)
             if not gate.shut:
                 return await clear(effort)
 

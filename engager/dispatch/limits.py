@@ -94,11 +94,23 @@ class Pacer:
         self._bucket: AsyncLimiter | None = None
         self._left: deque[float] = deque(maxlen=pace.a_second if pace else 0)
 
-    async def passes(self) -> None:
-        """Wait for a slot, or until the run stops."""
+    def move(self, pace: Pace) -> None:
+        """From now on another pace; the last second's departures stay counted."""
+        self._pace = pace
+        self._bucket = None
+        self._left = deque(self._left, maxlen=pace.a_second)
+
+    async def passes(self, gate: Gate | None = None) -> None:
+        """Wait for a slot, or until the run stops.
+
+        Who is first in line when the gate shuts waits there with all behind: slots that were taken
+        while nothing may leave would be made up for in a burst when it opens.
+        """
         if self._pace is not None:
             with self._stop.cuts_short():
                 async with self._turn:
+                    if gate is not None:
+                        await gate.passes()
                     await self._next(self._pace)
 
     async def _next(self, pace: Pace) -> None:
