@@ -16,18 +16,18 @@ class Reading:
     """What the tries of one window showed."""
 
     seconds: float
-    done: int  #: tries that ended
+    done: int  #: tries that ended, but for refusals
     busy: float  #: seconds that they were in flight, added up
     taken: int  #: of these: successes
     latency: float  #: seconds that a success took on average
     error: float  #: the standard error of that average
-    refused: int  #: of these: the endpoint said "too much"
     failed: int  #: of these: faults, on their side or on the way
+    refused: int = 0  #: beside these: the endpoint said "too much"
 
     @property
     def served(self) -> float:
         """Tries a second that the endpoint dealt with."""
-        return (self.done - self.refused - self.failed) / self.seconds
+        return (self.done - self.failed) / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Level:
     ramping: bool = True  #: no trouble was met yet
     calm: float = 0.0  #: seconds of readings since the last trouble
     base: float = inf  #: latency without a queue of ours
-    on_trial: float | None = None  #: the latency that the last cut is to bring down
+    cuts: int = 0  #: for a latency, without a sign yet that they help
+    cut_at: float = 0.0  #: the latency that the last of them is to bring down
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,15 @@ class Climb:
     stride: float = 0.5  #: no such step is a larger share of the level
     retreat: float = 0.85  #: what a refusal leaves of the level
     drain: float = 0.9  #: what a queue leaves of what the endpoint was seen to manage
+    relief: float = 0.95  #: a cut helps that brings the latency below this share of what it was
+    #: So many cuts that do not help prove that the queue is not ours. One does not: the latency that it is
+    #: measured against may have been rising still.
+    trials: int = 2
     tolerance: float = 1.5  #: a latency of more than this many times the base is a queue
     certainty: float = 2.0  #: standard errors by which a latency must be higher, and a base lower
     outage: float = 0.75  #: failures of more than this share are trouble; fewer are an endpoint's own faults
     binding: float = 0.7  #: a limit that is used less than this far proves nothing and stays
-    samples: int = 10  #: successes that a reading has, or twice as many tries
+    samples: int = 5  #: successes that a reading has, or twice as many tries
     window: float = 0.25  #: seconds that a reading takes at least
 
     def begin(self) -> Level:
@@ -73,17 +78,16 @@ class Climb:
         doubt = self.certainty * reading.error
         if reading.latency - doubt > self.tolerance * level.base:
             return self._slowed(level, reading)
-        eased = replace(level, base=min(level.base, reading.latency + doubt), on_trial=None)
+        eased = replace(level, base=min(level.base, reading.latency + doubt), cuts=0, cut_at=0.0)
         return self._raised(eased, reading.seconds) if self._binds(level, reading) else eased
 
     def _slowed(self, level: Level, reading: Reading) -> Level:
-        if level.on_trial is None:
-            fit = min(max(self._fit(level, reading), level.value / 2), level.value * 0.9)
-            return replace(self._cut(level, fit), on_trial=reading.latency)
-        if reading.latency < 0.9 * level.on_trial:
-            return replace(level, on_trial=None)  # the queue drains
-        # A cut that does not bring the latency down proves that the queue was not ours.
-        return replace(level, base=reading.latency, on_trial=None)
+        if reading.latency - self.certainty * reading.error < self.relief * level.cut_at:
+            return replace(level, cuts=0, cut_at=0.0)  # the queue drains
+        if level.cuts == self.trials:
+            return replace(level, base=reading.latency, cuts=0, cut_at=0.0)
+        fit = min(self._fit(level, reading), self.drain * level.value)
+        return replace(self._cut(level, fit), cuts=level.cuts + 1, cut_at=reading.latency)
 
     def _cut(self, level: Level, value: float) -> Level:
         return Level(max(self.floor, value), ramping=False, base=level.base)
@@ -110,7 +114,7 @@ class ConcurrencyClimb(Climb):
         return reading.busy / reading.seconds >= self.binding * int(level.value)
 
     def _fit(self, level: Level, reading: Reading) -> float:
-        return self.drain * reading.served * level.base  # Little's law
+        return max(level.value / 2, self.drain * reading.served * level.base)  # Little's law
 
 
 class RateClimb(Climb):

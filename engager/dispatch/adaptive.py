@@ -51,6 +51,13 @@ class Places:
         self._taken -= 1
         self._admit()
 
+    def give_back_after(self, seconds: float) -> None:
+        """A try ended in an error, and quick errors must not make for more tries: keep its place so long."""
+        if seconds > 0:
+            asyncio.get_running_loop().call_later(seconds, self.give_back)
+        else:
+            self.give_back()
+
     def move(self, limit: float) -> None:
         """From now on so many; who is in flight stays."""
         self._limit = limit
@@ -90,27 +97,28 @@ class Gauge:
 
     def add(self, left: float, now: float, verdict: Verdict) -> None:
         """Count a try that ended."""
-        current = left >= self._changed
-        if verdict.is_limit:
-            self._refused += current
+        if verdict.meaning is not Meaning.TAKEN and verdict.is_limit:
+            self._refused += left >= self._changed
         elif self._opened is None:
-            self._opened = now if current else None
-            return
-        elif verdict.meaning is Meaning.TAKEN:
-            self._taken += 1
-            self._latency += now - left
-            self._squares += (now - left) ** 2
-        elif verdict.meaning is not Meaning.REJECTED:
-            self._failed += 1
+            self._opened = now if left >= self._changed else None
+        else:
+            self._count(now - left, verdict.meaning)
+
+    def _count(self, seconds: float, meaning: Meaning) -> None:
         self._done += 1
-        self._busy += now - left
+        self._busy += seconds
+        if meaning is Meaning.TAKEN:
+            self._taken += 1
+            self._latency += seconds
+            self._squares += seconds * seconds
+        elif meaning is not Meaning.REJECTED:
+            self._failed += 1
 
     def reading(self, now: float, samples: int, window: float) -> Reading | None:
         """What the window showed, once it showed enough; a refusal is enough at once."""
         if self._refused:
             return self._read(0.0)
-        enough = self._taken >= samples or self._done >= 2 * samples
-        if self._opened is None or not enough:
+        if self._opened is None or (self._taken < samples and self._done < 2 * samples):
             return None
         seconds = now - self._opened
         return self._read(seconds) if seconds >= max(window, self._busy / self._done) else None
@@ -120,7 +128,7 @@ class Gauge:
         mean = self._latency / taken
         error = sqrt(max(0.0, self._squares / taken - mean**2) / taken)
         done, busy = self._done, self._busy
-        return Reading(seconds, done, busy, self._taken, mean, error, self._refused, self._failed)
+        return Reading(seconds, done, busy, self._taken, mean, error, self._failed, self._refused)
 
 
 class Steering:
@@ -135,17 +143,14 @@ class Steering:
             self._knobs.append(_Knob(adaptive.rate, lambda value: pacer.move(Pace(value))))
         climb = self._knobs[0].climb
         self._samples, self._window = climb.samples, climb.window
-
-    @property
-    def base(self) -> float:
-        """The latency of a try that nothing of ours delays; infinite before it is known."""
-        return self._knobs[0].level.base
+        self.usual = 0.0  #: seconds that a success took of late
 
     def heed(self, left: float, now: float, verdict: Verdict) -> None:
         """Count a try that ended, and move the limits when enough is known."""
         self._gauge.add(left, now, verdict)
         reading = self._gauge.reading(now, self._samples, self._window)
         if reading is not None:
+            self.usual = reading.latency or self.usual
             moved = [knob.heed(reading) for knob in self._knobs]
             self._gauge.reopen(now, any(moved))
 
@@ -173,26 +178,24 @@ def adapted(adaptive: Adaptive, pacer: Pacer, attempt: Attempt) -> Attempt:
         return attempt
     places = Places(inf)
     steering = Steering(adaptive, places, pacer)
+    time = asyncio.get_running_loop().time
 
     async def attempt_in_place(effort: Effort) -> Verdict:
         if not places.taken_at_once():
             await places.wait()
-        loop, early = asyncio.get_running_loop(), 0.0
-        entered = loop.time()
         try:
             verdict = await attempt(effort)
-            if verdict.meaning is not Meaning.WITHHELD:
-                now = loop.time()
-                left = entered if effort.due is None else effort.due
-                steering.heed(left, now, verdict)
-                if verdict.meaning is not Meaning.TAKEN and steering.base < inf:
-                    early = steering.base - (now - left)
-        finally:
-            # A quick error gives its place back no sooner than an answer would: errors never speed us up.
-            if early > 0:
-                loop.call_later(early, places.give_back)
-            else:
-                places.give_back()
+        except BaseException:
+            places.give_back()
+            raise
+        now = time()
+        left = now if effort.due is None else effort.due
+        if verdict.meaning is not Meaning.WITHHELD:
+            steering.heed(left, now, verdict)
+        if verdict.meaning is Meaning.TAKEN or verdict.meaning is Meaning.WITHHELD:
+            places.give_back()
+        else:
+            places.give_back_after(steering.usual - (now - left))
         return verdict
 
     return attempt_in_place

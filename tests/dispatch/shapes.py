@@ -71,6 +71,7 @@ class Shape:
 SHAPES = (
     Shape("constant capacity"),
     Shape("a capacity that halves", workers=at((0, 32), (30, 16))),
+    Shape("a capacity that collapses", workers=at((0, 32), (30, 4))),
     Shape("a capacity that recovers", workers=at((0, 32), (20, 8), (40, 32))),
     Shape("a queue that grows", workers=lambda now: max(8.0, 32 - now / 2.5)),
     Shape("a hard rate limit", rate=100),
@@ -217,7 +218,8 @@ def _account(endpoint: Endpoint, crew: int) -> Account:
 
 
 def carried_out(shape: Shape, knob: str) -> Account:
-    """The same, on a loop of its own."""
+    """The same, on a loop of its own; what is drawn, the jitter of retries included, is always the same."""
+    random.seed(4711)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(engaged(shape, *KNOBS[knob]))
 
