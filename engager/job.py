@@ -179,7 +179,7 @@ class RetrySection(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Retries a second that are allowed in an outage; else as many as `limits.concurrency`.",
+        description="Retries a second that are allowed in an outage; else as many as can be in flight.",
     )
     longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.")
 

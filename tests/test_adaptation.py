@@ -103,6 +103,12 @@ def test_latencies_that_scatter_prove_less(error: float, slowed: bool) -> None:
     assert CONCURRENCY.next(held(60), replace(FULL, latency=0.08, error=error)).base == 0.08 + 2 * error
 
 
+@pytest.mark.parametrize(("error", "drains"), [(0.0, False), (0.01, True)])
+def test_in_doubt_a_cut_has_helped(error: float, drains: bool) -> None:
+    after = CONCURRENCY.next(held(18, cuts=2, cut_at=0.19), replace(QUEUED, latency=0.2, error=error))
+    assert after.base == (0.1 if drains else 0.2)
+
+
 @pytest.mark.parametrize(
     "errors",
     [
