@@ -110,7 +110,7 @@ async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncItera
         destination = destination_of(job_file, secret, origin)
         if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
             await refuse_unfit(destination, spec_of(job_file, secret.reveal()), job.pace, stop)
-        transport = transport_to(destination, job.limits.concurrency, job.endpoint.transport)
+        transport = transport_to(destination, job.limits.crew, job.endpoint.transport)
         try:
             yield transport
         finally:

@@ -9,20 +9,32 @@ import codecs
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.errors import JobError
 from engager.intake.template import ParameterError
 from engager.policy import Delivery, Mode, Pace, Retry
+from engager.toml_lines import locate
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 SANDBOX = "sandbox"
+AUTO: Literal["auto"] = "auto"
 
 
 def _seconds(value: Any) -> Any:
@@ -120,13 +132,49 @@ class InputSection(Section):
         return delimiter
 
 
+def _concurrency(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and 1 <= value <= 4096):
+        return value
+    raise ValueError('give a whole number from 1 to 4096, or "auto"')
+
+
+def _rate(value: Any) -> Any:
+    if value == AUTO or (type(value) in (int, float) and 0 < value < inf):
+        return value
+    raise ValueError('give a number above 0, or "auto"')
+
+
 class LimitsSection(Section):
     """[limits]"""
 
-    concurrency: int = Field(64, ge=1, le=4096, description="Requests in flight at most.")
-    rate: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Requests a second, retries counted; absent = no limit."
+    concurrency: Annotated[int | Literal["auto"], BeforeValidator(_concurrency)] = Field(
+        64, description='Requests in flight at most; `"auto"`: as many as the endpoint is seen to bear.'
     )
+    rate: Annotated[float | Literal["auto"], BeforeValidator(_rate)] | None = Field(
+        None,
+        description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=4096, description='How far `concurrency = "auto"` may go: 256 unless told otherwise.'
+    )
+    max_rate: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description='How far `rate = "auto"` may go; absent = no ceiling.'
+    )
+
+    @field_validator("max_concurrency", "max_rate")
+    @classmethod
+    def _has_a_use(cls, ceiling: float | None, info: ValidationInfo) -> float | None:
+        limit = str(info.field_name).removeprefix("max_")
+        if ceiling is not None and info.data.get(limit) != AUTO:
+            raise ValueError(
+                f'it is a ceiling for {limit} = "auto"; without that, {limit} itself is the limit'
+            )
+        return ceiling
+
+    @property
+    def crew(self) -> int:
+        """Workers, and so the most that can ever be in flight."""
+        return (self.max_concurrency or CEILING) if self.concurrency == AUTO else self.concurrency
 
 
 class RetrySection(Section):
@@ -139,7 +187,7 @@ class RetrySection(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Retries a second that are allowed in an outage; else as many as `limits.concurrency`.",
+        description="Retries a second that are allowed in an outage; else as many as can be in flight.",
     )
     longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.")
 
@@ -178,14 +226,26 @@ class Job(Section):
 
     @property
     def pace(self) -> Pace | None:
-        """The rate as a policy."""
-        return Pace(self.limits.rate) if self.limits.rate else None
+        """The rate as a policy; of one that is to be found, where the search begins."""
+        climb, rate = self.adaptive.rate, self.limits.rate
+        if climb is not None:
+            return Pace(climb.begin().value)
+        return Pace(rate) if rate is not None and rate != AUTO else None
+
+    @property
+    def adaptive(self) -> Adaptive:
+        """The policies of the limits that are found."""
+        limits = self.limits
+        return Adaptive(
+            concurrency_climb(limits.crew) if limits.concurrency == AUTO else None,
+            rate_climb(limits.max_rate or inf) if limits.rate == AUTO else None,
+        )
 
     @property
     def retry_policy(self) -> Retry:
         """The retries as a policy."""
         retry = self.retry
-        floor = retry.budget or max(10.0, float(self.limits.concurrency))
+        floor = retry.budget or max(10.0, float(self.limits.crew))
         return Retry(
             retry.attempts, retry.base_delay, retry.max_delay, floor, longest_pause=retry.longest_pause
         )
@@ -293,28 +353,3 @@ def _known(loc: Sequence[str]) -> list[str]:
     for part in loc:
         model = model.model_fields[part].annotation
     return list(model.model_fields)
-
-
-def locate(text: str, key: str) -> int | None:
-    """The line (from 1) of a dotted key in a TOML text, or of the nearest table around it."""
-    parts = key.split(".")
-    for length in range(len(parts), 0, -1):
-        if line := _lines_of_keys(text).get(".".join(parts[:length])):
-            return line
-    return None
-
-
-def _lines_of_keys(text: str) -> Mapping[str, int]:
-    lines: dict[str, int] = {}
-    table, fence = "", None
-    for number, line in enumerate(text.splitlines(), 1):
-        if fence is None:
-            if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-                table = re.sub(r"[\s\"']", "", header[1])
-                lines.setdefault(table, number)
-            elif pair := re.match(r"\s*([\w.\-\"' ]+?)\s*=", line):
-                name = re.sub(r"[\s\"']", "", pair[1])
-                lines.setdefault(f"{table}.{name}" if table else name, number)
-        for mark in re.findall(r'"""|\'\'\'', line):
-            fence = mark if fence is None else None if fence == mark else fence
-    return lines

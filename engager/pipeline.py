@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from engager.adaptation import Adaptive
+from engager.dispatch.adaptive import adapted
 from engager.dispatch.layers import (
     Engage,
     FreshId,
@@ -44,6 +46,7 @@ class Plan:
     pace: Pace | None
     retry: Retry
     delivery: Delivery
+    adaptive: Adaptive
     last_row: int | None = None  #: rows behind it are left for another time
 
 
@@ -74,16 +77,16 @@ async def carry_out(
 
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    gate, pacer = Gate(stop), Pacer(plan.pace, stop) if plan.pace else None
-    budget = RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve)
+    gate = Gate(stop)
+    pacer = Pacer(plan.pace, stop, gate) if plan.pace else None
     written_down = recorded(recorder.intend, recorder.hold, recorder.clock)
     safe = remembered(plan.delivery, recorder.clock, written_down)
-    attempt = tried(send, paced(gate, pacer, stoppable(stop, safe)))
+    clear = paced(gate, pacer, stoppable(stop, safe))
     return retried(
-        obeying(gate, stop, plan.retry, attempt),
+        obeying(gate, stop, plan.retry, adapted(plan.adaptive, pacer, tried(send, clear))),
         plan.retry,
         plan.delivery,
-        budget,
+        RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
         stop,
         fresh_id,
         recorder.answered,

@@ -41,8 +41,11 @@ class Pace:
 
     @property
     def silence(self) -> float:
-        """Seconds without a departure (a pause, an outage) after which there is nothing to make up for."""
-        return max(1.0, 2 / self.rate)
+        """Seconds without a departure (a pause, an outage) after which there is nothing to make up for.
+
+        Less than a second, which is the shortest pause that an endpoint can ask for.
+        """
+        return max(0.9, 2 / self.rate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
 
 
 def _plan(job: Job, limit: int | None) -> Plan:
-    return Plan(job.limits.concurrency, job.pace, job.retry_policy, job.delivery_policy, limit)
+    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, limit)
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from engager.intake.parameters import PARAMETERS
-from engager.job import Job, JobFile, locate
+from engager.job import Job, JobFile
 from engager.sandbox.faults import FAULTS
+from engager.toml_lines import locate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -91,13 +91,20 @@ class Pacer:
     departures, which no making up may exceed.
     """
 
-    def __init__(self, pace: Pace, stop: Stop) -> None:
+    def __init__(self, pace: Pace, stop: Stop, gate: Gate | None = None) -> None:
         self._pace = pace
         self._stop = stop
+        self._gate = gate
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
         self._left: deque[float] = deque(maxlen=pace.a_second)
         self._now = asyncio.get_running_loop().time
+
+    def move(self, pace: Pace) -> None:
+        """From now on another pace; the last second's departures stay counted."""
+        self._pace = pace
+        self._bucket = None
+        self._left = deque(self._left, maxlen=pace.a_second)
 
     async def passes(self, slot: float | None = None) -> float:
         """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
@@ -108,6 +115,10 @@ class Pacer:
             if slot is not None:
                 return await self._moved(slot)
             async with self._turn:
+                if self._gate is not None and self._gate.shut:
+                    # With all behind: slots that are taken while nothing may leave would be made up for
+                    # in a burst.
+                    await self._gate.passes()
                 return await self._next(self._pace)
         return self._now()
 

@@ -61,6 +61,11 @@ class Verdict:
     by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
     retry_after: str | None = None  #: the header's text, where it is to be obeyed
 
+    @property
+    def is_limit(self) -> bool:
+        """Whether the endpoint said "too much"."""
+        return self.http_status in LIMITS or self.error in LIMITS
+
 
 def judge(ending: Ending) -> Verdict:
     """Say what the ending of a try proves."""

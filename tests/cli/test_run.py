@@ -90,6 +90,14 @@ async def test_stdin(bench: Any) -> None:
         assert {row["key"] for row in csv.DictReader(file)} == {"a@x.org", "b@x.org"}
 
 
+async def test_limits_that_are_found(bench: Any) -> None:
+    limits = '[limits]\nconcurrency = "auto"\nmax_concurrency = 32\nrate = "auto"\nmax_rate = 2000\n'
+    b = await bench(300, limits, latency="2ms")
+    ended = await b.engager("run", "job.toml")
+    assert ended.code == 0, ended.err
+    assert len(b.sandbox.log) == 300
+
+
 async def test_the_first_rows_only(bench: Any) -> None:
     b = await bench(500)
     await b.engager("run", "job.toml", "--limit", "7")
@@ -102,6 +110,13 @@ async def test_the_first_rows_only(bench: Any) -> None:
     [
         ("[limits]\nrat = 5", [], "job.toml:13: limits.rat: unknown key; did you mean 'rate'?"),
         ("[limits]\nrate = -1", [], "job.toml:13: limits.rate"),
+        (
+            '[limits]\nconcurrency = "many"',
+            [],
+            'job.toml:13: limits.concurrency: give a whole number from 1 to 4096, or "auto"',
+        ),
+        ("[limits]\nrate = true", [], 'limits.rate: give a number above 0, or "auto"'),
+        ("[limits]\nrate = 5\nmax_rate = 9", [], "job.toml:14: limits.max_rate: it is a ceiling for rate"),
         ("[limit]\nrate = 1", [], "job.toml:12: limit: unknown key; did you mean 'limits'?"),
         ("", ["--set", "request.email={mail}"], "--set request.email: the input has no column 'mail'"),
         ("", ["--set", 'request.phone="+79000000000"'], None),
