@@ -13,7 +13,8 @@ from engager.dispatch.transport import Destination, Transport
 from engager.dispatch.transports import transport_to
 from engager.errors import JobError
 from engager.intake.builder import RequestSpec
-from engager.job import SANDBOX, Job, JobFile
+from engager.job import JobFile
+from engager.job_tables import SANDBOX, Job
 from engager.policy import Mode
 from engager.secret import Secret, read_secret
 
@@ -103,13 +104,22 @@ def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destinatio
 
 
 @asynccontextmanager
-async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
-    """A transport to the job's endpoint, which is asked first whether it is fit, if the job wants that."""
+async def reached(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[str]:
+    """The endpoint's address, which is asked first whether it is fit, if the job wants that."""
     job = job_file.job
     async with origin_of(job) as origin:
-        destination = destination_of(job_file, secret, origin)
         if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
+            destination = destination_of(job_file, secret, origin)
             await refuse_unfit(destination, spec_of(job_file, secret.reveal()), job.pace, stop)
+        yield origin
+
+
+@asynccontextmanager
+async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
+    """A transport to the job's endpoint."""
+    job = job_file.job
+    async with reached(job_file, secret, stop) as origin:
+        destination = destination_of(job_file, secret, origin)
         transport = transport_to(destination, job.limits.crew, job.endpoint.transport)
         try:
             yield transport

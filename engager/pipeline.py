@@ -26,7 +26,7 @@ from engager.dispatch.layers import (
     stoppable,
     tried,
 )
-from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
+from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
 from engager.ledger.recorder import Recorder
@@ -57,11 +57,11 @@ async def carry_out(
     send: Send,
     fresh_id: FreshId,
     recorder: Recorder,
-    stop: Stop,
+    limits: Limits,
     off_loop: OffLoop,
 ) -> bool:
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
-    engage = _engage(plan, send, fresh_id, recorder, stop)
+    engage, stop = _engage(plan, send, fresh_id, recorder, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
     feed = Feed(end)
     async with anyio.create_task_group() as upkeep:
@@ -75,10 +75,9 @@ async def carry_out(
     return feed.whole and recorder.settled == feed.rows
 
 
-def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, stop: Stop) -> Engage:
+def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    gate = Gate(stop)
-    pacer = Pacer(plan.pace, stop, gate) if plan.pace else None
+    stop, gate, pacer = limits.stop, limits.gate, limits.pacer
     written_down = recorded(recorder.intend, recorder.hold, recorder.clock)
     safe = remembered(plan.delivery, recorder.clock, written_down)
     clear = paced(gate, pacer, stoppable(stop, safe))

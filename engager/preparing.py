@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +17,11 @@ from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import JobError, RunDirectoryError
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.intake.splitting import Range
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
-from engager.job import Job, JobFile
+from engager.job import JobFile
+from engager.job_tables import AUTO, Job
 from engager.ledger import account, passes
 from engager.ledger.account import Account, Keeping
 from engager.ledger.formats import Formats
@@ -30,6 +34,14 @@ from engager.secret import Secret
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
 REQUEST_FORM = 1
 
+#: Requests a second that a process must have a share of, to keep its pace exactly.
+LEAST_SHARE = 100.0
+
+#: Bytes of input below which a further process takes longer to start than it saves.
+_WORTH_A_PROCESS = 1 << 20
+
+log = logging.getLogger("engager")
+
 
 @dataclass(slots=True)
 class Run:
@@ -37,6 +49,7 @@ class Run:
 
     job_file: JobFile
     secret: Secret
+    input_path: str | None  #: named instead of the job's
     rows: Rows
     builder: Builder
     directory: RunDirectory
@@ -47,8 +60,13 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
 
 
-def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
-    """Open the job's input, or another one named from the working directory. Raises InputError."""
+def open_input(
+    job_file: JobFile, input_path: str | None, witness: Witness | None = None, part: Range | None = None
+) -> Rows:
+    """Open the job's input or a part of it, or another one named from the working directory.
+
+    Raises InputError.
+    """
     given = job_file.job.input
     spec = InputSpec(
         path=input_path or given.path,
@@ -57,6 +75,7 @@ def open_input(job_file: JobFile, input_path: str | None, witness: Witness | Non
         delimiter=given.delimiter,
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
+        range=part,
     )
     return open_rows(spec, witness=witness)
 
@@ -104,13 +123,24 @@ def prepare(
             opened_account = account.resume(found, keeping)
         else:
             invocation = _invocation(job_file, rows, input_path)
-            directory = replace(directory, identity=identity, invocation=invocation)
+            shards = _shards(job_file.job, rows)
+            directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock(out, opened)
             if find_run(out):
                 raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
             opened_account = account.begin(directory, keeping)
         opened.callback(opened_account.book.close)
-        return Run(job_file, secret, rows, builder, directory, keeping, opened_account, opened.pop_all())
+        return Run(
+            job_file,
+            secret,
+            input_path,
+            rows,
+            builder,
+            directory,
+            keeping,
+            opened_account,
+            opened.pop_all(),
+        )
 
 
 def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
@@ -146,6 +176,24 @@ def _keeping(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Keep
         job.delivery.durability == "disk",
         secret.mark(run_id),
     )
+
+
+def _shards(job: Job, rows: Rows) -> Sequence[Mapping[str, Any]]:
+    """Which rows each process of a new run has."""
+    processes = job.limits.processes
+    wanted = _fitting(rows) if processes == AUTO else processes
+    if job.limits.rate is not None and job.limits.rate != AUTO:
+        wanted = min(wanted, max(1, int(job.limits.rate / LEAST_SHARE)))
+    ranges = rows.split(wanted) if wanted > 1 else []
+    if processes not in (1, AUTO) and len(ranges) < processes:
+        log.warning("limits.processes: this input and rate give work to %d", max(1, len(ranges)))
+    return [part.as_dict() for part in ranges] if len(ranges) > 1 else [{"first_row": 1}]
+
+
+def _fitting(rows: Rows) -> int:
+    """As many as there are processors, where there is enough for each to do."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, sum(file.stat().st_size for file in rows.files) // _WORTH_A_PROCESS))
 
 
 def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:

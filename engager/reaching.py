@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from engager.deduplication import Repeated
 from engager.dispatch.transport import Clearance, Destination
 from engager.intake.builder import RequestSpec
-from engager.job import Job
+from engager.job_tables import Job
 from engager.model import Withheld
 
 

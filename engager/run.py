@@ -9,15 +9,18 @@ from typing import Any
 
 from anyio import to_thread
 
-from engager.endpoint import connected
+from engager.dispatch.limits import Limits
+from engager.endpoint import connected, reached
 from engager.errors import Exit
-from engager.job import Job
+from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.ledger.recorder import Recorder
 from engager.model import Status
 from engager.pipeline import Plan
 from engager.preparing import Run
+from engager.shards.crew import Crew, share_of
 from engager.shards.shard import Shard, engage_all
+from engager.shards.worker import Task
 
 log = logging.getLogger("engager")
 
@@ -30,7 +33,8 @@ async def send(run: Run, limit: int | None = None) -> None:
     started = time.time()
     complete = False
     try:
-        complete = await _in_this_process(run, limit)
+        alone = run.account.book.shards == 1
+        complete = await (_in_this_process if alone else _in_processes)(run, limit)
     finally:
         try:
             run.summary = _summary(run, complete, limit, started)
@@ -57,8 +61,30 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
         run.account.recalls[0],
         run.keeping.synced,
     )
+    plan = _plan(run.job_file.job, limit)
     async with connected(run.job_file, run.secret, run.stop) as transport:
-        return await engage_all(shard, _plan(run.job_file.job, limit), transport, write, run.stop, watch)
+        limits = Limits.of(run.stop, plan.pace)
+        return await engage_all(shard, plan, transport, write, limits, watch)
+
+
+async def _in_processes(run: Run, limit: int | None) -> bool:
+    plan, recalls = _plan(run.job_file.job, limit), run.account.recalls
+    run.rows.close()  # every process reads its own part
+    async with reached(run.job_file, run.secret, run.stop) as origin:
+        tasks = [
+            Task(
+                index,
+                run.job_file,
+                run.secret,
+                run.input_path,
+                run.directory,
+                recall,
+                share_of(plan, index, len(recalls)),
+                origin,
+            )
+            for index, recall in enumerate(recalls)
+        ]
+        return await Crew(run.account.book, plan, run.stop).carry_out(tasks)
 
 
 def _plan(job: Job, limit: int | None) -> Plan:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engager.intake.parameters import PARAMETERS
-from engager.job import Job, JobFile
+from engager.job import JobFile
+from engager.job_tables import Job
 from engager.sandbox.faults import FAULTS
 from engager.toml_lines import locate
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -54,6 +55,11 @@ class Stop:
             finally:
                 self._waiting.discard(scope)
 
+    async def wait(self) -> None:
+        """Wait for the stop."""
+        with self.cuts_short():
+            await anyio.sleep_forever()
+
     async def sleep(self, seconds: float) -> None:
         """Sleep for so long, or until the stop."""
         with self.cuts_short():
@@ -63,8 +69,9 @@ class Stop:
 class Gate:
     """One pause for everybody."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Stop, tell: Callable[[float], None] | None = None) -> None:
         self._stop = stop
+        self._tell = tell  #: told when a pause begins here: until when, in loop time
         self._until = 0.0
 
     @property
@@ -75,7 +82,15 @@ class Gate:
 
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
-        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+        until = asyncio.get_running_loop().time() + seconds
+        if self.close_until(until) and self._tell is not None:
+            self._tell(until)
+
+    def close_until(self, until: float) -> bool:
+        """Nothing leaves before this loop time; returns whether that is later than was known."""
+        later = until > self._until
+        self._until = max(self._until, until)
+        return later
 
     async def passes(self) -> None:
         """Wait until it is open, or the run stops."""
@@ -143,6 +158,21 @@ class Pacer:
         slot = self._now()
         self._left.append(slot)
         return slot
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all tries of a process obey in common."""
+
+    stop: Stop
+    gate: Gate
+    pacer: Pacer | None = None
+
+    @classmethod
+    def of(cls, stop: Stop, pace: Pace | None, tell: Callable[[float], None] | None = None) -> Limits:
+        """The limits of one process, inside its running loop."""
+        gate = Gate(stop, tell)
+        return cls(stop, gate, Pacer(pace, stop, gate) if pace else None)
 
 
 class RetryBudget:

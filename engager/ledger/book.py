@@ -115,6 +115,11 @@ class Book:
         return bool(facts["token"] == self._token)
 
     @property
+    def shards(self) -> int:
+        """How many shards the run has."""
+        return len(self.marks)
+
+    @property
     def tally(self) -> Tally:
         """The whole account: what was counted before, and in every shard."""
         whole = Tally()

@@ -23,6 +23,7 @@ from engager.errors import RunDirectoryError
 from engager.ledger import clock, slots
 from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
+from engager.ledger.lock import hold
 from engager.ledger.mapped import MappedFile
 from engager.ledger.slots import Slots
 from engager.ledger.states import STATES, WORDS, State
@@ -56,6 +57,8 @@ class Ledger:
             )
         self._file = MappedFile(path, writable)
         try:
+            if writable:
+                hold(self._file.descriptor, path)
             head = self._read_head(path)
             self.first, size = int(head["first"]), int(head["journal"])
             self._rows_at = _JOURNAL + size

@@ -63,6 +63,18 @@ class RunLock:
         os.close(self._descriptor)
 
 
+def hold(descriptor: int, path: Path) -> None:
+    """Lock an open file for as long as it is open. Raises RunDirectoryError when somebody else holds it.
+
+    A process of a run that was killed may live on for a moment behind the one that held the run's lock.
+    """
+    deadline = time.monotonic() + 4 * _PATIENCE
+    while not _locked(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            raise RunDirectoryError(f"{path}: a process of this run is still at work. Wait for it to end.")
+        time.sleep(0.02)
+
+
 def _locked(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

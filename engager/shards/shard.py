@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 from anyio import to_thread
 
-from engager.dispatch.limits import Stop
+from engager.dispatch.limits import Limits
 from engager.dispatch.transport import Transport
 from engager.intake.builder import Builder
 from engager.intake.identity import fresh
@@ -49,8 +49,8 @@ async def engage_all(
     plan: Plan,
     transport: Transport,
     write: Write,
-    stop: Stop,
-    watch: Callable[[Recorder], None],
+    limits: Limits,
+    watch: Watch,
 ) -> bool:
     """Carry a shard out; returns whether none of its rows is left.
 
@@ -70,7 +70,7 @@ async def engage_all(
         off_loop = _off_loop if shard.rows.flows else _at_once
         try:
             build, send = shard.builder.build, transport.send
-            return await carry_out(plan, chunks, build, send, fresh, recorder, stop, off_loop)
+            return await carry_out(plan, chunks, build, send, fresh, recorder, limits, off_loop)
         finally:
             with anyio.CancelScope(shield=True):
                 await recorder.flush()

@@ -1,0 +1,254 @@
+"""The tables of a job file: every key with its type, its default and its sentence in the manual."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from math import inf
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.policy import Delivery, Mode, Pace, Retry
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+SANDBOX = "sandbox"
+AUTO: Literal["auto"] = "auto"
+
+
+def _seconds(value: Any) -> Any:
+    """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
+    if match is None:
+        raise ValueError('give seconds as a number, or a text such as "90s", "15m", "24h"')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the job file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class JobSection(Section):
+    """[job]"""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore.",
+    )
+
+
+class EndpointSection(Section):
+    """[endpoint]"""
+
+    url: str = Field(description='The platform\'s address, without a path; `"sandbox"` = the embedded one.')
+    token: str | None = Field(
+        None, description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.'
+    )
+    auth: Literal["body", "bearer"] = Field("body", description="Where the token goes: body or header.")
+    format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
+    answer: Literal["json", "xml", "csv"] | None = Field(
+        None, description="The language of answers, where it is to differ from `format`."
+    )
+    timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
+    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
+    client_cert: str | None = Field(
+        None, description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`."
+    )
+    client_key: str | None = Field(None, description="The key of `client_cert`, unencrypted.")
+    transport: Literal["auto", "lean", "aiohttp"] = Field(
+        "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
+    )
+    proxy: str | None = Field(None, description='An HTTP proxy, `"http://HOST:PORT"`.')
+    further_matching: bool = Field(
+        False, description="Accept the matching modes that the platform knows and this method's page omits."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_origin(cls, url: str) -> str:
+        if url == SANDBOX:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
+        _ = parts.port
+        return url.rstrip("/")
+
+
+class InputSection(Section):
+    """[input]"""
+
+    path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
+    format: Literal["csv", "jsonl"] | None = Field(None, description="Else told from the file's name.")
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="CSV: `,` unless told otherwise; a tab in `.tsv` files."
+    )
+    encoding: str = Field("utf-8", description="The text encoding of the file.")
+    max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            if not codecs.lookup(name)._is_text_encoding:
+                raise LookupError
+        except LookupError:
+            raise ValueError(f"no text encoding is called {name!r}") from None
+        return name
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter in '"\r\n':
+            raise ValueError("a quote or a line end cannot be the delimiter")
+        return delimiter
+
+
+def _concurrency(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and 1 <= value <= 4096):
+        return value
+    raise ValueError('give a whole number from 1 to 4096, or "auto"')
+
+
+def _rate(value: Any) -> Any:
+    if value == AUTO or (type(value) in (int, float) and 0 < value < inf):
+        return value
+    raise ValueError('give a number above 0, or "auto"')
+
+
+def _processes(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and 1 <= value <= 64):
+        return value
+    raise ValueError('give a whole number from 1 to 64, or "auto"')
+
+
+class LimitsSection(Section):
+    """[limits]"""
+
+    concurrency: Annotated[int | Literal["auto"], BeforeValidator(_concurrency)] = Field(
+        64, description='Requests in flight at most; `"auto"`: as many as the endpoint is seen to bear.'
+    )
+    rate: Annotated[float | Literal["auto"], BeforeValidator(_rate)] | None = Field(
+        None,
+        description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
+    )
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = Field(
+        1, description='Processes that share the work; `"auto"`: one for each processor, if there is enough.'
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=4096, description='How far `concurrency = "auto"` may go: 256 unless told otherwise.'
+    )
+    max_rate: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description='How far `rate = "auto"` may go; absent = no ceiling.'
+    )
+
+    @field_validator("max_concurrency", "max_rate")
+    @classmethod
+    def _has_a_use(cls, ceiling: float | None, info: ValidationInfo) -> float | None:
+        limit = str(info.field_name).removeprefix("max_")
+        if ceiling is not None and info.data.get(limit) != AUTO:
+            raise ValueError(
+                f'it is a ceiling for {limit} = "auto"; without that, {limit} itself is the limit'
+            )
+        return ceiling
+
+    @property
+    def crew(self) -> int:
+        """Workers, and so the most that can ever be in flight."""
+        return (self.max_concurrency or CEILING) if self.concurrency == AUTO else self.concurrency
+
+
+class RetrySection(Section):
+    """[retry]"""
+
+    attempts: int = Field(5, ge=1, le=1000, description="Tries of a row in all, the first included.")
+    base_delay: Seconds = Field(0.5, description="The first wait is drawn from 0 to this; it doubles.")
+    max_delay: Seconds = Field(30.0, description="No wait is drawn from more than this.")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Retries a second that are allowed in an outage; else as many as can be in flight.",
+    )
+    longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.")
+
+
+class DeliverySection(Section):
+    """[delivery]"""
+
+    mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What is done when an answer is lost.")
+    dedupe_window: Seconds = Field(86400.0, description="How long the endpoint remembers a Request-ID.")
+    durability: Literal["process", "disk"] = Field(
+        "process", description="`disk`: what is written down survives a power cut, too."
+    )
+    probe: bool = Field(
+        False, description="Before the first row, refuse `exactly-once` to an endpoint that proves unfit."
+    )
+
+
+class OutputSection(Section):
+    """[output]"""
+
+    results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
+
+
+class Job(Section):
+    """A whole job file."""
+
+    job: JobSection
+    endpoint: EndpointSection
+    input: InputSection
+    request: dict[str, Any] = Field(description="The endpoint's own parameters; values may hold {column}.")
+    limits: LimitsSection = LimitsSection()
+    retry: RetrySection = RetrySection()
+    delivery: DeliverySection = DeliverySection()
+    output: OutputSection = OutputSection()
+    sandbox: dict[str, Any] = Field({}, description="How the embedded sandbox behaves.")
+
+    @property
+    def pace(self) -> Pace | None:
+        """The rate as a policy; of one that is to be found, where the search begins."""
+        climb, rate = self.adaptive.rate, self.limits.rate
+        if climb is not None:
+            return Pace(climb.begin().value)
+        return Pace(rate) if rate is not None and rate != AUTO else None
+
+    @property
+    def adaptive(self) -> Adaptive:
+        """The policies of the limits that are found."""
+        limits = self.limits
+        return Adaptive(
+            concurrency_climb(limits.crew) if limits.concurrency == AUTO else None,
+            rate_climb(limits.max_rate or inf) if limits.rate == AUTO else None,
+        )
+
+    @property
+    def retry_policy(self) -> Retry:
+        """The retries as a policy."""
+        retry = self.retry
+        floor = retry.budget or max(10.0, float(self.limits.crew))
+        return Retry(
+            retry.attempts, retry.base_delay, retry.max_delay, floor, longest_pause=retry.longest_pause
+        )
+
+    @property
+    def delivery_policy(self) -> Delivery:
+        """The delivery mode as a policy."""
+        return Delivery(self.delivery.mode, self.delivery.dedupe_window)

@@ -1,0 +1,161 @@
+"""The keeper of the book and its processes: one rate, one pause, one stop and one set of results for all.
+
+Every process has a share of the rate. The shares never add up to more than the rate: one is raised only
+when the process whose share it was has been gone for as long as the rate looks back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+
+import anyio
+from anyio import to_thread
+
+from engager.dispatch.limits import Stop
+from engager.errors import EngagerError, Exit, RecordingError
+from engager.ledger.book import Batch, Book
+from engager.pipeline import Plan
+from engager.policy import Pace
+from engager.shards.messages import Line, Message, batch_of
+from engager.shards.worker import Task, main
+
+
+def share_of(plan: Plan, index: int, parts: int) -> Plan:
+    """What one of several processes may do."""
+    crew = plan.concurrency // parts + (index < plan.concurrency % parts)
+    retry = replace(plan.retry, budget_rate=plan.retry.budget_rate / parts)
+    pace = plan.pace and Pace(plan.pace.rate / parts)
+    return replace(
+        plan, concurrency=max(1, crew), retry=retry, pace=pace, adaptive=plan.adaptive.shared(parts)
+    )
+
+
+class Crew:
+    """The processes of a run, while they work."""
+
+    def __init__(self, book: Book, plan: Plan, stop: Stop) -> None:
+        self._book, self._plan, self._stop = book, plan, stop
+        self._lines: dict[int, Line] = {}
+        self._pending: list[Batch] = []
+        self._came = asyncio.Event()
+        self._complete = True
+        self._counting: set[int] = set()  #: processes whose departures the rate still counts
+
+    async def carry_out(self, tasks: Sequence[Task]) -> bool:
+        """Let every task be carried out; returns whether no row is left. Raises RecordingError."""
+        processes = self._start(tasks)
+        self._counting = set(range(len(tasks)))
+        try:
+            async with anyio.create_task_group() as keepers:
+                keepers.start_soon(self._keep_book)
+                keepers.start_soon(self._pass_on_stop)
+                async with anyio.create_task_group() as ears:
+                    for index, (process, sock) in enumerate(processes):
+                        ears.start_soon(self._attend, index, process, sock)
+                await self._write_pending()
+                keepers.cancel_scope.cancel()
+        finally:
+            for line in self._lines.values():
+                line.close()
+            for process, sock in processes:
+                sock.close()
+                process.kill()  # whoever is left has lost its book; its ledger is whole
+        return self._complete
+
+    def _start(self, tasks: Sequence[Task]) -> list[tuple[BaseProcess, socket.socket]]:
+        # A fork is cheap, and safe as long as nobody else's thread can hold a lock in the middle of it.
+        alone = threading.active_count() == 1 and "fork" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("fork" if alone else "spawn")
+        pairs = [socket.socketpair() for _ in tasks]
+        started: list[tuple[BaseProcess, socket.socket]] = []
+        for task, (ours, theirs) in zip(tasks, pairs, strict=True):
+            others = [sock for pair in pairs for sock in pair if sock is not theirs] if alone else []
+            process = context.Process(target=main, args=(theirs, others, task), daemon=True)  # type: ignore[attr-defined]
+            process.start()
+            started.append((process, ours))
+        for _, theirs in pairs:
+            theirs.close()
+        return started
+
+    async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
+        """Listen to a process until it is done."""
+        line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
+        done = False
+        while (message := await line.hear()) is not None:
+            done = done or message.kind == "done"
+            self._heed(index, message)
+        del self._lines[index]
+        line.close()
+        await to_thread.run_sync(process.join, 5.0)
+        if not done:
+            self._complete = False
+            which = f"process {index + 1} of {self._book.shards}"
+            self._stop.request(
+                Exit.INTERNAL, f"{which} ended on its own ({_end_of(process)}); nothing is lost"
+            )
+        await self._share_out(index)
+
+    def _heed(self, index: int, message: Message) -> None:
+        facts = message.facts
+        if message.kind == "batch":
+            self._pending.append(batch_of(message))
+            self._came.set()
+        elif message.kind == "pause":
+            for other, line in self._lines.items():
+                if other != index:
+                    line.say("pause", until=facts["until"])
+        elif message.kind == "stop":
+            self._stop.request(Exit(facts["exit"]), facts["reason"])
+        elif message.kind == "done":
+            self._complete = self._complete and facts["complete"]
+            if facts["fault"] is not None:
+                text, code = facts["fault"]
+                raise _told(text, Exit(code))
+
+    async def _keep_book(self) -> None:
+        """Write what has come, from all processes at once."""
+        while True:
+            await self._came.wait()
+            await self._write_pending()
+
+    async def _write_pending(self) -> None:
+        self._came.clear()
+        batches, self._pending = self._pending, []
+        if not batches:
+            return
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._book.write, batches)
+        for batch in batches:
+            if batch.shard in self._lines:
+                self._lines[batch.shard].say("written")
+
+    async def _pass_on_stop(self) -> None:
+        await self._stop.wait()
+        for line in self._lines.values():
+            line.say("stop", exit=int(self._stop.exit or Exit.INTERNAL), reason=self._stop.reason)
+
+    async def _share_out(self, gone: int) -> None:
+        """Give the share of a process that ended to the others, when it cannot count any more."""
+        if self._plan.pace is None or self._plan.adaptive.rate is not None:
+            return
+        await self._stop.sleep(1.0)
+        self._counting.discard(gone)
+        for line in self._lines.values():
+            line.say("share", rate=self._plan.pace.rate / len(self._counting))
+
+
+def _end_of(process: BaseProcess) -> str:
+    code = process.exitcode
+    return "it hangs" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _told(text: str, code: Exit) -> EngagerError:
+    fault = RecordingError(text)
+    fault.exit = code
+    return fault

@@ -1,0 +1,146 @@
+"""A process of a run: carries out one shard, and hands what it settles to the one that keeps the book.
+
+It obeys nobody but that one: signals are for the run as a whole, and when the book's keeper is gone, so
+is this process, at once. The ledger of the shard has all that was known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from engager.dispatch.limits import Limits, Stop
+from engager.dispatch.transports import transport_to
+from engager.endpoint import destination_of
+from engager.errors import EngagerError, Exit
+from engager.intake.splitting import Range
+from engager.intake.witness import Witness
+from engager.job import JobFile
+from engager.ledger.book import Batch
+from engager.ledger.marks import read_marks
+from engager.ledger.recorder import Recall, Recorder
+from engager.ledger.run_directory import RunDirectory
+from engager.pipeline import Plan
+from engager.policy import Pace
+from engager.preparing import builder_of, formats_of, open_input
+from engager.secret import Secret
+from engager.shards.messages import Line, say_batch
+from engager.shards.shard import Shard, engage_all
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a process is given to carry out."""
+
+    index: int
+    job_file: JobFile
+    secret: Secret
+    input_path: str | None
+    directory: RunDirectory
+    recall: Recall
+    plan: Plan
+    origin: str  #: the endpoint's address
+
+
+def main(sock: socket.socket, others: list[socket.socket], task: Task) -> None:
+    """Carry the task out; the process ends when this returns."""
+    # A loop that was running when this process was forked must not hear of our signals.
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for other in others:
+        other.close()  # or nobody would see its end when the book's keeper is gone
+    try:
+        asyncio.run(_Worker(task).work(sock))
+    except BaseException:
+        sys.stderr.write(Secret.redact_all(traceback.format_exc()))
+        sys.stderr.flush()
+        os._exit(Exit.INTERNAL)
+
+
+class _Worker:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._stop = Stop()
+        self._written = asyncio.Event()
+
+    async def work(self, sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=sock)
+        self._line = Line(reader, writer)
+        self._limits = Limits.of(self._stop, self._task.plan.pace, self._tell_pause)
+        complete, fault = False, None
+        async with anyio.create_task_group() as ears:
+            ears.start_soon(self._listen)
+            ears.start_soon(self._pass_on_stop)
+            try:
+                complete = await self._carry_out()
+            except EngagerError as told:
+                fault = [str(told), int(told.exit)]
+            self._line.say("done", complete=complete, fault=fault)
+            with suppress(ConnectionError):
+                await writer.drain()
+            ears.cancel_scope.cancel()
+        self._line.close()
+
+    def _tell_pause(self, until: float) -> None:
+        self._line.say("pause", until=until)  # in the time of a clock that all processes share
+
+    async def _carry_out(self) -> bool:
+        task = self._task
+        transport = transport_to(
+            destination_of(task.job_file, task.secret, task.origin),
+            task.plan.concurrency,
+            task.job_file.job.endpoint.transport,
+        )
+        shard = _open(task)
+        try:
+            return await engage_all(shard, task.plan, transport, self._write, self._limits, self._watch)
+        finally:
+            shard.rows.close()
+            await transport.aclose()
+
+    def _watch(self, recorder: Recorder) -> None:
+        """The keeper of the book sees the tally with every batch."""
+
+    async def _write(self, batch: Batch) -> None:
+        self._written.clear()
+        say_batch(self._line, batch)
+        await self._written.wait()
+
+    async def _pass_on_stop(self) -> None:
+        await self._stop.wait()
+        self._line.say("stop", exit=int(self._stop.exit or Exit.INTERNAL), reason=self._stop.reason)
+
+    async def _listen(self) -> None:
+        while (message := await self._line.hear()) is not None:
+            self._heed(message.kind, message.facts)
+        os._exit(Exit.INTERNAL)  # whatever is settled from now on, nobody would write down
+
+    def _heed(self, kind: str, facts: Any) -> None:
+        if kind == "written":
+            self._written.set()
+        elif kind == "pause":
+            self._limits.gate.close_until(facts["until"])
+        elif kind == "stop":
+            self._stop.request(Exit(facts["exit"]), facts["reason"])
+        elif kind == "share" and self._limits.pacer is not None:
+            self._limits.pacer.move(Pace(facts["rate"]))
+
+
+def _open(task: Task) -> Shard:
+    part = Range.of(task.directory.shards[task.index])
+    witness = Witness(read_marks(task.directory.marks_path(task.index)))
+    rows = open_input(task.job_file, task.input_path, witness, part)
+    builder = builder_of(task.job_file, rows, task.secret.reveal(), task.directory.run_id)
+    formats = formats_of(task.job_file, rows, task.secret)
+    synced = task.job_file.job.delivery.durability == "disk"
+    return Shard(task.index, rows, builder, task.directory, formats, task.recall, synced)
