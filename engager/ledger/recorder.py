@@ -120,6 +120,7 @@ class Recorder:
         self._pending: list[Entry] = []
         self._writing = anyio.Lock()
         self._disk = _Disk(ledger) if synced else None
+        self._broken: RecordingError | None = None  #: why nothing more can be written
 
     def begin(self) -> None:
         """Take up a new run."""
@@ -228,7 +229,8 @@ class Recorder:
     async def flush(self) -> None:
         """Write what is pending, off the event loop and in order."""
         async with self._writing:
-            await to_thread.run_sync(self._write, self._take())
+            with anyio.CancelScope(shield=True):  # what was taken is on its way, or would be nowhere
+                await to_thread.run_sync(self._write, self._take())
 
     async def keep_fresh(self) -> None:
         """Write what is pending every half second, so that a slow run shows in its files."""
@@ -250,16 +252,23 @@ class Recorder:
 
     def _write(self, batch: _Batch) -> None:
         files, entries = self._files, batch.entries
+        if self._broken is not None:
+            # A file may end in half a line, and a commit would release what the journal still has to bring.
+            raise self._broken
         try:
             files.results.append([self._formats.results.line(e.result) for e in entries if e.result])
             files.failed.append([e.to_mend for e in entries if e.mend is Mend.FAILED])
             files.in_doubt.append([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT])
             self._ledger.commit(self._facts(batch.tally), batch.mark)
+        except RecordingError as fault:
+            self._broken = fault
+            raise
         except OSError as fault:
-            raise RecordingError(
+            self._broken = RecordingError(
                 f"{fault.filename or files.results.path.parent}: outcomes cannot be written: "
                 f"{fault.strerror}. Nothing is lost: mend it, and run the same command again."
-            ) from fault
+            )
+            raise self._broken from fault
 
     def _facts(self, tally: dict[str, Any]) -> dict[str, Any]:
         return {**self._files.facts(), "tally": tally}
