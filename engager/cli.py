@@ -306,6 +306,17 @@ def _fault_told(fault: BaseException) -> int:
     if isinstance(fault, EngagerError):
         click.echo(Secret.redact_all(f"error: {fault}"), err=True)
         return int(fault.exit)
+    if isinstance(fault, OSError | MemoryError):
+        click.echo(Secret.redact_all(f"error: {_of_the_machine(fault)}"), err=True)
+        return int(Exit.INTERNAL)
     click.echo(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
     click.echo("error: this is a fault of engager's own; what was written so far stands.", err=True)
     return int(Exit.INTERNAL)
+
+
+def _of_the_machine(fault: OSError | MemoryError) -> str:
+    if isinstance(fault, MemoryError):
+        what = "this machine has no memory left for engager"
+    else:
+        what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+    return f"{what}. What was written so far stands: mend it, and run the same command again."
