@@ -18,7 +18,7 @@ from anyio import to_thread
 from engager import __version__
 from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
 from engager.dispatch.limits import Stop
-from engager.errors import Exit, JobError, RunDirectoryError
+from engager.errors import BusyError, Exit, JobError, RunDirectoryError
 from engager.intake.builder import Builder, RequestSpec, compile_builder
 from engager.intake.identity import fresh
 from engager.intake.rows import InputSpec, Rows, open_rows
@@ -150,10 +150,9 @@ def prepare(
         identity = _identity(job_file.job, rows, builder)
         if found:
             found.refuse_other(identity)
-            summary = _complete_summary(found)
-            if summary and not _has_any(summary, again):
-                return summary
-            if again and not summary and passes.latest(found) is None:
+            if ended := _ended(found, again):
+                return ended
+            if again and not _complete_summary(found) and passes.latest(found) is None:
                 raise RunDirectoryError(f"{out}: this run is not complete yet. Go on with it first.")
         else:
             invocation = _invocation(job_file, rows, input_path)
@@ -161,10 +160,12 @@ def prepare(
         lock = take_folder(out)
         opened.callback(lock.release)
         if found != find_run(out):
-            raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
+            raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
         job, formats = job_file.job, formats_of(job_file, rows, secret)
         synced = job.delivery.durability == "disk"
         if found:
+            if ended := _ended(found, again):  # by another process, while this one waited for the lock
+                return ended
             if _complete_summary(found):
                 passes.ask_for(found, again)
             recorder = account.resume(found, formats, synced)
@@ -188,8 +189,10 @@ def _complete_summary(run: RunDirectory) -> dict[str, Any] | None:
     return summary if summary and summary.get("complete") else None
 
 
-def _has_any(summary: dict[str, Any], statuses: frozenset[Status]) -> bool:
-    return any(summary["statuses"][status] for status in statuses)
+def _ended(run: RunDirectory, again: frozenset[Status]) -> dict[str, Any] | None:
+    """The summary of a complete run that has no row to be tried again."""
+    summary = _complete_summary(run)
+    return None if summary is None or any(summary["statuses"][status] for status in again) else summary
 
 
 def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
@@ -216,7 +219,7 @@ async def send(run: Run, limit: int | None = None) -> None:
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
-    started = time.time()
+    started = time.monotonic()
     complete = False
     try:
         async with _connected(run) as transport:
@@ -303,7 +306,6 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext:
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
-    ended = time.time()
     exit_code = _exit_code(run, complete)
     return {
         "job": run.job_file.job.job.name,
@@ -312,8 +314,8 @@ def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dic
         "exit_code": int(exit_code),
         "stopped": run.stop.reason if run.stop.requested and not complete else None,
         "started_at": _moment(run.directory.started_at),
-        "finished_at": _moment(ended),
-        "seconds": round(ended - started, 3),
+        "finished_at": _moment(time.time()),
+        "seconds": round(time.monotonic() - started, 3),
         **run.recorder.tally.as_dict(),
     }
 
