@@ -162,15 +162,15 @@ def prepare(
         if found != find_run(out):
             raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
         job, formats = job_file.job, formats_of(job_file, rows, secret)
-        synced = job.delivery.durability == "disk"
+        synced, known_by = job.delivery.durability == "disk", secret.digest(directory.run_id)
         if found:
             if ended := _ended(found, again):  # by another process, while this one waited for the lock
                 return ended
             if _complete_summary(found):
                 passes.ask_for(found, again)
-            recorder = account.resume(found, formats, synced)
+            recorder = account.resume(found, formats, synced, known_by)
         else:
-            recorder = account.begin(directory, formats, job.input.max_row_bytes, synced)
+            recorder = account.begin(directory, formats, job.input.max_row_bytes, synced, known_by)
         opened.callback(recorder.abandon)
         marks = Marks(directory.marks_path, synced)
         rows.witness.tell(marks.keep)

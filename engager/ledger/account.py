@@ -69,13 +69,16 @@ def files_of(folder: Path, formats: Formats, synced: bool = False) -> Files:
     )
 
 
-def begin(run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool) -> Recorder:
+def begin(
+    run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool, known_by: str = ""
+) -> Recorder:
     """The account of a new run, which has begun when this returns.
 
     Raises RunDirectoryError, or RecordingError without space.
     """
     clear_folder(run.path)
     ledger = Ledger(run.ledger_path, journal_size(max_row_bytes), synced=synced)
+    ledger.known_by = known_by
     recorder = Recorder(ledger, files_of(run.path, formats, synced), formats, Tally(), synced)
     try:
         recorder.begin()
@@ -87,9 +90,10 @@ def begin(run: RunDirectory, formats: Formats, max_row_bytes: int, synced: bool)
     return recorder
 
 
-def resume(run: RunDirectory, formats: Formats, synced: bool) -> Recorder:
+def resume(run: RunDirectory, formats: Formats, synced: bool, known_by: str = "") -> Recorder:
     """The account of a run that goes on. Raises RunDirectoryError or RecordingError."""
     ledger = Ledger(run.ledger_path, synced=synced)
+    ledger.known_by = known_by
     try:
         return _resumed(run, ledger, formats, synced)
     except BaseException:

@@ -70,6 +70,9 @@ class Ledger:
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
             self.passes = 0  #: how often failed rows were opened again
             self.generations: dict[int, int] = {}  #: of rows in doubt, unless 0
+            self.known_by = (
+                ""  #: a digest of the token: the endpoint knows a Request-ID only together with it
+            )
             self._map_rows(self._file.size)
         except BaseException:
             self._file.close()
@@ -141,7 +144,8 @@ class Ledger:
     def commit(self, facts: dict[str, Any], mark: Mark) -> None:
         """Say how far the files have come: all entries before the mark are in them. Raises OSError."""
         passes = {"passes": self.passes, "generations": list(self.generations.items())}
-        self.commits.write({**facts, **passes, "journal": [mark.number, mark.at], "wall": time.time()})
+        known = {"known_by": self.known_by, "journal": [mark.number, mark.at], "wall": time.time()}
+        self.commits.write({**facts, **passes, **known})
         if self._synced:
             self._file.sync()  # the room is used again only when nothing on the disk needs it
         self.journal.release(mark)
@@ -160,6 +164,8 @@ class Ledger:
             self.reach(entry.row)
             self._rows[entry.row >> 20][entry.row & PART - 1] = WORDS[entry.state]
         self._recover_open_rows(facts["wall"])
+        if facts["known_by"] != self.known_by:
+            self._forget_open_rows()
         return facts, entries
 
     def _recover_open_rows(self, latest_wall: float) -> None:
@@ -177,6 +183,13 @@ class Ledger:
             if not life.in_doubt and life.first_left == float("-inf"):
                 life.renew()
             self.open_rows[found.row] = life
+
+    def _forget_open_rows(self) -> None:
+        """No open row can be repeated under its id any more; a kill does not make it forgotten again."""
+        for row, life in self.open_rows.items():
+            if life.in_doubt:
+                life.first_left = float("-inf")
+                self.slots.write(row, life, Moment(0, 0, 0), in_flight=False)
 
     def life_of(self, row: int, state: State) -> Life:
         """What is known of a row that is due though it was taken up before."""
