@@ -109,7 +109,8 @@ class Rows:
                 yield str(file), stream
 
     def _batches_of(self, stream: BinaryIO, source: str, number: int) -> Iterator[list[Record]]:
-        data = self.witness.watch(blocks(stream, source, self._block), source)
+        last = not self.files or source == str(self.files[-1])
+        data = self.witness.watch(blocks(stream, source, self._block), source, last)
         if self.format == "jsonl":
             yield from self._jsonl(data, source).batches(number)
             return

@@ -37,7 +37,7 @@ class Witness:
             keep(*mark)
         self._early.clear()
 
-    def watch(self, blocks: Iterable[bytes], source: str) -> Iterator[bytes]:
+    def watch(self, blocks: Iterable[bytes], source: str, last: bool = False) -> Iterator[bytes]:
         """Pass the blocks of one file on. Raises InputError where they are not what they were."""
         held = b""
         for block in blocks:
@@ -56,8 +56,10 @@ class Witness:
                 self._mark(False)
                 yield held
                 held = b""
-        if held:  # the next mark is in the next file, or the file became shorter
+        if held:
             self._pass(held)
+            if last:  # it became shorter, or is another one: nothing vouches for this end of it
+                self.end()
             yield held
         if not self._known:
             self._mark(True)

@@ -67,6 +67,12 @@ def test_an_input_that_became_shorter_is_found_out() -> None:
         passed([b"a" * 50], [], known)
 
 
+def test_nothing_of_a_shorter_input_is_handed_on_that_nothing_vouches_for() -> None:
+    _, known = passed([b"a" * 100], [], [])
+    with pytest.raises(InputError, match=r"ends after 50 bytes; this run has read 100"):
+        next(Witness(known).watch([b"b" * 50], "stdin", last=True))
+
+
 def test_every_byte_that_is_handed_on_is_under_a_mark() -> None:
     witness = Witness()
     kept = marks(witness)
