@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -297,6 +300,11 @@ def _exit_with(action: Callable[[], int]) -> NoReturn:
     except Exception as fault:
         code = _fault_told(fault)
     sys.stdout.flush()
+    sys.stderr.flush()
+    if threading.active_count() > 1:
+        # One may wait for an input that stands still, and would hold the process up with it.
+        logging.shutdown()
+        os._exit(code)
     sys.exit(code)
 
 
