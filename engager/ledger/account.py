@@ -105,7 +105,8 @@ def _resumed(run: RunDirectory, ledger: Ledger, formats: Formats, synced: bool) 
     facts, entries = ledger.recover()
     files = files_of(run.path, formats, synced)
     if (another := passes.begun(run)) is not None:
-        facts, entries = passes.open_again(run, another, ledger, files, formats), []
+        attempts = facts["tally"]["attempts"]
+        facts, entries = passes.open_again(run, another, ledger, files, formats, attempts), []
     tally = Tally()
     tally.restore(facts["tally"])
     gaps = _taken_up(run, ledger, files, formats, facts, entries, tally)

@@ -60,16 +60,13 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
 
 
 def open_again(
-    run: RunDirectory, asked: Pass, ledger: Ledger, files: Files, formats: Formats
+    run: RunDirectory, asked: Pass, ledger: Ledger, files: Files, formats: Formats, attempts: int
 ) -> dict[str, Any]:
-    """Make the rows due; returns what is committed then."""
+    """Make the rows due; returns what is committed then. `attempts` are all that were made so far."""
     tally = Tally()
-    spent = 0
 
     def keeps(row: int, fields: dict[str, Any]) -> bool:
-        nonlocal spent
         if fields["status"] in asked.statuses and _reopen(ledger, row):
-            spent += fields["attempts"]
             return False
         tally.count(fields)
         return True
@@ -79,7 +76,7 @@ def open_again(
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
             keep_only(old, file.path, formats.mend, lambda row, fields: bool(kept[row : row + 1] == b"\1"))
-    tally.attempts += spent
+    tally.attempts = attempts
     for file in (files.results, files.failed, files.in_doubt):
         file.replaced()
     ledger.passes = asked.number
