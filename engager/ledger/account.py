@@ -120,7 +120,7 @@ def _lacking(entry: Entry, gaps: Gaps, tally: Tally) -> Entry:
     """What of an entry of the journal is in no file yet."""
     if gaps.results is None:
         return entry
-    if _has(gaps.results, entry.row):
+    if entry.result and _has(gaps.results, entry.row):
         entry = replace(entry, result=b"")
     tally.count_line(entry.result)
     if entry.mend and _has(gaps.mended[entry.mend], entry.row):
