@@ -35,6 +35,12 @@ class RunDirectoryError(EngagerError):
     """The run directory cannot be used."""
 
 
+class BusyError(RunDirectoryError):
+    """Another process works in the run directory."""
+
+    exit = Exit.STOPPED
+
+
 class RecordingError(EngagerError):
     """What became of the rows can no longer be written down: the run stops at once."""
 

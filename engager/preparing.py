@@ -14,7 +14,7 @@ import orjson
 
 from engager.dispatch.limits import Stop
 from engager.endpoint import spec_of, tls_of, token_of
-from engager.errors import JobError, RunDirectoryError
+from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.splitting import Range
@@ -127,7 +127,7 @@ def prepare(
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock(out, opened)
             if find_run(out):
-                raise RunDirectoryError(f"{out}: another process has just begun there. Look, and run again.")
+                raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
             opened_account = account.begin(directory, keeping)
         opened.callback(opened_account.book.close)
         return Run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from anyio import to_thread
 
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
-from engager.errors import Exit
+from engager.errors import Exit, RecordingError
 from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.ledger.recorder import Recorder
@@ -30,17 +31,23 @@ async def send(run: Run, limit: int | None = None) -> None:
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
-    started = time.time()
-    complete = False
+    started = time.monotonic()
+    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
     try:
-        alone = run.account.book.shards == 1
-        complete = await (_in_this_process if alone else _in_processes)(run, limit)
+        complete = await carry_out(run, limit)
+    except BaseException:
+        with suppress(RecordingError):  # what went wrong first is what must be told
+            _leave_summary(run, False, limit, started)
+        raise
+    else:
+        _leave_summary(run, complete, limit, started)
     finally:
-        try:
-            run.summary = _summary(run, complete, limit, started)
-            run.directory.write_summary(run.summary)
-        finally:
-            run.opened.close()
+        run.opened.close()
+
+
+def _leave_summary(run: Run, complete: bool, limit: int | None, started: float) -> None:
+    run.summary = _summary(run, complete, limit, started)
+    run.directory.write_summary(run.summary)
 
 
 async def _in_this_process(run: Run, limit: int | None) -> bool:
@@ -92,7 +99,7 @@ def _plan(job: Job, limit: int | None) -> Plan:
 
 
 def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
-    ended, tally = time.time(), run.account.book.tally
+    tally = run.account.book.tally
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
     exit_code = run.stop.exit or Exit.INTERNAL
     if complete:
@@ -104,8 +111,8 @@ def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dic
         "exit_code": int(exit_code),
         "stopped": run.stop.reason if run.stop.requested and not complete else None,
         "started_at": _moment(run.directory.started_at),
-        "finished_at": _moment(ended),
-        "seconds": round(ended - started, 3),
+        "finished_at": _moment(time.time()),
+        "seconds": round(time.monotonic() - started, 3),
         **tally.as_dict(),
     }
 

@@ -182,7 +182,9 @@ class Ledger:
                 found.asked_for,
             )
             if not same_token:
-                life.first_left = float("-inf")  # the endpoint knows an id together with its token only
+                # The endpoint knows an id together with its token only; a kill must not undo that.
+                life.first_left = float("-inf")
+                self._write_slot(found.row, life, False)
             if not life.in_doubt and life.first_left == float("-inf"):
                 life.renew()
             self.open_rows[found.row] = life

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from engager.errors import RunDirectoryError
+from engager.errors import BusyError, RunDirectoryError
 
 #: File systems whose locks and mapped files are kept elsewhere, by somebody who may not know of the others.
 NETWORKED = frozenset(
@@ -29,7 +29,7 @@ class RunLock:
 
     @classmethod
     def take(cls, path: Path) -> RunLock:
-        """Take the lock whose file this is. Raises RunDirectoryError when somebody holds it."""
+        """Take the lock whose file this is. Raises BusyError when somebody holds it."""
         refuse_networked(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _PATIENCE
@@ -37,7 +37,7 @@ class RunLock:
             if time.monotonic() > deadline:
                 holder = os.read(descriptor, 100).decode(errors="replace").strip() or "somebody"
                 os.close(descriptor)
-                raise RunDirectoryError(
+                raise BusyError(
                     f"{path.parent}: {holder} is working in this run directory. Wait for it to end, or "
                     "name another directory with --out."
                 )
@@ -64,14 +64,14 @@ class RunLock:
 
 
 def hold(descriptor: int, path: Path) -> None:
-    """Lock an open file for as long as it is open. Raises RunDirectoryError when somebody else holds it.
+    """Lock an open file for as long as it is open. Raises BusyError when somebody else holds it.
 
     A process of a run that was killed may live on for a moment behind the one that held the run's lock.
     """
     deadline = time.monotonic() + 4 * _PATIENCE
     while not _locked(descriptor, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
-            raise RunDirectoryError(f"{path}: a process of this run is still at work. Wait for it to end.")
+            raise BusyError(f"{path}: a process of this run is still at work. Wait for it to end.")
         time.sleep(0.02)
 
 

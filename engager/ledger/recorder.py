@@ -230,7 +230,7 @@ def _lacking(entry: Entry, gaps: Gaps) -> Entry:
     """What of an entry of the journal is in no file yet."""
     if gaps.results is None:
         return entry
-    if _has(gaps.results, entry.row):
+    if entry.result and _has(gaps.results, entry.row):
         entry = replace(entry, result=b"")
     if entry.mend and _has(gaps.mended[entry.mend], entry.row):
         entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")

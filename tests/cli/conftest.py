@@ -45,11 +45,14 @@ class Bench:
             f'[request]\nid = 12\nemail = "{{email}}"\ncontent = {{ name = "{{name}}" }}\n{text}\n'
         )
 
-    async def start(self, *args: str, stdin: bytes | None = None) -> asyncio.subprocess.Process:
+    async def start(
+        self, *args: str, stdin: bytes | None = None, before: str = ""
+    ) -> asyncio.subprocess.Process:
+        """Start the command; `before` is Python that is run first in its process."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            "from engager.cli import main; main()",
+            f"{before}\nfrom engager.cli import main; main()",
             *args,
             cwd=self.path,
             env={**os.environ, "ENGAGER_TEST_TOKEN": TOKEN},
@@ -58,8 +61,8 @@ class Bench:
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def engager(self, *args: str, stdin: bytes | None = None) -> Ended:
-        process = await self.start(*args, stdin=stdin)
+    async def engager(self, *args: str, stdin: bytes | None = None, before: str = "") -> Ended:
+        process = await self.start(*args, stdin=stdin, before=before)
         out, err = await process.communicate(stdin)
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())

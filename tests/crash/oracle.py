@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from engager.sandbox.server import Entry
 
 MENDABLE = ("rejected", "failed", "invalid")
 
@@ -19,9 +21,12 @@ class Truth:
 
     rows: int
     effects: Mapping[str, int]  #: messages that went out, by the endpoint's key
+    log: Sequence[Entry]  #: every request that came, in the order in which they were answered
     once: bool  #: whether the mode and the endpoint forbid a second message
-    uncertain: int  #: rows that may be in doubt for the kills: the crew, for each of them
-    faults: bool  #: whether answers were lost in other ways, too
+    doubtful: int | None  #: rows that may be in doubt at most; None: answers were lost in other ways, too
+    repeats: int | None  #: requests that may have come a further time; None: there were other reasons, too
+    damaged: bool = False  #: whether files were spoiled; a kill alone damages nothing
+    passes: int = 0  #: further passes, which give failed rows new Request-IDs
 
 
 def judged(run: Path, truth: Truth) -> list[str]:
@@ -36,18 +41,76 @@ def judged(run: Path, truth: Truth) -> list[str]:
         wrong += _claim(line, truth.effects.get(f"email={line['key']}", 0), truth.once)
     wrong += _kept(run, results)
     doubtful = sum(line["status"] == "in_doubt" for line in results)
-    if not truth.faults and doubtful > truth.uncertain:
-        wrong.append(f"{doubtful} rows in doubt, and only {truth.uncertain} can have been in flight")
-    ids = Counter(line["request_id"] for line in results if line["request_id"])
-    wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in ids.items() if count > 1]
-    return wrong
+    if truth.doubtful is not None and doubtful > truth.doubtful:
+        wrong.append(f"{doubtful} rows in doubt, and only {truth.doubtful} may be")
+    known = Counter(line["request_id"] for line in results if line["request_id"])
+    wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in known.items() if count > 1]
+    wrong += _set_aside(run, truth.rows)
+    if not truth.damaged and (
+        lost := [line["row"] for line in results if "damaged" in (line["error_text"] or "")]
+    ):
+        wrong.append(f"the lines of rows {lost[:10]} were lost, and no file was damaged")
+    return wrong + list(_seen(truth)) + list(_vouched(results, truth))
+
+
+def looked(status: dict[str, Any], rows: int, crew: int, settled: int) -> Iterator[str]:
+    """Everything that is wrong with what `status` tells; so many rows were settled when it last did."""
+    if status["rows"] != sum(status["statuses"].values()):
+        yield f"status does not add up: {status}"
+    if status["rows"] + status["open"] + status["to_be_tried_again"] > rows:
+        yield f"status knows of more than {rows} rows: {status}"
+    if status["open"] > crew:
+        yield f"{status['open']} rows were in flight with a crew of {crew}"
+    if status["rows"] < settled:
+        yield f"{status['rows']} rows are settled, and {settled} were before"
+
+
+def _seen(truth: Truth) -> Iterator[str]:
+    """What is wrong with what the endpoint saw."""
+    if truth.repeats is not None and (over := len(truth.log) - (truth.rows - 1) - truth.repeats) > 0:
+        yield f"{len(truth.log)} requests, {over} more than the rows and those that were in flight"
+    keys, spent, last = {}, set(), {}
+    for entry in truth.log:
+        if not entry.key:
+            continue  # a fault struck before the endpoint looked into it
+        if keys.setdefault(entry.request_id, entry.key) != entry.key:
+            yield f"{entry.key} and {keys[entry.request_id]} came under one Request-ID"
+        before = last.setdefault(entry.key, entry.request_id)
+        if before != entry.request_id and before not in spent and not truth.passes:
+            yield f"{entry.key} came under another Request-ID, and nothing settled the tries under the first"
+        last[entry.key] = entry.request_id
+        if entry.duplicate and entry.error:
+            spent.add(entry.request_id)
+
+
+def _vouched(results: list[dict[str, Any]], truth: Truth) -> Iterator[str]:
+    """Rows that are said to be engaged under an id which the endpoint never said yes to."""
+    if truth.damaged:
+        return  # a bit that flips in the text of a line is seen by nobody
+    said_yes = {(entry.key, entry.request_id) for entry in truth.log if entry.error == 0}
+    for line in results:
+        claim = (f"email={line['key']}", line["request_id"])
+        if line["status"] == "engaged" and line["request_id"] and claim not in said_yes:
+            yield f"row {line['row']}: engaged under {line['request_id']}, which the endpoint did not confirm"
 
 
 def _results(run: Path) -> list[dict[str, Any]]:
-    if (run / "results.jsonl").exists():
-        return [json.loads(line) for line in (run / "results.jsonl").read_bytes().splitlines()]
-    with (run / "results.csv").open(newline="") as file:
+    return _lines(next(run / name for name in ("results.jsonl", "results.csv") if (run / name).exists()))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
+    with path.open(newline="") as file:
         return [{**line, "row": int(line["row"])} for line in csv.DictReader(file)]
+
+
+def _set_aside(run: Path, rows: int) -> Iterator[str]:
+    """What is wrong with the results that a further pass set aside: they are those of a complete run."""
+    for path in (*run.glob("results.*.jsonl"), *run.glob("results.*.csv")):
+        kept = Counter(line["row"] for line in _lines(path))
+        if kept != Counter(range(1, rows + 1)):
+            yield f"{path.name}: {len(kept)} of {rows} rows have a line, some {max(kept.values(), default=0)}"
 
 
 def _account(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) -> list[str]:

@@ -11,23 +11,17 @@ import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.account import Keeping, begin
-from engager.ledger.book import Batch
-from engager.ledger.formats import Formats
-from engager.ledger.ledger import Ledger
-from engager.ledger.ledgers import shard_path
 from engager.ledger.lines import (
     RESULT_COLUMNS,
     CsvLines,
-    JsonLines,
     MendableCsv,
     MendableJson,
     result_fields,
 )
-from engager.ledger.recorder import CHUNK, Recorder
-from engager.ledger.run_directory import new_run
+from engager.ledger.recorder import CHUNK
 from engager.model import Outcome, Row, Status, Unreadable
 from engager.secret import Secret
+from tests.ledger.kept import Kept
 
 COLUMNS = ("email", "name", "engager_error")
 
@@ -46,65 +40,41 @@ def outcome(number: int, status: Status = Status.ENGAGED, values: object = None,
     return Outcome(row, f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
 
 
-class Kept:
-    """A run's account on disk, and the recorder of its only shard."""
-
-    def __init__(self, path: Path, mendable: MendableCsv | MendableJson | None = None) -> None:
-        mendable = mendable or MendableCsv(COLUMNS, ",", "utf-8", keep)
-        run, formats = new_run(path), Formats(JsonLines(), mendable, keep)
-        self.book = begin(run, Keeping(formats, 1 << 16, synced=False, token="")).book
-        ledger = Ledger(shard_path(run.ledger_folder, 0))
-        self.recorder = Recorder(0, ledger, formats, self._write)
-
-    async def _write(self, batch: Batch) -> None:
-        self.book.write([batch])
-
-    async def record(self, *outcomes: Outcome) -> None:
-        for one in outcomes:
-            self.recorder.due([one.row])
-            await self.recorder.record(one)
-
-    async def close(self) -> None:
-        await self.recorder.flush()
-        self.recorder.close()
-        self.book.close()
-
-
 async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     for number in range(1, 3 * CHUNK + 7):
         await kept.record(outcome(number))
-    await kept.close()
+    await kept.finish()
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 3 * CHUNK + 7))
     assert tuple(lines[0]) == RESULT_COLUMNS
 
 
 async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     await kept.record(outcome(1))
     await kept.recorder.flush()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
-    await kept.close()
+    await kept.finish()
 
 
 async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     for number, status in enumerate(Status, 1):
         await kept.record(outcome(number, status))
-    await kept.close()
+    await kept.finish()
     files = {file for file in tmp_path.rglob("*") if file.is_file()}
     assert {"results.jsonl", "failed.csv", "in_doubt.csv", "rows", "run.json"} <= {f.name for f in files}
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     for number, status in enumerate(Status, 1):
         await kept.record(outcome(number, status, error="why", error_text="because"))
     broken = Unreadable(9, 10, "people.csv", "field_count", "2 fields, 3 expected", "a,b")
     await kept.record(Outcome(broken, None, Status.INVALID, error="field_count", error_text="2 fields"))
-    await kept.close()
+    await kept.finish()
     rows = read_csv(tmp_path / "failed.csv")
     assert [row["engager_status"] for row in rows] == ["rejected", "failed", "invalid", "invalid"]
     assert rows[0]["name"] == 'Ann, "A"\n'
@@ -116,18 +86,18 @@ async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path
 
 
 async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
+    kept = await Kept.opened(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
     await kept.record(outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
-    await kept.close()
+    await kept.finish()
     (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
     assert (row["почта"], row["имя"]) == ("a@x.org", "Анна")
 
 
 async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, MendableJson(keep))
+    kept = await Kept.opened(tmp_path, MendableJson(keep))
     values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
     await kept.record(outcome(1, Status.FAILED, values, error="new"))
-    await kept.close()
+    await kept.finish()
     line = json.loads((tmp_path / "failed.jsonl").read_text())
     assert line["order"] == values["order"]
     assert line["engager_error"] == "new"
@@ -135,7 +105,7 @@ async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
 
 async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     os.symlink("/dev/full", tmp_path / "full")
-    kept = Kept(tmp_path)
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     kept.book.files.results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
     await kept.record(outcome(1))
     with pytest.raises(RecordingError, match="No space left"):

@@ -1,0 +1,193 @@
+"""What befalls a run, drawn from a seed: its endpoint, its input, its deaths, the damage in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.crash.deadly import OFTEN, POINTS, RARE
+
+MODES = ("exactly-once", "at-most-once", "at-least-once")
+
+ENDPOINTS: dict[str, dict[str, Any]] = {
+    "deduplicates": {},
+    "forgets errors": {"replay_errors": False},
+    "refuses repeats in flight": {"refuse_in_flight": True},
+    "does not deduplicate": {"deduplicate": False},
+}
+
+FAULTS = {
+    "429": 0.03,
+    "503": 0.06,
+    "500": 0.04,
+    "500_after": 0.04,
+    "reset_before": 0.04,
+    "reset_after": 0.04,
+    "garbage": 0.04,
+    "truncated": 0.03,
+    "empty": 0.03,
+    "bad_bytes": 0.02,
+    "close": 0.03,
+}
+
+JOB = """
+[job]
+name = "crash"
+[endpoint]
+url = "{url}"
+token = "file:token"
+timeout = 2
+[input]
+path = "people.{suffix}"
+[request]
+id = 12
+email = "{{email}}"
+[limits]
+concurrency = {crew}
+[retry]
+attempts = {attempts}
+base_delay = 0.005
+max_delay = 0.02
+budget = 10000
+[delivery]
+mode = "{mode}"
+durability = "{durability}"
+[output]
+results = "{results}"
+"""
+
+
+@dataclass
+class Case:
+    """One run and all that befalls it."""
+
+    seed: int
+    forced: dict[str, str]  #: what was not left to the draw
+    point: str | None  #: where every death takes place; None = anywhere
+    mode: str
+    endpoint: str
+    suffix: str
+    rows: int
+    crew: int
+    attempts: int
+    kills: int  #: at most, until the end and again in each further pass
+    faults: bool
+    spoils: bool  #: whether files are damaged between two processes
+    rotates: bool  #: whether each process has another token
+    passes: tuple[tuple[str, ...], ...]  #: the flags of `retry`, once the run is complete
+    durability: str
+    results: str
+
+    @classmethod
+    def drawn(cls, seed: int, **forced: str) -> Case:
+        """A case; `forced` may hold a point, a mode, an endpoint, and a token that changes."""
+        draw = random.Random(seed)
+        point = forced.get("point")
+        mode = draw.choice(MODES)
+        mode = forced.get("mode", mode)
+        # Exactly once is only promised by an endpoint that deduplicates.
+        endpoint = draw.choice(list(ENDPOINTS)[: 3 if mode == "exactly-once" else None])
+        passes: tuple[tuple[str, ...], ...] = draw.choice(
+            ((), (), ((),), (("--in-doubt",),), ((), ("--in-doubt",)))
+        )
+        rare, crew = point in RARE, draw.choice((1, 4, 16))
+        return cls(
+            seed,
+            forced,
+            point,
+            mode,
+            forced.get("endpoint", endpoint),
+            draw.choice(("csv", "jsonl")),
+            rows=draw.randint(40, 80) + 12 * crew,
+            crew=crew,
+            attempts=draw.choice((6, 6, 1)) if not rare else 1,
+            kills=draw.randint(2, 9) if point is None else 5,
+            faults=draw.random() < 0.4 or rare,
+            spoils=draw.random() < 0.4 and point is None,
+            rotates=draw.random() < 0.2 or "token" in forced,
+            passes=passes if not rare else ((), ("--in-doubt",)),
+            durability=draw.choice(("process", "process", "disk")),
+            results=draw.choice(("jsonl", "jsonl", "csv")),
+        )
+
+    @property
+    def again(self) -> str:
+        """The command that lets it happen again."""
+        forced = [word for name, value in self.forced.items() for word in (f"--{name}", value)]
+        return shlex.join(
+            ["python", "-m", "tests.crash.harness", "--seed", str(self.seed), "--runs", "1", *forced]
+        )
+
+    def once(self, asked_for: bool) -> bool:
+        """Whether a second message is forbidden; `asked_for`: rows in doubt were tried again by hand."""
+        if self.mode == "at-least-once" or asked_for:
+            return self.endpoint != "does not deduplicate" and not self.rotates
+        return True
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing but the deaths can make a try fail."""
+        return not self.faults and self.endpoint != "refuses repeats in flight"
+
+    def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
+        """Where the next process dies, and at which time that it comes there."""
+        if self.point is not None:
+            often = self.point == "inside_store"
+            return self.point, ((1, 90, 33, 160, 61) if often else (1, 2, 1, 3, 7))[turn % 5]
+        if draw.random() < 0.4:
+            return None, 0
+        point = draw.choice([point for point in POINTS if point not in RARE or draw.random() < 0.2])
+        return point, int(draw.expovariate(0.06)) + 1 if point in OFTEN else draw.choice((1, 1, 2, 3))
+
+    def write(self, folder: Path, url: str, draw: random.Random) -> None:
+        """Write the job, its token and its input."""
+        people = [f"p{number}@example.com" for number in range(1, self.rows + 1)]
+        people[draw.randrange(self.rows)] = "nobody"  # an invalid row
+        if self.suffix == "csv":
+            text = "email,note\n" + "".join(f'{person},"a\nb"\n' for person in people)
+        else:
+            text = "".join(json.dumps({"email": person, "note": "a\nb"}) + "\n" for person in people)
+        (folder / f"people.{self.suffix}").write_text(text)
+        (folder / "job.toml").write_text(JOB.format(url=url, **vars(self)))
+        self.write_token(folder, draw)
+
+    def write_token(self, folder: Path, draw: random.Random) -> None:
+        """Another token, if tokens change."""
+        (folder / "token").write_text(f"t0ken-{draw.random() if self.rotates else 0}")
+
+
+def spoil(folder: Path, draw: random.Random) -> None:
+    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can."""
+    for name in ("results.jsonl", "results.csv", "failed.csv", "failed.jsonl", "in_doubt.csv"):
+        path = folder / name
+        if not path.exists() or draw.random() < 0.5:
+            continue
+        data = bytearray(path.read_bytes())
+        how = draw.randrange(4)
+        if how == 0:
+            del data[max(0, len(data) - draw.randint(1, 400)) :]
+        elif how == 1 and data:
+            data[-draw.randint(1, min(400, len(data)))] ^= 1 << draw.randrange(8)
+        else:
+            data += b'{"row": 3, "status": "enga'
+        path.write_bytes(data)
+        if how == 3:
+            path.unlink()
+    ledger = folder / "ledger/rows"
+    if ledger.exists() and draw.random() < 0.5:
+        _flip_row(ledger, draw)
+
+
+def _flip_row(ledger: Path, draw: random.Random) -> None:
+    with ledger.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size > 1 << 20:
+            at = file.seek(size - (1 << 20) + draw.randint(1, 40))
+            byte = file.read(1)[0] ^ 1 << draw.randrange(8)
+            file.seek(at)
+            file.write(bytes((byte,)))

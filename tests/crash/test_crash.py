@@ -1,0 +1,40 @@
+"""The short form of the harness: every point of death, every mode, every kind of endpoint, on fixed seeds."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from tests.crash.case import ENDPOINTS, MODES, Case
+from tests.crash.deadly import POINTS
+from tests.crash.harness import Told, series
+
+
+async def test_no_death_at_any_point_breaks_a_promise() -> None:
+    told = Told()
+    cases = (Case.drawn(seed, point=point, mode="exactly-once") for seed, point in enumerate(POINTS, 100))
+    await series(cases, told)
+    assert told.wrong == []
+    assert set(told.kills) == set(POINTS)
+
+
+async def test_no_death_breaks_the_promise_of_a_mode() -> None:
+    told = Told()
+    pairs = [pair for pair in product(MODES, ENDPOINTS) if pair != ("exactly-once", "does not deduplicate")]
+    drawn = [Case.drawn(seed, mode=mode, endpoint=name) for seed, (mode, name) in enumerate(2 * pairs, 200)]
+    await series(drawn, told)
+    assert told.wrong == []
+    assert told.kills.total() > len(drawn)
+
+
+async def test_no_death_makes_a_changed_token_a_second_message() -> None:
+    told = Told()
+    pairs = product(("exactly-once", "at-most-once"), list(ENDPOINTS)[:3])
+    await series(
+        (
+            Case.drawn(seed, mode=mode, endpoint=endpoint, token="changes")
+            for seed, (mode, endpoint) in enumerate(pairs, 300)
+        ),
+        told,
+    )
+    assert told.wrong == []
+    assert told.kills

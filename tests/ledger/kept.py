@@ -1,0 +1,54 @@
+"""A run's account on disk, and the recorder of its only shard, without a run around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engager.ledger.account import Account, Keeping, begin, existing_run, resume
+from engager.ledger.book import Batch
+from engager.ledger.formats import Formats, MendFormat
+from engager.ledger.ledger import Ledger
+from engager.ledger.ledgers import shard_path
+from engager.ledger.lines import JsonLines
+from engager.ledger.recorder import Recorder
+from engager.ledger.run_directory import find_run, new_run
+from engager.model import Outcome
+
+
+class Kept:
+    """Begins a run in a folder, or takes up the one that is there."""
+
+    def __init__(self, path: Path, mendable: MendFormat) -> None:
+        formats = Formats(JsonLines(), mendable, str)
+        keeping = Keeping(formats, 1 << 16, synced=False, token="")
+        begun = find_run(path) is not None
+        run = existing_run(path) if begun else new_run(path)
+        account: Account = (resume if begun else begin)(run, keeping)
+        self.book = account.book
+        ledger = Ledger(shard_path(run.ledger_folder, 0))
+        self.recorder = Recorder(0, ledger, formats, self._write, account.recalls[0])
+
+    @classmethod
+    async def opened(cls, path: Path, mendable: MendFormat) -> Kept:
+        """As a process opens it: what an earlier one could not write comes first."""
+        kept = cls(path, mendable)
+        await kept.recorder.flush()
+        return kept
+
+    async def _write(self, batch: Batch) -> None:
+        self.book.write([batch])
+
+    async def record(self, *outcomes: Outcome) -> None:
+        for one in outcomes:
+            self.recorder.due([one.row])
+            await self.recorder.record(one)
+
+    def close(self) -> None:
+        """As a process that ends, whatever is not written yet."""
+        self.recorder.close()
+        self.book.close()
+
+    async def finish(self) -> None:
+        """Write the rest, and close."""
+        await self.recorder.flush()
+        self.close()
