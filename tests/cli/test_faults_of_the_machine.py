@@ -226,7 +226,7 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
         await asyncio.sleep(0.01)
     second = await b.engager("run", "job.toml")
     told_plainly(second, 3, f"process {first.pid} is working in this run directory")
-    told_plainly(await b.engager("retry", "runs/test"), 2, "not complete")
+    told_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
     await first.communicate()
     assert first.returncode == 0
     assert len(b.sandbox.log) == 40
@@ -234,7 +234,7 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
 
 async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> None:
     late = (
-        "import engager.run as r, pathlib, time; take = r.take_folder\n"
+        "import engager.preparing as r, pathlib, time; take = r.take_folder\n"
         "def late(path):\n"
         "    pathlib.Path('waits').touch()\n"
         "    while pathlib.Path('waits').exists(): time.sleep(0.01)\n"
