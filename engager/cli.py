@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import signal
 import sys
@@ -168,6 +169,7 @@ def _sent(run: Run, limit: int | None, manner: _Manner) -> int:
     log_to(run.directory.log_path, manner.log_format, run.secret, manner.quiet)
     for warning in run.builder.warnings:
         click.echo(f"warning: {warning}", err=True)
+    gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
     anyio.run(partial(_watched, run, limit, not (manner.no_progress or manner.quiet)))
     directory = run.directory.path
     code = _told(run.summary, directory, manner.quiet)

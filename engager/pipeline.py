@@ -78,11 +78,11 @@ async def carry_out(
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, pacer = limits.stop, limits.gate, limits.pacer
-    written_down = recorded(recorder.intend, recorder.hold, recorder.clock)
-    safe = remembered(plan.delivery, recorder.clock, written_down)
-    clear = paced(gate, pacer, stoppable(stop, safe))
+    safe = remembered(plan.delivery, recorder.clock, recorded(recorder.intend, recorder.clock))
+    clear = paced(gate, pacer, recorder.hold, stoppable(stop, safe))
+    attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
-        obeying(gate, stop, plan.retry, adapted(plan.adaptive, pacer, tried(send, clear))),
+        adapted(plan.adaptive, pacer, attempt),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),

@@ -63,6 +63,9 @@ INTERRUPTED = Verdict(
 )
 
 
+#: Of a row that is not tried again because the run stops.
+STOPPED = Verdict(Meaning.WITHHELD)
+
 #: Of a row whose repeat came too late to be known as one.
 EXPIRED = Verdict(
     Meaning.UNKNOWN,

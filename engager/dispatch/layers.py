@@ -1,8 +1,9 @@
 """The layers around a try. Each wraps the call within; the page composes them into one expression:
 
-    retried(tried(transport.send, paced(stoppable(remembered(recorded(intend))))))
+    retried(tried(transport.send, paced(stoppable(remembered(recorded(intend)))), obeying))
 
-Every try is paced, may still be held back, is safe to repeat, and is written down before it leaves.
+Every try is paced, may still be held back, is safe to repeat, and is written down before it leaves. What
+need not wait is no coroutine: one for each layer would cost a row more than its parsing.
 Layers are composed inside the running loop, whose clock they read.
 """
 
@@ -12,17 +13,17 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
 
-from engager.dispatch.delivery import EXPIRED, INTERRUPTED, Step, decide, give_up, may_go_on
+from engager.dispatch.delivery import EXPIRED, INTERRUPTED, STOPPED, Step, decide, give_up, may_go_on
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Life, Outcome, Status, Withheld
+from engager.model import Ending, EngageRequest, Outcome, Status
 from engager.policy import Delivery, Retry
 
 #: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
@@ -43,11 +44,6 @@ class Effort:
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
 
-    @property
-    def life(self) -> Life:
-        """What is known of the row."""
-        return self.request.life
-
     def ended(self, now: float) -> None:
         """The present try came to an end, whether or not it had left."""
         self.request.life.attempts += 1
@@ -59,7 +55,12 @@ class Effort:
 
 
 Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
-Clear = Callable[[Effort], Awaitable[bool]]
+#: Whether the try may leave: asked in the last moment, and answered at once.
+Clear = Callable[[Effort], bool]
+#: The same, after waiting for it.
+ClearInTime = Callable[[Effort], Awaitable[bool]]
+#: Told of every verdict, for what it means to everybody.
+Heed = Callable[[Verdict], None]
 Attempt = Callable[[Effort], Awaitable[Verdict]]
 #: Seconds that neither jump nor stand still while the machine sleeps.
 Clock = Callable[[], float]
@@ -67,18 +68,16 @@ Clock = Callable[[], float]
 FreshId = Callable[[str, int], str]
 
 
-def recorded(
-    intend: Callable[[EngageRequest], None], hold: Callable[[], Awaitable[None]] | None, clock: Clock
-) -> Clear:
-    """Write the intent down, as the last thing before the first byte leaves; `hold` waits for a disk."""
+def recorded(intend: Callable[[EngageRequest], None], clock: Clock) -> Clear:
+    """Write the intent down, as the last thing before the first byte leaves."""
     now = asyncio.get_running_loop().time
 
-    async def clear(effort: Effort) -> bool:
+    def clear(effort: Effort) -> bool:
         effort.due = now()
-        effort.request.life.leaves(clock())
-        intend(effort.request)
-        if hold is not None:
-            await hold()
+        request = effort.request
+        if request.life.first_left is None:
+            request.life.first_left = clock()
+        intend(request)
         return True
 
     return clear
@@ -87,8 +86,8 @@ def recorded(
 def stoppable(stop: Stop, clear: Clear) -> Clear:
     """Hold the try back once the run is to end."""
 
-    async def clear_unless_stopped(effort: Effort) -> bool:
-        return not stop.requested and await clear(effort)
+    def clear_unless_stopped(effort: Effort) -> bool:
+        return stop.exit is None and clear(effort)
 
     return clear_unless_stopped
 
@@ -96,61 +95,65 @@ def stoppable(stop: Stop, clear: Clear) -> Clear:
 def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
     """Hold back a repeat that waited until the endpoint would not know it as one any more."""
 
-    async def clear_if_known(effort: Effort) -> bool:
-        effort.expired = not may_go_on(delivery, effort.request.life, clock())
-        return not effort.expired and await clear(effort)
+    def clear_if_known(effort: Effort) -> bool:
+        life = effort.request.life
+        effort.expired = life.in_doubt and not may_go_on(delivery, life, clock())
+        return not effort.expired and clear(effort)
 
     return clear_if_known
 
 
-def paced(gate: Gate, pacer: Pacer | None, clear: Clear) -> Clear:
-    """Wait for the pace and for a pause to end; a slot that a pause overtook is gone, take another.
+def paced(
+    gate: Gate, pacer: Pacer | None, hold: Callable[[], Awaitable[None]] | None, clear: Clear
+) -> ClearInTime:
+    """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
 
-    A try that is asked about again, as its connection was gone, or that a slow disk held up, moves its
-    slot on: it does not queue again, and nothing leaves in a bunch.
+    A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
+    was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
+    a bunch.
     """
 
     async def clear_at_pace(effort: Effort) -> bool:
-        while True:
-            if gate.shut:
-                await gate.passes()
-            if pacer is not None:
-                effort.slot = await pacer.passes(effort.slot)
+        while gate.shut or pacer is not None:
+            await gate.passes()
+            if pacer is None:
+                continue
+            effort.slot = await pacer.passes(effort.slot)
             if not gate.shut:
                 break
             effort.slot = None
-        cleared = await clear(effort)
-        if cleared and pacer is not None:
-            effort.slot = await pacer.passes(effort.slot)
+        cleared = clear(effort)
+        if cleared and hold is not None:
+            await hold()
+            if pacer is not None:
+                effort.slot = await pacer.passes(effort.slot)
         return cleared
 
     return clear_at_pace
 
 
-def tried(send: Send, clear: Clear) -> Attempt:
+def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
     """Carry out one try and judge its ending."""
     now = asyncio.get_running_loop().time
 
     async def attempt(effort: Effort) -> Verdict:
         effort.due = effort.slot = None
         ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
-        if isinstance(ending, Withheld):
-            return EXPIRED if effort.expired else judge(ending)
-        effort.ended(now())
-        return judge(ending)
+        verdict = judge(ending)
+        if verdict.meaning is not Meaning.WITHHELD:
+            effort.ended(now())
+            heed(verdict)
+        return EXPIRED if effort.expired else verdict
 
     return attempt
 
 
-def obeying(gate: Gate, stop: Stop, retry: Retry, attempt: Attempt) -> Attempt:
-    """Do for everybody what the answer asks: pause the run, or end it; nobody tries again after that."""
+def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
+    """Do for everybody what an answer asks: pause the run, or end it."""
     strangers = 0  # errors by somebody else than the endpoint, as long as it was never heard of
 
-    async def obedient(effort: Effort) -> Verdict:
+    def heed(verdict: Verdict) -> None:
         nonlocal strangers
-        if stop.requested:
-            return Verdict(Meaning.WITHHELD)
-        verdict = await attempt(effort)
         if verdict.by_endpoint:
             strangers = -sys.maxsize
         elif verdict.meaning is Meaning.REJECTED:
@@ -163,9 +166,8 @@ def obeying(gate: Gate, stop: Stop, retry: Retry, attempt: Attempt) -> Attempt:
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
             _pause(gate, stop, retry, verdict.retry_after)
-        return verdict
 
-    return obedient
+    return heed
 
 
 def _pause(gate: Gate, stop: Stop, retry: Retry, retry_after: str) -> None:
@@ -191,55 +193,70 @@ def retried(
     answered: Callable[[EngageRequest], None],
     clock: Clock,
 ) -> Engage:
-    """Try until the row is settled; None when it is left for the next time.
+    """Try until the row is settled; None when it is left for the next time."""
+    return _Retried(attempt, retry, delivery, budget, stop, fresh_id, answered, clock).engage
 
-    The first try is a plain call: only the failure path pays for the machinery of retries.
-    """
-    now = asyncio.get_running_loop().time
 
-    async def engage(request: EngageRequest) -> Outcome | None:
-        effort = Effort(request, now(), _present_id(request, fresh_id))
-        if not may_go_on(delivery, request.life, clock()):
-            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED, now())
-        verdict, step = await step_of(effort)
+@dataclass(frozen=True, slots=True)
+class _Retried:
+    """The first try is a plain call: only the failure path pays for the machinery of retries."""
+
+    attempt: Attempt
+    retry: Retry
+    delivery: Delivery
+    budget: RetryBudget
+    stop: Stop
+    fresh_id: FreshId
+    answered: Callable[[EngageRequest], None]
+    clock: Clock
+    now: Clock = field(default_factory=lambda: asyncio.get_running_loop().time)
+
+    async def engage(self, request: EngageRequest) -> Outcome | None:
+        effort = Effort(request, self.now(), request.request_id)
+        if request.life.in_doubt and not may_go_on(self.delivery, request.life, self.clock()):
+            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED, self.now())
+        self._renew(effort)
+        verdict, step = self._step_of(effort, await self.attempt(effort))
         if step is Step.AGAIN:
-            verdict, step = await again(effort, verdict)
+            verdict, step = await self._again(effort, verdict)
         if isinstance(step, Step):
             return None
         if step is Status.ENGAGED:
-            budget.earn()
-        return _outcome(effort, step, verdict, now())
+            self.budget.earn()
+        return _outcome(effort, step, verdict, self.now())
 
-    async def step_of(effort: Effort) -> tuple[Verdict, Status | Step]:
-        verdict = await attempt(effort)
-        step = decide(delivery, effort.life, verdict, clock())
+    def _renew(self, effort: Effort) -> None:
+        """Give the effort the row's present Request-ID."""
+        request = effort.request
+        if request.life.generation:
+            effort.request_id = self.fresh_id(request.request_id, request.life.generation)
+
+    def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
+        step = decide(self.delivery, effort.request.life, verdict, self.clock())
         if isinstance(step, Step):
-            effort.request_id = _present_id(effort.request, fresh_id)
-            answered(effort.request)
+            self._renew(effort)
+            self.answered(effort.request)
         return verdict, step
 
-    async def again(effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
+    async def _again(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
         known = [(verdict, Step.AGAIN)]
 
         async def next_step() -> tuple[Verdict, Status | Step]:
-            return known.pop() if known else await step_of(effort)
+            if known:
+                return known.pop()
+            # After a stop no row may use up the tries that it has.
+            stopped = self.stop.requested
+            return self._step_of(effort, STOPPED if stopped else await self.attempt(effort))
 
         # One object a row: tenacity keeps the state of its tries in it.
         trying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Step.AGAIN),
-            stop=retry.stop,
-            wait=retry.wait + _Allowance(budget),
-            sleep=stop.sleep,
+            stop=self.retry.stop,
+            wait=self.retry.wait + _Allowance(self.budget),
+            sleep=self.stop.sleep,
             retry_error_callback=lambda state: _exhausted(state, effort),
         )
         return await trying(next_step)
-
-    return engage
-
-
-def _present_id(request: EngageRequest, fresh_id: FreshId) -> str:
-    first, generation = request.request_id, request.life.generation
-    return fresh_id(first, generation) if generation else first
 
 
 class _Allowance(wait_base):
@@ -255,7 +272,7 @@ class _Allowance(wait_base):
 def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Step]:
     assert state.outcome is not None  # noqa: S101 - tenacity calls this with the last result only
     verdict, _ = state.outcome.result()
-    return verdict, give_up(effort.life)
+    return verdict, give_up(effort.request.life)
 
 
 def _outcome(effort: Effort, status: Status, verdict: Verdict, now: float) -> Outcome:
@@ -265,7 +282,7 @@ def _outcome(effort: Effort, status: Status, verdict: Verdict, now: float) -> Ou
         effort.request.row,
         effort.request.key,
         status,
-        effort.life.attempts,
+        effort.request.life.attempts,
         verdict.http_status,
         0 if engaged else verdict.error,
         verdict.error_text,

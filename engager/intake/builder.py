@@ -115,17 +115,19 @@ class Builder:
         try:
             for field in self._fields:
                 value = field.value.render(row.values)
-                if value is not None or field.required:
-                    if field.rule is not None:
-                        _check(field, value)
-                    values[field.name] = value
+                if value is None and not field.required:
+                    continue
+                if field.rule is not None and (value is None or (wrong := field.rule(value))):
+                    raise _row_error(field, None if value is None else wrong)
+                values[field.name] = value
             content = self._wire.content(values)
         except RowError as fault:
             return Invalid(row, self._key_of(values), fault.error, str(fault))
         except WireError as fault:
             return Invalid(row, self._key_of(values), "not_writable", str(fault))
         body = self._wire.body(content)
-        if (size := sum(map(len, body))) > self._limit:
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        if size > self._limit:
             text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
             return Invalid(row, self._key_of(values), "too_large", text)
         return EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
@@ -138,11 +140,9 @@ class Builder:
         return None if value is None else str(value)[:MAX_KEY]
 
 
-def _check(field: _Field, value: Any) -> None:
-    if value is None:
-        raise RowError("empty", f"{field.name} is empty ({field.origin})")
-    if field.rule is not None and (wrong := field.rule(value)):
-        raise RowError(wrong[0], f"{field.name} {wrong[1]} ({field.origin})")
+def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:
+    error, text = wrong or ("empty", "is empty")
+    return RowError(error, f"{field.name} {text} ({field.origin})")
 
 
 def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -93,7 +94,9 @@ def _compile_text(text: str, columns: Columns, where: str) -> Compiled:
     names = frozenset(slot.column for slot in slots)
     required = frozenset(slot.column for slot in slots if slot.default is None)
     if len(pieces) == 1:
-        return Compiled(slots[0].value, False, names, required)
+        slot = slots[0]
+        plain = slot.cast is None and slot.default is None
+        return Compiled(slot.get if plain else slot.value, False, names, required)
     renders = [piece.text if isinstance(piece, _Slot) else _constant(piece) for piece in pieces]
     return Compiled(lambda row: "".join([render(row) for render in renders]), False, names, required)
 
@@ -183,8 +186,7 @@ def _getter(column: str, columns: Columns, where: str, optional: bool = False) -
         raise ParameterError(where, f"the input has no column {column!r}; {hint}")
     if columns.count(column) > 1:
         raise ParameterError(where, f"the input has {columns.count(column)} columns {column!r}; rename them")
-    index = columns.index(column)
-    return lambda row: row[index]
+    return itemgetter(columns.index(column))
 
 
 def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:

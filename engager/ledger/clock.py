@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -25,9 +26,8 @@ class Moment:
     boot_id: int  #: which boot; 0 = unknown
 
 
-def seconds() -> float:
-    """The boot clock: it does not jump, and goes on while the machine sleeps."""
-    return time.clock_gettime(_CLOCK)
+#: The boot clock in seconds: it does not jump, and goes on while the machine sleeps.
+seconds = partial(time.clock_gettime, _CLOCK)
 
 
 def boot_id() -> int:

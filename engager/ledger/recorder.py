@@ -146,7 +146,11 @@ class Recorder:
     async def record(self, outcome: Outcome, generation: int = 0) -> None:
         """Take one outcome in; now and then its bringer waits for the disk."""
         fields = result_fields(outcome, self._redact)
-        await self._settle(self._entry(outcome, fields, generation), fields)
+        entry = self._entry(outcome, fields, generation)
+        while not self._ledger.settle(entry):
+            await self.flush()
+        if self._keep(entry, fields):
+            await self.flush()
 
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""
@@ -158,18 +162,20 @@ class Recorder:
             entry, fields = replace(entry, result=b""), {}
         if not self._lacks(self._gaps.mended.get(entry.mend), row):
             entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
-        await self._settle(entry, fields)
-
-    async def _settle(self, entry: Entry, fields: dict[str, Any]) -> None:
         while not self._ledger.settle(entry):
             await self.flush()
+        if self._keep(entry, fields):
+            await self.flush()
+
+    def _keep(self, entry: Entry, fields: dict[str, Any]) -> bool:
+        """Count a settled row; returns whether it is time to write."""
         self.settled += 1
         if fields:
             self.tally.count(fields)
-        self._count(entry)
+        if entry.generation:
+            self._count(entry)
         self._pending.append(entry)
-        if len(self._pending) >= CHUNK:
-            await self.flush()
+        return len(self._pending) >= CHUNK
 
     def _count(self, entry: Entry) -> None:
         if entry.state is State.IN_DOUBT_RENEWED:

@@ -176,8 +176,9 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = Gate(stop)
     pacer = Pacer(Pace(adaptive.rate.begin().value), stop, gate) if adaptive.rate else None
-    clear = paced(gate, pacer, stoppable(stop, recorded(lambda request: None, None, clock)))
-    attempt = obeying(gate, stop, retry, adapted(adaptive, pacer, tried(endpoint.send, clear)))
+    clear = paced(gate, pacer, None, stoppable(stop, recorded(lambda request: None, clock)))
+    tries = tried(endpoint.send, clear, obeying(gate, stop, retry))
+    attempt = adapted(adaptive, pacer, tries)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)
     return retried(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
 

@@ -73,10 +73,10 @@ def compose(
         noted.append(request.request_id)
 
     pacer = Pacer(pace, stop) if pace else None
-    safe = remembered(Delivery(mode, window), clock, recorded(intend, hold, clock))
-    clear = paced(gate, pacer, stoppable(stop, safe))
+    safe = remembered(Delivery(mode, window), clock, recorded(intend, clock))
+    clear = paced(gate, pacer, hold, stoppable(stop, safe))
     return retried(
-        obeying(gate, stop, retry, tried(script, clear)),
+        tried(script, clear, obeying(gate, stop, retry)),
         retry,
         Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
