@@ -49,6 +49,7 @@ id = 12
 email = "{{email}}"
 [limits]
 concurrency = {crew}
+processes = {processes}
 [retry]
 attempts = {attempts}
 base_delay = 0.005
@@ -82,10 +83,11 @@ class Case:
     passes: tuple[tuple[str, ...], ...]  #: the flags of `retry`, once the run is complete
     durability: str
     results: str
+    processes: int
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
-        """A case; `forced` may hold a point, a mode, an endpoint, and a token that changes."""
+        """A case; `forced` may hold a point, a mode, an endpoint, processes, and a token that changes."""
         draw = random.Random(seed)
         point = forced.get("point")
         mode = draw.choice(MODES)
@@ -96,6 +98,7 @@ class Case:
             ((), (), ((),), (("--in-doubt",),), ((), ("--in-doubt",)))
         )
         rare, crew = point in RARE, draw.choice((1, 4, 16))
+        processes = int(forced.get("processes", "1"))
         return cls(
             seed,
             forced,
@@ -104,7 +107,7 @@ class Case:
             forced.get("endpoint", endpoint),
             draw.choice(("csv", "jsonl")),
             rows=draw.randint(40, 80) + 12 * crew,
-            crew=crew,
+            crew=max(crew, processes),
             attempts=draw.choice((6, 6, 1)) if not rare else 1,
             kills=draw.randint(2, 9) if point is None else 5,
             faults=draw.random() < 0.4 or rare,
@@ -113,6 +116,7 @@ class Case:
             passes=passes if not rare else ((), ("--in-doubt",)),
             durability=draw.choice(("process", "process", "disk")),
             results=draw.choice(("jsonl", "jsonl", "csv")),
+            processes=processes,
         )
 
     @property

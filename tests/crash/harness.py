@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -119,6 +120,9 @@ class Course:
         if ended == -signal.SIGKILL:
             self.killed += 1
             self.told.kills[point or "any moment"] += 1
+        elif ended == 4 and "ended on its own (signal 9)" in self._last_words():
+            self.killed += 1
+            self.told.kills[f"{point or 'any moment'}, one process of some"] += 1
         elif ended not in (0, 1, 143, -signal.SIGTERM):
             self.wrong(f"{args} ended with {ended}: {self._last_words()}")
 
@@ -153,7 +157,14 @@ class Course:
         if self.draw.random() < 0.2:
             process.terminate()
             await asyncio.sleep(self.draw.uniform(0, 0.05))
-        process.kill()
+        alone = self.case.processes > 1 and self.draw.random() < 0.5
+        children = (
+            Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() if alone else []
+        )
+        if children:
+            os.kill(int(self.draw.choice(children)), signal.SIGKILL)
+        else:
+            process.kill()
 
     async def _look(self) -> None:
         """`status`, while a process is at work and after it died: it never fails, and it adds up."""
@@ -179,6 +190,13 @@ class Course:
 
     def _last_words(self) -> str:
         return (self.folder / "told.txt").read_text()[-400:]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []  # it has ended
 
 
 async def carry_out(case: Case, folder: Path, told: Told) -> None:
@@ -225,9 +243,10 @@ def main() -> None:
     parser.add_argument("--point", choices=list(POINTS), help="where every kill takes place")
     parser.add_argument("--mode", help="the delivery mode")
     parser.add_argument("--endpoint", choices=list(ENDPOINTS))
+    parser.add_argument("--processes", help="of each run")
     parser.add_argument("--token", choices=["changes"], help="give each process another one")
     given = parser.parse_args()
-    names = ("point", "mode", "endpoint", "token")
+    names = ("point", "mode", "endpoint", "processes", "token")
     forced = {name: value for name in names if (value := getattr(given, name))}
     seeds = range(given.seed, given.seed + given.runs) if given.runs else count(given.seed)
     told = Told()

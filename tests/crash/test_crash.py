@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from tests.crash.case import ENDPOINTS, MODES, Case
-from tests.crash.deadly import POINTS
+from tests.crash.deadly import OFTEN, POINTS
 from tests.crash.harness import Told, series
 
 
@@ -38,3 +38,15 @@ async def test_no_death_makes_a_changed_token_a_second_message() -> None:
     )
     assert told.wrong == []
     assert told.kills
+
+
+async def test_no_death_of_one_process_or_of_all_breaks_a_promise() -> None:
+    told = Told()
+    pairs = product(("2", "3"), (None, *OFTEN, "inside_write", "after_commit"))
+    cases = (
+        Case.drawn(seed, mode="exactly-once", processes=processes, **({"point": point} if point else {}))
+        for seed, (processes, point) in enumerate(pairs, 400)
+    )
+    await series(cases, told)
+    assert told.wrong == []
+    assert any("one process of some" in point for point in told.kills)
