@@ -158,11 +158,8 @@ class Course:
             process.terminate()
             await asyncio.sleep(self.draw.uniform(0, 0.05))
         alone = self.case.processes > 1 and self.draw.random() < 0.5
-        children = (
-            Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() if alone else []
-        )
-        if children:
-            os.kill(int(self.draw.choice(children)), signal.SIGKILL)
+        if alone and (children := _children(process.pid)):
+            os.kill(self.draw.choice(children), signal.SIGKILL)
         else:
             process.kill()
 
