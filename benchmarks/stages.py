@@ -18,11 +18,16 @@ from benchmarks.contenders import CONNECTIONS, Course, write_job
 from benchmarks.endpoints import Endpoint, endpoint
 from benchmarks.measure import client_cores, spread
 from benchmarks.table import aligned, machine
-from engager.dispatch.aiohttp_transport import AiohttpTransport, Destination
+from engager.dispatch.transport import Transport
+from engager.dispatch.transports import transport_to
+from engager.endpoint import destination_of
 from engager.job import JobFile
+from engager.ledger.book import Batch
+from engager.ledger.ledger import Ledger
+from engager.ledger.ledgers import shard_path
 from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Outcome, Reply, Status
-from engager.run import METHOD, Run, headers_of, prepare, tls_of
+from engager.preparing import Run, prepare
 
 STAGES = {
     "read": "the file to rows",
@@ -69,7 +74,9 @@ async def turn(
 async def carry_out(run: Run) -> Counter[str]:
     """CPU seconds by stage."""
     spent: Counter[str] = Counter()
-    transport, chunks, done = connect(run), iter(run.rows.chunks()), False
+    origin = run.job_file.job.endpoint.url
+    transport = transport_to(destination_of(run.job_file, run.secret, origin), CONNECTIONS)
+    recorder, chunks, done = recorder_of(run), iter(run.rows.chunks()), False
     while not done:
         with lap(spent, "read"):
             chunk = next(chunks, [])
@@ -78,12 +85,20 @@ async def carry_out(run: Run) -> Counter[str]:
         with lap(spent, "send"):
             replies = await send(transport, requests)
         with lap(spent, "record"):
-            await record(run.recorder, chunk, replies)
+            await record(recorder, chunk, replies)
         done = not chunk
     await transport.aclose()
-    for closed in (run.rows.close, run.marks.close, run.recorder.close, run.lock.release):
-        closed()
+    recorder.close()
+    run.opened.close()
     return spent
+
+
+def recorder_of(run: Run) -> Recorder:
+    async def write(batch: Batch) -> None:
+        run.account.book.write([batch])
+
+    ledger = Ledger(shard_path(run.directory.ledger_folder, 0))
+    return Recorder(0, ledger, run.keeping.formats, write, run.account.recalls[0])
 
 
 @contextmanager
@@ -93,16 +108,7 @@ def lap(spent: Counter[str], stage: str) -> Iterator[None]:
     spent[stage] += time.process_time() - begun
 
 
-def connect(run: Run) -> AiohttpTransport:
-    endpoint = run.job_file.job.endpoint
-    headers = headers_of(run.job_file.job, run.secret.reveal())
-    destination = Destination(endpoint.url + METHOD, headers, endpoint.timeout, tls_of(run.job_file))
-    return AiohttpTransport(destination, CONNECTIONS)
-
-
-async def send(
-    transport: AiohttpTransport, requests: list[EngageRequest]
-) -> list[tuple[EngageRequest, Reply]]:
+async def send(transport: Transport, requests: list[EngageRequest]) -> list[tuple[EngageRequest, Reply]]:
     """Send a chunk's requests through as many workers as there are connections."""
     left, replies = iter(requests), []
 
@@ -126,6 +132,6 @@ async def record(recorder: Recorder, chunk: list, replies: list[tuple[EngageRequ
     recorder.due(chunk)
     for request, reply in replies:
         request.life.leaves(recorder.clock())
-        await recorder.intend(request)
+        recorder.intend(request)
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         await recorder.record(Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known))
