@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 
+#: Bodies up to this size are handed over as they are; for longer ones the session warns of that.
+_SMALL = 1 << 16
+
+
 class _HeldBackError(Exception):
     """Clearance was refused."""
 
@@ -116,7 +120,8 @@ class AiohttpTransport:
             return _ended(departure, _word(fault), f"{type(fault).__name__}: {fault}")
 
     async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
-        data: Any = body[0] if len(body) == 1 else _Parts(body)
+        small = len(body) == 1 and len(body[0]) <= _SMALL
+        data: Any = body[0] if small else _Parts(body)
         async with self._session.post(
             self._destination.url,
             data=data,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import trustme
 
 from engager.dispatch.aiohttp_transport import AiohttpTransport
 from engager.dispatch.http1.transport import LeanTransport
@@ -29,7 +32,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def server(serve: Serve) -> AsyncIterator[str]:
+async def server(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     handlers: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +47,7 @@ async def server(serve: Serve) -> AsyncIterator[str]:
             handlers.discard(task)
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     try:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/start"
     finally:
@@ -289,3 +292,115 @@ async def test_a_host_that_does_not_accept_is_not_sent() -> None:
             ending = await transport.send((b"{}",), "id", cleared)
     assert isinstance(ending, NotSent)
     assert ending.error == "connect_timeout"
+
+
+async def test_a_body_of_megabytes_arrives_whole() -> None:
+    sizes: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            sizes.append(len((await read_request(reader)).partition(b"\r\n\r\n")[2]))
+            writer.write(answer())
+
+    attachment = b"x" * 5_000_000
+    async with server(serve) as url, transport_to(url) as transport:
+        for _ in range(2):
+            assert await transport.send((b"{", attachment, b"}"), "id", cleared) == Reply(200, OK)
+    assert sizes == [5_000_002, 5_000_002]
+
+
+async def test_an_answer_that_comes_before_the_body_was_read() -> None:
+    """The rest of the body must not be taken for the next request."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"too large", "413 Payload Too Large"))
+        await writer.drain()
+        await asyncio.sleep(0.2)
+
+    async with server(serve) as url, transport_to(url) as transport:
+        for _ in range(2):
+            ending = await transport.send((b"x" * 20_000_000,), "id", cleared)
+            assert isinstance(ending, Reply | Lost)
+            assert not isinstance(ending, Reply) or ending.status == 413
+    assert connections == 2
+
+
+AUTHORITY = trustme.CA()
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@asynccontextmanager
+async def tls_server(serve: Serve, name: str = "localhost", asks: bool = False) -> AsyncIterator[str]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert(name).configure_cert(context)
+    if asks:
+        AUTHORITY.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    async with server(serve, context) as url:
+        yield url.replace("http://127.0.0.1", "https://localhost")
+
+
+async def send_over_tls(context: ssl.SSLContext, times: int = 1, **settings: Any) -> list[Ending]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer(OK * 2000))
+
+    async with tls_server(serve, **settings) as url:
+        transport = tried(Destination(url, {}, 5, context), 4)
+        try:
+            return [await transport.send((b"{}" * 20_000,), "id", cleared) for _ in range(times)]
+        finally:
+            await transport.aclose()
+
+
+async def test_tls_with_an_authority_of_ones_own() -> None:
+    assert await send_over_tls(trusting(AUTHORITY), 3) == [Reply(200, OK * 2000)] * 3
+
+
+@pytest.mark.parametrize(
+    ("authority", "name"), [(trustme.CA(), "localhost"), (AUTHORITY, "elsewhere.example")]
+)
+async def test_a_certificate_that_does_not_verify_is_not_sent_to(authority: trustme.CA, name: str) -> None:
+    (ending,) = await send_over_tls(trusting(authority), name=name)
+    assert isinstance(ending, NotSent)
+    assert ending.error == "tls"
+
+
+async def test_a_server_that_asks_who_we_are() -> None:
+    context = trusting(AUTHORITY)
+    AUTHORITY.issue_cert("client.example").configure_cert(context)
+    assert await send_over_tls(context, asks=True) == [Reply(200, OK * 2000)]
+
+
+async def test_a_server_that_speaks_no_tls_is_not_sent_to() -> None:
+    async with server(scripted(answer())) as url:
+        transport = tried(Destination(url.replace("http", "https"), {}, 5, None), 4)
+        ending = await transport.send((b"{}",), "id", cleared)
+        await transport.aclose()
+    assert isinstance(ending, NotSent)
+
+
+async def test_a_connection_that_the_server_closed_at_rest_is_not_used() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await read_request(reader)
+        writer.write(answer())
+
+    async with server(serve) as url, transport_to(url) as transport:
+        for _ in range(3):
+            assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)
+            await asyncio.sleep(0.05)
+    assert connections == 3
