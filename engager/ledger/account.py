@@ -157,12 +157,20 @@ def _repaired_results(ledgers: Ledgers, book: Book, formats: Formats) -> bytearr
     def wanted(row: int, fields: dict[str, Any]) -> bool:
         try:
             status = Status(fields["status"])
+        except (KeyError, ValueError, TypeError):
+            return False
+        state = ledgers.state(row)
+        if state is State.DAMAGED:
+            # A line was only ever written of a settled row.
+            ledgers.set_state(row, settled_state(status, renewed=False))
+        elif state not in SETTLED:
+            # The line is damaged, or the ledger lost this row in a power cut: a try may have left.
+            ledgers.set_state(row, State.OPEN)
+            return False
+        try:
             fresh.count(fields)
         except (KeyError, ValueError, TypeError):
             return False
-        if ledgers.state(row) not in SETTLED:
-            # A line was only ever written of a settled row.
-            ledgers.set_state(row, settled_state(status, renewed=False))
         return True
 
     kept = keep_only(results.path, results.path, formats.results, wanted, ledgers.end)

@@ -190,18 +190,6 @@ class Ledger:
                 life.renew()
             self.open_rows[found.row] = life
 
-    def life_of(self, row: int, state: State, passes: int, generation: int) -> Life:
-        """What is known of a row that is due though it was taken up before.
-
-        `passes`: how often rows were opened again; `generation`: of its Request-ID, as far as that is known.
-        """
-        if state is State.AGAIN:
-            return Life(generation=passes << 16)
-        if state is State.AGAIN_IN_DOUBT:
-            return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
-        # A slot that was lost: a try may have been taken, and nobody knows when.
-        return self.open_rows.pop(row, None) or Life(1, 0, float("-inf"), True)
-
     def sync(self) -> None:
         """Bring it to the disk. Raises OSError, or RecordingError when it was taken away."""
         self._file.refuse_vanished()

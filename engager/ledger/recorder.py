@@ -24,7 +24,7 @@ from engager.ledger.ledger import Ledger
 from engager.ledger.lines import result_fields
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
-from engager.model import EngageRequest, Invalid, Outcome, Row, Status, Unreadable
+from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Status, Unreadable
 
 #: Outcomes that are written in one go.
 CHUNK = 1024
@@ -61,6 +61,7 @@ class Recall:
     passes: int = 0
     generations: Mapping[int, int] = field(default_factory=dict)
     gaps: Gaps = field(default_factory=Gaps)
+    begun: float = float("-inf")  #: when the run began, on the boot clock, as far as that can be known
 
 
 class Recorder:
@@ -131,9 +132,19 @@ class Recorder:
         if state in SETTLED:
             return _known(work, SETTLED[state])
         if isinstance(work, EngageRequest) and state is not State.UNTOUCHED:
-            row, recall = work.row.number, self._recall
-            work.life = self._ledger.life_of(row, state, recall.passes, recall.generations.get(row, 0))
+            work.life = self._past_life(work.row.number, state)
         return work
+
+    def _past_life(self, row: int, state: State) -> Life:
+        """What is known of a row that is due though it was taken up before."""
+        recall = self._recall
+        if state is State.AGAIN:
+            return Life(generation=recall.passes << 16)
+        if state is State.AGAIN_IN_DOUBT:
+            generation = recall.generations.get(row, 0)
+            return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
+        # Of a slot that was lost, only the run itself can tell how long ago a try may have left.
+        return self._ledger.open_rows.pop(row, None) or Life(1, 0, recall.begun, in_doubt=True)
 
     def intend(self, request: EngageRequest) -> None:
         """A try of this request is about to leave: no kill can take that when this returns."""
