@@ -76,17 +76,15 @@ class LineFile:
         """
         self._end, windows, self.lines = facts
         self._windows = [(begin, check) for begin, check in windows]
-        if not self._end:
-            return True
         sound = self._is_sound()
-        if sound:
+        if sound and self.path.exists():
             os.truncate(self.path, self._end)
         return sound
 
     def _is_sound(self) -> bool:
         """Whether the file's end is what was written."""
         if not self.path.exists():
-            return False
+            return not self._end
         ends = [*(begin for begin, _ in self._windows[1:]), self._end]
         with self.path.open("rb") as file:
             for (begin, check), end in zip(self._windows, ends, strict=True):
