@@ -314,17 +314,20 @@ def _fault_told(fault: BaseException) -> int:
     if isinstance(fault, EngagerError):
         click.echo(Secret.redact_all(f"error: {fault}"), err=True)
         return int(fault.exit)
-    if isinstance(fault, OSError | MemoryError):
-        click.echo(Secret.redact_all(f"error: {_of_the_machine(fault)}"), err=True)
+    if told := _of_the_machine(fault):
+        click.echo(Secret.redact_all(f"error: {told}"), err=True)
         return int(Exit.INTERNAL)
     click.echo(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
     click.echo("error: this is a fault of engager's own; what was written so far stands.", err=True)
     return int(Exit.INTERNAL)
 
 
-def _of_the_machine(fault: OSError | MemoryError) -> str:
-    if isinstance(fault, MemoryError):
+def _of_the_machine(fault: BaseException) -> str | None:
+    """The text of a fault that the machine is to blame for; None for any other."""
+    if isinstance(fault, OSError):
+        what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+    elif isinstance(fault, MemoryError) or str(fault) == "can't start new thread":
         what = "this machine has no memory left for engager"
     else:
-        what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+        return None
     return f"{what}. What was written so far stands: mend it, and run the same command again."
