@@ -74,8 +74,6 @@ class LineFile:
         """
         self._end, windows = facts
         self._windows = [(begin, check) for begin, check in windows]
-        if not self._end:
-            return True
         sound = self._sound_length()
         if self.path.exists():
             os.truncate(self.path, sound)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engager.ledger.account import begin, resume
+from engager.ledger.line_file import LineFile
 from engager.ledger.lines import JsonLines, MendableJson
 from engager.ledger.recorder import Formats, Recorder
 from engager.ledger.run_directory import find_run, new_run
@@ -23,6 +24,13 @@ def taken_up(path: Path) -> Recorder:
     run = find_run(path)
     assert run is not None
     return resume(run, FORMATS, synced=False)
+
+
+def test_what_stands_in_a_file_that_the_ledger_knows_as_empty_goes(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "failed.jsonl", b"")
+    file.path.write_bytes(b'{"torn')
+    assert file.restore([0, [[0, 0]]])
+    assert file.path.read_bytes() == b""
 
 
 async def test_a_second_file_is_lost_while_the_first_is_mended(tmp_path: Path) -> None:
