@@ -148,7 +148,7 @@ def _taken_up(
     intact = {name: getattr(files, name).restore(facts[name]) for name in files.facts()}
     for entry in entries:
         tally.count_line(entry.result)
-    if all(intact.values()) and _settled(ledger) == +tally.statuses:
+    if all(intact.values()) and not facts["gaps"] and _settled(ledger) == +tally.statuses:
         return Gaps()
     log.warning("%s: files of the run were damaged; what was lost is written again", run.path)
     gaps = Gaps(_repaired_results(ledger, files.results, formats, tally))

@@ -80,7 +80,7 @@ def open_again(
     for file in (files.results, files.failed, files.in_doubt):
         file.replaced()
     ledger.passes = asked.number
-    facts = {**files.facts(), "tally": tally.state()}
+    facts = {**files.facts(), "tally": tally.state(), "gaps": False}
     ledger.commit(facts, ledger.journal.mark)
     write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
     return orjson.loads(orjson.dumps(facts, option=orjson.OPT_NON_STR_KEYS))  # type: ignore[no-any-return]

@@ -271,7 +271,7 @@ class Recorder:
             raise self._broken from fault
 
     def _facts(self, tally: dict[str, Any]) -> dict[str, Any]:
-        return {**self._files.facts(), "tally": tally}
+        return {**self._files.facts(), "tally": tally, "gaps": self._gaps.results is not None}
 
 
 class _Disk:

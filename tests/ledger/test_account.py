@@ -48,3 +48,15 @@ async def test_a_second_file_is_lost_while_the_first_is_mended(tmp_path: Path) -
     recorder = taken_up(tmp_path)
     assert recorder.due([ROW]) == [ROW]
     recorder.abandon()
+
+
+async def test_a_repair_that_was_killed_is_not_forgotten(tmp_path: Path) -> None:
+    recorder = begin(new_run(tmp_path), FORMATS, 1 << 16, synced=False)
+    recorder.due([ROW])
+    await recorder.record(Outcome(ROW, "x", Status.INVALID, error="malformed"))
+    recorder.close()
+    (tmp_path / "failed.jsonl").unlink()
+    taken_up(tmp_path).abandon()
+    recorder = taken_up(tmp_path)
+    assert recorder.due([ROW]) == [ROW]
+    recorder.abandon()
