@@ -165,8 +165,11 @@ class Case:
         (folder / "token").write_text(f"t0ken-{draw.random() if self.rotates else 0}")
 
 
-def spoil(folder: Path, draw: random.Random) -> None:
-    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can."""
+def spoil(folder: Path, draw: random.Random, flipped: set[int]) -> None:
+    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can.
+
+    No byte of the ledger is flipped twice: of such a row nothing is known, and it is rightly in doubt.
+    """
     for name in ("results.jsonl", "results.csv", "failed.csv", "failed.jsonl", "in_doubt.csv"):
         path = folder / name
         if not path.exists() or draw.random() < 0.5:
@@ -184,14 +187,16 @@ def spoil(folder: Path, draw: random.Random) -> None:
             path.unlink()
     ledger = folder / "ledger/rows"
     if ledger.exists() and draw.random() < 0.5:
-        _flip_row(ledger, draw)
+        _flip_row(ledger, draw, flipped)
 
 
-def _flip_row(ledger: Path, draw: random.Random) -> None:
+def _flip_row(ledger: Path, draw: random.Random, flipped: set[int]) -> None:
+    row = draw.choice([row for row in range(1, 41) if row not in flipped])
+    flipped.add(row)
     with ledger.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         if size > 1 << 20:
-            at = file.seek(size - (1 << 20) + draw.randint(1, 40))
+            at = file.seek(size - (1 << 20) + row)
             byte = file.read(1)[0] ^ 1 << draw.randrange(8)
             file.seek(at)
             file.write(bytes((byte,)))

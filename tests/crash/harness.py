@@ -59,6 +59,7 @@ class Course:
         self.asked_for = False  #: rows in doubt were tried again by hand
         self.passes = 0
         self._settled = 0  #: rows, when it was last looked
+        self._flipped: set[int] = set()  #: rows of which a bit in the ledger was flipped
 
     def wrong(self, what: str) -> None:
         self.told.wrong.append(f"{what}\n    {self.case.again}")
@@ -86,7 +87,7 @@ class Course:
                 break
             await self._look()
             if self.case.spoils and not further:
-                spoil(self.folder / RUN, self.draw)
+                spoil(self.folder / RUN, self.draw, self._flipped)
                 self._settled = 0
             self.case.write_token(self.folder, self.draw)
         code = await self._process(commands[0])

@@ -39,7 +39,10 @@ def judged(run: Path, truth: Truth) -> list[str]:
     wrong = list(_account(results, summary, truth.rows))
     for line in results:
         wrong += _claim(line, truth.effects.get(f"email={line['key']}", 0), truth.once)
-    wrong += _kept(run, results)
+    try:
+        wrong += _kept(run, results)
+    except ValueError as fault:
+        wrong.append(f"the rows that were kept cannot be read: {fault}")
     doubtful = sum(line["status"] == "in_doubt" for line in results)
     if truth.doubtful is not None and doubtful > truth.doubtful:
         wrong.append(f"{doubtful} rows in doubt, and only {truth.doubtful} may be")
