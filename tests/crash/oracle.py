@@ -38,7 +38,7 @@ def judged(run: Path, truth: Truth) -> list[str]:
     summary = json.loads((run / "summary.json").read_text())
     wrong = list(_account(results, summary, truth.rows))
     for line in results:
-        wrong += _claim(line, truth.effects.get(f"email={line['key']}", 0), truth.once)
+        wrong += _claim(line, truth.effects.get(f"email=p{line['row']}@example.com", 0), truth.once)
     try:
         wrong += _kept(run, results)
     except ValueError as fault:
