@@ -120,15 +120,11 @@ def prepare(
             found.refuse_other(identity)
             if (summary := _ends_here(found, again)) is not None:
                 return summary
-            opened_account = account.resume(found, keeping)
         else:
-            invocation = _invocation(job_file, rows, input_path)
-            shards = _shards(job_file.job, rows)
+            invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
-            _lock(out, opened)
-            if find_run(out):
-                raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
-            opened_account = account.begin(directory, keeping)
+            _lock_new(out, opened)
+        opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
         return Run(
             job_file,
@@ -153,6 +149,12 @@ def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
 
 def _lock(out: Path, opened: ExitStack) -> None:
     opened.callback(take_folder(out).release)
+
+
+def _lock_new(out: Path, opened: ExitStack) -> None:
+    _lock(out, opened)
+    if find_run(out):
+        raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
 
 
 def _ends_here(found: RunDirectory, again: frozenset[Status]) -> dict[str, Any] | None:
