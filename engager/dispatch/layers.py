@@ -74,10 +74,8 @@ def recorded(intend: Callable[[EngageRequest], None], clock: Clock) -> Clear:
 
     def clear(effort: Effort) -> bool:
         effort.due = now()
-        request = effort.request
-        if request.life.first_left is None:
-            request.life.first_left = clock()
-        intend(request)
+        effort.request.life.leaves(clock())
+        intend(effort.request)
         return True
 
     return clear

@@ -100,11 +100,6 @@ class Builder:
             self.warnings.append("request.resource_id narrows matching by email and phone only")
 
     @property
-    def columns_used(self) -> frozenset[str]:
-        """The columns that any value reads."""
-        return frozenset().union(*(field.value.columns for field in self._fields))
-
-    @property
     def required_columns(self) -> frozenset[str]:
         """The columns that have no default."""
         return frozenset().union(*(field.value.required for field in self._fields))

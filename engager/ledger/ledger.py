@@ -40,11 +40,6 @@ PART = 1 << 20
 _OPEN = WORDS[State.OPEN]
 
 
-def journal_size(max_row_bytes: int) -> int:
-    """Bytes for the journal of an input whose rows are at most so long."""
-    return -(-((1 << 20) + 4 * max_row_bytes) // _PAGE) * _PAGE
-
-
 class Ledger:
     """An open ledger of the rows from `first` on."""
 

@@ -93,18 +93,6 @@ class LineFile:
                     return False
         return True
 
-    def _sound_length(self) -> int:
-        """How far the file is what was written."""
-        if not self.path.exists():
-            return 0
-        ends = [*(begin for begin, _ in self._windows[1:]), self._end]
-        with self.path.open("rb") as file:
-            for (begin, check), end in zip(self._windows, ends, strict=True):
-                file.seek(begin)
-                if crc32(stretch := file.read(end - begin)) != check or len(stretch) < end - begin:
-                    return min(begin, self.path.stat().st_size)
-        return self._end
-
     def replaced(self, lines: int) -> None:
         """Its content was made anew, whole; all of it stands."""
         self.close()

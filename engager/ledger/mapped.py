@@ -6,7 +6,6 @@ taken from the disk before it is mapped: a full disk is an error that can be tol
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 from pathlib import Path
@@ -77,8 +76,3 @@ class MappedFile:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-
-
-def is_out_of_space(fault: OSError) -> bool:
-    """Whether the disk or a quota is used up."""
-    return fault.errno in (errno.ENOSPC, errno.EDQUOT)
