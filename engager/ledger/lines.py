@@ -104,7 +104,7 @@ class JsonLines:
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
         """The lines of a file that are whole."""
-        return _json_survivors(path, "row")
+        return (kept for kept in _json_survivors(path, "row") if tuple(kept[1]) == RESULT_COLUMNS)
 
 
 class CsvLines:
