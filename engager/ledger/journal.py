@@ -23,6 +23,9 @@ _CHECK = Struct("<I")
 _PREFIX = _HEAD.size + _CHECK.size
 
 
+#: Bytes of the ring that are used as long as they suffice: they stay in the processor's cache.
+_HOT = 1 << 19
+
 #: More records than are ever written between two starts.
 _FAR = 1 << 32
 
@@ -59,6 +62,7 @@ class Journal:
 
     def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
         self._memory, self._offset, self._size = memory, offset, size
+        self._hot = min(_HOT, size)
         self._number, self._at = Mark()
         self._used = 0  #: bytes that may not be written over, skipped ones included
 
@@ -80,7 +84,7 @@ class Journal:
         )
         record = head + result + to_mend
         length, at, skipped = _CHECK.size + len(record), self._at, 0
-        if at + length > self._size:
+        if at + length > self._hot and (at + length > self._size or self._can_begin_again(length)):
             skipped, at = self._size - at, 0
         if self._used + skipped + length > self._size:
             return False
@@ -91,6 +95,9 @@ class Journal:
         self._number += 1
         self._at = at + length
         return True
+
+    def _can_begin_again(self, length: int) -> bool:
+        return self._used + self._size - self._at + length <= self._size
 
     def release(self, mark: Mark) -> None:
         """What is before this mark is in its files: its room may be used again."""

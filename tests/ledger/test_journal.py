@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +23,12 @@ def journal(memory: mmap.mmap) -> Journal:
     return Journal(memory, 0, SIZE)
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=60))
-def test_what_was_not_released_is_read_back(steps: list[tuple[int, bool]]) -> None:
+@pytest.mark.parametrize("hot", [SIZE, SIZE // 4])
+@given(steps=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=60))
+def test_what_was_not_released_is_read_back(hot: int, steps: list[tuple[int, bool]]) -> None:
     memory = mmap.mmap(-1, SIZE)
     ring, pending, tail = journal(memory), [], Mark()
+    ring._hot = hot
     for row, (length, release) in enumerate(steps, 1):
         if ring.append(entry(row, length)):
             pending.append(entry(row, length))
