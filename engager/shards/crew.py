@@ -49,6 +49,8 @@ class Crew:
 
     async def carry_out(self, tasks: Sequence[Task]) -> bool:
         """Let every task be carried out; returns whether no row is left. Raises RecordingError."""
+        if self._stop.requested:  # before anybody began, by a probe of the endpoint for one
+            return False
         processes = self._start(tasks)
         self._counting = set(range(len(tasks)))
         try:
@@ -86,6 +88,8 @@ class Crew:
     async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
         """Listen to a process until it is done."""
         line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
+        if self._stop.requested:
+            self._say_stop(line)
         done = False
         while (message := await line.hear()) is not None:
             done = done or message.kind == "done"
@@ -138,7 +142,10 @@ class Crew:
     async def _pass_on_stop(self) -> None:
         await self._stop.wait()
         for line in self._lines.values():
-            line.say("stop", exit=int(self._stop.exit or Exit.INTERNAL), reason=self._stop.reason)
+            self._say_stop(line)
+
+    def _say_stop(self, line: Line) -> None:
+        line.say("stop", exit=int(self._stop.exit or Exit.INTERNAL), reason=self._stop.reason)
 
     async def _share_out(self, gone: int) -> None:
         """Give the share of a process that ended to the others, when it cannot count any more."""

@@ -64,6 +64,13 @@ async def test_what_one_is_told_stops_all(bench: Any) -> None:
     assert len(b.results()) == 20
 
 
+async def test_an_endpoint_that_is_unfit_is_sent_no_row_by_anybody(bench: Any) -> None:
+    b = await bench(200, f"{TWO}[delivery]\nprobe = true\n", assumptions={"deduplicate": False})
+    ended = await b.engager("run", "job.toml")
+    assert ended.code == 2, ended.err
+    assert not [key for key in b.sandbox.brain.effects if key.startswith("email=")]
+
+
 @pytest.mark.parametrize("durability", ["process", "disk"])
 async def test_a_process_that_is_killed_alone(bench: Any, durability: str) -> None:
     b = await bench(2000, f'{TWO}[delivery]\ndurability = "{durability}"\n', latency="10ms")
