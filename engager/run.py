@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -15,15 +15,12 @@ from engager.endpoint import connected, reached
 from engager.errors import Exit, RecordingError
 from engager.job_tables import Job
 from engager.ledger.book import Batch
-from engager.ledger.recorder import Recorder
 from engager.model import Status
 from engager.pipeline import Plan
 from engager.preparing import Run
 from engager.shards.crew import Crew, share_of
 from engager.shards.shard import Shard, engage_all
 from engager.shards.worker import Task
-
-log = logging.getLogger("engager")
 
 
 async def send(run: Run, limit: int | None = None) -> None:
@@ -56,9 +53,6 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
     async def write(batch: Batch) -> None:
         await to_thread.run_sync(book.write, [batch])
 
-    def watch(recorder: Recorder) -> None:
-        book.watch(0, recorder.tally)
-
     shard = Shard(
         0,
         run.rows,
@@ -71,7 +65,7 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
     plan = _plan(run.job_file.job, limit)
     async with connected(run.job_file, run.secret, run.stop) as transport:
         limits = Limits.of(run.stop, plan.pace)
-        return await engage_all(shard, plan, transport, write, limits, watch)
+        return await engage_all(shard, plan, transport, write, limits, partial(book.watch, 0))
 
 
 async def _in_processes(run: Run, limit: int | None) -> bool:

@@ -119,9 +119,8 @@ class Ledger:
         return +counts
 
     def leaves(self, row: int, life: Life) -> None:
-        """The first byte of a try of this row is about to leave; `first_left` is known."""
-        first_left = life.first_left or 0.0
-        self.slots.write(row, life, first_left, first_left + self._wall_ahead, True)
+        """The first byte of a try of this row is about to leave."""
+        self._write_slot(row, life, True)
         place = row - self.first
         self._rows[place >> 20][place & PART - 1] = _OPEN
 

@@ -22,13 +22,14 @@ from engager.ledger.ledgers import shard_path
 from engager.ledger.marks import Marks
 from engager.ledger.recorder import Recall, Recorder, Write
 from engager.ledger.run_directory import RunDirectory
+from engager.ledger.tally import Tally
 from engager.model import Row, Unreadable
 from engager.pipeline import Plan, carry_out
 
 T = TypeVar("T")
 
-#: Told of the recorder before the first row, by whoever wants to see the tally grow.
-Watch = Callable[[Recorder], None]
+#: Handed the tally before the first row, by whoever wants to see it grow.
+Watch = Callable[[Tally], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ async def engage_all(
     transport: Transport,
     write: Write,
     limits: Limits,
-    watch: Watch,
+    watch: Watch | None = None,
 ) -> bool:
     """Carry a shard out; returns whether none of its rows is left.
 
@@ -64,7 +65,8 @@ async def engage_all(
         opened.callback(marks.close)
         shard.rows.witness.tell(marks.keep)
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
-        watch(recorder)
+        if watch is not None:
+            watch(recorder.tally)
         await recorder.flush()  # what an earlier process could not write, before anything new
         chunks = first_rows(shard.rows.chunks(), plan.last_row)
         off_loop = _off_loop if shard.rows.flows else _at_once

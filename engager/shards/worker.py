@@ -27,7 +27,7 @@ from engager.intake.witness import Witness
 from engager.job import JobFile
 from engager.ledger.book import Batch
 from engager.ledger.marks import read_marks
-from engager.ledger.recorder import Recall, Recorder
+from engager.ledger.recorder import Recall
 from engager.ledger.run_directory import RunDirectory
 from engager.pipeline import Plan
 from engager.policy import Pace
@@ -103,13 +103,10 @@ class _Worker:
         )
         shard = _open(task)
         try:
-            return await engage_all(shard, task.plan, transport, self._write, self._limits, self._watch)
+            return await engage_all(shard, task.plan, transport, self._write, self._limits)
         finally:
             shard.rows.close()
             await transport.aclose()
-
-    def _watch(self, recorder: Recorder) -> None:
-        """The keeper of the book sees the tally with every batch."""
 
     async def _write(self, batch: Batch) -> None:
         self._written.clear()
