@@ -1,0 +1,22 @@
+"""Commands, signals, exit codes; no logic. Data goes to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import click
+
+from engager import __version__
+from engager.cli.check import check_command
+from engager.cli.doctor import doctor_command
+from engager.cli.sandbox import sandbox_command
+from engager.cli.sending import retry_command, run_command
+from engager.cli.status import status_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Engage every person of a file in an Altcraft automation scenario."""
+
+
+for command in (run_command, retry_command, status_command, check_command, doctor_command, sandbox_command):
+    main.add_command(command)

@@ -1,0 +1,36 @@
+"""`doctor`: a look at the endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import click
+
+from engager.cli.ending import exit_with
+from engager.cli.options import SET
+from engager.doctor import as_json, examine
+from engager.errors import Exit
+from engager.job import JobFile
+from engager.reaching import Finding, State
+
+
+@click.command("doctor")
+@click.argument("job", type=click.Path(path_type=Path))
+@SET
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoReturn:
+    """Try connection, token, scenario and deduplication; engages nobody."""
+
+    def tell(finding: Finding) -> None:
+        if output == "text":
+            click.echo(finding)
+
+    def look() -> int:
+        findings = anyio.run(examine, JobFile(job, overrides), tell)
+        if output == "json":
+            click.echo(as_json(findings))
+        return Exit.WRONG if any(found.state is State.FAILED for found in findings) else Exit.DONE
+
+    exit_with(look)

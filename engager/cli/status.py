@@ -1,0 +1,43 @@
+"""`status`: what became of the rows so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import orjson
+
+from engager.cli.ending import exit_with
+from engager.errors import Exit
+from engager.ledger.account import existing_run, look
+
+
+@click.command("status")
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status_command(run_path: Path, output: str) -> NoReturn:
+    """What became of the rows of a run so far, also while it runs or after a crash."""
+
+    def tell() -> int:
+        seen = look(existing_run(run_path))
+        as_json = orjson.dumps(seen, option=orjson.OPT_INDENT_2).decode()
+        click.echo(as_json if output == "json" else _seen(seen))
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+def _seen(seen: dict[str, Any]) -> str:
+    running = seen["state"] == "running"
+    counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
+    lines = [f"{seen['state']}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'})"]
+    if seen["open"]:
+        held = "in flight" if running else "were in flight; they are settled when the run goes on"
+        lines.append(f"  {seen['open']:,} {held}")
+    if seen["to_be_tried_again"]:
+        lines.append(f"  {seen['to_be_tried_again']:,} to be tried again")
+    if seen["stopped"] and not running:
+        lines.append(f"  stopped: {seen['stopped']}")
+    lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
+    return "\n".join(lines)
