@@ -13,7 +13,7 @@ import orjson
 from engager.model import Status
 
 #: Characters of an error that tell its kind.
-_MAX_ERROR = 80
+MAX_ERROR = 80
 
 
 class Histogram:
@@ -35,6 +35,21 @@ class Histogram:
         # A comparison is cheaper than max(), and this is done twice for every row.
         size = milliseconds if milliseconds > 0.001 else 0.001
         self._buckets[floor(log(size) * self._STEPS)] += 1
+
+    @classmethod
+    def bucket(cls, milliseconds: float) -> int:
+        """Where `add` counts such a duration. Raises TypeError, ValueError or OverflowError for none."""
+        return floor(log(max(milliseconds, 0.001)) * cls._STEPS)
+
+    @classmethod
+    def edge(cls, bucket: float) -> float:
+        """The milliseconds at which a bucket begins."""
+        return math.exp(bucket * cls._GROWTH)
+
+    @property
+    def buckets(self) -> Counter[int]:
+        """How many durations are in which bucket."""
+        return self._buckets
 
     def merge(self, other: Histogram) -> None:
         """Count all that another one has counted."""
@@ -88,7 +103,7 @@ class Tally:
         self.attempts += line["attempts"]
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
-            self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
         if latency is not None:
             self.latency.add(latency)
         if waited is not None:
