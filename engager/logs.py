@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import orjson
 
 from engager.secret import RedactingFormatter, Secret
+
+LogFormat = Literal["text", "json"]
 
 _TEXT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -30,15 +35,32 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(fields).decode()
 
 
-def log_to(path: Path, log_format: str, secret: Secret, quiet: bool) -> None:
-    """Log to a file that its owner alone can read, and warnings to stderr."""
-    inner = JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)
-    formatter = RedactingFormatter(inner, secret)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    to_file = logging.FileHandler(path, encoding="utf-8")
+def log_to_stderr(log_format: str, quiet: bool) -> None:
+    """Log warnings to stderr, in JSON the course of events too; never with a token."""
     to_stderr = logging.StreamHandler(sys.stderr)
     # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
     to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
-    for handler in (to_file, to_stderr):
-        handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_stderr], force=True)
+    to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
+
+
+@contextmanager
+def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterator[None]:
+    """Log to a file that its owner alone can read, as long as this is entered."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(RedactingFormatter(_formatter(log_format), secret.redact))
+    log = logging.getLogger("engager")
+    level = log.level
+    log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
+    log.addHandler(to_file)
+    try:
+        yield
+    finally:
+        log.removeHandler(to_file)
+        log.setLevel(level)
+        to_file.close()
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    return JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)

@@ -1,21 +1,19 @@
-"""The tally in, what a person sees out: a live line at a terminal, a plain one now and then elsewhere."""
+"""Events in, what a person sees out: a live line at a terminal, a plain one now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
-import anyio
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from engager.ledger.tally import Tally
+from engager.events import Event, Progressed, Snapshot
 from engager.model import Status
 
-#: Seconds between two looks at the tally.
-LIVE_EVERY = 0.25
+#: Seconds between two lines where there is no terminal.
 PLAIN_EVERY = 10.0
 
 _COLOURS = {
@@ -27,55 +25,55 @@ _COLOURS = {
     Status.SKIPPED: "dim",
 }
 
+_UNTRIED = (Status.INVALID, Status.SKIPPED)
 
-class View:
-    """What is shown of a tally, and how fast it grows."""
 
-    def __init__(self, read: Callable[[], Tally]) -> None:
-        self._read = read
-        self._begun = self._at = time.monotonic()
-        self._rows = 0
-
-    def line(self) -> Text:
-        """The present state in one line."""
-        now, tally = time.monotonic(), self._read()
-        rate = (tally.rows - self._rows) / max(now - self._at, 0.001)
-        self._at, self._rows = now, tally.rows
-        text = Text(f"{tally.rows:,} rows, {rate:,.0f}/s")
-        for status, count in tally.statuses.items():
+def line_of(now: Snapshot) -> Text:
+    """A snapshot in one line."""
+    text = Text(f"{now.rows:,} rows, {now.rows_per_second:,.0f}/s")
+    for status, colour in _COLOURS.items():
+        if count := now.statuses[status]:
             text.append(" · ")
-            text.append(f"{count:,} {status}", style=_COLOURS[status])
-        retries = tally.attempts - sum(
-            count
-            for status, count in tally.statuses.items()
-            if status not in (Status.INVALID, Status.SKIPPED)
-        )
-        if retries > 0:
-            text.append(f" · {retries:,} retries")
-        p50, p99 = (tally.latency.percentile(share) for share in (0.5, 0.99))
-        if p50 is not None and p99 is not None:
-            text.append(f" · p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-        return text.append(f" · {now - self._begun:.0f} s")
+            text.append(f"{count:,} {status}", style=colour)
+    retries = now.attempts - (now.rows - sum(now.statuses[status] for status in _UNTRIED))
+    if retries > 0:
+        text.append(f" · {retries:,} retries")
+    p50, p99 = now.latency_ms["p50"], now.latency_ms["p99"]
+    if p50 is not None and p99 is not None:
+        text.append(f" · p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    return text.append(f" · {now.seconds:.0f} s")
 
 
-async def show(read: Callable[[], Tally]) -> None:
-    """Show the tally, as it is read, on stderr until cancelled. Colours obey NO_COLOR."""
-    console = Console(stderr=True)
-    view = View(read)
-    if console.is_terminal:
-        await _live(console, view)
-    else:
-        await _plain(view)
+class Progress(AbstractContextManager["Progress"]):
+    """Shows a run on stderr while it is entered. Colours obey NO_COLOR."""
 
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._live: Live | None = None
+        self._told_at = 0.0
 
-async def _live(console: Console, view: View) -> None:
-    with Live(view.line(), console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            await anyio.sleep(LIVE_EVERY)
-            live.update(view.line(), refresh=True)
+    def __exit__(self, *fault: Any) -> None:
+        self._end()
 
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if not self._wanted:
+            return
+        if not isinstance(event, Progressed):
+            self._end()
+        elif sys.stderr.isatty():
+            self._show(event.now)
+        elif event.now.seconds - self._told_at >= PLAIN_EVERY:
+            self._told_at = event.now.seconds
+            print(line_of(event.now).plain, file=sys.stderr, flush=True)
 
-async def _plain(view: View) -> None:
-    while True:
-        await anyio.sleep(PLAIN_EVERY)
-        print(view.line().plain, file=sys.stderr, flush=True)
+    def _show(self, now: Snapshot) -> None:
+        if self._live is None:
+            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(line_of(now), refresh=True)
+
+    def _end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

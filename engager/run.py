@@ -6,13 +6,14 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
+import anyio
 from anyio import to_thread
 
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
 from engager.errors import Exit, RecordingError
+from engager.events import Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
@@ -21,30 +22,40 @@ from engager.preparing import Run
 from engager.shards.crew import Crew, share_of
 from engager.shards.shard import Shard, engage_all
 from engager.shards.worker import Task
+from engager.watching import Watching
 
 
-async def send(run: Run, limit: int | None = None) -> None:
+async def send(run: Run, limit: int | None = None, watch: Watch = watched_by_nobody) -> Summary:
     """Carry the run out and leave its summary.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.monotonic()
-    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
     try:
-        complete = await carry_out(run, limit)
+        complete = await _watched(run, limit, watch)
     except BaseException:
         with suppress(RecordingError):  # what went wrong first is what must be told
             _leave_summary(run, False, limit, started)
         raise
     else:
-        _leave_summary(run, complete, limit, started)
+        return _leave_summary(run, complete, limit, started)
     finally:
         run.opened.close()
 
 
-def _leave_summary(run: Run, complete: bool, limit: int | None, started: float) -> None:
+def _leave_summary(run: Run, complete: bool, limit: int | None, started: float) -> Summary:
     run.summary = _summary(run, complete, limit, started)
-    run.directory.write_summary(run.summary)
+    run.directory.write_summary(run.summary.as_dict())
+    return run.summary
+
+
+async def _watched(run: Run, limit: int | None, watch: Watch) -> bool:
+    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
+    async with anyio.create_task_group() as watchers:
+        watchers.start_soon(Watching(run).tell, watch)
+        complete = await carry_out(run, limit)
+        watchers.cancel_scope.cancel()
+    return complete
 
 
 async def _in_this_process(run: Run, limit: int | None) -> bool:
@@ -63,15 +74,16 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
         run.keeping.synced,
     )
     plan = _plan(run.job_file.job, limit)
-    async with connected(run.job_file, run.secret, run.stop) as transport:
-        limits = Limits.of(run.stop, plan.pace)
+    async with connected(run.job_file, run.secret, run.control.stop) as transport:
+        limits = Limits.of(run.control.stop, plan.pace)
+        run.control.obeyed_by(limits)
         return await engage_all(shard, plan, transport, write, limits, partial(book.watch, 0))
 
 
 async def _in_processes(run: Run, limit: int | None) -> bool:
     plan, recalls = _plan(run.job_file.job, limit), run.account.recalls
     run.rows.close()  # every process reads its own part
-    async with reached(run.job_file, run.secret, run.stop) as origin:
+    async with reached(run.job_file, run.secret, run.control.stop) as origin:
         tasks = [
             Task(
                 index,
@@ -85,30 +97,32 @@ async def _in_processes(run: Run, limit: int | None) -> bool:
             )
             for index, recall in enumerate(recalls)
         ]
-        return await Crew(run.account.book, plan, run.stop).carry_out(tasks)
+        crew = Crew(run.account.book, plan, run.control.stop)
+        run.control.obeyed_by(crew)
+        return await crew.carry_out(tasks)
 
 
 def _plan(job: Job, limit: int | None) -> Plan:
     return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, limit)
 
 
-def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
-    tally = run.account.book.tally
+def _summary(run: Run, complete: bool, limit: int | None, started: float) -> Summary:
+    tally, stop = run.account.book.tally, run.control.stop
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
-    exit_code = run.stop.exit or Exit.INTERNAL
+    exit_code = stop.exit or Exit.INTERNAL
     if complete:
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
-    return {
-        "job": run.job_file.job.job.name,
-        "run": run.directory.run_id,
-        "complete": complete and limit is None,
-        "exit_code": int(exit_code),
-        "stopped": run.stop.reason if run.stop.requested and not complete else None,
-        "started_at": _moment(run.directory.started_at),
-        "finished_at": _moment(time.time()),
-        "seconds": round(time.monotonic() - started, 3),
+    return Summary(
+        job=run.job_file.job.job.name,
+        run=run.directory.run_id,
+        complete=complete and limit is None,
+        exit_code=int(exit_code),
+        stopped=stop.reason if stop.requested and not complete else None,
+        started_at=_moment(run.directory.started_at),
+        finished_at=_moment(time.time()),
+        seconds=round(time.monotonic() - started, 3),
         **tally.as_dict(),
-    }
+    )
 
 
 def _moment(seconds: float) -> str:

@@ -6,25 +6,22 @@ import gc
 import shlex
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import anyio
 import click
 
+import engager
+from engager import Began, Control, Ended, Event, Exit, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, of_a_sending
-from engager.dispatch.limits import Stop
-from engager.errors import Exit
-from engager.job import JobFile
-from engager.ledger.account import existing_run
-from engager.logs import log_to
-from engager.model import Status
-from engager.preparing import Run, prepare
-from engager.progress import show
-from engager.run import send
+from engager.errors import one_at_a_time
+from engager.logs import LogFormat, log_to_stderr
+from engager.progress import Progress
 
 
 @click.command("run")
@@ -40,22 +37,16 @@ def run_command(
     out: Path | None,
     no_progress: bool,
     quiet: bool,
-    log_format: str,
+    log_format: LogFormat,
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
     _ = yes
+    manner = _Manner(no_progress, quiet, log_format, limit)
 
     def carry_out() -> int:
-        job_file = JobFile(job, overrides)
-        directory = out or Path("runs") / job_file.job.job.name
-        run = prepare(job_file, directory, input_path)
-        if isinstance(run, dict):
-            click.echo(
-                f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True
-            )
-            return _told(run, directory, quiet)
-        return _sent(run, limit, _Manner(no_progress, quiet, log_format))
+        job_file = engager.load_job(job, overrides)
+        return _sent(partial(engager.run_async, job_file, out=out, input=input_path, limit=limit), manner)
 
     exit_with(carry_out)
 
@@ -65,24 +56,14 @@ def run_command(
 @click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
 @of_a_sending
 def retry_command(
-    run_path: Path, in_doubt: bool, no_progress: bool, quiet: bool, log_format: str
+    run_path: Path, in_doubt: bool, no_progress: bool, quiet: bool, log_format: LogFormat
 ) -> NoReturn:
     """Another pass over the rows of a run that failed; what was said of them before is set aside.
 
     With --in-doubt some people may get a second message.
     """
-
-    def carry_out() -> int:
-        directory = existing_run(run_path)
-        asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
-        told = directory.invocation
-        run = prepare(JobFile(Path(told["job"]), told["overrides"]), run_path, told["input"], asked)
-        if isinstance(run, dict):
-            click.echo(f"{run_path}: no row to try again; nothing was sent.", err=True)
-            return _told(run, run_path, quiet)
-        return _sent(run, None, _Manner(no_progress, quiet, log_format))
-
-    exit_with(carry_out)
+    manner = _Manner(no_progress, quiet, log_format)
+    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt), manner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,62 +72,77 @@ class _Manner:
 
     no_progress: bool
     quiet: bool
-    log_format: str
+    log_format: LogFormat
+    limit: int | None = None
 
 
-def _sent(run: Run, limit: int | None, manner: _Manner) -> int:
+def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> int:
     """Carry a run out and tell of it; returns its exit code."""
-    log_to(run.directory.log_path, manner.log_format, run.secret, manner.quiet)
-    for warning in run.builder.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
-    anyio.run(partial(_watched, run, limit, not (manner.no_progress or manner.quiet)))
-    directory = run.directory.path
-    code = _told(run.summary, directory, manner.quiet)
-    if run.summary["stopped"] or (limit is None and not run.summary["complete"]):
-        click.echo(_stopped(run.summary, directory), err=True)
-    elif limit is not None:
-        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
-    return code
+    log_to_stderr(manner.log_format, manner.quiet)
+    return int(anyio.run(_carried_out, send, manner).exit_code)
 
 
-async def _watched(run: Run, limit: int | None, progress: bool) -> None:
+async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> Summary:
     """Carry the run out under the eyes of its signals and its progress."""
-    async with anyio.create_task_group() as watchers:
-        watchers.start_soon(_obey_signals, run.stop, watchers.cancel_scope)
-        if progress:
-            watchers.start_soon(show, lambda: run.account.book.tally)
-        await send(run, limit)
-        watchers.cancel_scope.cancel()
+    control, show = Control(), Progress(not (manner.no_progress or manner.quiet))
+
+    def watch(event: Event) -> None:
+        show(event)
+        _tell(event, manner)
+
+    with one_at_a_time():
+        async with anyio.create_task_group() as watchers:
+            watchers.start_soon(_obey_signals, control, watchers.cancel_scope)
+            with show:
+                summary = await send(watch=watch, control=control, log_format=manner.log_format)
+            watchers.cancel_scope.cancel()
+    return summary
 
 
-async def _obey_signals(stop: Stop, everything: anyio.CancelScope) -> None:
+async def _obey_signals(control: Control, everything: anyio.CancelScope) -> None:
     """The first signal ends the run in good order, the second one at once."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
-            if stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
+            if control.stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
                 everything.cancel()
                 return
             name = signal.Signals(number).name
-            stop.request(Exit(128 + number), f"interrupted by {name}")
+            control.end(f"interrupted by {name}", Exit(128 + number))
             click.echo(f"{name}: finishing what is in flight; once more to stop now.", err=True)
 
 
-def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
-    """Show a summary; returns its exit code."""
-    if not quiet:
-        counts = [f"{count:,} {status}" for status, count in summary["statuses"].items() if count]
+def _tell(event: Event, manner: _Manner) -> None:
+    """Say in words what happened to the run."""
+    if isinstance(event, Began):
+        for warning in event.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
+    elif isinstance(event, Unneeded):
+        click.echo(f"{event.directory}: {event.why}. Nothing was sent.", err=True)
+        _tell_account(event.summary, event.directory, manner.quiet)
+    elif isinstance(event, Ended):
+        _tell_account(event.summary, event.directory, manner.quiet)
+        _tell_of_the_rest(event, manner.limit)
+
+
+def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
+    if quiet:
+        return
+    counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
+    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.seconds:.1f} s")
+    for error in summary.errors[:10]:
+        click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
+    click.echo(f"results, and the rows to be mended: {directory}")
+
+
+def _tell_of_the_rest(ended: Ended, limit: int | None) -> None:
+    summary = ended.summary
+    if limit is not None and not summary.stopped:
+        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
+    elif not summary.complete:
+        again = shlex.join(["engager", *sys.argv[1:]])
+        why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
+        mended = "Once that is mended, the" if summary.exit_code == Exit.WRONG else "The"
         click.echo(
-            f"{summary['rows']:,} rows: {', '.join(counts) or 'nothing'} in {summary['seconds']:.1f} s"
+            f"{why}{ended.directory} is not complete. {mended} same command goes on:\n  {again}", err=True
         )
-        for error in summary["errors"][:10]:
-            click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
-        click.echo(f"results, and the rows to be mended: {directory}")
-    return int(summary["exit_code"])
-
-
-def _stopped(summary: dict[str, Any], directory: Path) -> str:
-    again = shlex.join(["engager", *sys.argv[1:]])
-    why = f"stopped: {summary['stopped']}\n" if summary["stopped"] else ""
-    mended = "Once that is mended, the" if summary["exit_code"] == Exit.WRONG else "The"
-    return f"{why}{directory} is not complete. {mended} same command goes on:\n  {again}"

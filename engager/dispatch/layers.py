@@ -101,9 +101,7 @@ def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
     return clear_if_known
 
 
-def paced(
-    gate: Gate, pacer: Pacer | None, hold: Callable[[], Awaitable[None]] | None, clear: Clear
-) -> ClearInTime:
+def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, clear: Clear) -> ClearInTime:
     """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
 
     A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
@@ -112,9 +110,9 @@ def paced(
     """
 
     async def clear_at_pace(effort: Effort) -> bool:
-        while gate.shut or pacer is not None:
+        while gate.shut or not pacer.free:
             await gate.passes()
-            if pacer is None:
+            if pacer.free:
                 continue
             effort.slot = await pacer.passes(effort.slot)
             if not gate.shut:
@@ -123,7 +121,7 @@ def paced(
         cleared = clear(effort)
         if cleared and hold is not None:
             await hold()
-            if pacer is not None:
+            if not pacer.free:
                 effort.slot = await pacer.passes(effort.slot)
         return cleared
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 
 import anyio
 from aiolimiter import AsyncLimiter
@@ -72,7 +73,9 @@ class Gate:
     def __init__(self, stop: Stop, tell: Callable[[float], None] | None = None) -> None:
         self._stop = stop
         self._tell = tell  #: told when a pause begins here: until when, in loop time
-        self._until = 0.0
+        self._paused = self._until = 0.0
+        self._holders: set[str] = set()
+        self._moved = asyncio.Event()
 
     @property
     def shut(self) -> bool:
@@ -88,14 +91,37 @@ class Gate:
 
     def close_until(self, until: float) -> bool:
         """Nothing leaves before this loop time; returns whether that is later than was known."""
-        later = until > self._until
-        self._until = max(self._until, until)
+        later = until > self._paused
+        self._paused = max(self._paused, until)
+        self._reckon()
         return later
+
+    def hold(self, holder: str) -> None:
+        """Nothing leaves until this holder, and all others, release it."""
+        self._holders.add(holder)
+        self._reckon()
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self._holders.discard(holder)
+        self._reckon()
+
+    def _reckon(self) -> None:
+        self._until = inf if self._holders else self._paused
+        self._moved.set()  # who waits looks again
+        self._moved = asyncio.Event()
 
     async def passes(self) -> None:
         """Wait until it is open, or the run stops."""
         while self.shut:
-            await self._stop.sleep(self._until - asyncio.get_running_loop().time())
+            with (
+                self._stop.cuts_short(),
+                anyio.move_on_after(self._until - asyncio.get_running_loop().time()),
+            ):
+                await self._moved.wait()
+
+
+_FREE = Pace(1.0)
 
 
 class Pacer:
@@ -106,17 +132,19 @@ class Pacer:
     departures, which no making up may exceed.
     """
 
-    def __init__(self, pace: Pace, stop: Stop, gate: Gate | None = None) -> None:
-        self._pace = pace
+    def __init__(self, pace: Pace | None, stop: Stop, gate: Gate | None = None) -> None:
+        self.free = pace is None  #: nobody has to wait
+        self._pace = pace or _FREE
         self._stop = stop
         self._gate = gate
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
-        self._left: deque[float] = deque(maxlen=pace.a_second)
+        self._left: deque[float] = deque(maxlen=self._pace.a_second)
         self._now = asyncio.get_running_loop().time
 
     def move(self, pace: Pace) -> None:
         """From now on another pace; the last second's departures stay counted."""
+        self.free = False
         self._pace = pace
         self._bucket = None
         self._left = deque(self._left, maxlen=pace.a_second)
@@ -166,13 +194,25 @@ class Limits:
 
     stop: Stop
     gate: Gate
-    pacer: Pacer | None = None
+    pacer: Pacer
 
     @classmethod
     def of(cls, stop: Stop, pace: Pace | None, tell: Callable[[float], None] | None = None) -> Limits:
         """The limits of one process, inside its running loop."""
         gate = Gate(stop, tell)
-        return cls(stop, gate, Pacer(pace, stop, gate) if pace else None)
+        return cls(stop, gate, Pacer(pace, stop, gate))
+
+    def hold(self, holder: str) -> None:
+        """Let nothing leave until this holder and all others release it."""
+        self.gate.hold(holder)
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self.gate.release(holder)
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second."""
+        self.pacer.move(Pace(rate))
 
 
 class RetryBudget:

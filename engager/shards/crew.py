@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -46,6 +47,8 @@ class Crew:
         self._came = asyncio.Event()
         self._complete = True
         self._counting: set[int] = set()  #: processes whose departures the rate still counts
+        self._rate = plan.pace.rate if plan.pace and plan.adaptive.rate is None else None
+        self._holders: set[str] = set()
 
     async def carry_out(self, tasks: Sequence[Task]) -> bool:
         """Let every task be carried out; returns whether no row is left. Raises RecordingError."""
@@ -88,8 +91,7 @@ class Crew:
     async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
         """Listen to a process until it is done."""
         line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
-        if self._stop.requested:
-            self._say_stop(line)
+        self._say_all(line)
         done = False
         while (message := await line.hear()) is not None:
             done = done or message.kind == "done"
@@ -104,6 +106,34 @@ class Crew:
                 Exit.INTERNAL, f"{which} ended on its own ({_end_of(process)}); nothing is lost"
             )
         await self._share_out(index)
+
+    def _say_all(self, line: Line) -> None:
+        """Tell a process what was said before it listened."""
+        if self._stop.requested:
+            self._say_stop(line)
+        for holder in self._holders:
+            line.say("hold", holder=holder)
+        if self._rate is not None and (self._plan.pace is None or self._rate != self._plan.pace.rate):
+            line.say("share", rate=self._rate / len(self._counting))
+
+    def hold(self, holder: str) -> None:
+        """Let nothing leave, in any process, until this holder and all others release it."""
+        self._holders.add(holder)
+        self._say_to_all("hold", holder=holder)
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self._holders.discard(holder)
+        self._say_to_all("release", holder=holder)
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second, over all processes."""
+        self._rate = rate
+        self._say_to_all("share", rate=rate / max(1, len(self._counting)))
+
+    def _say_to_all(self, kind: str, **facts: Any) -> None:
+        for line in self._lines.values():
+            line.say(kind, **facts)
 
     def _heed(self, index: int, message: Message) -> None:
         facts = message.facts
@@ -149,12 +179,10 @@ class Crew:
 
     async def _share_out(self, gone: int) -> None:
         """Give the share of a process that ended to the others, when it cannot count any more."""
-        if self._plan.pace is None or self._plan.adaptive.rate is not None:
-            return
         await self._stop.sleep(1.0)
         self._counting.discard(gone)
-        for line in self._lines.values():
-            line.say("share", rate=self._plan.pace.rate / len(self._counting))
+        if self._rate is not None and self._counting:
+            self.set_rate(self._rate)
 
 
 def _end_of(process: BaseProcess) -> str:

@@ -30,7 +30,6 @@ from engager.ledger.marks import read_marks
 from engager.ledger.recorder import Recall
 from engager.ledger.run_directory import RunDirectory
 from engager.pipeline import Plan
-from engager.policy import Pace
 from engager.preparing import builder_of, formats_of, open_input
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
@@ -129,8 +128,12 @@ class _Worker:
             self._limits.gate.close_until(facts["until"])
         elif kind == "stop":
             self._stop.request(Exit(facts["exit"]), facts["reason"])
-        elif kind == "share" and self._limits.pacer is not None:
-            self._limits.pacer.move(Pace(facts["rate"]))
+        elif kind == "hold":
+            self._limits.hold(facts["holder"])
+        elif kind == "release":
+            self._limits.release(facts["holder"])
+        elif kind == "share":
+            self._limits.set_rate(facts["rate"])
 
 
 def _open(task: Task) -> Shard:
