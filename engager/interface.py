@@ -141,7 +141,7 @@ async def _run(
     directory = Path(out) if out is not None else Path("runs") / job.job.job.name
     run = prepare(job, directory, _text(input_path))
     if isinstance(run, Summary):
-        how.watch(Unneeded(directory, "this run is complete; a new run needs a new run directory", run))
+        how.watch(Unneeded(directory, "this run is complete, and a new run needs a new run directory", run))
         return run
     return await _carried_out(run, limit, how)
 
@@ -161,9 +161,11 @@ async def _carried_out(run: Run, limit: int | None, how: _Manner) -> Summary:
     path, job = run.directory.path, run.job_file.job.job.name
     with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
         how.watch(Began(path, run.directory.run_id, job, run.goes_on, run.builder.warnings))
-        summary = await send(run, limit, how.watch)
-    how.watch(Ended(path, summary))
-    return summary
+        try:
+            return await send(run, limit, how.watch)
+        finally:
+            if run.summary is not None:
+                how.watch(Ended(path, run.summary))
 
 
 def _text(path: AnyPath | None) -> str | None:

@@ -79,12 +79,13 @@ class _Manner:
 def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> int:
     """Carry a run out and tell of it; returns its exit code."""
     log_to_stderr(manner.log_format, manner.quiet)
-    return int(anyio.run(_carried_out, send, manner).exit_code)
+    return anyio.run(_carried_out, send, manner)
 
 
-async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> Summary:
+async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> int:
     """Carry the run out under the eyes of its signals and its progress."""
     control, show = Control(), Progress(not (manner.no_progress or manner.quiet))
+    code: int | None = None
 
     def watch(event: Event) -> None:
         show(event)
@@ -94,9 +95,10 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
         async with anyio.create_task_group() as watchers:
             watchers.start_soon(_obey_signals, control, watchers.cancel_scope)
             with show:
-                summary = await send(watch=watch, control=control, log_format=manner.log_format)
+                code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
             watchers.cancel_scope.cancel()
-    return summary
+    # Without a summary the second signal came before the run could end in good order.
+    return int(control.stop.exit or Exit.INTERNAL) if code is None else code
 
 
 async def _obey_signals(control: Control, everything: anyio.CancelScope) -> None:
@@ -118,7 +120,7 @@ def _tell(event: Event, manner: _Manner) -> None:
             click.echo(f"warning: {warning}", err=True)
         gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
     elif isinstance(event, Unneeded):
-        click.echo(f"{event.directory}: {event.why}. Nothing was sent.", err=True)
+        click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
         _tell_account(event.summary, event.directory, manner.quiet)
     elif isinstance(event, Ended):
         _tell_account(event.summary, event.directory, manner.quiet)
