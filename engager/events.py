@@ -89,6 +89,8 @@ class Ended:
 
     directory: Path
     summary: Summary
+    last_row: int | None = None  #: the row that it was to stop behind
+    unconfirmed: bool = False  #: it stopped there as nobody consented to the rows behind it
 
 
 Event = Began | Progressed | Unneeded | Ended

@@ -24,7 +24,7 @@ from engager.logs import LogFormat, logged
 from engager.model import Status
 from engager.preparing import Run, prepare
 from engager.results import Result, results_of
-from engager.run import send
+from engager.run import UNBOUNDED, Bound, send
 
 AnyPath = str | PathLike[str]
 
@@ -59,6 +59,7 @@ async def run_async(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    yes: bool = False,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
@@ -66,11 +67,12 @@ async def run_async(
     """Send: one request a row; the same call again goes on where it stopped.
 
     `out` is the run directory, `runs/<job name>` unless given; `input` another input than the job's;
-    `limit` the row to stop behind. `watch` is told of every event, `control` can pause and stop the run.
-    A run that is complete already sends nothing, and its summary is returned. Raises JobError,
+    `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
+    `watch` is told of every event, `control` can pause and stop the run. A run that is complete already
+    sends nothing, and its summary is returned. Raises JobError,
     InputError, RunDirectoryError, BusyError or RecordingError.
     """
-    return await _run(job, out, input, limit, _Manner(watch, control, log_format))
+    return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format))
 
 
 async def retry_async(
@@ -94,13 +96,14 @@ def run(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    yes: bool = False,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
 ) -> Summary:
     """`run_async` for those who have no event loop."""
     how = _Manner(watch, control, log_format)
-    return anyio.run(_run, job, out, input, limit, how)
+    return anyio.run(_run, job, out, input, _bound(job, limit, yes), how)
 
 
 def retry(
@@ -136,14 +139,14 @@ class _Manner:
 
 
 async def _run(
-    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, limit: int | None, how: _Manner
+    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
 ) -> Summary:
     directory = Path(out) if out is not None else Path("runs") / job.job.job.name
     run = prepare(job, directory, _text(input_path))
     if isinstance(run, Summary):
         how.watch(Unneeded(directory, "this run is complete, and a new run needs a new run directory", run))
         return run
-    return await _carried_out(run, limit, how)
+    return await _carried_out(run, bound, how)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summary:
@@ -153,19 +156,28 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summar
     if isinstance(run, Summary):
         how.watch(Unneeded(found.path, "no row to try again", run))
         return run
-    return await _carried_out(run, None, how)
+    return await _carried_out(run, UNBOUNDED, how)
 
 
-async def _carried_out(run: Run, limit: int | None, how: _Manner) -> Summary:
+async def _carried_out(run: Run, bound: Bound, how: _Manner) -> Summary:
     run.control = how.control or run.control
     path, job = run.directory.path, run.job_file.job.job.name
     with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
         how.watch(Began(path, run.directory.run_id, job, run.goes_on, run.builder.warnings))
         try:
-            return await send(run, limit, how.watch)
+            return await send(run, bound, how.watch)
         finally:
             if run.summary is not None:
-                how.watch(Ended(path, run.summary))
+                unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
+                how.watch(Ended(path, run.summary, bound.last_row, unconfirmed))
+
+
+def _bound(job: JobFile, limit: int | None, yes: bool) -> Bound:
+    """How far this start may go, by what was asked for and consented to."""
+    confirmed = job.job.limits.confirm_above
+    if yes or confirmed is None or (limit is not None and limit <= confirmed):
+        return Bound(limit)
+    return Bound(confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it")
 
 
 def _text(path: AnyPath | None) -> str | None:

@@ -159,6 +159,10 @@ class LimitsSection(Section):
         None, gt=0, allow_inf_nan=False, description='How far `rate = "auto"` may go; absent = no ceiling.'
     )
 
+    confirm_above: int | None = Field(
+        None, ge=1, description="Rows that may be sent before a person, or `--yes`, consents to the rest."
+    )
+
     @field_validator("max_concurrency", "max_rate")
     @classmethod
     def _has_a_use(cls, ceiling: float | None, info: ValidationInfo) -> float | None:

@@ -39,7 +39,7 @@ class Result:
                 values[name] = int(values[name])  # CSV has no numbers
         for name in ("key", "http_status", "error", "error_text", "request_id"):
             values[name] = None if values[name] == "" else values[name]
-        return cls(**{**values, "status": Status(fields["status"])})
+        return cls(**{**values, "row": int(values["row"]), "status": Status(values["status"])})
 
 
 def results_of(run: RunDirectory) -> Iterator[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,45 +21,58 @@ from engager.model import Status
 from engager.pipeline import Plan
 from engager.preparing import Run
 from engager.shards.crew import Crew, share_of
-from engager.shards.shard import Shard, engage_all
+from engager.shards.shard import Rest, Shard, engage_all
 from engager.shards.worker import Task
 from engager.watching import Watching
 
 
-async def send(run: Run, limit: int | None = None, watch: Watch = watched_by_nobody) -> Summary:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How far a start may go."""
+
+    last_row: int | None = None
+    reason: str | None = None  #: why it is a stop when there are rows behind it
+
+
+UNBOUNDED = Bound()
+
+
+async def send(run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody) -> Summary:
     """Carry the run out and leave its summary.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.monotonic()
     try:
-        complete = await _watched(run, limit, watch)
+        rest = await _watched(run, bound.last_row, watch)
     except BaseException:
         with suppress(RecordingError):  # what went wrong first is what must be told
-            _leave_summary(run, False, limit, started)
+            _leave_summary(run, Rest.DUE, started)
         raise
     else:
-        return _leave_summary(run, complete, limit, started)
+        if rest is Rest.BEHIND and bound.reason is not None:
+            run.control.end(bound.reason)
+        return _leave_summary(run, rest, started)
     finally:
         run.opened.close()
 
 
-def _leave_summary(run: Run, complete: bool, limit: int | None, started: float) -> Summary:
-    run.summary = _summary(run, complete, limit, started)
+def _leave_summary(run: Run, rest: Rest, started: float) -> Summary:
+    run.summary = _summary(run, rest, started)
     run.directory.write_summary(run.summary.as_dict())
     return run.summary
 
 
-async def _watched(run: Run, limit: int | None, watch: Watch) -> bool:
+async def _watched(run: Run, last_row: int | None, watch: Watch) -> Rest:
     carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
     async with anyio.create_task_group() as watchers:
         watchers.start_soon(Watching(run).tell, watch)
-        complete = await carry_out(run, limit)
+        rest = await carry_out(run, last_row)
         watchers.cancel_scope.cancel()
-    return complete
+    return rest
 
 
-async def _in_this_process(run: Run, limit: int | None) -> bool:
+async def _in_this_process(run: Run, last_row: int | None) -> Rest:
     book = run.account.book
 
     async def write(batch: Batch) -> None:
@@ -73,15 +87,15 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
         run.account.recalls[0],
         run.keeping.synced,
     )
-    plan = _plan(run.job_file.job, limit)
+    plan = _plan(run.job_file.job, last_row)
     async with connected(run.job_file, run.secret, run.control.stop) as transport:
         limits = Limits.of(run.control.stop, plan.pace)
         run.control.obeyed_by(limits)
         return await engage_all(shard, plan, transport, write, limits, partial(book.watch, 0))
 
 
-async def _in_processes(run: Run, limit: int | None) -> bool:
-    plan, recalls = _plan(run.job_file.job, limit), run.account.recalls
+async def _in_processes(run: Run, last_row: int | None) -> Rest:
+    plan, recalls = _plan(run.job_file.job, last_row), run.account.recalls
     run.rows.close()  # every process reads its own part
     async with reached(run.job_file, run.secret, run.control.stop) as origin:
         tasks = [
@@ -102,22 +116,22 @@ async def _in_processes(run: Run, limit: int | None) -> bool:
         return await crew.carry_out(tasks)
 
 
-def _plan(job: Job, limit: int | None) -> Plan:
-    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, limit)
+def _plan(job: Job, last_row: int | None) -> Plan:
+    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, last_row)
 
 
-def _summary(run: Run, complete: bool, limit: int | None, started: float) -> Summary:
+def _summary(run: Run, rest: Rest, started: float) -> Summary:
     tally, stop = run.account.book.tally, run.control.stop
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
     exit_code = stop.exit or Exit.INTERNAL
-    if complete:
+    if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
     return Summary(
         job=run.job_file.job.job.name,
         run=run.directory.run_id,
-        complete=complete and limit is None,
+        complete=rest is Rest.NONE,
         exit_code=int(exit_code),
-        stopped=stop.reason if stop.requested and not complete else None,
+        stopped=stop.reason if stop.requested and rest is not Rest.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
         seconds=round(time.monotonic() - started, 3),

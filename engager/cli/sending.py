@@ -16,19 +16,22 @@ import anyio
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Summary, Unneeded
+from engager import Began, Control, Ended, Event, Exit, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, of_a_sending
 from engager.errors import one_at_a_time
 from engager.logs import LogFormat, log_to_stderr
 from engager.progress import Progress
 
+#: Rows that are shown when a run stops behind a stated one.
+SHOWN_ROWS = 20
+
 
 @click.command("run")
 @of_a_job
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
 @of_a_sending
-@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+@click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
 def run_command(
     job: Path,
     input_path: str | None,
@@ -41,12 +44,15 @@ def run_command(
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
-    _ = yes
-    manner = _Manner(no_progress, quiet, log_format, limit)
+    manner = _Manner(no_progress, quiet, log_format)
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
-        return _sent(partial(engager.run_async, job_file, out=out, input=input_path, limit=limit), manner)
+        send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit)
+        code, unconfirmed = _sent(partial(send, yes=yes), manner)
+        if unconfirmed and _at_terminal() and click.confirm("Send the rest, too?", err=True):
+            code, _ = _sent(partial(send, yes=True), manner)
+        return code
 
     exit_with(carry_out)
 
@@ -63,7 +69,7 @@ def retry_command(
     With --in-doubt some people may get a second message.
     """
     manner = _Manner(no_progress, quiet, log_format)
-    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt), manner))
+    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt), manner)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +79,27 @@ class _Manner:
     no_progress: bool
     quiet: bool
     log_format: LogFormat
-    limit: int | None = None
 
 
-def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> int:
-    """Carry a run out and tell of it; returns its exit code."""
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+    """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
     log_to_stderr(manner.log_format, manner.quiet)
     return anyio.run(_carried_out, send, manner)
 
 
-async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> int:
+async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
     control, show = Control(), Progress(not (manner.no_progress or manner.quiet))
     code: int | None = None
+    ended: Ended | None = None
 
     def watch(event: Event) -> None:
+        nonlocal ended
+        ended = event if isinstance(event, Ended) else ended
         show(event)
         _tell(event, manner)
 
@@ -97,8 +109,9 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
             with show:
                 code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
             watchers.cancel_scope.cancel()
-    # Without a summary the second signal came before the run could end in good order.
-    return int(control.stop.exit or Exit.INTERNAL) if code is None else code
+    if code is None:  # the second signal came before it could end in good order
+        code = int(control.stop.exit or Exit.INTERNAL)
+    return code, ended is not None and ended.unconfirmed
 
 
 async def _obey_signals(control: Control, everything: anyio.CancelScope) -> None:
@@ -123,8 +136,10 @@ def _tell(event: Event, manner: _Manner) -> None:
         click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
         _tell_account(event.summary, event.directory, manner.quiet)
     elif isinstance(event, Ended):
+        if event.last_row is not None and not manner.quiet:
+            _show_rows(event.directory, event.last_row)
         _tell_account(event.summary, event.directory, manner.quiet)
-        _tell_of_the_rest(event, manner.limit)
+        _tell_of_the_rest(event)
 
 
 def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
@@ -137,14 +152,34 @@ def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
     click.echo(f"results, and the rows to be mended: {directory}")
 
 
-def _tell_of_the_rest(ended: Ended, limit: int | None) -> None:
+def _show_rows(directory: Path, last_row: int) -> None:
+    """Show what became of the last rows before a bound: a person wants to see before there are more."""
+    first = last_row - SHOWN_ROWS + 1
+    rows = {found.row: found for found in engager.outcomes(directory) if first <= found.row <= last_row}
+    for row in sorted(rows):
+        found = rows[row]
+        told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
+        line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
+        # What stands in a row or an answer must not steer the terminal.
+        click.echo("".join(character if character.isprintable() else "\ufffd" for character in line))
+
+
+def _tell_of_the_rest(ended: Ended) -> None:
     summary = ended.summary
-    if limit is not None and not summary.stopped:
+    if summary.complete:
+        return
+    if ended.unconfirmed:
+        look = f"stopped: {summary.stopped}. Look at what became of these rows; this sends the rest:"
+        click.echo(f"{look}\n  {_again('--yes')}", err=True)
+    elif ended.last_row is not None and not summary.stopped:
         click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
-    elif not summary.complete:
-        again = shlex.join(["engager", *sys.argv[1:]])
+    else:
         why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
         mended = "Once that is mended, the" if summary.exit_code == Exit.WRONG else "The"
         click.echo(
-            f"{why}{ended.directory} is not complete. {mended} same command goes on:\n  {again}", err=True
+            f"{why}{ended.directory} is not complete. {mended} same command goes on:\n  {_again()}", err=True
         )
+
+
+def _again(*more: str) -> str:
+    return shlex.join(["engager", *sys.argv[1:], *more])

@@ -24,6 +24,7 @@ from engager.ledger.book import Batch, Book
 from engager.pipeline import Plan
 from engager.policy import Pace
 from engager.shards.messages import Line, Message, batch_of
+from engager.shards.shard import Rest
 from engager.shards.worker import Task, main
 
 
@@ -45,15 +46,15 @@ class Crew:
         self._lines: dict[int, Line] = {}
         self._pending: list[Batch] = []
         self._came = asyncio.Event()
-        self._complete = True
+        self._rest = Rest.NONE
         self._counting: set[int] = set()  #: processes whose departures the rate still counts
         self._rate = plan.pace.rate if plan.pace and plan.adaptive.rate is None else None
         self._holders: set[str] = set()
 
-    async def carry_out(self, tasks: Sequence[Task]) -> bool:
-        """Let every task be carried out; returns whether no row is left. Raises RecordingError."""
+    async def carry_out(self, tasks: Sequence[Task]) -> Rest:
+        """Let every task be carried out; returns what is left. Raises RecordingError."""
         if self._stop.requested:  # before anybody began, by a probe of the endpoint for one
-            return False
+            return Rest.DUE
         processes = self._start(tasks)
         self._counting = set(range(len(tasks)))
         try:
@@ -71,7 +72,7 @@ class Crew:
             for process, sock in processes:
                 sock.close()
                 process.kill()  # whoever is left has lost its book; its ledger is whole
-        return self._complete
+        return self._rest
 
     def _start(self, tasks: Sequence[Task]) -> list[tuple[BaseProcess, socket.socket]]:
         # A fork is cheap, and safe as long as nobody else's thread can hold a lock in the middle of it.
@@ -100,7 +101,7 @@ class Crew:
         line.close()
         await to_thread.run_sync(process.join, 5.0)
         if not done:
-            self._complete = False
+            self._rest = Rest.DUE
             which = f"process {index + 1} of {self._book.shards}"
             self._stop.request(
                 Exit.INTERNAL, f"{which} ended on its own ({_end_of(process)}); nothing is lost"
@@ -147,7 +148,7 @@ class Crew:
         elif message.kind == "stop":
             self._stop.request(Exit(facts["exit"]), facts["reason"])
         elif message.kind == "done":
-            self._complete = self._complete and facts["complete"]
+            self._rest = max(self._rest, Rest(facts["rest"]))
             if facts["fault"] is not None:
                 text, code = facts["fault"]
                 raise _told(text, Exit(code))

@@ -33,7 +33,7 @@ from engager.pipeline import Plan
 from engager.preparing import builder_of, formats_of, open_input
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
-from engager.shards.shard import Shard, engage_all
+from engager.shards.shard import Rest, Shard, engage_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ class _Worker:
         reader, writer = await asyncio.open_connection(sock=sock)
         self._line = Line(reader, writer)
         self._limits = Limits.of(self._stop, self._task.plan.pace, self._tell_pause)
-        complete, fault = False, None
+        rest, fault = Rest.DUE, None
         async with anyio.create_task_group() as ears:
             ears.start_soon(self._listen)
             ears.start_soon(self._pass_on_stop)
             try:
-                complete = await self._carry_out()
+                rest = await self._carry_out()
             except EngagerError as told:
                 fault = [str(told), int(told.exit)]
-            self._line.say("done", complete=complete, fault=fault)
+            self._line.say("done", rest=int(rest), fault=fault)
             with suppress(ConnectionError):
                 await writer.drain()
             ears.cancel_scope.cancel()
@@ -93,7 +93,7 @@ class _Worker:
     def _tell_pause(self, until: float) -> None:
         self._line.say("pause", until=until)  # in the time of a clock that all processes share
 
-    async def _carry_out(self) -> bool:
+    async def _carry_out(self) -> Rest:
         task = self._task
         transport = transport_to(
             destination_of(task.job_file, task.secret, task.origin),
