@@ -35,7 +35,7 @@ class Control:
 
     def __init__(self) -> None:
         self.stop = Stop()
-        self.holders: set[str] = set()  #: who wants nothing to leave
+        self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
         self.rate: float | None = None  #: requests a second, where it was changed
         self._obedient: Obedient | None = None
 
@@ -47,16 +47,17 @@ class Control:
         if self.rate is not None:
             obedient.set_rate(self.rate)
 
-    def hold(self, holder: str = OPERATOR) -> None:
+    def hold(self, holder: str = OPERATOR, why: str = "") -> None:
         """Let nothing leave; what is in flight ends."""
-        self.holders.add(holder)
-        if self._obedient is not None:
+        is_news = holder not in self.holders
+        self.holders[holder] = why
+        if is_news and self._obedient is not None:
             self._obedient.hold(holder)
 
     def release(self, holder: str = OPERATOR) -> None:
         """Go on, if nobody else holds the run."""
-        self.holders.discard(holder)
-        if self._obedient is not None:
+        was_held = self.holders.pop(holder, None) is not None
+        if was_held and self._obedient is not None:
             self._obedient.release(holder)
 
     def set_rate(self, rate: float) -> None:

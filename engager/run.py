@@ -11,6 +11,7 @@ from functools import partial
 import anyio
 from anyio import to_thread
 
+from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
 from engager.errors import Exit, RecordingError
@@ -23,6 +24,7 @@ from engager.preparing import Run
 from engager.shards.crew import Crew, share_of
 from engager.shards.shard import Rest, Shard, engage_all
 from engager.shards.worker import Task
+from engager.timekeeping import Timekeeper
 from engager.watching import Watching
 
 
@@ -65,7 +67,10 @@ def _leave_summary(run: Run, rest: Rest, started: float) -> Summary:
 
 async def _watched(run: Run, last_row: int | None, watch: Watch) -> Rest:
     carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
+    timekeeper = Timekeeper.of(run.job_file.job, run.control)
+    timekeeper.look()
     async with anyio.create_task_group() as watchers:
+        watchers.start_soon(timekeeper.keep)
         watchers.start_soon(Watching(run).tell, watch)
         rest = await carry_out(run, last_row)
         watchers.cancel_scope.cancel()
@@ -91,7 +96,8 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
     async with connected(run.job_file, run.secret, run.control.stop) as transport:
         limits = Limits.of(run.control.stop, plan.pace)
         run.control.obeyed_by(limits)
-        return await engage_all(shard, plan, transport, write, limits, partial(book.watch, 0))
+        count = failing(plan.threshold, run.control.stop)
+        return await engage_all(shard, plan, transport, write, limits, count, partial(book.watch, 0))
 
 
 async def _in_processes(run: Run, last_row: int | None) -> Rest:
@@ -117,7 +123,16 @@ async def _in_processes(run: Run, last_row: int | None) -> Rest:
 
 
 def _plan(job: Job, last_row: int | None) -> Plan:
-    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, last_row)
+    return Plan(
+        job.limits.crew,
+        job.pace,
+        job.retry_policy,
+        job.delivery_policy,
+        job.adaptive,
+        job.breaker.policy,
+        job.stop.threshold,
+        last_row,
+    )
 
 
 def _summary(run: Run, rest: Rest, started: float) -> Summary:

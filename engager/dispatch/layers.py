@@ -40,6 +40,7 @@ class Effort:
     request_id: str
     due: float | None = None  #: loop time at which the present try was let through
     slot: float | None = None  #: loop time of the slot that it was given by the pace
+    probing: bool = False  #: it was let through to see whether the endpoint is up again
     expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
@@ -111,11 +112,13 @@ def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, 
 
     async def clear_at_pace(effort: Effort) -> bool:
         while gate.shut or not pacer.free:
-            await gate.passes()
+            effort.probing = await gate.passes(effort.probing)
             if pacer.free:
+                if effort.probing:
+                    break
                 continue
-            effort.slot = await pacer.passes(effort.slot)
-            if not gate.shut:
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            if effort.probing or not gate.shut:
                 break
             effort.slot = None
         cleared = clear(effort)

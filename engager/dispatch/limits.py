@@ -67,6 +67,10 @@ class Stop:
             await anyio.sleep(seconds)
 
 
+#: The holder of the pause while nobody is there to answer.
+BREAKER = "breaker"
+
+
 class Gate:
     """One pause for everybody."""
 
@@ -75,6 +79,7 @@ class Gate:
         self._tell = tell  #: told when a pause begins here: until when, in loop time
         self._paused = self._until = 0.0
         self._holders: set[str] = set()
+        self._one_may = False
         self._moved = asyncio.Event()
 
     @property
@@ -106,19 +111,46 @@ class Gate:
         self._holders.discard(holder)
         self._reckon()
 
+    def let_one_through(self) -> None:
+        """One may pass although the breaker holds it shut: to see whether the endpoint is up again."""
+        self._one_may = BREAKER in self._holders
+        self._reckon()
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """Who holds it shut."""
+        return frozenset(self._holders)
+
     def _reckon(self) -> None:
         self._until = inf if self._holders else self._paused
         self._moved.set()  # who waits looks again
         self._moved = asyncio.Event()
 
-    async def passes(self) -> None:
-        """Wait until it is open, or the run stops."""
+    async def passes(self, probing: bool = False) -> bool:
+        """Wait until it is open, or the run stops; returns whether it was passed as a probe.
+
+        Who probes already is not held by the breaker, but by everybody else.
+        """
         while self.shut:
-            with (
-                self._stop.cuts_short(),
-                anyio.move_on_after(self._until - asyncio.get_running_loop().time()),
-            ):
-                await self._moved.wait()
+            if (probing or self._one_may) and self._holders == {BREAKER} and not self._is_paused():
+                self._one_may = self._one_may and probing
+                return True
+            await self._moves()
+        return probing
+
+    async def opens(self) -> None:
+        """Wait until it is open for all, or the run stops."""
+        while self.shut:
+            await self._moves()
+
+    def _is_paused(self) -> bool:
+        return self._paused > asyncio.get_running_loop().time()
+
+    async def _moves(self) -> None:
+        """Wait until there is reason to look again."""
+        until = self._paused if self._is_paused() else self._until
+        with self._stop.cuts_short(), anyio.move_on_after(until - asyncio.get_running_loop().time()):
+            await self._moved.wait()
 
 
 _FREE = Pace(1.0)
@@ -149,19 +181,23 @@ class Pacer:
         self._bucket = None
         self._left = deque(self._left, maxlen=pace.a_second)
 
-    async def passes(self, slot: float | None = None) -> float:
+    async def passes(self, slot: float | None = None, probing: bool = False) -> float:
         """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
+
+        A probe does not queue: who is first in line may stand before a gate that only a probe can open.
 
         Returns the loop time of the slot.
         """
         with self._stop.cuts_short():
             if slot is not None:
                 return await self._moved(slot)
+            if probing:
+                return await self._next(self._pace)
             async with self._turn:
                 if self._gate is not None and self._gate.shut:
                     # With all behind: slots that are taken while nothing may leave would be made up for
                     # in a burst.
-                    await self._gate.passes()
+                    await self._gate.opens()
                 return await self._next(self._pace)
         return self._now()
 

@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
+from engager.dispatch.guard import failing
 from engager.dispatch.limits import Stop
 from engager.errors import EngagerError, Exit, RecordingError
 from engager.ledger.book import Batch, Book
@@ -50,6 +51,8 @@ class Crew:
         self._counting: set[int] = set()  #: processes whose departures the rate still counts
         self._rate = plan.pace.rate if plan.pace and plan.adaptive.rate is None else None
         self._holders: set[str] = set()
+        self._settled: dict[int, int] = {}  #: rows, by every process
+        self._failing = failing(plan.threshold, stop)
 
     async def carry_out(self, tasks: Sequence[Task]) -> Rest:
         """Let every task be carried out; returns what is left. Raises RecordingError."""
@@ -139,8 +142,13 @@ class Crew:
     def _heed(self, index: int, message: Message) -> None:
         facts = message.facts
         if message.kind == "batch":
-            self._pending.append(batch_of(message))
+            batch = batch_of(message)
+            self._settled[index] = batch.tally.rows
+            self._pending.append(batch)
             self._came.set()
+        elif message.kind == "unengaged" and self._failing is not None:
+            self._settled[index] = facts["settled"]
+            self._failing(sum(self._settled.values()), facts["error"])
         elif message.kind == "pause":
             for other, line in self._lines.items():
                 if other != index:

@@ -28,6 +28,9 @@ from engager.pipeline import Plan, carry_out
 
 T = TypeVar("T")
 
+#: Told of every row that was not engaged: how many are settled by then, and what became of it.
+Failing = Callable[[int, str], None]
+
 #: Handed the tally before the first row, by whoever wants to see it grow.
 Watch = Callable[[Tally], None]
 
@@ -59,6 +62,7 @@ async def engage_all(
     transport: Transport,
     write: Write,
     limits: Limits,
+    failing: Failing | None = None,
     watch: Watch | None = None,
 ) -> Rest:
     """Carry a shard out; returns what is left of it.
@@ -73,6 +77,7 @@ async def engage_all(
         opened.callback(marks.close)
         shard.rows.witness.tell(marks.keep)
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
+        recorder.failing = failing
         if watch is not None:
             watch(recorder.tally)
         await recorder.flush()  # what an earlier process could not write, before anything new

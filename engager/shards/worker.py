@@ -102,10 +102,14 @@ class _Worker:
         )
         shard = _open(task)
         try:
-            return await engage_all(shard, task.plan, transport, self._write, self._limits)
+            failing = self._tell_failure if task.plan.threshold else None
+            return await engage_all(shard, task.plan, transport, self._write, self._limits, failing)
         finally:
             shard.rows.close()
             await transport.aclose()
+
+    def _tell_failure(self, settled: int, kind: str) -> None:
+        self._line.say("unengaged", settled=settled, error=kind)
 
     async def _write(self, batch: Batch) -> None:
         self._written.clear()
