@@ -5,6 +5,8 @@ A wish may come before the run has anything to obey it with: it is kept, and tol
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from engager.dispatch.limits import Stop
@@ -30,6 +32,15 @@ class Obedient(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What can be read off a run while it sends."""
+
+    in_flight: Callable[[], int]  #: requests without an answer yet
+    paused_for: Callable[[], float]  #: seconds that are left of a pause that the endpoint asked for
+    holders: Callable[[], Collection[str]]  #: who wants nothing to leave, the breaker among them
+
+
 class Control:
     """A hand on a run, before it begins and while it is under way. It lives in the run's loop."""
 
@@ -37,11 +48,12 @@ class Control:
         self.stop = Stop()
         self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
         self.rate: float | None = None  #: requests a second, where it was changed
+        self.gauges: Gauges | None = None  #: once the run sends
         self._obedient: Obedient | None = None
 
-    def obeyed_by(self, obedient: Obedient) -> None:
+    def obeyed_by(self, obedient: Obedient, gauges: Gauges | None = None) -> None:
         """From now on there is something that obeys."""
-        self._obedient = obedient
+        self._obedient, self.gauges = obedient, gauges
         for holder in self.holders:
             obedient.hold(holder)
         if self.rate is not None:

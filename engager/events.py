@@ -39,21 +39,37 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """Rows that were not engaged for the same reason, and the latest of them."""
+
+    status: str
+    error: str
+    rows: int
+    row: int | None  #: the number of a row that shows it; None when an earlier process saw them all
+    key: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A run at a glance."""
 
     seconds: float  #: since this process began
     rows: int  #: that have an outcome, those of earlier processes included
-    total: int | None  #: rows of the input, once they are counted
+    total: int | None  #: rows of the input, about, once they are counted
+    left: float | None  #: seconds until it is done, at the pace of late
     statuses: Mapping[str, int]
-    errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
+    errors: Sequence[ErrorKind]  #: the most frequent first
     attempts: int
+    retries: int
     duplicates: int
     latency_ms: Mapping[str, float | None]
+    latency_of_late_ms: Mapping[str, float | None]  #: of the last ten seconds
     waited_ms: Mapping[str, float | None]
-    rows_per_second: float  #: since the last glance
+    rows_per_second: float  #: over the last two seconds
     rate: float | None  #: the limit in requests a second
-    holders: Sequence[str] = ()  #: who wants nothing to leave
+    in_flight: int  #: requests without an answer yet
+    holders: Mapping[str, str]  #: who wants nothing to leave, and until when or why
 
 
 @dataclass(frozen=True, slots=True)

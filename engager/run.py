@@ -11,6 +11,7 @@ from functools import partial
 import anyio
 from anyio import to_thread
 
+from engager.control import Gauges
 from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
@@ -71,7 +72,9 @@ async def _watched(run: Run, last_row: int | None, watch: Watch) -> Rest:
     timekeeper.look()
     async with anyio.create_task_group() as watchers:
         watchers.start_soon(timekeeper.keep)
-        watchers.start_soon(Watching(run).tell, watch)
+        watching = Watching(run)
+        watchers.start_soon(watching.tell, watch)
+        watchers.start_soon(watching.count)
         rest = await carry_out(run, last_row)
         watchers.cancel_scope.cancel()
     return rest
@@ -95,7 +98,9 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
     plan = _plan(run.job_file.job, last_row)
     async with connected(run.job_file, run.secret, run.control.stop) as transport:
         limits = Limits.of(run.control.stop, plan.pace)
-        run.control.obeyed_by(limits)
+        gate = limits.gate
+        gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
+        run.control.obeyed_by(limits, gauges)
         count = failing(plan.threshold, run.control.stop)
         return await engage_all(shard, plan, transport, write, limits, count, partial(book.watch, 0))
 
@@ -118,7 +123,7 @@ async def _in_processes(run: Run, last_row: int | None) -> Rest:
             for index, recall in enumerate(recalls)
         ]
         crew = Crew(run.account.book, plan, run.control.stop)
-        run.control.obeyed_by(crew)
+        run.control.obeyed_by(crew, crew.gauges)
         return await crew.carry_out(tasks)
 
 

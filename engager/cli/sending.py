@@ -105,7 +105,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
 
     with one_at_a_time():
         async with anyio.create_task_group() as watchers:
-            watchers.start_soon(_obey_signals, control, watchers.cancel_scope)
+            watchers.start_soon(_obey_signals, control, show.say, watchers.cancel_scope)
             with show:
                 code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
             watchers.cancel_scope.cancel()
@@ -114,7 +114,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
     return code, ended is not None and ended.unconfirmed
 
 
-async def _obey_signals(control: Control, everything: anyio.CancelScope) -> None:
+async def _obey_signals(control: Control, say: Callable[[str], None], everything: anyio.CancelScope) -> None:
     """The first signal ends the run in good order, the second one at once."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
@@ -123,7 +123,7 @@ async def _obey_signals(control: Control, everything: anyio.CancelScope) -> None
                 return
             name = signal.Signals(number).name
             control.end(f"interrupted by {name}", Exit(128 + number))
-            click.echo(f"{name}: finishing what is in flight; once more to stop now.", err=True)
+            say(f"{name}: finishing what is in flight; once more to stop now.")
 
 
 def _tell(event: Event, manner: _Manner) -> None:

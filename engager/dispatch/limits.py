@@ -117,6 +117,11 @@ class Gate:
         self._reckon()
 
     @property
+    def paused_for(self) -> float:
+        """Seconds that are left of a pause that was asked for."""
+        return max(0.0, self._paused - asyncio.get_running_loop().time())
+
+    @property
     def holders(self) -> frozenset[str]:
         """Who holds it shut."""
         return frozenset(self._holders)

@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
+from engager.control import Gauges
 from engager.dispatch.guard import failing
 from engager.dispatch.limits import Stop
 from engager.errors import EngagerError, Exit, RecordingError
@@ -52,6 +53,8 @@ class Crew:
         self._rate = plan.pace.rate if plan.pace and plan.adaptive.rate is None else None
         self._holders: set[str] = set()
         self._settled: dict[int, int] = {}  #: rows, by every process
+        self._pulses: dict[int, dict[str, Any]] = {}  #: what every process last said of itself
+        self._paused_until = 0.0
         self._failing = failing(plan.threshold, stop)
 
     async def carry_out(self, tasks: Sequence[Task]) -> Rest:
@@ -101,6 +104,7 @@ class Crew:
             done = done or message.kind == "done"
             self._heed(index, message)
         del self._lines[index]
+        self._pulses.pop(index, None)
         line.close()
         await to_thread.run_sync(process.join, 5.0)
         if not done:
@@ -119,6 +123,16 @@ class Crew:
             line.say("hold", holder=holder)
         if self._rate is not None and (self._plan.pace is None or self._rate != self._plan.pace.rate):
             line.say("share", rate=self._rate / len(self._counting))
+
+    @property
+    def gauges(self) -> Gauges:
+        """What can be read off all processes."""
+        pulses = self._pulses
+        return Gauges(
+            lambda: sum(pulse["in_flight"] for pulse in pulses.values()),
+            lambda: max(0.0, self._paused_until - asyncio.get_running_loop().time()),
+            lambda: self._holders.union(*(pulse["holders"] for pulse in pulses.values())),
+        )
 
     def hold(self, holder: str) -> None:
         """Let nothing leave, in any process, until this holder and all others release it."""
@@ -149,7 +163,10 @@ class Crew:
         elif message.kind == "unengaged" and self._failing is not None:
             self._settled[index] = facts["settled"]
             self._failing(sum(self._settled.values()), facts["error"])
+        elif message.kind == "pulse":
+            self._pulses[index] = dict(facts)
         elif message.kind == "pause":
+            self._paused_until = max(self._paused_until, facts["until"])
             for other, line in self._lines.items():
                 if other != index:
                     line.say("pause", until=facts["until"])

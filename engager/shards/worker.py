@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 
 from engager.dispatch.limits import Limits, Stop
+from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.errors import EngagerError, Exit
@@ -34,6 +35,9 @@ from engager.preparing import builder_of, formats_of, open_input
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
 from engager.shards.shard import Rest, Shard, engage_all
+
+#: Seconds between two words about how this process is.
+_PULSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,21 @@ class _Worker:
             task.job_file.job.endpoint.transport,
         )
         shard = _open(task)
+        pulse = asyncio.create_task(self._pulse(transport))
         try:
             failing = self._tell_failure if task.plan.threshold else None
             return await engage_all(shard, task.plan, transport, self._write, self._limits, failing)
         finally:
+            pulse.cancel()
             shard.rows.close()
             await transport.aclose()
+
+    async def _pulse(self, transport: Transport) -> None:
+        """Say twice a second what can be read off this process."""
+        while True:
+            await asyncio.sleep(_PULSE)
+            holders = sorted(self._limits.gate.holders)
+            self._line.say("pulse", in_flight=transport.in_flight, holders=holders)
 
     def _tell_failure(self, settled: int, kind: str) -> None:
         self._line.say("unengaged", settled=settled, error=kind)
