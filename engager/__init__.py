@@ -19,7 +19,7 @@ from engager.errors import (
     RecordingError,
     RunDirectoryError,
 )
-from engager.events import Began, Ended, Event, Progressed, Snapshot, Summary, Unneeded
+from engager.events import Began, Ended, Event, Progressed, Serving, Snapshot, Summary, Unneeded
 from engager.interface import (
     build_job,
     check,
@@ -52,6 +52,7 @@ __all__ = [
     "RecordingError",
     "Result",
     "RunDirectoryError",
+    "Serving",
     "Snapshot",
     "Status",
     "Summary",

@@ -84,6 +84,13 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """The run serves its page."""
+
+    url: str  #: with the key, which opens the page once
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """It is under way: told a few times a second."""
 
@@ -109,7 +116,7 @@ class Ended:
     unconfirmed: bool = False  #: it stopped there as nobody consented to the rows behind it
 
 
-Event = Began | Progressed | Unneeded | Ended
+Event = Began | Serving | Progressed | Unneeded | Ended
 
 #: Told of every event, in the run's loop: it must not take long.
 Watch = Callable[[Event], None]

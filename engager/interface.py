@@ -22,6 +22,7 @@ from engager.job import JobFile
 from engager.ledger.account import existing_run, look
 from engager.logs import LogFormat, logged
 from engager.model import Status
+from engager.page.address import address_of
 from engager.preparing import Run, prepare
 from engager.results import Result, results_of
 from engager.run import UNBOUNDED, Bound, send
@@ -60,6 +61,7 @@ async def run_async(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     yes: bool = False,
+    page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
@@ -68,17 +70,18 @@ async def run_async(
 
     `out` is the run directory, `runs/<job name>` unless given; `input` another input than the job's;
     `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
-    `watch` is told of every event, `control` can pause and stop the run. A run that is complete already
-    sends nothing, and its summary is returned. Raises JobError,
-    InputError, RunDirectoryError, BusyError or RecordingError.
+    `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, `control` can
+    pause and stop the run. A run that is complete already sends nothing, and its summary is returned.
+    Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
-    return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format))
+    return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format, page))
 
 
 async def retry_async(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
@@ -87,7 +90,7 @@ async def retry_async(
 
     With `in_doubt` some people may get a second message. Raises as `run_async` does.
     """
-    return await _retry(run_directory, in_doubt, _Manner(watch, control, log_format))
+    return await _retry(run_directory, in_doubt, _Manner(watch, control, log_format, page))
 
 
 def run(
@@ -97,12 +100,13 @@ def run(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     yes: bool = False,
+    page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
 ) -> Summary:
     """`run_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format)
+    how = _Manner(watch, control, log_format, page)
     return anyio.run(_run, job, out, input, _bound(job, limit, yes), how)
 
 
@@ -110,12 +114,13 @@ def retry(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format)
+    how = _Manner(watch, control, log_format, page)
     return anyio.run(_retry, run_directory, in_doubt, how)
 
 
@@ -136,6 +141,11 @@ class _Manner:
     watch: Watch
     control: Control | None
     log_format: LogFormat
+    page: str | None
+
+    def __post_init__(self) -> None:
+        if self.page is not None:
+            address_of(self.page)  # before anything is made
 
 
 async def _run(
@@ -165,7 +175,7 @@ async def _carried_out(run: Run, bound: Bound, how: _Manner) -> Summary:
     with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
         how.watch(Began(path, run.directory.run_id, job, run.goes_on, run.builder.warnings))
         try:
-            return await send(run, bound, how.watch)
+            return await send(run, bound, how.watch, how.page)
         finally:
             if run.summary is not None:
                 unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason

@@ -7,14 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
+from engager.events import Event, Progressed, Serving
 from engager.secret import RedactingFormatter, Secret
 
 LogFormat = Literal["text", "json"]
+
+#: Seconds between two records of progress.
+PROGRESS_EVERY = 10.0
 
 _TEXT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -30,9 +35,36 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        fields |= getattr(record, "facts", {})
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(fields).decode()
+        return orjson.dumps(fields, default=str).decode()
+
+
+class EventLog:
+    """The course of a run as log records, for a program that reads JSON: each says its `event`."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("engager")
+        self._told_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; progress only now and then."""
+        name, facts = type(event).__name__.lower(), _facts_of(event)
+        if isinstance(event, Progressed):
+            if event.now.seconds - self._told_at < PROGRESS_EVERY:
+                return
+            self._told_at = event.now.seconds
+        self._log.info(name, extra={"facts": {"event": name, **facts}})
+
+
+def _facts_of(event: Event) -> dict[str, Any]:
+    if isinstance(event, Progressed):
+        return asdict(event.now)
+    facts = asdict(event)
+    if isinstance(event, Serving):
+        facts["url"] = event.url.partition("?")[0]  # a log is read by more people than may act
+    return facts
 
 
 def log_to_stderr(log_format: str, quiet: bool) -> None:

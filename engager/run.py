@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
 from engager.errors import Exit, RecordingError
-from engager.events import Summary, Watch, watched_by_nobody
+from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
@@ -40,14 +41,16 @@ class Bound:
 UNBOUNDED = Bound()
 
 
-async def send(run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody) -> Summary:
-    """Carry the run out and leave its summary.
+async def send(
+    run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, page: str | None = None
+) -> Summary:
+    """Carry the run out and leave its summary; `page`: where to serve its page, `HOST:PORT`.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.monotonic()
     try:
-        rest = await _watched(run, bound.last_row, watch)
+        rest = await _watched(run, bound.last_row, watch, page)
     except BaseException:
         with suppress(RecordingError):  # what went wrong first is what must be told
             _leave_summary(run, Rest.DUE, started)
@@ -66,18 +69,30 @@ def _leave_summary(run: Run, rest: Rest, started: float) -> Summary:
     return run.summary
 
 
-async def _watched(run: Run, last_row: int | None, watch: Watch) -> Rest:
+async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Rest:
     carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
-    timekeeper = Timekeeper.of(run.job_file.job, run.control)
+    timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
     timekeeper.look()
-    async with anyio.create_task_group() as watchers:
+    async with _shown(run, watching, watch, page), anyio.create_task_group() as watchers:
         watchers.start_soon(timekeeper.keep)
-        watching = Watching(run)
         watchers.start_soon(watching.tell, watch)
         watchers.start_soon(watching.count)
         rest = await carry_out(run, last_row)
         watchers.cancel_scope.cancel()
     return rest
+
+
+@asynccontextmanager
+async def _shown(run: Run, watching: Watching, watch: Watch, page: str | None) -> AsyncIterator[None]:
+    """Serve the run's page, if it is wanted."""
+    if page is None:
+        yield
+        return
+    from engager.page.server import serving  # aiohttp's server is for those who want it
+
+    async with serving(run, watching, page) as url:
+        watch(Serving(url))
+        yield
 
 
 async def _in_this_process(run: Run, last_row: int | None) -> Rest:

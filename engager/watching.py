@@ -32,7 +32,7 @@ class Watching:
         self._run = run
         self._begun = time.monotonic()
         self._total: int | None = None
-        self._before = run.account.book.tally
+        self._latest: Snapshot | None = None
         #: Moments of late, with the rows that were settled and the latencies that were seen by then.
         self._past: deque[tuple[float, int, Histogram]] = deque()
 
@@ -44,7 +44,7 @@ class Watching:
             self._past.popleft()
         account = tally.as_dict()
         account["errors"] = _kinds(tally)
-        return Snapshot(
+        self._latest = Snapshot(
             seconds=now - self._begun,
             total=self._total,
             left=self._left(tally.rows),
@@ -54,6 +54,16 @@ class Watching:
             **account,
             **self._sending(),
         )
+        return self._latest
+
+    def latest(self) -> Snapshot:
+        """The last snapshot: for whoever looks in between."""
+        return self._latest or self.snapshot()
+
+    @property
+    def latency(self) -> Histogram:
+        """All latencies, by the last snapshot."""
+        return self._past[-1][2]
 
     def _pace(self, seconds: float) -> float:
         """Rows a second of late."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import shlex
 import signal
 import sys
@@ -16,11 +17,11 @@ import anyio
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Status, Summary, Unneeded
+from engager import Began, Control, Ended, Event, Exit, Serving, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, of_a_sending
 from engager.errors import one_at_a_time
-from engager.logs import LogFormat, log_to_stderr
+from engager.logs import EventLog, LogFormat, log_to_stderr
 from engager.progress import Progress
 
 #: Rows that are shown when a run stops behind a stated one.
@@ -41,6 +42,7 @@ def run_command(
     no_progress: bool,
     quiet: bool,
     log_format: LogFormat,
+    page: str | None,
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
@@ -48,7 +50,7 @@ def run_command(
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
-        send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit)
+        send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
         code, unconfirmed = _sent(partial(send, yes=yes), manner)
         if unconfirmed and _at_terminal() and click.confirm("Send the rest, too?", err=True):
             code, _ = _sent(partial(send, yes=True), manner)
@@ -62,14 +64,19 @@ def run_command(
 @click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
 @of_a_sending
 def retry_command(
-    run_path: Path, in_doubt: bool, no_progress: bool, quiet: bool, log_format: LogFormat
+    run_path: Path,
+    in_doubt: bool,
+    no_progress: bool,
+    quiet: bool,
+    log_format: LogFormat,
+    page: str | None,
 ) -> NoReturn:
     """Another pass over the rows of a run that failed; what was said of them before is set aside.
 
     With --in-doubt some people may get a second message.
     """
     manner = _Manner(no_progress, quiet, log_format)
-    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt), manner)[0])
+    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt, page=page), manner)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,9 @@ def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int
 
 async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
-    control, show = Control(), Progress(not (manner.no_progress or manner.quiet))
+    control, in_words = Control(), manner.log_format == "text"
+    show = Progress(in_words and not (manner.no_progress or manner.quiet))
+    log = EventLog()
     code: int | None = None
     ended: Ended | None = None
 
@@ -101,11 +110,14 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
         nonlocal ended
         ended = event if isinstance(event, Ended) else ended
         show(event)
-        _tell(event, manner)
+        if not in_words:
+            log(event)
+        _tell(event, manner, in_words)
 
     with one_at_a_time():
         async with anyio.create_task_group() as watchers:
-            watchers.start_soon(_obey_signals, control, show.say, watchers.cancel_scope)
+            say = show.say if in_words else logging.getLogger("engager").warning
+            watchers.start_soon(_obey_signals, control, say, watchers.cancel_scope)
             with show:
                 code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
             watchers.cancel_scope.cancel()
@@ -126,20 +138,28 @@ async def _obey_signals(control: Control, say: Callable[[str], None], everything
             say(f"{name}: finishing what is in flight; once more to stop now.")
 
 
-def _tell(event: Event, manner: _Manner) -> None:
-    """Say in words what happened to the run."""
+def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
+    """Say in words what happened to the run; where stderr is for a program, only the account."""
+    if isinstance(event, Began):
+        gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
+    if in_words:
+        _say(event)
+    if isinstance(event, Unneeded | Ended):
+        if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
+            _show_rows(event.directory, event.last_row)
+        _tell_account(event.summary, event.directory, manner.quiet)
+    if in_words and isinstance(event, Ended):
+        _tell_of_the_rest(event)
+
+
+def _say(event: Event) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
             click.echo(f"warning: {warning}", err=True)
-        gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
+    elif isinstance(event, Serving):
+        click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
     elif isinstance(event, Unneeded):
         click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
-        _tell_account(event.summary, event.directory, manner.quiet)
-    elif isinstance(event, Ended):
-        if event.last_row is not None and not manner.quiet:
-            _show_rows(event.directory, event.last_row)
-        _tell_account(event.summary, event.directory, manner.quiet)
-        _tell_of_the_rest(event)
 
 
 def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:

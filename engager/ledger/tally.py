@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from math import floor, log
+from collections.abc import Mapping, Sequence
+from math import exp, floor, inf, log
 from typing import Any
 
 import orjson
@@ -38,6 +38,16 @@ class Histogram:
         # A comparison is cheaper than max(), and this is done twice for every row.
         size = milliseconds if milliseconds > 0.001 else 0.001
         self._buckets[floor(log(size) * self._STEPS)] += 1
+
+    def below(self, bounds: Sequence[float]) -> list[int]:
+        """How many were at most each of some milliseconds, within 1 %."""
+        edges = [floor(log(bound) * self._STEPS) if bound < inf else inf for bound in bounds]
+        return [sum(count for bucket, count in self._buckets.items() if bucket <= edge) for edge in edges]
+
+    @property
+    def total(self) -> float:
+        """All durations together, in milliseconds, within 1 %."""
+        return sum(count * exp((bucket + 0.5) * self._GROWTH) for bucket, count in self._buckets.items())
 
     def since(self, earlier: Histogram) -> Histogram:
         """What was counted since an earlier copy of this one."""
@@ -103,7 +113,7 @@ class Tally:
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
             kind = self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
-            self.samples[kind] = line["row"], line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
+            self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
         if latency is not None:
             self.latency.add(latency)
         if waited is not None:
