@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from math import floor, log
+from collections.abc import Mapping, Sequence
+from math import exp, floor, inf, log
 from typing import Any
 
 import orjson
@@ -14,6 +14,9 @@ from engager.model import Status
 
 #: Characters of an error that tell its kind.
 MAX_ERROR = 80
+
+#: Characters of what is said of a sample row.
+_MAX_SAMPLE = 200
 
 
 class Histogram:
@@ -51,6 +54,22 @@ class Histogram:
         """How many durations are in which bucket."""
         return self._buckets
 
+    def below(self, bounds: Sequence[float]) -> list[int]:
+        """How many were at most each of some milliseconds, within 1 %."""
+        edges = [floor(log(bound) * self._STEPS) if bound < inf else inf for bound in bounds]
+        return [sum(count for bucket, count in self._buckets.items() if bucket <= edge) for edge in edges]
+
+    @property
+    def total(self) -> float:
+        """All durations together, in milliseconds, within 1 %."""
+        return sum(count * exp((bucket + 0.5) * self._GROWTH) for bucket, count in self._buckets.items())
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was counted since an earlier copy of this one."""
+        later = Histogram()
+        later._buckets = self._buckets - earlier._buckets
+        return later
+
     def merge(self, other: Histogram) -> None:
         """Count all that another one has counted."""
         self._buckets.update(other._buckets)
@@ -80,6 +99,10 @@ class Histogram:
         return {f"p{share}": self.percentile(share / 100) for share in (50, 95, 99)}
 
 
+#: A row, its key, and what was said of it.
+Sample = tuple[int, str | None, str]
+
+
 class Tally:
     """The run's account."""
 
@@ -88,6 +111,7 @@ class Tally:
         self.errors: Counter[tuple[Status, str]] = Counter()
         self.attempts = 0
         self.duplicates = 0
+        self.samples: dict[tuple[Status, str], Sample] = {}  #: of every kind of error the latest row
         self.latency = Histogram()
         self.waited = Histogram()
 
@@ -104,6 +128,9 @@ class Tally:
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
             self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
+
+            kind = self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
         if latency is not None:
             self.latency.add(latency)
         if waited is not None:
@@ -114,6 +141,7 @@ class Tally:
         self.statuses.update(other.statuses)
         for kind, rows in other.errors.items():
             self._count_error(*kind, rows)
+        self.samples.update(other.samples)
         self.attempts += other.attempts
         self.duplicates += other.duplicates
         self.latency.merge(other.latency)
@@ -124,10 +152,12 @@ class Tally:
         if line:
             self.count(orjson.loads(line))
 
-    def _count_error(self, status: Status, error: str, rows: int = 1) -> None:
+    def _count_error(self, status: Status, error: str, rows: int = 1) -> tuple[Status, str]:
         kind = (status, error)
         # Codes and words of ours are few; an endpoint that invents a code a row must not fill the memory.
-        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (status, "other")] += rows
+        kind = kind if kind in self.errors or len(self.errors) < 200 else (status, "other")
+        self.errors[kind] += rows
+        return kind
 
     def copy(self) -> Tally:
         """The account as it is now."""
