@@ -127,9 +127,7 @@ class Tally:
         self.attempts += line["attempts"]
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
-            self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
-
-            kind = self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            kind = self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
             self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
         if latency is not None:
             self.latency.add(latency)

@@ -1,1 +1,1 @@
-"""A run directory in, one page of HTML out that needs nothing else: for whoever wants to see how a run went."""
+"""A run directory in, one page of HTML out that needs nothing else: how the run went."""

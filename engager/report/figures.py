@@ -18,7 +18,7 @@ from engager.ledger.tally import MAX_ERROR, Histogram
 from engager.model import Status
 
 #: Cells that are kept at most.
-MAX_CELLS = 360
+MAX_CELLS = 480
 
 #: Widths of a cell in tenths of a second: each is a multiple of the one before, so that cells can be joined.
 _WIDTHS = (1, 5, 10, 50, 100, 300, 600, 3_000, 6_000, 18_000, 36_000, 108_000, 216_000, 432_000, 864_000)
@@ -44,7 +44,7 @@ class Cell:
         return sum(self.statuses.values())
 
     def joined(self, other: Cell) -> Cell:
-        """This one with all that another has."""
+        """Take in all that another has."""
         for status, rows in other.statuses.items():
             self.statuses[status] += rows
         self.latency.merge(other.latency)
@@ -83,6 +83,7 @@ class Figures:
         self.tries: Counter[int] = Counter()
         self.attempts = 0
         self.duplicates = 0
+        self.last = ""  #: the latest moment, UTC
         self._widths = iter(_WIDTHS[1:])
         self._width = _WIDTHS[0]
         self._tenth, self._cell = "", Cell()
@@ -109,6 +110,7 @@ class Figures:
             raise ValueError("no status is called so")
         if (tenth := line["finished_at"][:21]) != self._tenth:
             self._cell, self._tenth = self._cell_at(tenth), tenth
+            self.last = max(self.last, tenth)
         cell = self._cell
         cell.statuses[status] += 1
         if slow is not None:
@@ -144,7 +146,7 @@ class Figures:
             kind = (status, "other")
         found = self.kinds.get(kind)
         if found is None:
-            found = self.kinds[kind] = Kind(*kind, moment, moment)
+            found = self.kinds[kind] = Kind(status, _cut(kind[1], MAX_ERROR), moment, moment)
         found.rows += 1
         found.first, found.last = min(found.first, moment), max(found.last, moment)
         if len(found.samples) < MAX_SAMPLES:
@@ -162,4 +164,6 @@ def _sample(line: Mapping[str, Any]) -> Sample:
 
 
 def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    """A text that is not endless, and whose characters all show: one that turns the others round does not."""
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in text[:longest])
+    return shown if len(text) <= longest else f"{shown}…"

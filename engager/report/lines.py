@@ -8,21 +8,20 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines
+from engager.ledger.run_directory import RunDirectory
 
 
 class ResultLines:
     """The results of a run, line by line; how many could not be read is known when they end."""
 
-    def __init__(self, run: Path) -> None:
-        csv_path = run / CsvLines.name
-        self._is_csv = csv_path.exists()
-        self.path = csv_path if self._is_csv else run / JsonLines.name
+    def __init__(self, run: RunDirectory) -> None:
+        self._is_csv = run.identity["output"]["results"] == "csv"
+        self.path = run.path / (CsvLines if self._is_csv else JsonLines).name
         self.torn = False  #: the last line has no end
         self.damaged = 0  #: lines that are not what engager writes
 

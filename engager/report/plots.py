@@ -22,7 +22,7 @@ STATUSES = tuple(map(str, Status))
 SHARES = (50, 95, 99)
 
 #: Columns that a plot has at most: more cannot be told apart on a phone.
-_COLUMNS = 150
+_COLUMNS = 240
 _BINS = 60
 
 
@@ -90,8 +90,8 @@ class OverTime:
         """Percentiles on a logarithmic axis."""
         found = [[of(cell).percentile(p / 100) for p in SHARES] for _, cell in self._cells]
         known = [value for values in found for value in values if value is not None]
-        low, high = _decade_bounds(known)
-        ticks = [Tick(_at(v, low, high), milliseconds(v)) for v in svg.decades(low, high)]
+        low, high = svg.around(min(known, default=1.0), max(known, default=1000.0))
+        ticks = [Tick(_at(v, low, high), milliseconds(v)) for v in svg.rounds(low, high)]
         spans = self._spans(lambda cell: _quoted(of(cell)))
         lines = [
             svg.line(f"p{p}", spans, [None if v[i] is None else _at(v[i], low, high) for v in found])
@@ -126,7 +126,7 @@ class OverTime:
     ) -> Plot:
         cuts = svg.marks("cut", [place for place, _ in self.timeline.cuts()])
         level = svg.level(Tick(*tick) for tick in self.timeline.ticks())
-        plane = svg.plane(svg.rules(ticks), cuts, *parts)
+        plane = svg.plane(name, svg.rules(ticks), cuts, *parts)
         return Plot(name, title, told, unit, svg.upright(ticks), plane, level, legend)
 
     def _spans(self, told: Callable[[Cell], str]) -> list[Span]:
@@ -161,22 +161,12 @@ def _even(top: float, step: float) -> list[Tick]:
     return [Tick(n * step / top, number(n * step)) for n in range(round(top / step) + 1)]
 
 
-def _decade_bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Round numbers around the values, with room above and below. Without values: some."""
-    low, high = min(values, default=1.0), max(values, default=1000.0)
-    rounds = svg.decades(low / 20, high * 20)
-    return (
-        max((v for v in rounds if v <= low / 1.05), default=low / 2),
-        min((v for v in rounds if v >= high * 1.05), default=high * 2),
-    )
-
-
 def _at(value: float | None, low: float, high: float) -> float:
     return log((value or low) / low) / log(high / low)
 
 
 def bins(histogram: Histogram) -> list[Bin]:
-    """A histogram's counts in as many bins as can be told apart; none that lies between others is left out."""
+    """A histogram's counts in as many bins as can be told apart, empty ones between others included."""
     if not histogram.count:
         return []
     first, last = min(histogram.buckets), max(histogram.buckets)
@@ -196,8 +186,8 @@ def distribution(name: str, title: str, told: str, histogram: Histogram) -> Plot
     top, step = svg.round_ceiling(max((b.rows for b in found), default=0))
     ticks = _even(top, step) if step >= 1 else [Tick(0, "0"), Tick(1, number(top))]
     columns = svg.columns(f"fill {name}", spans, [0.0] * len(found), [b.rows / top for b in found])
-    level = svg.level(Tick(_at(v, low, high), milliseconds(v)) for v in svg.decades(low, high))
-    plane = svg.plane(svg.rules(ticks), columns, svg.hits(spans))
+    level = svg.level(Tick(_at(v, low, high), milliseconds(v)) for v in svg.rounds(low, high))
+    plane = svg.plane(name, svg.rules(ticks), columns, svg.hits(spans))
     return Plot(name, title, told, "rows", svg.upright(ticks), plane, level)
 
 

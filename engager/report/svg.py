@@ -15,8 +15,8 @@ from markupsafe import Markup
 HEIGHT = 200
 WIDTH = 1000
 
-#: Parts of the axis that two labels must be apart: on a wide screen, and on a narrow one.
-_APART, _APART_NARROW = 0.1, 0.24
+#: What a character takes of the axis, about: of a plot that is one of two on a wide screen, and on a phone.
+_CHARACTER, _CHARACTER_NARROW = 7 / 430, 7 / 280
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,42 +80,56 @@ def marks(look: str, places: Iterable[float]) -> Markup:
 
 def hits(spans: Iterable[Span]) -> Markup:
     """What is pointed at: it says what is there."""
-    one = '<rect class="hit" x="{}" width="{}" height="{}"><title>{}</title></rect>'
+    one = Markup('<rect class="hit" x="{}" width="{}" height="{}"><title>{}</title></rect>')
     return Markup("").join(
-        Markup(one).format(_x(span.left), _x(span.right - span.left), HEIGHT, span.told) for span in spans
+        one.format(_x(span.left), _x(span.right - span.left), HEIGHT, span.told) for span in spans
     )
 
 
-def plane(*parts: Markup) -> Markup:
-    """The drawing itself. It is described by what stands around it."""
-    head = Markup('<svg class="plane" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">')
-    return head.format(WIDTH, HEIGHT) + Markup("").join(parts) + Markup("</svg>")
+def plane(name: str, *parts: Markup) -> Markup:
+    """The drawing itself; its title and its description have the ids `<name>-title` and `<name>-told`."""
+    head = Markup(
+        '<svg class="plane" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-labelledby="{}-title" aria-describedby="{}-told">'
+    )
+    return head.format(WIDTH, HEIGHT, name, name) + Markup("").join(parts) + Markup("</svg>")
+
+
+def bar(looks: Sequence[str], shares: Sequence[float]) -> Markup:
+    """A level bar of pieces beside each other."""
+    one, left, pieces = Markup('<rect class="fill {}" x="{}%" width="{}%" height="100%"/>'), 0.0, []
+    for look, share in zip(looks, shares, strict=True):
+        if share > 0:
+            pieces.append(one.format(look, round(left * 100, 3), round(share * 100, 3)))
+        left += share
+    return Markup('<svg class="bar" aria-hidden="true">{}</svg>').format(Markup("").join(pieces))
 
 
 def upright(ticks: Iterable[Tick]) -> Markup:
     """The labels beside the plane."""
-    one = '<text x="100%" y="{}" dy="0.35em">{}</text>'
-    labels = Markup("").join(Markup(one).format(_y(tick.place), tick.label) for tick in ticks)
+    one = Markup('<text x="100%" y="{}" dy="0.35em">{}</text>')
+    labels = Markup("").join(one.format(_y(tick.place), tick.label) for tick in ticks)
     return Markup('<svg class="upright" aria-hidden="true">{}</svg>').format(labels)
 
 
 def level(ticks: Iterable[Tick]) -> Markup:
     """The labels below the plane: as many as there is room for, fewer on a narrow screen."""
-    one = '<text class="{}" x="{:.2f}%" y="14">{}</text>'
+    one = Markup('<text class="{}" x="{:.2f}%" y="14">{}</text>')
     labels = Markup("").join(
-        Markup(one).format(look, tick.place * 100, tick.label) for tick, look in _with_room(ticks)
+        one.format(look, tick.place * 100, tick.label) for tick, look in _with_room(ticks)
     )
     return Markup('<svg class="level" aria-hidden="true">{}</svg>').format(labels)
 
 
 def _with_room(ticks: Iterable[Tick]) -> Iterator[tuple[Tick, str]]:
-    last = last_narrow = -1.0
+    end = end_narrow = -1.0
     for tick in ticks:
-        if tick.place - last < _APART:
+        characters = len(tick.label) / 2 + 1
+        if tick.place - characters * _CHARACTER < end:
             continue
-        last = tick.place
-        roomy = tick.place - last_narrow >= _APART_NARROW
-        last_narrow = tick.place if roomy else last_narrow
+        end = tick.place + characters * _CHARACTER
+        roomy = tick.place - characters * _CHARACTER_NARROW >= end_narrow
+        end_narrow = tick.place + characters * _CHARACTER_NARROW if roomy else end_narrow
         edge = " at-begin" if tick.place < 0.04 else " at-end" if tick.place > 0.96 else ""
         yield tick, f"{'always' if roomy else 'wide'}{edge}"
 
@@ -130,9 +144,20 @@ def round_ceiling(highest: float, steps: int = 4) -> tuple[float, float]:
     return step * ceil(highest / step - 1e-9), step
 
 
-def decades(lowest: float, highest: float) -> list[float]:
+def rounds(lowest: float, highest: float) -> list[float]:
     """Round numbers on a logarithmic axis: 1, 2, 5, or where that is too many, 1 alone."""
-    first, last = floor(log10(lowest)), ceil(log10(highest))
-    factors = (1, 2, 5) if last - first <= 3 else (1,)
-    found = [10.0**power * factor for power in range(first, last + 1) for factor in factors]
+    factors = (1, 2, 5) if highest / lowest <= 110 else (1,)
+    return _rounds(lowest, highest, factors)
+
+
+def around(lowest: float, highest: float) -> tuple[float, float]:
+    """The round numbers between which a logarithmic axis has some room below and above."""
+    found = _rounds(lowest / 20, highest * 20, (1, 2, 5))
+    below = max(value for value in found if value <= lowest / 1.05)
+    return below, min(value for value in found if value >= highest * 1.05)
+
+
+def _rounds(lowest: float, highest: float, factors: Sequence[int]) -> list[float]:
+    powers = range(floor(log10(lowest)), ceil(log10(highest)) + 1)
+    found = [10.0**power * factor for power in powers for factor in factors]
     return [value for value in found if lowest <= value * 1.000001 and value <= highest * 1.000001]

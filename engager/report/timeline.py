@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import ceil
 
 #: A time without outcomes is cut out if it is longer than this, and than half of all the rest.
@@ -65,20 +66,20 @@ class Timeline:
 
     def cuts(self) -> Iterator[tuple[float, float]]:
         """What was cut out: its place, and how many seconds it was."""
-        for before, after in zip(self.stretches, self.stretches[1:], strict=False):
+        for before, after in pairwise(self.stretches):
             yield before.right + _CUT / 2, after.begin - before.end
 
     def ticks(self) -> Iterator[tuple[float, str]]:
         """Places with round times, and how these are called."""
         step = _step(self.lasting)
-        days = _DAY < self.stretches[-1].end - self.stretches[0].begin
+        days = self.stretches[-1].end - self.stretches[0].begin > _DAY
         for stretch in self.stretches:
             for index in range(ceil(stretch.begin / step), int(stretch.end / step) + 1):
                 yield self.place(index * step), _called(index * step, step, days)
 
 
 def _bounds(begins: Sequence[float], width: float) -> list[tuple[float, float]]:
-    gaps = [(after - before - width, index) for index, (before, after) in enumerate(_pairs(begins))]
+    gaps = [(after - before - width, index) for index, (before, after) in enumerate(pairwise(begins))]
     lasting, cuts = begins[-1] + width - begins[0], []
     for gap, index in sorted(gaps, reverse=True)[:_MOST_CUTS]:
         if gap <= LEAST_CUT or gap <= (lasting - gap) / 2:
@@ -88,10 +89,6 @@ def _bounds(begins: Sequence[float], width: float) -> list[tuple[float, float]]:
     firsts = [0, *(index + 1 for index in sorted(cuts))]
     lasts = [*sorted(cuts), len(begins) - 1]
     return [(begins[first], begins[last] + width) for first, last in zip(firsts, lasts, strict=True)]
-
-
-def _pairs(values: Sequence[float]) -> Iterator[tuple[float, float]]:
-    return zip(values, values[1:], strict=False)
 
 
 def _step(lasting: float) -> float:

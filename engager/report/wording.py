@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 _UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -35,8 +37,18 @@ def duration(seconds: float) -> str:
     """A time in its two largest units."""
     if seconds < 60:
         return f"{seconds:.3g} s"
-    for (size, unit), (smaller, small_unit) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (size, unit), (smaller, small_unit) in pairwise(_UNITS):
         if seconds >= size:
             whole, rest = divmod(round(seconds / smaller), round(size / smaller))
             return f"{whole} {unit} {rest} {small_unit}" if rest else f"{whole} {unit}"
     return f"{seconds:.0f} s"
+
+
+def word(status: str) -> str:
+    """A status as a person says it."""
+    return status.replace("_", " ")
+
+
+def plural(count: int, thing: str, ending: str = "s") -> str:
+    """So many of a thing."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}{ending}"
