@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engager.endpoint import METHOD, headers_of, token_of
 from engager.job import JobFile
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
+from engager.notification import notice_of
 from engager.preparing import builder_of, open_input
 from engager.secret import MASK
 from engager.shards.shard import FirstRows
@@ -38,6 +39,7 @@ class Findings:
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
     token_of(job_file)
+    notice_of(job_file)
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")

@@ -124,7 +124,10 @@ class Figures:
             self._count_error(status, str(error)[:MAX_ERROR], line)
 
     def _cell_at(self, moment: str) -> Cell:
-        tenth = floor(datetime.fromisoformat(f"{moment}+00:00").timestamp() * 10 + 0.5)
+        then = datetime.fromisoformat(f"{moment}+00:00")
+        if not 1970 <= then.year < 9000:
+            raise ValueError("nothing happened then")
+        tenth = floor(then.timestamp() * 10 + 0.5)
         if (index := tenth // self._width) not in self.cells:
             while len(self.cells) >= MAX_CELLS:
                 self.widen()

@@ -73,11 +73,7 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
             + ". It is left out here.",
         ),
         (lines.damaged, f"{plural(lines.damaged, 'line')} of {results} cannot be read, and is left out."),
-        (
-            missing > 0,
-            f"{plural(missing, 'settled row')} not in {results} yet, and so not in this report"
-            + ("." if running else "; the lines are written when the run goes on."),
-        ),
+        (missing > 0, _missing(missing, results, running)),
         (
             passes,
             f"Rows were tried again in {plural(passes, 'further pass', 'es')}. What was said of them before "
@@ -88,6 +84,14 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
 
 
 def _in_flight(rows: int, running: bool) -> str:
+    was, are = ("was", "is") if rows == 1 else ("were", "are")
     if running:
-        return f"{plural(rows, 'row')} in flight."
-    return f"{plural(rows, 'row')} in flight when the process ended: settled when the run goes on."
+        return f"{plural(rows, 'row')} {are} in flight."
+    held = f"{plural(rows, 'row')} {was} in flight when the process ended"
+    return f"{held}, and {are} settled when the run goes on."
+
+
+def _missing(rows: int, results: str, running: bool) -> str:
+    are = "is" if rows == 1 else "are"
+    then = "." if running else "; the lines are written when the run goes on."
+    return f"{plural(rows, 'settled row')} {are} not in {results} yet, and so not in this report{then}"

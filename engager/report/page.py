@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,31 +28,40 @@ from engager.version import __version__
 
 NAME = "report.html"
 
+#: Lines after which the reader is asked whether it goes on.
+_ASK_EVERY = 4096
+
 _FILES = Path(__file__).parent / "files"
 
 #: By which a page of ours is told from a file that must not be overwritten.
 _OURS = b'<meta name="generator" content="engager">'
 
 
-def write_report(run: RunDirectory, out: Path | None = None) -> Path:
+def _never() -> bool:
+    return False
+
+
+def write_report(run: RunDirectory, out: Path | None = None, give_up: Callable[[], bool] = _never) -> Path:
     """Write a run's page, into its directory unless told otherwise; returns where.
 
-    Raises RunDirectoryError.
+    `give_up` is asked now and then. Raises RunDirectoryError, also when it was given up.
     """
     path = out or run.path / NAME
     try:
         if out is not None and path.exists() and _OURS not in path.read_bytes()[:2048]:
             raise RunDirectoryError(f"{path}: the file is no report, and is left alone. Name another --out.")
-        replace_file(path, Secret.redact_all(page_of(run)).encode())
+        replace_file(path, Secret.redact_all(page_of(run, give_up)).encode())
     except OSError as fault:
         raise RunDirectoryError(f"{path}: the report cannot be written: {fault.strerror}.") from fault
     return path
 
 
-def page_of(run: RunDirectory) -> str:
-    """A run's page."""
+def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
+    """A run's page. Raises RunDirectoryError when it was given up."""
     lines, figures = ResultLines(run), Figures()
-    for line in lines:
+    for number_of, line in enumerate(lines):
+        if not number_of % _ASK_EVERY and give_up():
+            raise RunDirectoryError(f"{run.path}: the report was given up.")
         try:
             figures.count(line)
         except (KeyError, ValueError, TypeError, OverflowError):
@@ -127,22 +136,30 @@ def _over_time(figures: Figures, whole: Cell) -> dict[str, Any]:
             "Rows by latency",
             _percentiles(whole.latency),
             time.percentiles(
-                "latency",
-                "Over time",
+                "latency-time",
+                "Latency over time",
                 "The last try of a row, from when it was due to its answer: half of all rows stay below p50.",
                 lambda cell: cell.latency,
             ),
             distribution(
-                "latency-spread", "Distribution", "How many rows took how long; log scale.", whole.latency
+                "latency-spread",
+                "Latency distribution",
+                "How many rows took how long; log scale.",
+                whole.latency,
             ),
             bins(whole.latency),
         ),
         "waited": Measured(
             "Rows by waiting",
             _percentiles(whole.waited),
-            time.percentiles("waited", "Over time", "All tries of a row together.", lambda cell: cell.waited),
+            time.percentiles(
+                "waited-time", "Waiting over time", "All tries of a row together.", lambda cell: cell.waited
+            ),
             distribution(
-                "waited-spread", "Distribution", "How many rows waited how long; log scale.", whole.waited
+                "waited-spread",
+                "Waiting distribution",
+                "How many rows waited how long; log scale.",
+                whole.waited,
             ),
             bins(whole.waited),
         ),

@@ -16,7 +16,7 @@ HEIGHT = 200
 WIDTH = 1000
 
 #: What a character takes of the axis, about: of a plot that is one of two on a wide screen, and on a phone.
-_CHARACTER, _CHARACTER_NARROW = 7 / 430, 7 / 280
+_CHARACTER, _CHARACTER_NARROW = 7 / 430, 7 / 215
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +124,23 @@ def level(ticks: Iterable[Tick]) -> Markup:
 def _with_room(ticks: Iterable[Tick]) -> Iterator[tuple[Tick, str]]:
     end = end_narrow = -1.0
     for tick in ticks:
-        characters = len(tick.label) / 2 + 1
-        if tick.place - characters * _CHARACTER < end:
+        # At an end of the axis a label stands beside its place, and not in the middle of it.
+        edge, before = _side(tick.place)
+        characters = len(tick.label) + 2
+        if tick.place - before * characters * _CHARACTER < end:
             continue
-        end = tick.place + characters * _CHARACTER
-        roomy = tick.place - characters * _CHARACTER_NARROW >= end_narrow
-        end_narrow = tick.place + characters * _CHARACTER_NARROW if roomy else end_narrow
-        edge = " at-begin" if tick.place < 0.04 else " at-end" if tick.place > 0.96 else ""
-        yield tick, f"{'always' if roomy else 'wide'}{edge}"
+        end = tick.place + (1 - before) * characters * _CHARACTER
+        roomy = tick.place - before * characters * _CHARACTER_NARROW >= end_narrow
+        if roomy:
+            end_narrow = tick.place + (1 - before) * characters * _CHARACTER_NARROW
+        yield tick, f"{'always' if roomy else 'wide'} {edge}".rstrip()
+
+
+def _side(place: float) -> tuple[str, float]:
+    """How a label is set at a place, and the part of it that stands before the place."""
+    if place < 0.04:
+        return "at-begin", 0.0
+    return ("at-end", 1.0) if place > 0.96 else ("", 0.5)
 
 
 def round_ceiling(highest: float, steps: int = 4) -> tuple[float, float]:
