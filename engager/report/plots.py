@@ -16,7 +16,7 @@ from engager.report import svg
 from engager.report.figures import Cell, Figures
 from engager.report.svg import Span, Tick
 from engager.report.timeline import Timeline
-from engager.report.wording import duration, milliseconds, number, share
+from engager.report.wording import duration, milliseconds, number, share, word
 
 STATUSES = tuple(map(str, Status))
 SHARES = (50, 95, 99)
@@ -110,7 +110,7 @@ class OverTime:
             tops = [bottom + stack[index] for bottom, stack in zip(bottoms, stacks, strict=True)]
             if tops != bottoms:
                 parts.append(svg.columns(f"fill {status}", spans, bottoms, tops))
-                legend.append((status, status.replace("_", " ")))
+                legend.append((status, word(status)))
             bottoms = tops
         return self._plot(name, title, told, unit, ticks, [*parts, svg.hits(spans)], legend)
 
@@ -147,7 +147,7 @@ def _moment(seconds: float, form: str, width: float) -> str:
 
 
 def _counted(cell: Cell, width: float) -> str:
-    parts = [f"{number(rows)} {status}" for status, rows in cell.statuses.items() if rows]
+    parts = [f"{number(rows)} {word(status)}" for status, rows in cell.statuses.items() if rows]
     return f"{number(cell.rows / width)} rows/s; {', '.join(parts)}"
 
 

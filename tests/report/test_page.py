@@ -78,11 +78,11 @@ async def test_what_the_drawings_say_is_what_the_tables_say(browser: Browser, tm
         for (const hit of document.querySelectorAll("#throughput .hit")) {
           hit.dispatchEvent(new PointerEvent("pointermove", {bubbles: true}));
           const told = document.querySelector("#throughput .readout").textContent;
-          for (const [, number, status] of told.matchAll(/([\\d,]+) ([a-z_]+)(?=,|$)/g))
+          for (const [, number, status] of told.matchAll(/([\\d,]+) ([a-z ]+)(?=,|$)/g))
             rows[status] = (rows[status] ?? 0) + Number(number.replaceAll(",", ""));
         } return rows;"""
     )
-    assert drawn == dict(Counter(str(one.status) for one in mixed()))
+    assert drawn == dict(Counter(one.status.replace("_", " ") for one in mixed()))
     # A column is as high as its rows: the areas of the first one add up to its share of the axis.
     path = browser.find("#throughput .fill.engaged")[0].get_attribute("d") or ""
     assert len(re.findall("M", path)) == len(browser.find("#throughput .hit"))
