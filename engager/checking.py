@@ -29,7 +29,7 @@ class Findings:
 
     def note(self, record: Invalid | Unreadable) -> None:
         """Count one row that cannot be sent."""
-        outcome = Outcome.invalid(record)
+        outcome = Outcome.unsent(record)
         error = str(outcome.error)
         self.invalid[error] += 1
         self.examples.setdefault(error, f"row {outcome.row.number} ({outcome.error_text})")

@@ -75,6 +75,19 @@ class InputSection(Section):
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    unique: bool = Field(False, description="Skip later rows with the same key.")
+    exclude: str | list[str] | None = Field(
+        None, description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`."
+    )
+    exclude_column: str | None = Field(
+        None, description="Which column of the lists has the keys; else the one that the job matches by."
+    )
+
+    @property
+    def lists(self) -> list[str]:
+        """The lists of keys whose rows are skipped."""
+        given = self.exclude or []
+        return [given] if isinstance(given, str) else given
 
     @field_validator("encoding")
     @classmethod

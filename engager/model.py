@@ -78,6 +78,16 @@ class Invalid:
 
 
 @dataclass(slots=True)
+class Skipped:
+    """A row that could become a request, and that a rule of the job leaves out."""
+
+    row: Row
+    key: str
+    error: str  #: a short machine word: "repeat" or "excluded"
+    error_text: str
+
+
+@dataclass(slots=True)
 class Reply:
     """An answer as it came from the wire, before anyone judges it."""
 
@@ -149,8 +159,11 @@ class Outcome:
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
 
     @classmethod
-    def invalid(cls, record: Invalid | Unreadable) -> Outcome:
-        """What becomes of a record that cannot become a request."""
+    def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:
+        """What becomes of a record that no request is sent for."""
+        if isinstance(record, Skipped):
+            text = record.error_text
+            return cls(record.row, record.key, Status.SKIPPED, error=record.error, error_text=text)
         row, key = (record.row, record.key) if isinstance(record, Invalid) else (record, None)
         text = f"{row.source}, line {row.line}: {record.error_text}"
         return cls(row, key, Status.INVALID, error=record.error, error_text=text)

@@ -24,9 +24,6 @@ from engager.intake.template import (
 from engager.intake.wire import Wire, WireError, body_of
 from engager.model import EngageRequest, Invalid, Row
 
-#: How much of a key is kept in results.
-MAX_KEY = 500
-
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
@@ -100,6 +97,18 @@ class Builder:
             self.warnings.append("request.resource_id narrows matching by email and phone only")
 
     @property
+    def key_columns(self) -> list[str]:
+        """The columns that the key comes from, and the names that the endpoint has for it."""
+        name = self._key.fields[0] if self._key else "custom_request"
+        columns = next((sorted(field.value.columns) for field in self._fields if field.name == name), [])
+        return [*columns, name]
+
+    @property
+    def is_by_address(self) -> bool:
+        """Whether profiles are matched by an e-mail address."""
+        return self._key is not None and self._key.fields[0] == "email"
+
+    @property
     def required_columns(self) -> frozenset[str]:
         """The columns that have no default."""
         return frozenset().union(*(field.value.required for field in self._fields))
@@ -130,9 +139,9 @@ class Builder:
     def _key_of(self, values: Mapping[str, Any]) -> str | None:
         if self._key is None:
             query = values.get("custom_request")
-            return orjson.dumps(query).decode()[:MAX_KEY] if query else None
+            return orjson.dumps(query).decode() if query else None
         value = values.get(self._key.fields[0])
-        return None if value is None else str(value)[:MAX_KEY]
+        return None if value is None else str(value)
 
 
 def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:
