@@ -118,4 +118,6 @@ def obstacle(name: str, sample: Sample) -> str:
         return "it has no name"
     if sample.columns.count(name) > 1:
         return f"{sample.columns.count(name)} columns have this name; rename them"
-    return "" if template_of(column_of(sample, name), sample) else "a template cannot hold this name; rename it"
+    return (
+        "" if template_of(column_of(sample, name), sample) else "a template cannot hold this name; rename it"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engager.drafting.columns import column_of, compiled_for, rendered, template_of
+from engager.drafting.columns import column_of, compiled_for, rendered
 from engager.drafting.recognising import NAMES, OWN_KEY, fits, hint, plain
 from engager.drafting.sample import Sample
 
@@ -44,10 +44,10 @@ def _grade(key: Key, sample: Sample) -> int:
     return (share >= _GOOD) + (share >= _USABLE)
 
 
-def _keys(mode: str, name: str, sample: Sample) -> Iterator[Key]:
+def _keys(mode: str, name: str, sample: Sample, templates: Sequence[str] = ()) -> Iterator[Key]:
     """A column as the field of a mode: as it is, and as text (a phone may be a number in JSONL)."""
     clarity = hint(mode, name)
-    for text in (f"{{{name}}}", f"{{{name}:str}}"):
+    for text in templates or (f"{{{name}}}", f"{{{name}:str}}"):
         if compiled := compiled_for(name, text, sample):
             values = [rendered(compiled, row) for row in sample.rows]
             yield Key(mode, name, text, sum(fits(mode, value, clarity > 0) for value in values), clarity)
@@ -57,13 +57,11 @@ def _own_key(sample: Sample, columns: Sequence[str]) -> Key:
     """A column that tells people apart, by its name or by its values."""
     named = [name for name in columns if OWN_KEY.fullmatch(plain(name))]
     name = next((name for name in (*named, *columns) if _tells_apart(sample, name)), (named or columns)[0])
-    template = template_of(column_of(sample, name), sample)
-    assert template is not None  # noqa: S101 - such columns are not among those to choose from
-    return Key(CUSTOM, name, template, len(sample.rows))
+    as_number = [f"{{{name}:int}}"] if column_of(sample, name).kind == "int" else []
+    keys = _keys(CUSTOM, name, sample, (*as_number, f"{{{name}}}", f"{{{name}:str}}"))
+    return max(keys, key=lambda key: key.fitting)
 
 
 def _tells_apart(sample: Sample, name: str) -> bool:
-    values = sample.values(name)
-    return all(isinstance(value, str | int) and value != "" for value in values) and len(set(values)) == len(
-        values
-    )
+    values = [value for value in sample.values(name) if isinstance(value, str | int) and value != ""]
+    return len(set(values)) == len(sample.rows)

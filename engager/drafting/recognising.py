@@ -16,7 +16,7 @@ from engager.intake.parameters import MATCHING, PARAMETERS, Rule
 #: in English and in Russian, without blanks, dashes, dots and underscores.
 NAMES: Mapping[str, re.Pattern[str]] = {
     "email": re.compile(r"e?mail(address)?|(e|эл|электронная)?почта|[иe]м[еэ]?йл|[еэ]?мейл|эладрес"),
-    "profile_id": re.compile(r"(altcraft)?profileid|id|idпрофиля|профиль"),
+    "profile_id": re.compile(r"(altcraft)?profileid|idпрофиля|профиль"),
     "phone": re.compile(
         r"(mobile|cell)?(phone|tel)(number)?|mobile|cell|msisdn|(номер)?(мобильного|сотового)?телефона?|"
         r"(мобильный|сотовый)(телефон|номер)?|тел|моб"
@@ -42,6 +42,8 @@ def plain(name: str) -> str:
 
 def hint(mode: str, name: str) -> int:
     """How clearly a column's name says that the mode's field stands in it: 0 not, 1 in a way, 2 clearly."""
+    if mode not in NAMES:
+        return 0
     if NAMES[mode].fullmatch(plain(name)):
         return 2
     return 1 if _PARTS[mode].search(plain(name)) else 0

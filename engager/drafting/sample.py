@@ -14,7 +14,7 @@ import orjson
 from engager.drafting.encodings import Encoding, encoding_of
 from engager.drafting.recognising import is_datum
 from engager.errors import InputError
-from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.intake.rows import InputSpec, open_rows
 from engager.intake.sources import STDIN, Format, blocks, find_files, format_of, open_stream
 from engager.intake.template import Columns
 from engager.model import Row, Unreadable
