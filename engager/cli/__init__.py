@@ -9,6 +9,7 @@ from engager.cli.check import check_command
 from engager.cli.doctor import doctor_command
 from engager.cli.init import init_command
 from engager.cli.sandbox import sandbox_command
+from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
 
@@ -27,5 +28,6 @@ for command in (
     check_command,
     doctor_command,
     sandbox_command,
+    schema_command,
 ):
     main.add_command(command)

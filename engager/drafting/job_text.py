@@ -76,7 +76,7 @@ def draft(sample: Sample, name: str, input_path: str) -> Draft:
 def _head(sample: Sample) -> str:
     return (
         f"# Guessed by `engager init` from the names of the columns and {_rows(sample)}.\n"
-        "# Behind a # stands what holds anyway, or an example of what is (not set): take the # away to set it.\n"
+        "# Behind a # stands what holds anyway, or an example (not set). Take the # away to set it.\n"
         "# CHANGE marks what must be chosen before people can be reached: the scenario, and the endpoint.\n"
     )
 
