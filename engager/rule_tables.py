@@ -25,6 +25,8 @@ def _max_failed(value: Any) -> Any:
 
 def _deadline(value: Any) -> Any:
     if not isinstance(value, str):
+        if type(value) in (int, float) and not value > 0:
+            raise ValueError("give a duration above 0")
         return seconds_of(value)
     try:
         return seconds_of(value)
