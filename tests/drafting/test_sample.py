@@ -21,6 +21,11 @@ def test_the_delimiter_shows_in_the_records_and_not_within_quotes(tmp_path: Path
     assert (len(sample.rows), sample.unreadable) == (2, 0)
 
 
+def test_a_broken_row_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, "email;name\na@x.org;A\nb@x.org\n")
+    assert (sample.columns, sample.unreadable) == (("email", "name"), 1)
+
+
 def test_a_tsv_file_needs_no_delimiter(tmp_path: Path) -> None:
     assert sampled(tmp_path, "email\tname\na@x.org\tA\n", "people.tsv").delimiter is None
 
