@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engager.endpoint import METHOD, headers_of, token_of
+from engager.intake.selection import REPEAT
 from engager.job import JobFile
 from engager.job_tables import AUTO, UNCHOSEN, Job
-from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
+from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policy import Pace
-from engager.preparing import builder_of, open_input
+from engager.preparing import builder_of, open_input, selection_of
+from engager.rules import shown
 from engager.secret import MASK
 from engager.shards.shard import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
+
+#: Rows that are named of those with a key that an earlier row had.
+SHOWN_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,25 @@ class Findings:
     sendable: int = 0
     invalid: Counter[str] = field(default_factory=Counter)  #: rows by what is wrong with them
     examples: dict[str, str] = field(default_factory=dict)  #: the first row of each kind
-    repeats: int | None = None  #: rows whose key an earlier row had; None: nobody looked for them
+    skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
+    repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
+    repeated: list[str] = field(default_factory=list)  #: the first of them
     seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
+    ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
+    openings: int | None = None  #: how many openings of the sending window it takes
     warnings: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+
+    def leaves_out(self, row: Skipped, job: Job) -> bool:
+        """Count one row that a rule speaks of; returns whether the job leaves it out."""
+        if row.error == REPEAT:
+            self.repeats += 1
+            if len(self.repeated) < SHOWN_REPEATS:
+                self.repeated.append(f"row {row.row.number}, {row.key}: {row.error_text}")
+            if not job.input.unique:
+                return False
+        self.skipped[row.error] += 1
+        return True
 
     def note(self, record: Invalid | Unreadable) -> None:
         """Count one row that cannot be sent."""
@@ -73,10 +94,15 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job)])
+        selection = selection_of(job_file, builder, look=True)
+        assert selection is not None  # noqa: S101 - who looks is given one
         for chunk in FirstRows(rows, limit):
             for row in chunk:
                 findings.rows += 1
                 built = builder.build(row) if isinstance(row, Row) else row
+                judged = built if isinstance(built, Unreadable) else selection.judge(built)
+                if isinstance(judged, Skipped) and findings.leaves_out(judged, job_file.job):
+                    continue
                 if not isinstance(built, EngageRequest):
                     findings.note(built)
                     continue
@@ -86,7 +112,19 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
+    _fit(findings, job_file.job, time.time())
     return findings
+
+
+def _fit(findings: Findings, job: Job, now: float) -> None:
+    """Say how the run fits its sending window, as far as its duration is known."""
+    window = job.window.policy
+    if window is None or findings.seconds is None:
+        return
+    if (found := window.end_of(now, findings.seconds)) is None:
+        findings.warnings.append("window: it never opens for long enough")
+    else:
+        findings.ends_at, findings.openings = shown(found[0], window.zone), found[1]
 
 
 def seconds_at_rate(job: Job, requests: int) -> float | None:

@@ -101,10 +101,14 @@ class InputSection(Section):
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
     unique: bool = Field(False, description="Skip later rows with the same key.")
     exclude: str | list[str] | None = Field(
-        None, description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`."
+        None,
+        description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`.",
+        examples=["unsubscribed.csv"],
     )
     exclude_column: str | None = Field(
-        None, description="Which column of the lists has the keys; else the one that the job matches by."
+        None,
+        description="Which column of the lists has the keys; else the one that the job matches by.",
+        examples=["email"],
     )
 
     @property

@@ -95,14 +95,18 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
-def selection_of(job_file: JobFile, builder: Builder) -> Selection | None:
-    """The rules by which rows are left out; None where there are none. Raises InputError."""
+def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Selection | None:
+    """The rules by which rows are left out; None where there are none. Raises InputError.
+
+    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
+    """
     given, folds = job_file.job.input, builder.is_by_address
-    if not given.unique and not given.lists:
+    unique = given.unique or look
+    if not unique and not given.lists:
         return None
     columns = [given.exclude_column] if given.exclude_column else builder.key_columns
     excluded = excluded_keys(given.lists, job_file.base, columns, folds) if given.lists else None
-    return Selection(given.unique, excluded, folds)
+    return Selection(unique, excluded, folds)
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:

@@ -39,22 +39,29 @@ def check_command(
             click.echo(orjson.dumps(findings.as_dict(), option=orjson.OPT_INDENT_2).decode())
         else:
             click.echo(_found(findings, job_file.job.limits))
-        return Exit.DONE if findings.sendable == findings.rows else Exit.INCOMPLETE
+        return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
     exit_with(look)
 
 
 def _found(findings: Findings, limits: LimitsSection) -> str:
     lines = [f"{sample}\n" for sample in findings.samples]
-    lines.append(
-        f"{findings.rows:,} rows: {findings.sendable:,} would be sent, "
-        f"{findings.rows - findings.sendable:,} are invalid. Nothing was sent."
-    )
+    counts = [f"{findings.sendable:,} would be sent", f"{findings.invalid.total():,} are invalid"]
+    if skipped := findings.skipped.total():
+        counts.append(f"{skipped:,} are left out")
+    lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {error}, the first: {findings.examples[error]}"
         for error, count in findings.invalid.most_common()
     ]
+    if findings.repeats:
+        sent = "" if findings.skipped else "; input.unique = true would leave them out"
+        lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
+        lines += [f"    {told}" for told in findings.repeated]
     lines.append(_duration(findings.seconds, limits))
+    if findings.ends_at is not None:
+        openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
+        lines.append(f"Begun now, it ends {findings.ends_at}{openings}.")
     return "\n".join(lines)
 
 

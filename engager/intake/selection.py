@@ -18,6 +18,9 @@ from engager.model import EngageRequest, Invalid, Row, Skipped, Unreadable
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
 
+#: The words for rows that are left out.
+REPEAT, EXCLUDED = "repeat", "excluded"
+
 #: Endings of lists that have a key a line and no header.
 _PLAIN = frozenset({".txt", ".list"})
 
@@ -42,11 +45,11 @@ class Selection:
             return built
         key = folded(built.key) if self._folds else built.key
         if self._excluded is not None and key in self._excluded:
-            return Skipped(built.row, built.key, "excluded", "its key is in a list of input.exclude")
+            return Skipped(built.row, built.key, EXCLUDED, "its key is in a list of input.exclude")
         if self._seen is not None:
             first = self._seen.first_row(key, built.row.number)
             if first is not None:
-                return Skipped(built.row, built.key, "repeat", f"row {first} has the same key")
+                return Skipped(built.row, built.key, REPEAT, f"row {first} has the same key")
         return built
 
 
