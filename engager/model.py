@@ -65,6 +65,7 @@ class EngageRequest:
     request_id: str  #: stable for the row: across tries, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
     life: Life = field(default_factory=Life)
+    identity: str = ""  #: all that the profile is matched by, where somebody asked for it
 
 
 @dataclass(slots=True)

@@ -18,8 +18,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
-from engager.intake.selection import Selection, excluded_keys
-from engager.intake.sources import find_files
+from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.splitting import Range
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
@@ -30,7 +29,14 @@ from engager.ledger.account import Account, Keeping
 from engager.ledger.formats import Formats
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.marks import read_marks
-from engager.ledger.run_directory import RunDirectory, find_run, input_identity, new_run, take_folder
+from engager.ledger.run_directory import (
+    RunDirectory,
+    find_run,
+    input_identity,
+    new_run,
+    take_folder,
+    whole_identity,
+)
 from engager.model import Status
 from engager.secret import Secret
 
@@ -100,13 +106,21 @@ def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Sel
 
     `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
     """
-    given, folds = job_file.job.input, builder.is_by_address
+    given, fold = job_file.job.input, fold_of(builder.key_field)
     unique = given.unique or look
     if not unique and not given.lists:
         return None
-    columns = [given.exclude_column] if given.exclude_column else builder.key_columns
-    excluded = excluded_keys(given.lists, job_file.base, columns, folds) if given.lists else None
-    return Selection(unique, excluded, folds)
+    if given.lists and builder.key_field == "custom_request":
+        told = "a custom_request has no key that a list could hold; leave such rows out of the input"
+        raise JobError(job_file.at("input.exclude", told))
+    builder.identifies = unique
+    excluded = _lists(job_file, builder).keys(fold) if given.lists else None
+    return Selection(unique, excluded, fold)
+
+
+def _lists(job_file: JobFile, builder: Builder) -> Lists:
+    given = job_file.job.input
+    return Lists(given.lists, job_file.base, given.exclude_column, builder.key_columns)
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
@@ -133,7 +147,7 @@ def prepare(
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-        identity = _identity(job_file.job, rows, builder, job_file.base)
+        identity = _identity(job_file, rows, builder)
         keeping = _keeping(job_file, rows, secret, directory.run_id)
         if found:
             found.refuse_other(identity)
@@ -233,8 +247,9 @@ def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[s
     return {**job_file.source, "input": given}
 
 
-def _identity(job: Job, rows: Rows, builder: Builder, base: Path) -> dict[str, Any]:
+def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
     """What would change a request or a row, and so would make it another run."""
+    job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
     reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
     identity: dict[str, Any] = {
@@ -252,9 +267,9 @@ def _identity(job: Job, rows: Rows, builder: Builder, base: Path) -> dict[str, A
         "output": {"results": job.output.results},
     }
     if job.input.unique or job.input.lists:
-        files = [file for path in job.input.lists for file in find_files(path, base)]
-        lists = {"exclude": input_identity(files), "exclude_column": job.input.exclude_column}
-        identity["input"] |= {"unique": job.input.unique, **lists}
+        lists = [whole_identity(file) for file in _lists(job_file, builder).files]
+        rules = {"exclude": lists, "exclude_column": job.input.exclude_column}
+        identity["input"] |= {"unique": job.input.unique, **rules}
     # As it will be read back: TOML has dates, and JSON has texts.
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 

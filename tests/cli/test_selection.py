@@ -83,3 +83,20 @@ async def test_other_rules_make_another_run(bench: Any) -> None:
     (b.path / "gone.txt").write_text("p7@example.com\np8@example.com\n")
     ended = await b.engager("run", "job.toml")
     assert (ended.code, "input.exclude[0].bytes was 15 and is 30" in ended.err) == (2, True)
+    (b.path / "gone.txt").write_text("p9@example.com\n")
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, "input.exclude[0].digest was" in ended.err) == (2, True)
+
+
+async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    job = (
+        (b.path / "job.toml")
+        .read_text()
+        .replace('email = "{email}"', 'custom_request = { mail = "{email}" }')
+    )
+    (b.path / "job.toml").write_text(job)
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, "input.exclude: a custom_request has no key" in ended.err) == (2, True)
+    assert b.sandbox.log == []
