@@ -8,6 +8,7 @@ from engager import __version__
 from engager.cli.check import check_command
 from engager.cli.doctor import doctor_command
 from engager.cli.sandbox import sandbox_command
+from engager.cli.scenarios import scenarios_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
 
@@ -18,5 +19,13 @@ def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
 
 
-for command in (run_command, retry_command, status_command, check_command, doctor_command, sandbox_command):
+for command in (
+    run_command,
+    retry_command,
+    status_command,
+    check_command,
+    doctor_command,
+    scenarios_command,
+    sandbox_command,
+):
     main.add_command(command)
