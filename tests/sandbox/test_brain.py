@@ -148,7 +148,7 @@ def test_scenarios_are_switched() -> None:
     endpoint = brain(scenarios=[{"id": 12, "name": "Spring"}])
     ask(endpoint, path="/api/v1.1/workflows/deactivate", id=12)
     listed = json.loads(ask(endpoint, path="/api/v1.1/workflows/list").body)["data"]
-    assert listed == [{"id": 12, "name": "Spring", "active": False}]
+    assert listed == [{"id": 12, "name": "Spring", "is_active": False}]
     assert not ask(endpoint, **ok()).effect
     ask(endpoint, path="/api/v1.1/workflows/activate", id=12)
     assert ask(endpoint, **ok()).effect
