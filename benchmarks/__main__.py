@@ -4,6 +4,7 @@
     python3 -m benchmarks stages         # what each stage of engager costs a row
     python3 -m benchmarks plots          # throughput and latency against concurrency and delay
     python3 -m benchmarks ledger         # what the ledger costs a whole run
+    python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
     python3 -m benchmarks memory         # peak memory at two lengths of input
     python3 -m benchmarks rate --rate 500    # the pace, measured at the endpoint
 
@@ -24,7 +25,7 @@ from benchmarks import environment
 def arguments() -> argparse.Namespace:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
-    kinds = ["compare", "stages", "ledger", "plots", "memory", "rate"]
+    kinds = ["compare", "stages", "ledger", "watching", "plots", "memory", "rate"]
     parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
@@ -74,6 +75,10 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         from benchmarks import ledger
 
         return ledger.cost(folder, given.rows, given.turns)
+    if given.benchmark == "watching":
+        from benchmarks import watching
+
+        return watching.cost(folder, given.rows, given.turns)
     from benchmarks import bounds
 
     if given.benchmark == "memory":

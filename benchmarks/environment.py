@@ -48,7 +48,7 @@ def enter() -> None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         requirements = str(ROOT / "benchmarks" / "requirements.txt")
-        subprocess.run([*pip, "-e", str(ROOT), "-r", requirements], check=True)
+        subprocess.run([*pip, "-e", f"{ROOT}[metrics]", "-r", requirements], check=True)
         stamp.write_text(needed)
     os.execv(python, [str(python), "-m", "benchmarks", *sys.argv[1:]])
 

@@ -44,8 +44,8 @@ def start(command: Sequence[str], cores: Iterable[int], **options: object) -> su
     return subprocess.Popen(command, preexec_fn=pin, text=True, **options)  # type: ignore[call-overload]
 
 
-def run(command: Sequence[str], folder: Path, processes: int = 1) -> Usage:
-    """Carry a command out to its end. Raises FailedError."""
+def run(command: Sequence[str], folder: Path, processes: int = 1, stderr: int | None = None) -> Usage:
+    """Carry a command out to its end; `stderr`: where else it may talk to. Raises FailedError."""
     environment = {**os.environ, "BENCHMARK_TOKEN": "benchmark", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as said:
         begun = time.perf_counter()
@@ -56,7 +56,7 @@ def run(command: Sequence[str], folder: Path, processes: int = 1) -> Usage:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=said if stderr is None else stderr,
         )
         memory = Memory(process.pid)
         _, status, usage = os.wait4(process.pid, 0)

@@ -1,3 +1,70 @@
-"""engager: one row of a file, one person engaged in an Altcraft automation scenario."""
+"""Engages every person of a file in an Altcraft automation scenario: nobody twice, nobody forgotten.
 
-__version__ = "0.1.0"
+import engager
+
+job = engager.load_job("spring.toml", ["limits.rate=50"])
+summary = engager.run(job, out="runs/spring", watch=print)
+for outcome in engager.outcomes("runs/spring"):
+...
+"""
+
+from engager.checking import Findings
+from engager.control import Control
+from engager.errors import (
+    BusyError,
+    EngagerError,
+    Exit,
+    InputError,
+    JobError,
+    RecordingError,
+    RunDirectoryError,
+)
+from engager.events import Began, Ended, Event, Progressed, Serving, Snapshot, Summary, Unneeded
+from engager.interface import (
+    build_job,
+    check,
+    load_job,
+    outcomes,
+    retry,
+    retry_async,
+    run,
+    run_async,
+    status,
+)
+from engager.job import JobFile
+from engager.model import Status
+from engager.results import Result
+from engager.version import __version__
+
+__all__ = [
+    "Began",
+    "BusyError",
+    "Control",
+    "Ended",
+    "EngagerError",
+    "Event",
+    "Exit",
+    "Findings",
+    "InputError",
+    "JobError",
+    "JobFile",
+    "Progressed",
+    "RecordingError",
+    "Result",
+    "RunDirectoryError",
+    "Serving",
+    "Snapshot",
+    "Status",
+    "Summary",
+    "Unneeded",
+    "__version__",
+    "build_job",
+    "check",
+    "load_job",
+    "outcomes",
+    "retry",
+    "retry_async",
+    "run",
+    "run_async",
+    "status",
+]

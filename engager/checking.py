@@ -10,7 +10,7 @@ from engager.job import JobFile
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.preparing import builder_of, open_input
 from engager.secret import MASK
-from engager.shards.shard import first_rows
+from engager.shards.shard import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
@@ -42,7 +42,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(warnings=list(builder.warnings))
-        for chunk in first_rows(rows.chunks(), limit):
+        for chunk in FirstRows(rows, limit):
             for row in chunk:
                 findings.rows += 1
                 built = builder.build(row) if isinstance(row, Row) else row

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from engager import __version__
 from engager.deduplication import refuse_unfit
 from engager.dispatch.limits import Stop
 from engager.dispatch.transport import Destination, Transport
@@ -17,6 +16,7 @@ from engager.job import JobFile
 from engager.job_tables import SANDBOX, Job
 from engager.policy import Mode
 from engager.secret import Secret, read_secret
+from engager.version import __version__
 
 METHOD = "/api/v1.1/workflows/start"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -53,3 +55,15 @@ class RecordingError(EngagerError):
     """What became of the rows can no longer be written down: the run stops at once."""
 
     exit = Exit.INTERNAL
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Of faults that came together the first: a task group is no concern of the caller's."""
+    try:
+        yield
+    except BaseExceptionGroup as several:
+        fault: BaseException = several
+        while isinstance(fault, BaseExceptionGroup):
+            fault = fault.exceptions[0]
+        raise fault from None

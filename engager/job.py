@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,42 @@ from engager.toml_lines import locate
 
 
 class JobFile:
-    """A job file on disk: where it is, what it says, and on which line."""
+    """A job: what it says, where, and on which line. Raises JobError."""
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
-        self.path = path
-        self.overrides = tuple(overrides)
-        self.base = path.resolve().parent
-        self._text = _read_text(path)
-        tables = _parse(path, self._text)
+        """The job in a file."""
+        text = _read_text(path)
+        self._take(path, text, path.resolve().parent, _parse(path, text), overrides)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
+        """A job that is in no file: its tables; `base` is what its relative paths are relative to."""
+        job_file = cls.__new__(cls)
+        job_file._take(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
+        return job_file
+
+    def _take(
+        self, path: Path | None, text: str, base: Path, tables: dict[str, Any], overrides: Sequence[str]
+    ) -> None:
+        self.path, self.base, self.overrides = path, base, tuple(overrides)
+        self._text = text
         self._overridden = [_override(tables, override) for override in overrides]
+        self._tables = tables
         self.job = self._validate(tables)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where to find the job again, for `JobFile.again`."""
+        if self.path is not None:
+            return {"job": str(self.path.resolve()), "overrides": self.overrides}
+        return {"job": None, "tables": self._tables, "base": str(self.base)}
+
+    @classmethod
+    def again(cls, source: Mapping[str, Any]) -> JobFile:
+        """The job that was found there."""
+        if source["job"] is not None:
+            return cls(Path(source["job"]), source["overrides"])
+        return cls.of(source["tables"], Path(source["base"]))
 
     def _validate(self, tables: dict[str, Any]) -> Job:
         try:
@@ -54,6 +81,8 @@ class JobFile:
         """An error's text, with the file and line that it speaks of."""
         if key in self._overridden:
             return f"--set {key}: {text}"
+        if self.path is None:
+            return f"{key}: {text}"
         line = locate(self._text, key)
         return f"{self.path}{f':{line}' if line else ''}: {key}: {text}"
 

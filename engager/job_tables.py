@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import re
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.policy import Delivery, Mode, Pace, Retry
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from engager.rule_tables import BreakerSection, StopSection, WindowSection
+from engager.sections import Seconds, Section
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
-
-
-def _seconds(value: Any) -> Any:
-    """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
-    if match is None:
-        raise ValueError('give seconds as a number, or a text such as "90s", "15m", "24h"')
-    return float(match[1]) * _UNITS[match[2]]
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of the job file: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class JobSection(Section):
@@ -159,6 +132,10 @@ class LimitsSection(Section):
         None, gt=0, allow_inf_nan=False, description='How far `rate = "auto"` may go; absent = no ceiling.'
     )
 
+    confirm_above: int | None = Field(
+        None, ge=1, description="Rows that may be sent before a person, or `--yes`, consents to the rest."
+    )
+
     @field_validator("max_concurrency", "max_rate")
     @classmethod
     def _has_a_use(cls, ceiling: float | None, info: ValidationInfo) -> float | None:
@@ -220,6 +197,9 @@ class Job(Section):
     retry: RetrySection = RetrySection()
     delivery: DeliverySection = DeliverySection()
     output: OutputSection = OutputSection()
+    stop: StopSection = StopSection()
+    window: WindowSection = WindowSection()
+    breaker: BreakerSection = BreakerSection()
     sandbox: dict[str, Any] = Field({}, description="How the embedded sandbox behaves.")
 
     @property

@@ -5,11 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal
 
 import orjson
 
+from engager.events import Event, Progressed, Serving
 from engager.secret import RedactingFormatter, Secret
+
+LogFormat = Literal["text", "json"]
+
+#: Seconds between two records of progress.
+PROGRESS_EVERY = 10.0
 
 _TEXT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -25,20 +35,64 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        fields |= getattr(record, "facts", {})
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(fields).decode()
+        return orjson.dumps(fields, default=str).decode()
 
 
-def log_to(path: Path, log_format: str, secret: Secret, quiet: bool) -> None:
-    """Log to a file that its owner alone can read, and warnings to stderr."""
-    inner = JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)
-    formatter = RedactingFormatter(inner, secret)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    to_file = logging.FileHandler(path, encoding="utf-8")
+class EventLog:
+    """The course of a run as log records, for a program that reads JSON: each says its `event`."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("engager")
+        self._told_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; progress only now and then."""
+        name, facts = type(event).__name__.lower(), _facts_of(event)
+        if isinstance(event, Progressed):
+            if event.now.seconds - self._told_at < PROGRESS_EVERY:
+                return
+            self._told_at = event.now.seconds
+        self._log.info(name, extra={"facts": {"event": name, **facts}})
+
+
+def _facts_of(event: Event) -> dict[str, Any]:
+    if isinstance(event, Progressed):
+        return asdict(event.now)
+    facts = asdict(event)
+    if isinstance(event, Serving):
+        facts["url"] = event.url.partition("?")[0]  # a log is read by more people than may act
+    return facts
+
+
+def log_to_stderr(log_format: str, quiet: bool) -> None:
+    """Log warnings to stderr, in JSON the course of events too; never with a token."""
     to_stderr = logging.StreamHandler(sys.stderr)
     # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
     to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
-    for handler in (to_file, to_stderr):
-        handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_stderr], force=True)
+    to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
+
+
+@contextmanager
+def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterator[None]:
+    """Log to a file that its owner alone can read, as long as this is entered."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(RedactingFormatter(_formatter(log_format), secret.redact))
+    log = logging.getLogger("engager")
+    level = log.level
+    log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
+    log.addHandler(to_file)
+    try:
+        yield
+    finally:
+        log.removeHandler(to_file)
+        log.setLevel(level)
+        to_file.close()
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    return JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)

@@ -14,6 +14,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.adaptation import Adaptive
 from engager.dispatch.adaptive import adapted
+from engager.dispatch.guard import guarded
 from engager.dispatch.layers import (
     Engage,
     FreshId,
@@ -32,6 +33,7 @@ from engager.feed import Feed, Work
 from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
 from engager.policy import Delivery, Pace, Retry
+from engager.rules import Breaker, Threshold
 
 Chunks = Iterator[Sequence[Row | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
@@ -47,6 +49,8 @@ class Plan:
     retry: Retry
     delivery: Delivery
     adaptive: Adaptive
+    breaker: Breaker | None = None
+    threshold: Threshold | None = None
     last_row: int | None = None  #: rows behind it are left for another time
 
 
@@ -82,7 +86,7 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limit
     clear = paced(gate, pacer, recorder.hold, stoppable(stop, safe))
     attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
-        adapted(plan.adaptive, pacer, attempt),
+        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt)),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from engager.dispatch.limits import Stop
+from engager.control import Control
 from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import BusyError, JobError, RunDirectoryError
+from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.splitting import Range
@@ -56,8 +57,9 @@ class Run:
     keeping: Keeping
     account: Account
     opened: ExitStack  #: closes what is open, and gives up the lock
-    stop: Stop = field(default_factory=Stop)
-    summary: dict[str, Any] = field(default_factory=dict)  #: complete once `send` ended, however it ended
+    goes_on: bool  #: an earlier process began it
+    control: Control = field(default_factory=Control)
+    summary: Summary | None = None  #: once `send` ended, however it ended
 
 
 def open_input(
@@ -99,7 +101,7 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
 
 def prepare(
     job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
-) -> Run | dict[str, Any]:
+) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
 
     `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
@@ -136,6 +138,7 @@ def prepare(
             keeping,
             opened_account,
             opened.pop_all(),
+            found is not None,
         )
 
 
@@ -157,7 +160,7 @@ def _lock_new(out: Path, opened: ExitStack) -> None:
         raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
 
 
-def _ends_here(found: RunDirectory, again: frozenset[Status]) -> dict[str, Any] | None:
+def _ends_here(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
     """The summary of a run that is complete and stays so; if not, another pass is asked for."""
     summary = found.summary()
     if summary is None or not summary.get("complete"):
@@ -165,7 +168,7 @@ def _ends_here(found: RunDirectory, again: frozenset[Status]) -> dict[str, Any] 
             raise RunDirectoryError(f"{found.path}: this run is not complete yet. Go on with it first.")
         return None
     if not any(summary["statuses"][status] for status in again):
-        return summary
+        return Summary.of(summary)
     passes.ask_for(found, again)
     return None
 
@@ -201,7 +204,7 @@ def _fitting(rows: Rows) -> int:
 def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
     """What to call for another pass, from wherever."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
-    return {"job": str(job_file.path.resolve()), "overrides": job_file.overrides, "input": given}
+    return {**job_file.source, "input": given}
 
 
 def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:

@@ -1,22 +1,25 @@
-"""The tally in, what a person sees out: a live line at a terminal, a plain one now and then elsewhere."""
+"""Events in, what a person sees out: a live view at a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
-import anyio
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from engager.ledger.tally import Tally
+from engager.events import Event, Progressed, Snapshot
 from engager.model import Status
 
-#: Seconds between two looks at the tally.
-LIVE_EVERY = 0.25
+#: Seconds between two lines where there is no terminal.
 PLAIN_EVERY = 10.0
+
+#: Kinds of errors that the live view has room for.
+_KINDS = 5
 
 _COLOURS = {
     Status.ENGAGED: "green",
@@ -28,54 +31,137 @@ _COLOURS = {
 }
 
 
-class View:
-    """What is shown of a tally, and how fast it grows."""
-
-    def __init__(self, read: Callable[[], Tally]) -> None:
-        self._read = read
-        self._begun = self._at = time.monotonic()
-        self._rows = 0
-
-    def line(self) -> Text:
-        """The present state in one line."""
-        now, tally = time.monotonic(), self._read()
-        rate = (tally.rows - self._rows) / max(now - self._at, 0.001)
-        self._at, self._rows = now, tally.rows
-        text = Text(f"{tally.rows:,} rows, {rate:,.0f}/s")
-        for status, count in tally.statuses.items():
-            text.append(" · ")
-            text.append(f"{count:,} {status}", style=_COLOURS[status])
-        retries = tally.attempts - sum(
-            count
-            for status, count in tally.statuses.items()
-            if status not in (Status.INVALID, Status.SKIPPED)
-        )
-        if retries > 0:
-            text.append(f" · {retries:,} retries")
-        p50, p99 = (tally.latency.percentile(share) for share in (0.5, 0.99))
-        if p50 is not None and p99 is not None:
-            text.append(f" · p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-        return text.append(f" · {now - self._begun:.0f} s")
+def duration(seconds: float) -> str:
+    """Some seconds for a person: 45 s, 3 min 20 s, 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-async def show(read: Callable[[], Tally]) -> None:
-    """Show the tally, as it is read, on stderr until cancelled. Colours obey NO_COLOR."""
-    console = Console(stderr=True)
-    view = View(read)
-    if console.is_terminal:
-        await _live(console, view)
-    else:
-        await _plain(view)
+def plain(now: Snapshot) -> str:
+    """A snapshot in one line."""
+    parts = [f"{now.rows:,} rows"]
+    if now.total:
+        parts[0] = f"{now.rows:,} of {max(now.total, now.rows):,} rows ({_share(now):.0%})"
+    parts += [f"{now.statuses[status]:,} {status}" for status in _COLOURS if now.statuses[status]]
+    parts.append(_pace(now))
+    if now.retries:
+        parts.append(f"{now.retries:,} retries")
+    parts += filter(None, [_latency(now), _left(now)])
+    return " · ".join(parts + _held(now))
 
 
-async def _live(console: Console, view: View) -> None:
-    with Live(view.line(), console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            await anyio.sleep(LIVE_EVERY)
-            live.update(view.line(), refresh=True)
+def _share(now: Snapshot) -> float:
+    return min(1.0, now.rows / now.total) if now.total else 0.0
 
 
-async def _plain(view: View) -> None:
-    while True:
-        await anyio.sleep(PLAIN_EVERY)
-        print(view.line().plain, file=sys.stderr, flush=True)
+def _pace(now: Snapshot) -> str:
+    limit = f" (limit {now.rate:,g}/s)" if now.rate else ""
+    return f"{now.rows_per_second:,.0f}/s{limit}, {now.in_flight:,} in flight"
+
+
+def _latency(now: Snapshot) -> str:
+    p50, p95, p99 = (now.latency_of_late_ms[name] for name in ("p50", "p95", "p99"))
+    if p50 is None or p95 is None or p99 is None:
+        return ""
+    return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
+
+
+def _left(now: Snapshot) -> str:
+    return "" if now.left is None or now.holders else f"{duration(now.left)} left"
+
+
+def _held(now: Snapshot) -> list[str]:
+    return [f"held by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]
+
+
+def view(now: Snapshot) -> RenderableType:
+    """A snapshot in some lines, for a terminal of any width."""
+    head = Text(overflow="ellipsis", no_wrap=True)
+    of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
+    head.append(f"{now.rows:,}{of_all} rows", style="bold")
+    for part in (duration(now.seconds), _left(now)):
+        head.append(f" · {part}" if part else "")
+    lines: list[RenderableType] = [head]
+    if now.total:
+        lines.append(_bar(_share(now)))
+    lines += [_statuses(now), Text(_pace(now), overflow="ellipsis", no_wrap=True)]
+    timing = " · ".join(filter(None, [_latency(now), f"{now.retries:,} retries" if now.retries else ""]))
+    lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
+    lines += [Text(held, style="bold yellow", overflow="fold") for held in _held(now)]
+    return Group(*lines, *_errors(now))
+
+
+def _bar(share: float) -> Table:
+    table = Table.grid(expand=True)  # a bar of its own ends no line
+    table.add_row(ProgressBar(total=1.0, completed=share))
+    return table
+
+
+def _statuses(now: Snapshot) -> Text:
+    text = Text(overflow="fold")
+    for status, colour in _COLOURS.items():
+        if count := now.statuses[status]:
+            text.append("  " if text else "")
+            text.append(f"{count:,} {status}", style=colour)
+    return text
+
+
+def _errors(now: Snapshot) -> list[Text]:
+    lines = []
+    for kind in now.errors[:_KINDS]:
+        line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
+        line.append(f"{kind.status} {_tame(kind.error)}", style=_COLOURS[Status(kind.status)])
+        if kind.row is not None:
+            line.append(f"  row {kind.row}: {_tame(kind.text)}")
+        lines.append(line)
+    return lines
+
+
+def _tame(text: str) -> str:
+    """A text of somebody else's, without what would steer the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Shows a run on stderr while it is entered. Colours obey NO_COLOR."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._live: Live | None = None
+        self._told_at = 0.0
+
+    def __exit__(self, *fault: Any) -> None:
+        self._end()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if not self._wanted:
+            return
+        if not isinstance(event, Progressed):
+            self._end()
+        elif sys.stderr.isatty():
+            self._show(event.now)
+        elif event.now.seconds - self._told_at >= PLAIN_EVERY:
+            self._told_at = event.now.seconds
+            print(plain(event.now), file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Say something on stderr, above what is shown."""
+        if self._live is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._live.console.print(Text(text))
+
+    def _show(self, now: Snapshot) -> None:
+        if self._live is None:
+            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(view(now), refresh=True)
+
+    def _end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
+import anyio
 from anyio import to_thread
 
+from engager.control import Gauges
+from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
 from engager.errors import Exit, RecordingError
+from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
 from engager.pipeline import Plan
 from engager.preparing import Run
 from engager.shards.crew import Crew, share_of
-from engager.shards.shard import Shard, engage_all
+from engager.shards.shard import Rest, Shard, engage_all
 from engager.shards.worker import Task
+from engager.timekeeping import Timekeeper
+from engager.watching import Watching
 
 
-async def send(run: Run, limit: int | None = None) -> None:
-    """Carry the run out and leave its summary.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How far a start may go."""
+
+    last_row: int | None = None
+    reason: str | None = None  #: why it is a stop when there are rows behind it
+
+
+UNBOUNDED = Bound()
+
+
+async def send(
+    run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, page: str | None = None
+) -> Summary:
+    """Carry the run out and leave its summary; `page`: where to serve its page, `HOST:PORT`.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.monotonic()
-    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
     try:
-        complete = await carry_out(run, limit)
+        rest = await _watched(run, bound.last_row, watch, page)
     except BaseException:
         with suppress(RecordingError):  # what went wrong first is what must be told
-            _leave_summary(run, False, limit, started)
+            _leave_summary(run, Rest.DUE, started)
         raise
     else:
-        _leave_summary(run, complete, limit, started)
+        if rest is Rest.BEHIND and bound.reason is not None:
+            run.control.end(bound.reason)
+        return _leave_summary(run, rest, started)
     finally:
         run.opened.close()
 
 
-def _leave_summary(run: Run, complete: bool, limit: int | None, started: float) -> None:
-    run.summary = _summary(run, complete, limit, started)
-    run.directory.write_summary(run.summary)
+def _leave_summary(run: Run, rest: Rest, started: float) -> Summary:
+    run.summary = _summary(run, rest, started)
+    run.directory.write_summary(run.summary.as_dict())
+    return run.summary
 
 
-async def _in_this_process(run: Run, limit: int | None) -> bool:
+async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Rest:
+    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
+    timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
+    timekeeper.look()
+    async with _shown(run, watching, watch, page), anyio.create_task_group() as watchers:
+        watchers.start_soon(timekeeper.keep)
+        watchers.start_soon(watching.tell, watch)
+        watchers.start_soon(watching.count)
+        rest = await carry_out(run, last_row)
+        watchers.cancel_scope.cancel()
+    return rest
+
+
+@asynccontextmanager
+async def _shown(run: Run, watching: Watching, watch: Watch, page: str | None) -> AsyncIterator[None]:
+    """Serve the run's page, if it is wanted."""
+    if page is None:
+        yield
+        return
+    from engager.page.server import serving  # aiohttp's server is for those who want it
+
+    async with serving(run, watching, page) as url:
+        watch(Serving(url))
+        yield
+
+
+async def _in_this_process(run: Run, last_row: int | None) -> Rest:
     book = run.account.book
 
     async def write(batch: Batch) -> None:
@@ -62,16 +110,20 @@ async def _in_this_process(run: Run, limit: int | None) -> bool:
         run.account.recalls[0],
         run.keeping.synced,
     )
-    plan = _plan(run.job_file.job, limit)
-    async with connected(run.job_file, run.secret, run.stop) as transport:
-        limits = Limits.of(run.stop, plan.pace)
-        return await engage_all(shard, plan, transport, write, limits, partial(book.watch, 0))
+    plan = _plan(run.job_file.job, last_row)
+    async with connected(run.job_file, run.secret, run.control.stop) as transport:
+        limits = Limits.of(run.control.stop, plan.pace)
+        gate = limits.gate
+        gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
+        run.control.obeyed_by(limits, gauges)
+        count = failing(plan.threshold, run.control.stop)
+        return await engage_all(shard, plan, transport, write, limits, count, partial(book.watch, 0))
 
 
-async def _in_processes(run: Run, limit: int | None) -> bool:
-    plan, recalls = _plan(run.job_file.job, limit), run.account.recalls
+async def _in_processes(run: Run, last_row: int | None) -> Rest:
+    plan, recalls = _plan(run.job_file.job, last_row), run.account.recalls
     run.rows.close()  # every process reads its own part
-    async with reached(run.job_file, run.secret, run.stop) as origin:
+    async with reached(run.job_file, run.secret, run.control.stop) as origin:
         tasks = [
             Task(
                 index,
@@ -85,30 +137,41 @@ async def _in_processes(run: Run, limit: int | None) -> bool:
             )
             for index, recall in enumerate(recalls)
         ]
-        return await Crew(run.account.book, plan, run.stop).carry_out(tasks)
+        crew = Crew(run.account.book, plan, run.control.stop)
+        run.control.obeyed_by(crew, crew.gauges)
+        return await crew.carry_out(tasks)
 
 
-def _plan(job: Job, limit: int | None) -> Plan:
-    return Plan(job.limits.crew, job.pace, job.retry_policy, job.delivery_policy, job.adaptive, limit)
+def _plan(job: Job, last_row: int | None) -> Plan:
+    return Plan(
+        job.limits.crew,
+        job.pace,
+        job.retry_policy,
+        job.delivery_policy,
+        job.adaptive,
+        job.breaker.policy,
+        job.stop.threshold,
+        last_row,
+    )
 
 
-def _summary(run: Run, complete: bool, limit: int | None, started: float) -> dict[str, Any]:
-    tally = run.account.book.tally
+def _summary(run: Run, rest: Rest, started: float) -> Summary:
+    tally, stop = run.account.book.tally, run.control.stop
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
-    exit_code = run.stop.exit or Exit.INTERNAL
-    if complete:
+    exit_code = stop.exit or Exit.INTERNAL
+    if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
-    return {
-        "job": run.job_file.job.job.name,
-        "run": run.directory.run_id,
-        "complete": complete and limit is None,
-        "exit_code": int(exit_code),
-        "stopped": run.stop.reason if run.stop.requested and not complete else None,
-        "started_at": _moment(run.directory.started_at),
-        "finished_at": _moment(time.time()),
-        "seconds": round(time.monotonic() - started, 3),
+    return Summary(
+        job=run.job_file.job.job.name,
+        run=run.directory.run_id,
+        complete=rest is Rest.NONE,
+        exit_code=int(exit_code),
+        stopped=stop.reason if stop.requested and rest is not Rest.NONE else None,
+        started_at=_moment(run.directory.started_at),
+        finished_at=_moment(time.time()),
+        seconds=round(time.monotonic() - started, 3),
         **tally.as_dict(),
-    }
+    )
 
 
 def _moment(seconds: float) -> str:

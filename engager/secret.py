@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import os
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar
@@ -90,10 +91,10 @@ def _read_file(path: Path) -> tuple[str, str]:
 class RedactingFormatter(logging.Formatter):
     """Takes the token out of whatever another formatter made, tracebacks included."""
 
-    def __init__(self, inner: logging.Formatter, secret: Secret) -> None:
+    def __init__(self, inner: logging.Formatter, redact: Callable[[str], str]) -> None:
         super().__init__()
-        self._inner, self._secret = inner, secret
+        self._inner, self._redact = inner, redact
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without the token."""
-        return self._secret.redact(self._inner.format(record))
+        return self._redact(self._inner.format(record))

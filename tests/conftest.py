@@ -1,13 +1,15 @@
-"""Tests marked `virtual_time` run on a loop whose clock jumps; all others on the real one."""
+"""Tests marked `virtual_time` run on a loop whose clock jumps; all others on the real one. And a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+
+from tests.browser import Browser, chromium
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -47,3 +49,16 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualLoop}
     return {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def one_browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Browser:
+    """A desktop's browser in daylight; `browser.look(390, dark=True)` makes it a phone's at night."""
+    one_browser.look()
+    return one_browser

@@ -7,11 +7,10 @@ from typing import NoReturn
 
 import click
 
-from engager.checking import Findings, check
+import engager
+from engager import Exit, Findings
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
-from engager.errors import Exit
-from engager.job import JobFile
 
 
 @click.command("check")
@@ -23,8 +22,8 @@ def check_command(
     """Read the job and every row, show sample requests; sends nothing."""
 
     def look() -> int:
-        job_file = JobFile(job, overrides)
-        findings = check(job_file, input_path, samples, limit)
+        job_file = engager.load_job(job, overrides)
+        findings = engager.check(job_file, input=input_path, samples=samples, limit=limit)
         for warning in findings.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(_found(findings))

@@ -26,8 +26,6 @@ def exit_with(action: Callable[[], int]) -> NoReturn:
 
 
 def _fault_told(fault: BaseException) -> int:
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
     if isinstance(fault, EngagerError):
         click.echo(Secret.redact_all(f"error: {fault}"), err=True)
         return int(fault.exit)

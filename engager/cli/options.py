@@ -29,6 +29,7 @@ def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
     """The parameters of every command that sends."""
     for parameter in (
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--page", metavar="HOST:PORT", help="Serve a live page, metrics and health there."),
         click.option("--quiet", is_flag=True, help="Nothing but errors on stderr, no summary."),
         click.option("--no-progress", is_flag=True, help="Show no progress."),
     ):

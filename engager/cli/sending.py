@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import gc
+import logging
 import shlex
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import anyio
 import click
 
+import engager
+from engager import Began, Control, Ended, Event, Exit, Serving, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, of_a_sending
-from engager.dispatch.limits import Stop
-from engager.errors import Exit
-from engager.job import JobFile
-from engager.ledger.account import existing_run
-from engager.logs import log_to
-from engager.model import Status
-from engager.preparing import Run, prepare
-from engager.progress import show
-from engager.run import send
+from engager.errors import one_at_a_time
+from engager.logs import EventLog, LogFormat, log_to_stderr
+from engager.progress import Progress
+
+#: Rows that are shown when a run stops behind a stated one.
+SHOWN_ROWS = 20
 
 
 @click.command("run")
 @of_a_job
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
 @of_a_sending
-@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+@click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
 def run_command(
     job: Path,
     input_path: str | None,
@@ -40,22 +41,20 @@ def run_command(
     out: Path | None,
     no_progress: bool,
     quiet: bool,
-    log_format: str,
+    log_format: LogFormat,
+    page: str | None,
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
-    _ = yes
+    manner = _Manner(no_progress, quiet, log_format)
 
     def carry_out() -> int:
-        job_file = JobFile(job, overrides)
-        directory = out or Path("runs") / job_file.job.job.name
-        run = prepare(job_file, directory, input_path)
-        if isinstance(run, dict):
-            click.echo(
-                f"{directory}: this run is complete; nothing was sent. A new run needs a new --out.", err=True
-            )
-            return _told(run, directory, quiet)
-        return _sent(run, limit, _Manner(no_progress, quiet, log_format))
+        job_file = engager.load_job(job, overrides)
+        send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
+        code, unconfirmed = _sent(partial(send, yes=yes), manner)
+        if unconfirmed and _at_terminal() and click.confirm("Send the rest, too?", err=True):
+            code, _ = _sent(partial(send, yes=True), manner)
+        return code
 
     exit_with(carry_out)
 
@@ -65,24 +64,19 @@ def run_command(
 @click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
 @of_a_sending
 def retry_command(
-    run_path: Path, in_doubt: bool, no_progress: bool, quiet: bool, log_format: str
+    run_path: Path,
+    in_doubt: bool,
+    no_progress: bool,
+    quiet: bool,
+    log_format: LogFormat,
+    page: str | None,
 ) -> NoReturn:
     """Another pass over the rows of a run that failed; what was said of them before is set aside.
 
     With --in-doubt some people may get a second message.
     """
-
-    def carry_out() -> int:
-        directory = existing_run(run_path)
-        asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
-        told = directory.invocation
-        run = prepare(JobFile(Path(told["job"]), told["overrides"]), run_path, told["input"], asked)
-        if isinstance(run, dict):
-            click.echo(f"{run_path}: no row to try again; nothing was sent.", err=True)
-            return _told(run, run_path, quiet)
-        return _sent(run, None, _Manner(no_progress, quiet, log_format))
-
-    exit_with(carry_out)
+    manner = _Manner(no_progress, quiet, log_format)
+    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt, page=page), manner)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,62 +85,121 @@ class _Manner:
 
     no_progress: bool
     quiet: bool
-    log_format: str
+    log_format: LogFormat
 
 
-def _sent(run: Run, limit: int | None, manner: _Manner) -> int:
-    """Carry a run out and tell of it; returns its exit code."""
-    log_to(run.directory.log_path, manner.log_format, run.secret, manner.quiet)
-    for warning in run.builder.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
-    anyio.run(partial(_watched, run, limit, not (manner.no_progress or manner.quiet)))
-    directory = run.directory.path
-    code = _told(run.summary, directory, manner.quiet)
-    if run.summary["stopped"] or (limit is None and not run.summary["complete"]):
-        click.echo(_stopped(run.summary, directory), err=True)
-    elif limit is not None:
-        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
-    return code
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-async def _watched(run: Run, limit: int | None, progress: bool) -> None:
+def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+    """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
+    log_to_stderr(manner.log_format, manner.quiet)
+    return anyio.run(_carried_out, send, manner)
+
+
+async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
-    async with anyio.create_task_group() as watchers:
-        watchers.start_soon(_obey_signals, run.stop, watchers.cancel_scope)
-        if progress:
-            watchers.start_soon(show, lambda: run.account.book.tally)
-        await send(run, limit)
-        watchers.cancel_scope.cancel()
+    control, in_words = Control(), manner.log_format == "text"
+    show = Progress(in_words and not (manner.no_progress or manner.quiet))
+    log = EventLog()
+    code: int | None = None
+    ended: Ended | None = None
+
+    def watch(event: Event) -> None:
+        nonlocal ended
+        ended = event if isinstance(event, Ended) else ended
+        show(event)
+        if not in_words:
+            log(event)
+        _tell(event, manner, in_words)
+
+    with one_at_a_time():
+        async with anyio.create_task_group() as watchers:
+            say = show.say if in_words else logging.getLogger("engager").warning
+            watchers.start_soon(_obey_signals, control, say, watchers.cancel_scope)
+            with show:
+                code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
+            watchers.cancel_scope.cancel()
+    if code is None:  # the second signal came before it could end in good order
+        code = int(control.stop.exit or Exit.INTERNAL)
+    return code, ended is not None and ended.unconfirmed
 
 
-async def _obey_signals(stop: Stop, everything: anyio.CancelScope) -> None:
+async def _obey_signals(control: Control, say: Callable[[str], None], everything: anyio.CancelScope) -> None:
     """The first signal ends the run in good order, the second one at once."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
-            if stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
+            if control.stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
                 everything.cancel()
                 return
             name = signal.Signals(number).name
-            stop.request(Exit(128 + number), f"interrupted by {name}")
-            click.echo(f"{name}: finishing what is in flight; once more to stop now.", err=True)
+            control.end(f"interrupted by {name}", Exit(128 + number))
+            say(f"{name}: finishing what is in flight; once more to stop now.")
 
 
-def _told(summary: dict[str, Any], directory: Path, quiet: bool) -> int:
-    """Show a summary; returns its exit code."""
-    if not quiet:
-        counts = [f"{count:,} {status}" for status, count in summary["statuses"].items() if count]
+def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
+    """Say in words what happened to the run; where stderr is for a program, only the account."""
+    if isinstance(event, Began):
+        gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
+    if in_words:
+        _say(event)
+    if isinstance(event, Unneeded | Ended):
+        if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
+            _show_rows(event.directory, event.last_row)
+        _tell_account(event.summary, event.directory, manner.quiet)
+    if in_words and isinstance(event, Ended):
+        _tell_of_the_rest(event)
+
+
+def _say(event: Event) -> None:
+    if isinstance(event, Began):
+        for warning in event.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    elif isinstance(event, Serving):
+        click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
+    elif isinstance(event, Unneeded):
+        click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
+
+
+def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
+    if quiet:
+        return
+    counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
+    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.seconds:.1f} s")
+    for error in summary.errors[:10]:
+        click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
+    click.echo(f"results, and the rows to be mended: {directory}")
+
+
+def _show_rows(directory: Path, last_row: int) -> None:
+    """Show what became of the last rows before a bound: a person wants to see before there are more."""
+    first = last_row - SHOWN_ROWS + 1
+    rows = {found.row: found for found in engager.outcomes(directory) if first <= found.row <= last_row}
+    for row in sorted(rows):
+        found = rows[row]
+        told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
+        line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
+        # What stands in a row or an answer must not steer the terminal.
+        click.echo("".join(character if character.isprintable() else "\ufffd" for character in line))
+
+
+def _tell_of_the_rest(ended: Ended) -> None:
+    summary = ended.summary
+    if summary.complete:
+        return
+    if ended.unconfirmed:
+        look = f"stopped: {summary.stopped}. Look at what became of these rows; this sends the rest:"
+        click.echo(f"{look}\n  {_again('--yes')}", err=True)
+    elif ended.last_row is not None and not summary.stopped:
+        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
+    else:
+        why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
+        mended = "Once that is mended, the" if summary.exit_code == Exit.WRONG else "The"
         click.echo(
-            f"{summary['rows']:,} rows: {', '.join(counts) or 'nothing'} in {summary['seconds']:.1f} s"
+            f"{why}{ended.directory} is not complete. {mended} same command goes on:\n  {_again()}", err=True
         )
-        for error in summary["errors"][:10]:
-            click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
-        click.echo(f"results, and the rows to be mended: {directory}")
-    return int(summary["exit_code"])
 
 
-def _stopped(summary: dict[str, Any], directory: Path) -> str:
-    again = shlex.join(["engager", *sys.argv[1:]])
-    why = f"stopped: {summary['stopped']}\n" if summary["stopped"] else ""
-    mended = "Once that is mended, the" if summary["exit_code"] == Exit.WRONG else "The"
-    return f"{why}{directory} is not complete. {mended} same command goes on:\n  {again}"
+def _again(*more: str) -> str:
+    return shlex.join(["engager", *sys.argv[1:], *more])

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 import click
 import orjson
 
+import engager
+from engager import Exit
 from engager.cli.ending import exit_with
-from engager.errors import Exit
-from engager.ledger.account import existing_run, look
 
 
 @click.command("status")
@@ -20,7 +20,7 @@ def status_command(run_path: Path, output: str) -> NoReturn:
     """What became of the rows of a run so far, also while it runs or after a crash."""
 
     def tell() -> int:
-        seen = look(existing_run(run_path))
+        seen = engager.status(run_path)
         as_json = orjson.dumps(seen, option=orjson.OPT_INDENT_2).decode()
         click.echo(as_json if output == "json" else _seen(seen))
         return Exit.DONE

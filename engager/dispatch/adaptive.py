@@ -134,12 +134,12 @@ class Gauge:
 class Steering:
     """Holds the limits to where the tries say that they should stand."""
 
-    def __init__(self, adaptive: Adaptive, places: Places, pacer: Pacer | None) -> None:
+    def __init__(self, adaptive: Adaptive, places: Places, pacer: Pacer) -> None:
         self._gauge = Gauge()
         self._knobs: list[_Knob] = []
         if adaptive.concurrency:
             self._knobs.append(_Knob(adaptive.concurrency, lambda value: places.move(int(value))))
-        if adaptive.rate and pacer is not None:
+        if adaptive.rate:
             self._knobs.append(_Knob(adaptive.rate, lambda value: pacer.move(Pace(value))))
         climb = self._knobs[0].climb
         self._samples, self._window = climb.samples, climb.window
@@ -172,7 +172,7 @@ class _Knob:
         return True
 
 
-def adapted(adaptive: Adaptive, pacer: Pacer | None, attempt: Attempt) -> Attempt:
+def adapted(adaptive: Adaptive, pacer: Pacer, attempt: Attempt) -> Attempt:
     """Find the limits that the job leaves open; without any, the attempt as it is."""
     if not (adaptive.concurrency or adaptive.rate):
         return attempt

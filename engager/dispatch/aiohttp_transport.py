@@ -91,6 +91,7 @@ class AiohttpTransport:
 
     def __init__(self, destination: Destination, connections: int) -> None:
         self._destination = destination
+        self._under_way = 0
         connector = _ClearedConnector(
             limit=connections,
             ssl=destination.ssl if destination.ssl is not None else True,
@@ -105,10 +106,16 @@ class AiohttpTransport:
             auto_decompress=False,
         )
 
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer yet, and those that wait to leave."""
+        return self._under_way
+
     async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
         """Send one request, once."""
         departure = _Departure(clearance, self._destination.timeout)
         _departure.set(departure)
+        self._under_way += 1
         try:
             async with departure.deadline:
                 return await self._exchange(body, request_id)
@@ -118,6 +125,8 @@ class AiohttpTransport:
             return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             return _ended(departure, _word(fault), f"{type(fault).__name__}: {fault}")
+        finally:
+            self._under_way -= 1
 
     async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
         small = len(body) == 1 and len(body[0]) <= _SMALL

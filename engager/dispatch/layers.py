@@ -40,6 +40,7 @@ class Effort:
     request_id: str
     due: float | None = None  #: loop time at which the present try was let through
     slot: float | None = None  #: loop time of the slot that it was given by the pace
+    probing: bool = False  #: it was let through to see whether the endpoint is up again
     expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
@@ -101,9 +102,7 @@ def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
     return clear_if_known
 
 
-def paced(
-    gate: Gate, pacer: Pacer | None, hold: Callable[[], Awaitable[None]] | None, clear: Clear
-) -> ClearInTime:
+def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, clear: Clear) -> ClearInTime:
     """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
 
     A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
@@ -112,18 +111,20 @@ def paced(
     """
 
     async def clear_at_pace(effort: Effort) -> bool:
-        while gate.shut or pacer is not None:
-            await gate.passes()
-            if pacer is None:
+        while gate.shut or not pacer.free:
+            effort.probing = await gate.passes(effort.probing)
+            if pacer.free:
+                if effort.probing:
+                    break
                 continue
-            effort.slot = await pacer.passes(effort.slot)
-            if not gate.shut:
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            if effort.probing or not gate.shut:
                 break
             effort.slot = None
         cleared = clear(effort)
         if cleared and hold is not None:
             await hold()
-            if pacer is not None:
+            if not pacer.free:
                 effort.slot = await pacer.passes(effort.slot)
         return cleared
 

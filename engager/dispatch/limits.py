@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 
 import anyio
 from aiolimiter import AsyncLimiter
@@ -66,13 +67,20 @@ class Stop:
             await anyio.sleep(seconds)
 
 
+#: The holder of the pause while nobody is there to answer.
+BREAKER = "breaker"
+
+
 class Gate:
     """One pause for everybody."""
 
     def __init__(self, stop: Stop, tell: Callable[[float], None] | None = None) -> None:
         self._stop = stop
         self._tell = tell  #: told when a pause begins here: until when, in loop time
-        self._until = 0.0
+        self._paused = self._until = 0.0
+        self._holders: set[str] = set()
+        self._one_may = False
+        self._moved = asyncio.Event()
 
     @property
     def shut(self) -> bool:
@@ -88,14 +96,69 @@ class Gate:
 
     def close_until(self, until: float) -> bool:
         """Nothing leaves before this loop time; returns whether that is later than was known."""
-        later = until > self._until
-        self._until = max(self._until, until)
+        later = until > self._paused
+        self._paused = max(self._paused, until)
+        self._reckon()
         return later
 
-    async def passes(self) -> None:
-        """Wait until it is open, or the run stops."""
+    def hold(self, holder: str) -> None:
+        """Nothing leaves until this holder, and all others, release it."""
+        self._holders.add(holder)
+        self._reckon()
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self._holders.discard(holder)
+        self._reckon()
+
+    def let_one_through(self) -> None:
+        """One may pass although the breaker holds it shut: to see whether the endpoint is up again."""
+        self._one_may = BREAKER in self._holders
+        self._reckon()
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds that are left of a pause that was asked for."""
+        return max(0.0, self._paused - asyncio.get_running_loop().time())
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """Who holds it shut."""
+        return frozenset(self._holders)
+
+    def _reckon(self) -> None:
+        self._until = inf if self._holders else self._paused
+        self._moved.set()  # who waits looks again
+        self._moved = asyncio.Event()
+
+    async def passes(self, probing: bool = False) -> bool:
+        """Wait until it is open, or the run stops; returns whether it was passed as a probe.
+
+        Who probes already is not held by the breaker, but by everybody else.
+        """
         while self.shut:
-            await self._stop.sleep(self._until - asyncio.get_running_loop().time())
+            if (probing or self._one_may) and self._holders == {BREAKER} and not self._is_paused():
+                self._one_may = self._one_may and probing
+                return True
+            await self._moves()
+        return probing
+
+    async def opens(self) -> None:
+        """Wait until it is open for all, or the run stops."""
+        while self.shut:
+            await self._moves()
+
+    def _is_paused(self) -> bool:
+        return self._paused > asyncio.get_running_loop().time()
+
+    async def _moves(self) -> None:
+        """Wait until there is reason to look again."""
+        until = self._paused if self._is_paused() else self._until
+        with self._stop.cuts_short(), anyio.move_on_after(until - asyncio.get_running_loop().time()):
+            await self._moved.wait()
+
+
+_FREE = Pace(1.0)
 
 
 class Pacer:
@@ -106,34 +169,40 @@ class Pacer:
     departures, which no making up may exceed.
     """
 
-    def __init__(self, pace: Pace, stop: Stop, gate: Gate | None = None) -> None:
-        self._pace = pace
+    def __init__(self, pace: Pace | None, stop: Stop, gate: Gate | None = None) -> None:
+        self.free = pace is None  #: nobody has to wait
+        self._pace = pace or _FREE
         self._stop = stop
         self._gate = gate
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
-        self._left: deque[float] = deque(maxlen=pace.a_second)
+        self._left: deque[float] = deque(maxlen=self._pace.a_second)
         self._now = asyncio.get_running_loop().time
 
     def move(self, pace: Pace) -> None:
         """From now on another pace; the last second's departures stay counted."""
+        self.free = False
         self._pace = pace
         self._bucket = None
         self._left = deque(self._left, maxlen=pace.a_second)
 
-    async def passes(self, slot: float | None = None) -> float:
+    async def passes(self, slot: float | None = None, probing: bool = False) -> float:
         """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
+
+        A probe does not queue: who is first in line may stand before a gate that only a probe can open.
 
         Returns the loop time of the slot.
         """
         with self._stop.cuts_short():
             if slot is not None:
                 return await self._moved(slot)
+            if probing:
+                return await self._next(self._pace)
             async with self._turn:
                 if self._gate is not None and self._gate.shut:
                     # With all behind: slots that are taken while nothing may leave would be made up for
                     # in a burst.
-                    await self._gate.passes()
+                    await self._gate.opens()
                 return await self._next(self._pace)
         return self._now()
 
@@ -166,13 +235,25 @@ class Limits:
 
     stop: Stop
     gate: Gate
-    pacer: Pacer | None = None
+    pacer: Pacer
 
     @classmethod
     def of(cls, stop: Stop, pace: Pace | None, tell: Callable[[float], None] | None = None) -> Limits:
         """The limits of one process, inside its running loop."""
         gate = Gate(stop, tell)
-        return cls(stop, gate, Pacer(pace, stop, gate) if pace else None)
+        return cls(stop, gate, Pacer(pace, stop, gate))
+
+    def hold(self, holder: str) -> None:
+        """Let nothing leave until this holder and all others release it."""
+        self.gate.hold(holder)
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self.gate.release(holder)
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second."""
+        self.pacer.move(Pace(rate))
 
 
 class RetryBudget:

@@ -46,6 +46,11 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer yet; those that wait to leave are left out where that can be told."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

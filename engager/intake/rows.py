@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engager.errors import InputError
+from engager.intake.counting import counting
 from engager.intake.csv_rows import CsvRows
 from engager.intake.jsonl_rows import JsonlRows
 from engager.intake.lines import lines
@@ -156,6 +157,12 @@ class Rows:
         if not self.files or not all(map(is_plain, self.files)) or not can_split(spec.encoding):
             return []
         return split(self.files, self.format == "csv", self.delimiter, spec.max_row_bytes, parts)
+
+    def counting(self) -> Iterator[int] | None:
+        """The rows of the input, as far as they are counted; None where that would mean to read it twice."""
+        if not self.files or self.flows or not all(map(is_plain, self.files)):
+            return None
+        return counting(self.files, self.format == "csv") if can_split(self._spec.encoding) else None
 
     def _peek(self) -> None:
         """Read what must be known before the first row is sent: that there is anything at all."""

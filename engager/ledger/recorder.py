@@ -78,6 +78,8 @@ class Recorder:
     ) -> None:
         self.tally = Tally()  #: what this process has counted
         self.settled = 0  #: rows that this process has settled
+        #: Told of every row that was not engaged: how many are settled by then, and what became of it.
+        self.failing: Callable[[int, str], None] | None = None
         self.clock: Callable[[], float] = clock.seconds
         #: With `durability = "disk"`: awaited before a byte leaves, for what was stored to be on the disk.
         self.hold: Callable[[], Awaitable[None]] | None = _Disk(ledger).holds_all if synced else None
@@ -160,8 +162,15 @@ class Recorder:
         entry = self._entry(outcome, fields, generation)
         while not self._ledger.settle(entry):
             await self.flush()
-        if self._keep(entry, fields):
+        is_time = self._keep(entry, fields)
+        if entry.state is not State.ENGAGED and self.failing is not None:
+            self._tell_failure(self.failing, outcome)
+        if is_time:
             await self.flush()
+
+    def _tell_failure(self, failing: Callable[[int, str], None], outcome: Outcome) -> None:
+        if outcome.status is not Status.SKIPPED:
+            failing(self.settled, f"{outcome.status}: {outcome.error}")
 
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""

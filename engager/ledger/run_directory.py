@@ -6,6 +6,7 @@ beginning of a run that never sent anything.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -235,6 +236,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     except NotADirectoryError:
         raise RunDirectoryError(f"{path.parent}: it is a file. Name another with --out.") from None
     except (OSError, orjson.JSONDecodeError) as fault:
+        if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # the machine is to blame, and not the file
         raise RunDirectoryError(f"{path}: it cannot be read: {fault}.") from fault
     if not isinstance(content, dict):
         raise RunDirectoryError(f"{path}: it is not a file of a run.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from math import floor, log
+from collections.abc import Mapping, Sequence
+from math import exp, floor, inf, log
 from typing import Any
 
 import orjson
@@ -14,6 +14,9 @@ from engager.model import Status
 
 #: Characters of an error that tell its kind.
 _MAX_ERROR = 80
+
+#: Characters of what is said of a sample row.
+_MAX_SAMPLE = 200
 
 
 class Histogram:
@@ -35,6 +38,22 @@ class Histogram:
         # A comparison is cheaper than max(), and this is done twice for every row.
         size = milliseconds if milliseconds > 0.001 else 0.001
         self._buckets[floor(log(size) * self._STEPS)] += 1
+
+    def below(self, bounds: Sequence[float]) -> list[int]:
+        """How many were at most each of some milliseconds, within 1 %."""
+        edges = [floor(log(bound) * self._STEPS) if bound < inf else inf for bound in bounds]
+        return [sum(count for bucket, count in self._buckets.items() if bucket <= edge) for edge in edges]
+
+    @property
+    def total(self) -> float:
+        """All durations together, in milliseconds, within 1 %."""
+        return sum(count * exp((bucket + 0.5) * self._GROWTH) for bucket, count in self._buckets.items())
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was counted since an earlier copy of this one."""
+        later = Histogram()
+        later._buckets = self._buckets - earlier._buckets
+        return later
 
     def merge(self, other: Histogram) -> None:
         """Count all that another one has counted."""
@@ -65,6 +84,10 @@ class Histogram:
         return {f"p{share}": self.percentile(share / 100) for share in (50, 95, 99)}
 
 
+#: A row, its key, and what was said of it.
+Sample = tuple[int, str | None, str]
+
+
 class Tally:
     """The run's account."""
 
@@ -73,6 +96,7 @@ class Tally:
         self.errors: Counter[tuple[Status, str]] = Counter()
         self.attempts = 0
         self.duplicates = 0
+        self.samples: dict[tuple[Status, str], Sample] = {}  #: of every kind of error the latest row
         self.latency = Histogram()
         self.waited = Histogram()
 
@@ -88,7 +112,8 @@ class Tally:
         self.attempts += line["attempts"]
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
-            self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            kind = self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
         if latency is not None:
             self.latency.add(latency)
         if waited is not None:
@@ -99,6 +124,7 @@ class Tally:
         self.statuses.update(other.statuses)
         for kind, rows in other.errors.items():
             self._count_error(*kind, rows)
+        self.samples.update(other.samples)
         self.attempts += other.attempts
         self.duplicates += other.duplicates
         self.latency.merge(other.latency)
@@ -109,10 +135,12 @@ class Tally:
         if line:
             self.count(orjson.loads(line))
 
-    def _count_error(self, status: Status, error: str, rows: int = 1) -> None:
+    def _count_error(self, status: Status, error: str, rows: int = 1) -> tuple[Status, str]:
         kind = (status, error)
         # Codes and words of ours are few; an endpoint that invents a code a row must not fill the memory.
-        self.errors[kind if kind in self.errors or len(self.errors) < 200 else (status, "other")] += rows
+        kind = kind if kind in self.errors or len(self.errors) < 200 else (status, "other")
+        self.errors[kind] += rows
+        return kind
 
     def copy(self) -> Tally:
         """The account as it is now."""

@@ -13,16 +13,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import anyio
 from anyio import to_thread
 
+from engager.control import Gauges
+from engager.dispatch.guard import failing
 from engager.dispatch.limits import Stop
 from engager.errors import EngagerError, Exit, RecordingError
 from engager.ledger.book import Batch, Book
 from engager.pipeline import Plan
 from engager.policy import Pace
 from engager.shards.messages import Line, Message, batch_of
+from engager.shards.shard import Rest
 from engager.shards.worker import Task, main
 
 
@@ -44,13 +48,19 @@ class Crew:
         self._lines: dict[int, Line] = {}
         self._pending: list[Batch] = []
         self._came = asyncio.Event()
-        self._complete = True
+        self._rest = Rest.NONE
         self._counting: set[int] = set()  #: processes whose departures the rate still counts
+        self._rate = plan.pace.rate if plan.pace and plan.adaptive.rate is None else None
+        self._holders: set[str] = set()
+        self._settled: dict[int, int] = {}  #: rows, by every process
+        self._pulses: dict[int, dict[str, Any]] = {}  #: what every process last said of itself
+        self._paused_until = 0.0
+        self._failing = failing(plan.threshold, stop)
 
-    async def carry_out(self, tasks: Sequence[Task]) -> bool:
-        """Let every task be carried out; returns whether no row is left. Raises RecordingError."""
+    async def carry_out(self, tasks: Sequence[Task]) -> Rest:
+        """Let every task be carried out; returns what is left. Raises RecordingError."""
         if self._stop.requested:  # before anybody began, by a probe of the endpoint for one
-            return False
+            return Rest.DUE
         processes = self._start(tasks)
         self._counting = set(range(len(tasks)))
         try:
@@ -68,7 +78,7 @@ class Crew:
             for process, sock in processes:
                 sock.close()
                 process.kill()  # whoever is left has lost its book; its ledger is whole
-        return self._complete
+        return self._rest
 
     def _start(self, tasks: Sequence[Task]) -> list[tuple[BaseProcess, socket.socket]]:
         # A fork is cheap, and safe as long as nobody else's thread can hold a lock in the middle of it.
@@ -88,36 +98,82 @@ class Crew:
     async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
         """Listen to a process until it is done."""
         line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
-        if self._stop.requested:
-            self._say_stop(line)
+        self._say_all(line)
         done = False
         while (message := await line.hear()) is not None:
             done = done or message.kind == "done"
             self._heed(index, message)
         del self._lines[index]
+        self._pulses.pop(index, None)
         line.close()
         await to_thread.run_sync(process.join, 5.0)
         if not done:
-            self._complete = False
+            self._rest = Rest.DUE
             which = f"process {index + 1} of {self._book.shards}"
             self._stop.request(
                 Exit.INTERNAL, f"{which} ended on its own ({_end_of(process)}); nothing is lost"
             )
         await self._share_out(index)
 
+    def _say_all(self, line: Line) -> None:
+        """Tell a process what was said before it listened."""
+        if self._stop.requested:
+            self._say_stop(line)
+        for holder in self._holders:
+            line.say("hold", holder=holder)
+        if self._rate is not None and (self._plan.pace is None or self._rate != self._plan.pace.rate):
+            line.say("share", rate=self._rate / len(self._counting))
+
+    @property
+    def gauges(self) -> Gauges:
+        """What can be read off all processes."""
+        pulses = self._pulses
+        return Gauges(
+            lambda: sum(pulse["in_flight"] for pulse in pulses.values()),
+            lambda: max(0.0, self._paused_until - asyncio.get_running_loop().time()),
+            lambda: self._holders.union(*(pulse["holders"] for pulse in pulses.values())),
+        )
+
+    def hold(self, holder: str) -> None:
+        """Let nothing leave, in any process, until this holder and all others release it."""
+        self._holders.add(holder)
+        self._say_to_all("hold", holder=holder)
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        self._holders.discard(holder)
+        self._say_to_all("release", holder=holder)
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second, over all processes."""
+        self._rate = rate
+        self._say_to_all("share", rate=rate / max(1, len(self._counting)))
+
+    def _say_to_all(self, kind: str, **facts: Any) -> None:
+        for line in self._lines.values():
+            line.say(kind, **facts)
+
     def _heed(self, index: int, message: Message) -> None:
         facts = message.facts
         if message.kind == "batch":
-            self._pending.append(batch_of(message))
+            batch = batch_of(message)
+            self._settled[index] = batch.tally.rows
+            self._pending.append(batch)
             self._came.set()
+        elif message.kind == "unengaged" and self._failing is not None:
+            self._settled[index] = facts["settled"]
+            self._failing(sum(self._settled.values()), facts["error"])
+        elif message.kind == "pulse":
+            self._pulses[index] = dict(facts)
         elif message.kind == "pause":
+            self._paused_until = max(self._paused_until, facts["until"])
             for other, line in self._lines.items():
                 if other != index:
                     line.say("pause", until=facts["until"])
         elif message.kind == "stop":
             self._stop.request(Exit(facts["exit"]), facts["reason"])
         elif message.kind == "done":
-            self._complete = self._complete and facts["complete"]
+            self._rest = max(self._rest, Rest(facts["rest"]))
             if facts["fault"] is not None:
                 text, code = facts["fault"]
                 raise _told(text, Exit(code))
@@ -149,12 +205,10 @@ class Crew:
 
     async def _share_out(self, gone: int) -> None:
         """Give the share of a process that ended to the others, when it cannot count any more."""
-        if self._plan.pace is None or self._plan.adaptive.rate is not None:
-            return
         await self._stop.sleep(1.0)
         self._counting.discard(gone)
-        for line in self._lines.values():
-            line.say("share", rate=self._plan.pace.rate / len(self._counting))
+        if self._rate is not None and self._counting:
+            self.set_rate(self._rate)
 
 
 def _end_of(process: BaseProcess) -> str:

@@ -16,6 +16,7 @@ import orjson
 from engager.ledger.book import Batch, Lines
 from engager.ledger.journal import Mark
 from engager.ledger.tally import Tally
+from engager.model import Status
 
 _LENGTH = Struct("<I")
 
@@ -66,6 +67,7 @@ def say_batch(line: Line, batch: Batch) -> None:
         tally=batch.tally.state(),
         counts=[each.count for each in lines],
         generations=list(batch.generations.items()),
+        samples=[[*kind, *sample] for kind, sample in batch.tally.samples.items()],
     )
 
 
@@ -73,10 +75,12 @@ def batch_of(message: Message) -> Batch:
     """The batch that was handed on."""
     facts = message.facts
     results, failed, in_doubt = map(Lines, message.blobs, facts["counts"])
+    tally = Tally.restored(facts["tally"])
+    tally.samples = {(Status(status), error): (*rest,) for status, error, *rest in facts["samples"]}
     return Batch(
         facts["shard"],
         Mark(*facts["mark"]),
-        Tally.restored(facts["tally"]),
+        tally,
         results,
         failed,
         in_doubt,

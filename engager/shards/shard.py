@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from enum import IntEnum
 from typing import TypeVar
 
 import anyio
@@ -28,8 +28,19 @@ from engager.pipeline import Plan, carry_out
 
 T = TypeVar("T")
 
+#: Told of every row that was not engaged: how many are settled by then, and what became of it.
+Failing = Callable[[int, str], None]
+
 #: Handed the tally before the first row, by whoever wants to see it grow.
 Watch = Callable[[Tally], None]
+
+
+class Rest(IntEnum):
+    """What is left of some rows."""
+
+    NONE = 0
+    BEHIND = 1  #: rows behind the last one that was wanted
+    DUE = 2  #: rows that were wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,10 @@ async def engage_all(
     transport: Transport,
     write: Write,
     limits: Limits,
+    failing: Failing | None = None,
     watch: Watch | None = None,
-) -> bool:
-    """Carry a shard out; returns whether none of its rows is left.
+) -> Rest:
+    """Carry a shard out; returns what is left of it.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
@@ -65,31 +77,42 @@ async def engage_all(
         opened.callback(marks.close)
         shard.rows.witness.tell(marks.keep)
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
+        recorder.failing = failing
         if watch is not None:
             watch(recorder.tally)
         await recorder.flush()  # what an earlier process could not write, before anything new
-        chunks = first_rows(shard.rows.chunks(), plan.last_row)
+        chunks = FirstRows(shard.rows, plan.last_row)
         off_loop = _off_loop if shard.rows.flows else _at_once
         try:
             build, send = shard.builder.build, transport.send
-            return await carry_out(plan, chunks, build, send, fresh, recorder, limits, off_loop)
+            done = await carry_out(plan, chunks, build, send, fresh, recorder, limits, off_loop)
+            return Rest.DUE if not done else Rest.BEHIND if chunks.cut else Rest.NONE
         finally:
             with anyio.CancelScope(shield=True):
                 await recorder.flush()
 
 
-def first_rows(
-    chunks: Iterator[list[Row | Unreadable]], last_row: int | None
-) -> Iterator[Sequence[Row | Unreadable]]:
+class FirstRows(Iterator[Sequence[Row | Unreadable]]):
     """The chunks up to a row, or all."""
-    if last_row is None:
-        yield from chunks
-        return
-    for chunk in chunks:
-        if wanted := list(islice(chunk, max(0, last_row + 1 - chunk[0].number))):
-            yield wanted
-        if chunk[-1].number >= last_row:
-            return
+
+    def __init__(self, rows: Rows, last_row: int | None) -> None:
+        self.cut = False  #: there are rows behind it
+        self._chunks, self._flows, self._last = rows.chunks(), rows.flows, last_row
+        self._over = False
+
+    def __next__(self) -> Sequence[Row | Unreadable]:
+        if self._over:
+            raise StopIteration
+        chunk = next(self._chunks)
+        if self._last is None or chunk[-1].number < self._last:
+            return chunk
+        wanted = chunk[: max(0, self._last + 1 - chunk[0].number)]
+        self._over = True
+        # A pipe is not asked whether it has more: it might let us wait.
+        self.cut = len(wanted) < len(chunk) or self._flows or next(self._chunks, None) is not None
+        if not wanted:
+            raise StopIteration
+        return wanted
 
 
 async def _off_loop(call: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 
 from engager.dispatch.limits import Limits, Stop
+from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.errors import EngagerError, Exit
@@ -30,11 +31,13 @@ from engager.ledger.marks import read_marks
 from engager.ledger.recorder import Recall
 from engager.ledger.run_directory import RunDirectory
 from engager.pipeline import Plan
-from engager.policy import Pace
 from engager.preparing import builder_of, formats_of, open_input
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
-from engager.shards.shard import Shard, engage_all
+from engager.shards.shard import Rest, Shard, engage_all
+
+#: Seconds between two words about how this process is.
+_PULSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,15 @@ class _Worker:
         reader, writer = await asyncio.open_connection(sock=sock)
         self._line = Line(reader, writer)
         self._limits = Limits.of(self._stop, self._task.plan.pace, self._tell_pause)
-        complete, fault = False, None
+        rest, fault = Rest.DUE, None
         async with anyio.create_task_group() as ears:
             ears.start_soon(self._listen)
             ears.start_soon(self._pass_on_stop)
             try:
-                complete = await self._carry_out()
+                rest = await self._carry_out()
             except EngagerError as told:
                 fault = [str(told), int(told.exit)]
-            self._line.say("done", complete=complete, fault=fault)
+            self._line.say("done", rest=int(rest), fault=fault)
             with suppress(ConnectionError):
                 await writer.drain()
             ears.cancel_scope.cancel()
@@ -94,7 +97,7 @@ class _Worker:
     def _tell_pause(self, until: float) -> None:
         self._line.say("pause", until=until)  # in the time of a clock that all processes share
 
-    async def _carry_out(self) -> bool:
+    async def _carry_out(self) -> Rest:
         task = self._task
         transport = transport_to(
             destination_of(task.job_file, task.secret, task.origin),
@@ -102,11 +105,24 @@ class _Worker:
             task.job_file.job.endpoint.transport,
         )
         shard = _open(task)
+        pulse = asyncio.create_task(self._pulse(transport))
         try:
-            return await engage_all(shard, task.plan, transport, self._write, self._limits)
+            failing = self._tell_failure if task.plan.threshold else None
+            return await engage_all(shard, task.plan, transport, self._write, self._limits, failing)
         finally:
+            pulse.cancel()
             shard.rows.close()
             await transport.aclose()
+
+    async def _pulse(self, transport: Transport) -> None:
+        """Say twice a second what can be read off this process."""
+        while True:
+            await asyncio.sleep(_PULSE)
+            holders = sorted(self._limits.gate.holders)
+            self._line.say("pulse", in_flight=transport.in_flight, holders=holders)
+
+    def _tell_failure(self, settled: int, kind: str) -> None:
+        self._line.say("unengaged", settled=settled, error=kind)
 
     async def _write(self, batch: Batch) -> None:
         self._written.clear()
@@ -129,8 +145,12 @@ class _Worker:
             self._limits.gate.close_until(facts["until"])
         elif kind == "stop":
             self._stop.request(Exit(facts["exit"]), facts["reason"])
-        elif kind == "share" and self._limits.pacer is not None:
-            self._limits.pacer.move(Pace(facts["rate"]))
+        elif kind == "hold":
+            self._limits.hold(facts["holder"])
+        elif kind == "release":
+            self._limits.release(facts["holder"])
+        elif kind == "share":
+            self._limits.set_rate(facts["rate"])
 
 
 def _open(task: Task) -> Shard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import gzip
+import json
 import signal
 from collections import Counter
 from pathlib import Path
@@ -346,3 +347,14 @@ async def test_the_sandbox_command(bench: Any) -> None:
     await process.communicate()
     assert (ended.code, process.returncode) == (0, 0)
     assert (b.path / "seen.jsonl").read_text().count('"effect":true') == 20
+
+
+async def test_a_program_reads_the_course_of_a_run_as_json(bench: Any) -> None:
+    b = await bench(20)
+    ended = await b.engager(
+        "run", "job.toml", "--log-format", "json", "--page", "127.0.0.1:0", "--limit", "9"
+    )
+    lines = [json.loads(line) for line in ended.err.splitlines()]
+    assert [line["event"] for line in lines] == ["began", "serving", "ended"]
+    assert (lines[2]["summary"]["rows"], lines[2]["directory"]) == (9, "runs/test")
+    assert "key=" not in ended.err

@@ -175,7 +175,7 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     """The page's expression, around a simulated endpoint."""
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = Gate(stop)
-    pacer = Pacer(Pace(adaptive.rate.begin().value), stop, gate) if adaptive.rate else None
+    pacer = Pacer(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
     clear = paced(gate, pacer, None, stoppable(stop, recorded(lambda request: None, clock)))
     tries = tried(endpoint.send, clear, obeying(gate, stop, retry))
     attempt = adapted(adaptive, pacer, tries)

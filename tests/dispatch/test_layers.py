@@ -72,7 +72,7 @@ def compose(
     def intend(request: EngageRequest) -> None:
         noted.append(request.request_id)
 
-    pacer = Pacer(pace, stop) if pace else None
+    pacer = Pacer(pace, stop)
     safe = remembered(Delivery(mode, window), clock, recorded(intend, clock))
     clear = paced(gate, pacer, hold, stoppable(stop, safe))
     return retried(

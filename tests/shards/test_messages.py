@@ -26,6 +26,9 @@ async def test_a_batch_arrives_as_it_was(pair: tuple[Line, Line]) -> None:
     here, there = pair
     tally = Tally()
     fields = {
+        "row": 7,
+        "key": "p7@example.com",
+        "error_text": "no such profile",
         "status": "engaged",
         "attempts": 2,
         "duplicate": True,
@@ -48,6 +51,7 @@ async def test_a_batch_arrives_as_it_was(pair: tuple[Line, Line]) -> None:
     message = await there.hear()
     assert message is not None
     heard = batch_of(message)
+    assert heard.tally.samples == tally.samples
     assert heard.tally.as_dict() == tally.as_dict()
     assert (heard.shard, heard.mark, heard.results, heard.failed, heard.in_doubt, heard.generations) == (
         *(batch.shard, batch.mark, batch.results),

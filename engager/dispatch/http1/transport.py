@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from math import inf
 from urllib.parse import urlsplit
 
 from engager.dispatch.http1.connection import Connection
@@ -91,6 +92,11 @@ class LeanTransport:
             if connection.deadline <= now:
                 connection.give_up(f"no answer within {self._timeout:g} s")
         self._timer = self._loop.call_later(self._step, self._sweep)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that left and have no answer yet."""
+        return sum(connection.deadline != inf for connection in self._all)
 
     async def aclose(self) -> None:
         """Close every connection."""

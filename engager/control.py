@@ -1,0 +1,85 @@
+"""An operator's wishes in, what a run under way obeys out: hold, let go on, another rate, stop.
+
+A wish may come before the run has anything to obey it with: it is kept, and told when there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from engager.dispatch.limits import Stop
+from engager.errors import Exit
+
+#: The holder of a pause that a person asked for.
+OPERATOR = "operator"
+
+
+class Obedient(Protocol):
+    """What sends, in this process or in others."""
+
+    def hold(self, holder: str) -> None:
+        """Let nothing leave until this holder and all others release it."""
+        ...
+
+    def release(self, holder: str) -> None:
+        """Let this holder have nothing against going on."""
+        ...
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second, over all processes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What can be read off a run while it sends."""
+
+    in_flight: Callable[[], int]  #: requests without an answer yet
+    paused_for: Callable[[], float]  #: seconds that are left of a pause that the endpoint asked for
+    holders: Callable[[], Collection[str]]  #: who wants nothing to leave, the breaker among them
+
+
+class Control:
+    """A hand on a run, before it begins and while it is under way. It lives in the run's loop."""
+
+    def __init__(self) -> None:
+        self.stop = Stop()
+        self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
+        self.rate: float | None = None  #: requests a second, where it was changed
+        self.gauges: Gauges | None = None  #: once the run sends
+        self._obedient: Obedient | None = None
+
+    def obeyed_by(self, obedient: Obedient, gauges: Gauges | None = None) -> None:
+        """From now on there is something that obeys."""
+        self._obedient, self.gauges = obedient, gauges
+        for holder in self.holders:
+            obedient.hold(holder)
+        if self.rate is not None:
+            obedient.set_rate(self.rate)
+
+    def hold(self, holder: str = OPERATOR, why: str = "") -> None:
+        """Let nothing leave; what is in flight ends."""
+        is_news = holder not in self.holders
+        self.holders[holder] = why
+        if is_news and self._obedient is not None:
+            self._obedient.hold(holder)
+
+    def release(self, holder: str = OPERATOR) -> None:
+        """Go on, if nobody else holds the run."""
+        was_held = self.holders.pop(holder, None) is not None
+        if was_held and self._obedient is not None:
+            self._obedient.release(holder)
+
+    def set_rate(self, rate: float) -> None:
+        """From now on so many requests a second, over all processes."""
+        if not 0 < rate < float("inf"):
+            raise ValueError("give a number of requests a second above 0")
+        self.rate = rate
+        if self._obedient is not None:
+            self._obedient.set_rate(rate)
+
+    def end(self, reason: str, exit_code: Exit = Exit.STOPPED) -> None:
+        """End the run in good order: nothing new begins, what is in flight ends; it can go on later."""
+        self.stop.request(exit_code, reason)

@@ -1,0 +1,37 @@
+"""Files of rows in, how many rows they hold out: by their line ends, a piece at a time, nothing is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+#: Bytes that are looked at in one go: a tenth of a millisecond.
+PIECE = 1 << 20
+
+
+def counting(files: Sequence[Path], csv: bool) -> Iterator[int]:
+    """The rows so far, a number for every piece; the last number is the count.
+
+    Line ends within quotes and empty lines are no rows'. What is broken may be counted otherwise than it is
+    read: it is a figure for a person's patience, and no part of the account.
+    """
+    rows = 0
+    for file in files:
+        whole, last = -1 if csv else 0, b"\n"
+        inside = False
+        with file.open("rb") as stream:
+            while piece := stream.read(PIECE):
+                ends, inside = _ends(piece, inside) if csv else (piece.count(b"\n"), False)
+                empty = piece.count(b"\n\n") + piece.count(b"\n\r\n")
+                whole, last = whole + ends - empty, piece[-1:]
+                yield rows + max(0, whole)
+        rows += max(0, whole + (last != b"\n"))
+        yield rows
+
+
+def _ends(piece: bytes, inside: bool) -> tuple[int, bool]:
+    """The line ends outside of quotes, and whether a quote is open at the end."""
+    if b'"' not in piece:
+        return (0 if inside else piece.count(b"\n")), inside
+    parts = piece.split(b'"')
+    return sum(part.count(b"\n") for part in parts[inside::2]), inside ^ (len(parts) % 2 == 0)

@@ -1,0 +1,194 @@
+"""The Python interface: a job in, a run carried out. The command line uses this and nothing else.
+
+Whatever a person must act on is raised as an EngagerError, whose text says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from engager import checking
+from engager.checking import Findings
+from engager.control import Control
+from engager.errors import one_at_a_time
+from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
+from engager.job import JobFile
+from engager.ledger.account import existing_run, look
+from engager.logs import LogFormat, logged
+from engager.model import Status
+from engager.page.address import address_of
+from engager.preparing import Run, prepare
+from engager.results import Result, results_of
+from engager.run import UNBOUNDED, Bound, send
+
+AnyPath = str | PathLike[str]
+
+
+def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
+    """Read a job file; `overrides` are `section.key=value`. Raises JobError."""
+    return JobFile(Path(path), overrides)
+
+
+def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequence[str] = ()) -> JobFile:
+    """A job from its tables, as the job file has them; relative paths are relative to `base`.
+
+    Raises JobError.
+    """
+    return JobFile.of(tables, Path(base), overrides)
+
+
+def check(
+    job: JobFile,
+    *,
+    input: AnyPath | None = None,  # noqa: A002
+    limit: int | None = None,
+    samples: int = 3,
+) -> Findings:
+    """Read the job and every row; sends nothing. Raises JobError or InputError."""
+    return checking.check(job, _text(input), samples, limit)
+
+
+async def run_async(
+    job: JobFile,
+    *,
+    out: AnyPath | None = None,
+    input: AnyPath | None = None,  # noqa: A002
+    limit: int | None = None,
+    yes: bool = False,
+    page: str | None = None,
+    watch: Watch = watched_by_nobody,
+    control: Control | None = None,
+    log_format: LogFormat = "text",
+) -> Summary:
+    """Send: one request a row; the same call again goes on where it stopped.
+
+    `out` is the run directory, `runs/<job name>` unless given; `input` another input than the job's;
+    `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
+    `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, `control` can
+    pause and stop the run. A run that is complete already sends nothing, and its summary is returned.
+    Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
+    """
+    return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format, page))
+
+
+async def retry_async(
+    run_directory: AnyPath,
+    *,
+    in_doubt: bool = False,
+    page: str | None = None,
+    watch: Watch = watched_by_nobody,
+    control: Control | None = None,
+    log_format: LogFormat = "text",
+) -> Summary:
+    """Another pass over the rows of a complete run that failed; `in_doubt`: also those in doubt.
+
+    With `in_doubt` some people may get a second message. Raises as `run_async` does.
+    """
+    return await _retry(run_directory, in_doubt, _Manner(watch, control, log_format, page))
+
+
+def run(
+    job: JobFile,
+    *,
+    out: AnyPath | None = None,
+    input: AnyPath | None = None,  # noqa: A002
+    limit: int | None = None,
+    yes: bool = False,
+    page: str | None = None,
+    watch: Watch = watched_by_nobody,
+    control: Control | None = None,
+    log_format: LogFormat = "text",
+) -> Summary:
+    """`run_async` for those who have no event loop."""
+    how = _Manner(watch, control, log_format, page)
+    return anyio.run(_run, job, out, input, _bound(job, limit, yes), how)
+
+
+def retry(
+    run_directory: AnyPath,
+    *,
+    in_doubt: bool = False,
+    page: str | None = None,
+    watch: Watch = watched_by_nobody,
+    control: Control | None = None,
+    log_format: LogFormat = "text",
+) -> Summary:
+    """`retry_async` for those who have no event loop."""
+    how = _Manner(watch, control, log_format, page)
+    return anyio.run(_retry, run_directory, in_doubt, how)
+
+
+def status(run_directory: AnyPath) -> dict[str, Any]:
+    """What became of the rows so far, also while the run is under way. Raises RunDirectoryError."""
+    return look(existing_run(Path(run_directory)))
+
+
+def outcomes(run_directory: AnyPath) -> Iterator[Result]:
+    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError."""
+    return results_of(existing_run(Path(run_directory)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a run is carried out."""
+
+    watch: Watch
+    control: Control | None
+    log_format: LogFormat
+    page: str | None
+
+    def __post_init__(self) -> None:
+        if self.page is not None:
+            address_of(self.page)  # before anything is made
+
+
+async def _run(
+    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
+) -> Summary:
+    directory = Path(out) if out is not None else Path("runs") / job.job.job.name
+    run = prepare(job, directory, _text(input_path))
+    if isinstance(run, Summary):
+        how.watch(Unneeded(directory, "this run is complete, and a new run needs a new run directory", run))
+        return run
+    return await _carried_out(run, bound, how)
+
+
+async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summary:
+    found = existing_run(Path(run_directory))
+    asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
+    run = prepare(JobFile.again(found.invocation), found.path, found.invocation["input"], asked)
+    if isinstance(run, Summary):
+        how.watch(Unneeded(found.path, "no row to try again", run))
+        return run
+    return await _carried_out(run, UNBOUNDED, how)
+
+
+async def _carried_out(run: Run, bound: Bound, how: _Manner) -> Summary:
+    run.control = how.control or run.control
+    path, job = run.directory.path, run.job_file.job.job.name
+    with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
+        how.watch(Began(path, run.directory.run_id, job, run.goes_on, run.builder.warnings))
+        try:
+            return await send(run, bound, how.watch, how.page)
+        finally:
+            if run.summary is not None:
+                unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
+                how.watch(Ended(path, run.summary, bound.last_row, unconfirmed))
+
+
+def _bound(job: JobFile, limit: int | None, yes: bool) -> Bound:
+    """How far this start may go, by what was asked for and consented to."""
+    confirmed = job.job.limits.confirm_above
+    if yes or confirmed is None or (limit is not None and limit <= confirmed):
+        return Bound(limit)
+    return Bound(confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it")
+
+
+def _text(path: AnyPath | None) -> str | None:
+    return None if path is None else str(Path(path)) if path != "-" else "-"

@@ -1,0 +1,29 @@
+"""What all tables of a job file are made of: strict sections, and durations with units."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(value: Any) -> Any:
+    """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
+    if match is None:
+        raise ValueError('give seconds as a number, or a text such as "90s", "15m", "24h"')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the job file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -1,0 +1,81 @@
+"""A first look at real rows: `--limit`, and the consent to what is behind a stated number of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import sys
+from typing import Any
+
+import pytest
+
+CAREFUL = "[limits]\nconfirm_above = 5\n"
+
+
+async def test_the_first_rows_are_sent_shown_and_kept_in_the_account(bench: Any) -> None:
+    b = await bench(20)
+    ended = await b.engager("run", "job.toml", "--limit", "3")
+    assert (ended.code, ended.err.count("goes on behind these rows")) == (0, 1)
+    assert [line.split()[:4] for line in ended.out.splitlines()[:3]] == [
+        ["row", str(n), "engaged", f"p{n}@example.com"] for n in (1, 2, 3)
+    ]
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert len(b.sandbox.log) == len(b.results()) == 20
+
+
+async def test_nobody_is_asked_about_an_input_that_is_not_longer(bench: Any) -> None:
+    b = await bench(5, CAREFUL)
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, ended.err) == (0, "")
+    assert b.summary()["complete"] is True
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_without_a_terminal_the_rest_needs_a_flag(bench: Any, processes: int) -> None:
+    b = await bench(400, f"{CAREFUL}processes = {processes}\n")
+    for _ in range(2):
+        ended = await b.engager("run", "job.toml")
+        assert ended.code == 3
+        assert "limits.confirm_above = 5" in ended.err
+        assert ended.err.rstrip().endswith("engager run job.toml --yes")
+        assert len(b.sandbox.log) == 5
+    assert (await b.engager("run", "job.toml", "--yes")).code == 0
+    assert len(b.sandbox.log) == 400
+
+
+async def test_a_larger_limit_is_no_consent(bench: Any) -> None:
+    b = await bench(20, CAREFUL)
+    assert (await b.engager("run", "job.toml", "--limit", "9")).code == 3
+    assert (await b.engager("run", "job.toml", "--limit", "4")).code == 0
+    assert (await b.engager("run", "job.toml", "--limit", "9", "--yes")).code == 0
+    assert len(b.sandbox.log) == 9
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [(b"y\n", 0, 20), (b"n\n", 3, 5), (b"\n", 3, 5)])
+async def test_a_person_who_saw_the_first_rows_is_asked(
+    bench: Any, answer: bytes, code: int, sent: int
+) -> None:
+    b = await bench(20, CAREFUL)
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from engager.cli import main; main()", "run", "job.toml"),
+        cwd=b.path,
+        env={**os.environ, "ENGAGER_TEST_TOKEN": "t"},
+        stdin=theirs,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    os.write(ours, answer)  # the terminal keeps it until somebody asks
+    await process.communicate()
+    os.close(ours)
+    assert (process.returncode, len(b.sandbox.log)) == (code, sent)
+
+
+async def test_what_stands_in_a_row_does_not_steer_the_terminal(bench: Any) -> None:
+    b = await bench(1)
+    (b.path / "people.csv").write_text('email,name\n"\x1b[2J\x1b]0;owned\x07",x\n')
+    ended = await b.engager("run", "job.toml", "--limit", "1")
+    assert "row 1" in ended.out
+    assert "\x1b" not in ended.out + ended.err

@@ -1,0 +1,146 @@
+"""The breaker in virtual time: nothing leaves while nobody is there, but for single probes."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from engager.dispatch.guard import failing, guarded
+from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
+from engager.dispatch.transport import Clearance
+from engager.errors import Exit
+from engager.model import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
+from engager.policy import Delivery, Pace, Retry
+from engager.rules import Breaker, Threshold
+
+OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
+NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')
+
+
+class Endpoint:
+    """Is down from one moment to another: it refuses connections, or takes requests and never answers."""
+
+    def __init__(self, begin: float, end: float, down: Ending) -> None:
+        self._begin, self._end, self._down = begin, end, down
+        self.missed: list[float] = []
+        self.answered: list[float] = []
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        now = asyncio.get_running_loop().time
+        if self._begin <= now() < self._end and isinstance(self._down, NotSent):
+            self.missed.append(now())
+            return self._down
+        if not await clearance():
+            return Withheld()
+        if self._begin <= now() < self._end:
+            self.missed.append(now())
+            return self._down
+        self.answered.append(now())
+        await asyncio.sleep(0.05)
+        return OK
+
+
+def compose(endpoint: Endpoint, breaker: Breaker | None, gate: Gate, stop: Stop, pace: Pace | None) -> Engage:
+    clock, retry = asyncio.get_running_loop().time, Retry(attempts=6, base_delay=1, max_delay=10)
+    clear = paced(gate, Pacer(pace, stop, gate), None, stoppable(stop, recorded(lambda request: None, clock)))
+    return retried(
+        guarded(breaker, gate, stop, tried(endpoint.send, clear, obeying(gate, stop, retry))),
+        retry,
+        Delivery(),
+        RetryBudget(100, 100),
+        stop,
+        lambda first, generation: first,
+        lambda request: None,
+        clock,
+    )
+
+
+async def run(engage: Engage, rows: int, crew: int) -> list[Status | None]:
+    numbers, statuses = iter(range(1, rows + 1)), list[Status | None]()
+
+    async def work() -> None:
+        for n in numbers:
+            outcome = await engage(EngageRequest(Row(n, n, "f", []), "k", f"id-{n}", (b"{}",)))
+            statuses.append(outcome and outcome.status)
+
+    await asyncio.gather(*(work() for _ in range(crew)))
+    return statuses
+
+
+DOWN = [NotSent("connect_failed", "refused"), Lost("timeout", "silence"), Reply(502, b"<html>nginx</html>")]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("down", DOWN, ids=["refused", "silent", "gateway"])
+@pytest.mark.parametrize("pace", [None, Pace(200)], ids=["free", "paced"])
+async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
+    down: Ending, pace: Pace | None
+) -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(2.0, 500.0, down)
+    engage = compose(endpoint, Breaker(failures=20, pause=30, longest_pause=120), gate, stop, pace)
+    statuses = await run(engage, 3000, 16)
+    assert statuses.count(Status.ENGAGED) == 3000
+    # Those that were on their way when the breaker opened come back; from then on one at a time.
+    probes = [moment for moment in endpoint.missed if moment > 4.0]
+    assert 4 <= len(probes) <= 8
+    assert all(later - earlier >= 59 for earlier, later in pairwise(probes))
+    assert min(moment for moment in endpoint.answered if moment > 2.1) >= 500
+    assert gate.holders == frozenset()
+
+
+@pytest.mark.virtual_time
+async def test_rows_that_are_rejected_do_not_open_it() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, NO)
+    statuses = await run(compose(endpoint, Breaker(failures=2, pause=30), gate, stop, None), 200, 4)
+    assert statuses == [Status.REJECTED] * 200
+    assert asyncio.get_running_loop().time() < 30
+
+
+@pytest.mark.virtual_time
+async def test_another_pause_holds_the_probe_too() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(1.0, 40.0, DOWN[0])
+    gate.hold("window")
+    asyncio.get_running_loop().call_later(1.5, gate.release, "window")
+    asyncio.get_running_loop().call_later(10, gate.hold, "window")
+    asyncio.get_running_loop().call_later(300, gate.release, "window")
+    statuses = await run(compose(endpoint, Breaker(failures=3, pause=30), gate, stop, None), 40, 4)
+    assert statuses == [Status.ENGAGED] * 40
+    assert min(endpoint.answered) >= 300
+
+
+@pytest.mark.virtual_time
+async def test_it_gives_up_when_it_was_told_to() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    breaker = Breaker(failures=3, pause=30, longest_pause=30, give_up=100)
+    statuses = await run(compose(endpoint, breaker, gate, stop, None), 40, 4)
+    assert (stop.exit, "breaker.give_up" in stop.reason) == (Exit.STOPPED, True)
+    assert set(statuses) == {None}
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_lets_everybody_go_who_waits() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    engage = compose(endpoint, Breaker(failures=3, pause=3000), gate, stop, None)
+    asyncio.get_running_loop().call_later(50, stop.request, Exit.INTERRUPTED, "Ctrl-C")
+    await run(engage, 40, 4)
+    assert asyncio.get_running_loop().time() < 60
+    assert BREAKER in gate.holders
+
+
+@pytest.mark.virtual_time
+async def test_too_many_failures_end_the_run() -> None:
+    stop = Stop()
+    count = failing(Threshold(rows=2), stop)
+    assert count is not None
+    count(1, "failed: timeout")
+    assert not stop.requested
+    count(2, "failed: timeout")
+    assert (stop.exit, failing(None, stop)) == (Exit.STOPPED, None)

@@ -1,0 +1,132 @@
+"""`import engager`, as an orchestrator and a notebook use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engager
+from engager import Began, Ended, Event, Exit, Progressed, Status, Unneeded
+
+JOB: dict[str, Any] = {
+    "job": {"name": "test"},
+    "endpoint": {"url": "sandbox"},
+    "input": {"path": "people.csv"},
+    "request": {"id": 12, "email": "{email}"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = "".join(f"p{n}@example.com\n" for n in range(1, 51))
+    (tmp_path / "people.csv").write_text(f"email\n{rows}not an address\n")
+    return tmp_path
+
+
+def job(folder: Path, **tables: Any) -> engager.JobFile:
+    return engager.build_job({**JOB, **tables}, base=folder)
+
+
+def test_a_job_that_is_in_no_file_is_run_and_its_outcomes_are_read(folder: Path) -> None:
+    events: list[Event] = []
+    summary = engager.run(job(folder), out=folder / "run", watch=events.append)
+    assert (summary.exit_code, summary.complete, summary.statuses["engaged"]) == (1, True, 50)
+    outcomes = list(engager.outcomes(folder / "run"))
+    assert sorted(found.row for found in outcomes) == list(range(1, 52))
+    assert [found.error for found in outcomes if found.status is Status.INVALID] == ["malformed"]
+    assert isinstance(events[0], Began)
+    assert not events[0].goes_on
+    assert events[-1] == Ended(folder / "run", summary)
+
+
+def test_a_csv_of_results_is_read_in_the_same_types(folder: Path) -> None:
+    engager.run(job(folder), out=folder / "json")
+    engager.run(job(folder, output={"results": "csv"}), out=folder / "csv")
+    one, other = (
+        [
+            (o.row, o.key, o.status, o.http_status, o.error, o.duplicate)
+            for o in engager.outcomes(folder / name)
+        ]
+        for name in ("json", "csv")
+    )
+    assert sorted(one) == sorted(other)
+
+
+def test_a_complete_run_sends_nothing_again(folder: Path) -> None:
+    first = engager.run(job(folder), out=folder / "run")
+    events: list[Event] = []
+    again = engager.run(job(folder), out=folder / "run", watch=events.append)
+    assert [type(event) for event in events] == [Unneeded]
+    assert again == first
+
+
+async def test_it_runs_in_a_loop_that_is_running_and_is_watched(folder: Path) -> None:
+    seen: list[Event] = []
+    slow = job(folder, sandbox={"latency": "100ms"}, limits={"concurrency": 8})
+    summary = await engager.run_async(slow, out=folder / "run", watch=seen.append)
+    now = [event.now for event in seen if isinstance(event, Progressed)]
+    assert now
+    assert [look.rows for look in now] == sorted(look.rows for look in now)
+    assert all(sum(look.statuses.values()) == look.rows <= summary.rows for look in now)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, processes: int) -> None:
+    (folder / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(300)))
+    control, held, grown = engager.Control(), list[int](), list[int]()
+
+    def watch(event: Event) -> None:
+        if not isinstance(event, Progressed) or grown:
+            return
+        if not control.holders:
+            control.hold()
+        elif len(held) < 3:
+            held.append(event.now.rows)
+        else:
+            grown.append(event.now.rows)
+            control.set_rate(1000)
+            control.release()
+
+    slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200, "processes": processes})
+    summary = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
+    assert summary.rows == 300
+    assert held[-1] == held[-2] < 300  # what was in flight when the pause began has ended by the second look
+
+
+async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path) -> None:
+    control = engager.Control()
+    slow = job(folder, sandbox={"latency": "20ms"}, limits={"rate": 50})
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed):
+            control.end("enough for today")
+
+    stopped = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
+    assert (stopped.exit_code, stopped.stopped, stopped.complete) == (Exit.STOPPED, "enough for today", False)
+    assert engager.status(folder / "run")["state"] == "stopped"
+    went_on: list[Event] = []
+    assert engager_complete(await engager.run_async(slow, out=folder / "run", watch=went_on.append))
+    assert isinstance(went_on[0], Began)
+    assert went_on[0].goes_on
+
+
+def engager_complete(summary: engager.Summary) -> bool:
+    return summary.complete and summary.rows == 51
+
+
+def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -> None:
+    down = {"faults": {"503": 1.0}}
+    failing = job(folder, sandbox=down, retry={"attempts": 1})
+    assert engager.run(failing, out=folder / "run").statuses["failed"] == 50
+    assert engager.retry(folder / "run").statuses["failed"] == 50  # by the job as it was
+
+
+def test_what_a_person_must_act_on_is_raised_bare(folder: Path) -> None:
+    with pytest.raises(engager.JobError, match="did you mean 'rate'"):
+        job(folder, limits={"rat": 5})
+    with pytest.raises(engager.InputError):
+        engager.run(job(folder, input={"path": "nobody.csv"}))
+    with pytest.raises(engager.RunDirectoryError):
+        engager.status(folder / "nothing")

@@ -1,0 +1,74 @@
+"""Hours and deadline of a whole day, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import anyio
+import pytest
+
+from engager.control import Control
+from engager.errors import Exit
+from engager.rules import Hours, Window
+from engager.timekeeping import WINDOW, Timekeeper
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def timekeeper(begin: str, hours: str = "", stops: bool = False, deadline: str = "") -> Timekeeper:
+    start, loop = datetime.fromisoformat(begin).replace(tzinfo=BERLIN).timestamp(), asyncio.get_running_loop()
+    window = Window(BERLIN, hours=(Hours.parse(hours),)) if hours else None
+    end = datetime.fromisoformat(deadline).replace(tzinfo=BERLIN).timestamp() if deadline else None
+    zero = loop.time()
+    return Timekeeper(Control(), window, stops, end, deadline, lambda: start + loop.time() - zero)
+
+
+async def openings(keeper: Timekeeper, hours: float) -> list[tuple[str, bool]]:
+    """When it was held and let go, on the clocks on people's walls, to the second."""
+    seen: list[tuple[str, bool]] = []
+    keeper.look()
+    with anyio.move_on_after(hours * 3600):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.keep)
+            while True:
+                held = WINDOW in keeper.control.holders
+                if not seen or seen[-1][1] is not held:
+                    seen.append((f"{datetime.fromtimestamp(keeper.clock(), BERLIN):%d %H:%M:%S}", held))
+                await anyio.sleep(0.1)
+    return seen
+
+
+@pytest.mark.virtual_time
+async def test_it_holds_the_run_outside_of_its_hours_also_when_clocks_are_put_back() -> None:
+    seen = await openings(timekeeper("2026-10-24T21:59", "22:00-03:00"), 8)
+    assert [(moment[:8], held) for moment, held in seen] == [
+        ("24 21:59", True),
+        ("24 22:00", False),
+        ("25 02:59", True),  # six hours later, and a moment early, so that nothing is still on its way
+    ]
+
+
+@pytest.mark.virtual_time
+async def test_it_ends_the_run_instead_if_the_job_says_so() -> None:
+    keeper = timekeeper("2026-11-24T19:00", "09:00-20:00", stops=True)
+    with anyio.move_on_after(7200):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.keep)
+            await keeper.control.stop.wait()
+            tasks.cancel_scope.cancel()
+    assert keeper.control.stop.exit is Exit.STOPPED
+    assert "Wed 2026-11-25 09:00" in keeper.control.stop.reason
+    assert 3599 <= asyncio.get_running_loop().time() <= 3600
+
+
+@pytest.mark.virtual_time
+async def test_a_deadline_ends_the_run() -> None:
+    keeper = timekeeper("2026-11-24T19:00", deadline="2026-11-24T19:30")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keeper.keep)
+        await keeper.control.stop.wait()
+        tasks.cancel_scope.cancel()
+    assert (keeper.control.stop.exit, "deadline" in keeper.control.stop.reason) == (Exit.STOPPED, True)
+    assert 1800 <= asyncio.get_running_loop().time() <= 1802
