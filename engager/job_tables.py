@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.naming import example_of
 from engager.policy import Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.sections import Seconds, Section
@@ -18,12 +20,23 @@ SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
 
 
+def _job_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", example_of(name)):
+        raise ValueError("letters, digits, dot, dash and underscore make a name, up to 100 of them")
+    return name
+
+
+def _directory(name: str) -> str:
+    if not example_of(name).strip():
+        raise ValueError("name a directory")
+    return name
+
+
 class JobSection(Section):
     """[job]"""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore.",
+    name: Annotated[str, AfterValidator(_job_name)] = Field(
+        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore, `{date}`."
     )
 
 
@@ -75,6 +88,9 @@ class InputSection(Section):
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    repeat: bool = Field(
+        False, description="A run with another date in its name may send what an earlier one has sent."
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -183,6 +199,9 @@ class DeliverySection(Section):
 class OutputSection(Section):
     """[output]"""
 
+    directory: Annotated[str, AfterValidator(_directory)] | None = Field(
+        None, description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`."
+    )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
 
 

@@ -30,7 +30,11 @@ SHOWN_ROWS = 20
 
 @click.command("run")
 @of_a_job
-@click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name>.",
+)
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
 def run_command(
