@@ -37,10 +37,10 @@ async def test_the_directory_and_the_name_have_the_date_of_the_start(bench: Any)
 
 async def test_a_directory_that_the_job_names_is_beside_the_job(bench: Any) -> None:
     b = await bench(job='[output]\ndirectory = "../here/{{x}}"\n')
-    (b.path / "below").mkdir()
+    (b.path / "be{low}").mkdir()
     for file in ("job.toml", "people.csv"):
-        (b.path / file).rename(b.path / "below" / file)
-    assert (await b.engager("run", "below/job.toml")).code == 0
+        (b.path / file).rename(b.path / "be{low}" / file)
+    assert (await b.engager("run", "be{low}/job.toml")).code == 0
     assert b.summary("here/{x}")["complete"]
 
 
