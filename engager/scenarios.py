@@ -54,10 +54,11 @@ async def list_all(platform: Platform) -> list[Scenario]:
     A page may be shorter than asked for, so only one that brings nothing is the end.
     """
     found: dict[int, Scenario] = {}
-    while fresh := [
-        item for item in await _page(platform, max(found, default=0) + 1) if item.id not in found
-    ]:
-        found.update((item.id, item) for item in fresh)
+    while page := await _page(platform, max(found, default=0) + 1):
+        before = len(found)
+        found |= {item.id: item for item in page}
+        if len(found) == before:  # it begins at the first one, whatever it is asked for
+            break
     return [found[number] for number in sorted(found)]
 
 
