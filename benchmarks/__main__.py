@@ -5,6 +5,7 @@
     python3 -m benchmarks plots          # throughput and latency against concurrency and delay
     python3 -m benchmarks ledger         # what the ledger costs a whole run
     python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
+    python3 -m benchmarks keys           # what unique and exclude cost a key, and their memory
     python3 -m benchmarks memory         # peak memory at two lengths of input
     python3 -m benchmarks rate --rate 500    # the pace, measured at the endpoint
 
@@ -25,7 +26,7 @@ from benchmarks import environment
 def arguments() -> argparse.Namespace:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
-    kinds = ["compare", "stages", "ledger", "watching", "plots", "memory", "rate"]
+    kinds = ["compare", "stages", "ledger", "watching", "keys", "plots", "memory", "rate"]
     parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
@@ -75,6 +76,10 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         from benchmarks import ledger
 
         return ledger.cost(folder, given.rows, given.turns)
+    if given.benchmark == "keys":
+        from benchmarks import keys
+
+        return keys.cost(given.rows)
     if given.benchmark == "watching":
         from benchmarks import watching
 

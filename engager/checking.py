@@ -2,37 +2,89 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from engager.endpoint import METHOD, headers_of, token_of
+from engager.intake.selection import REPEAT
 from engager.job import JobFile
-from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
-from engager.preparing import builder_of, open_input
+from engager.job_tables import AUTO, UNCHOSEN, Job
+from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
+from engager.policy import Pace
+from engager.preparing import builder_of, open_input, selection_of
+from engager.rules import shown
 from engager.secret import MASK
 from engager.shards.shard import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
 
+#: Rows that are named of those with a key that an earlier row had.
+SHOWN_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request as it would be sent, its secret masked."""
+
+    row: int
+    key: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+
+    def __str__(self) -> str:
+        head = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"POST {self.url}\n{head}\n\n{self.body}"
+
 
 @dataclass(slots=True)
 class Findings:
-    """What a look at every row found."""
+    """What a look at every row found. Each field is a key of `as_dict`."""
 
     rows: int = 0
     sendable: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)  #: rows by what is wrong with them
+    examples: dict[str, str] = field(default_factory=dict)  #: the first row of each kind
+    skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
+    repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
+    repeated: list[str] = field(default_factory=list)  #: the first of them
+    seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
+    ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
+    openings: int | None = None  #: how many openings of the sending window it takes
     warnings: list[str] = field(default_factory=list)
-    samples: list[str] = field(default_factory=list)
-    invalid: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+
+    def leaves_out(self, row: Skipped, job: Job) -> bool:
+        """Count one row that a rule speaks of; returns whether the job leaves it out."""
+        if row.error == REPEAT:
+            self.repeats += 1
+            if len(self.repeated) < SHOWN_REPEATS:
+                self.repeated.append(f"row {row.row.number}, {row.key}: {row.error_text}")
+            if not job.input.unique:
+                return False
+        self.skipped[row.error] += 1
+        return True
 
     def note(self, record: Invalid | Unreadable) -> None:
         """Count one row that cannot be sent."""
-        outcome = Outcome.invalid(record)
+        outcome = Outcome.unsent(record)
         error = str(outcome.error)
         self.invalid[error] += 1
         self.examples.setdefault(error, f"row {outcome.row.number} ({outcome.error_text})")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
+        told = asdict(self)
+        examples = told.pop("examples")
+        told["invalid"] = [
+            {"error": error, "rows": rows, "example": examples[error]}
+            for error, rows in self.invalid.most_common()
+        ]
+        return told
 
 
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
@@ -41,28 +93,57 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
-        findings = Findings(warnings=list(builder.warnings))
+        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job)])
+        selection = selection_of(job_file, builder, look=True)
+        assert selection is not None  # noqa: S101 - who looks is given one
         for chunk in FirstRows(rows, limit):
             for row in chunk:
                 findings.rows += 1
                 built = builder.build(row) if isinstance(row, Row) else row
+                judged = built if isinstance(built, Unreadable) else selection.judge(built)
+                if isinstance(judged, Skipped) and findings.leaves_out(judged, job_file.job):
+                    continue
                 if not isinstance(built, EngageRequest):
                     findings.note(built)
                     continue
                 findings.sendable += 1
                 if len(findings.samples) < samples:
-                    findings.samples.append(_shown(job_file, built))
+                    findings.samples.append(_shown(job_file.job, built))
     finally:
         rows.close()
+    findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
+    _fit(findings, job_file.job, time.time())
     return findings
 
 
-def _shown(job_file: JobFile, request: EngageRequest) -> str:
-    job = job_file.job
+def _fit(findings: Findings, job: Job, now: float) -> None:
+    """Say how the run fits its sending window, as far as its duration is known."""
+    window = job.window.policy
+    if window is None or findings.seconds is None:
+        return
+    if (found := window.end_of(now, findings.seconds)) is None:
+        findings.warnings.append("window: it never opens for long enough")
+    else:
+        findings.ends_at, findings.openings = shown(found[0], window.zone), found[1]
+
+
+def seconds_at_rate(job: Job, requests: int) -> float | None:
+    """What so many requests take at the job's rate, each tried once; None where no number bounds them."""
+    if job.limits.rate is None or job.limits.rate == AUTO:
+        return None
+    return round(requests / Pace(job.limits.rate).leak, 1)
+
+
+def _still_open(job: Job) -> list[str]:
+    if job.request.get("id") != UNCHOSEN:
+        return []
+    return ["request.id: no scenario is chosen yet; only the embedded sandbox takes this job"]
+
+
+def _shown(job: Job, request: EngageRequest) -> Sample:
     headers = {**headers_of(job, MASK), "Request-ID": request.request_id}
-    head = "\n".join(f"{name}: {value}" for name, value in headers.items())
     body = "".join(_part(part) for part in request.body)
-    return f"POST {job.endpoint.url}{METHOD}\n{head}\n\n{body}"
+    return Sample(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
 
 
 def _part(part: bytes) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from engager.errors import JobError
 from engager.intake.template import ParameterError
-from engager.job_tables import SANDBOX, Job
+from engager.job_tables import SANDBOX, UNCHOSEN, Job
 from engager.toml_lines import locate
 
 
@@ -63,6 +63,9 @@ class JobFile:
             raise JobError("\n".join(told)) from None
         if job.endpoint.url != SANDBOX and job.endpoint.token is None:
             raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
+        if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
+            unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
+            raise JobError(self.at("request.id", unchosen))
         return job
 
     def _told(self, fault: Any) -> str:

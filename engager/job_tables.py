@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
-from engager.naming import example_of
+from engager.naming import PLACEHOLDER, example_of
 from engager.policy import Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.sections import Seconds, Section
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
+
+#: Stands where a person has yet to choose the scenario. No account counts so far; only the sandbox takes it.
+UNCHOSEN = 999_999_999
 
 
 def _job_name(name: str) -> str:
@@ -36,32 +39,47 @@ class JobSection(Section):
     """[job]"""
 
     name: Annotated[str, AfterValidator(_job_name)] = Field(
-        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore, `{date}`."
+        description="Names the run directory: letters, digits, dot, dash, underscore, `{date}` and its like.",
+        json_schema_extra={"pattern": f"^([A-Za-z0-9]|{PLACEHOLDER})([A-Za-z0-9._-]|{PLACEHOLDER}){{0,99}}$"},
     )
 
 
 class EndpointSection(Section):
     """[endpoint]"""
 
-    url: str = Field(description='The platform\'s address, without a path; `"sandbox"` = the embedded one.')
+    url: str = Field(
+        description='The platform\'s address, without a path; `"sandbox"` = the embedded one.',
+        json_schema_extra={"pattern": "^(sandbox$|[Hh][Tt][Tt][Pp][Ss]?://.)"},
+    )
     token: str | None = Field(
-        None, description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.'
+        None,
+        description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.',
+        examples=["env:ALTCRAFT_TOKEN"],
+        json_schema_extra={"pattern": "^(env|file):."},
     )
     auth: Literal["body", "bearer"] = Field("body", description="Where the token goes: body or header.")
     format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
     answer: Literal["json", "xml", "csv"] | None = Field(
-        None, description="The language of answers, where it is to differ from `format`."
+        None, description="The language of answers, where it is to differ from `format`.", examples=["csv"]
     )
     timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
-    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
-    client_cert: str | None = Field(
-        None, description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`."
+    ca_file: str | None = Field(
+        None, description="Certificates to trust instead of the system's.", examples=["company-ca.pem"]
     )
-    client_key: str | None = Field(None, description="The key of `client_cert`, unencrypted.")
+    client_cert: str | None = Field(
+        None,
+        description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`.",
+        examples=["client.pem"],
+    )
+    client_key: str | None = Field(
+        None, description="The key of `client_cert`, unencrypted.", examples=["client.key"]
+    )
     transport: Literal["auto", "lean", "aiohttp"] = Field(
         "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
     )
-    proxy: str | None = Field(None, description='An HTTP proxy, `"http://HOST:PORT"`.')
+    proxy: str | None = Field(
+        None, description='An HTTP proxy, `"http://HOST:PORT"`.', examples=["http://proxy:3128"]
+    )
     further_matching: bool = Field(
         False, description="Accept the matching modes that the platform knows and this method's page omits."
     )
@@ -82,15 +100,39 @@ class InputSection(Section):
     """[input]"""
 
     path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
-    format: Literal["csv", "jsonl"] | None = Field(None, description="Else told from the file's name.")
+    format: Literal["csv", "jsonl"] | None = Field(
+        None, description="Else told from the file's name.", examples=["csv"]
+    )
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="CSV: `,` unless told otherwise; a tab in `.tsv` files."
+        None,
+        min_length=1,
+        max_length=1,
+        description="CSV: `,` unless told otherwise; a tab in `.tsv` files.",
+        examples=[";"],
+        json_schema_extra={"pattern": '[^"\\r\\n]'},
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
     repeat: bool = Field(
         False, description="A run with another date in its name may send what an earlier one has sent."
     )
+    unique: bool = Field(False, description="Skip later rows with the same key.")
+    exclude: str | list[str] | None = Field(
+        None,
+        description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`.",
+        examples=["unsubscribed.csv"],
+    )
+    exclude_column: str | None = Field(
+        None,
+        description="Which column of the lists has the keys; else the one that the job matches by.",
+        examples=["email"],
+    )
+
+    @property
+    def lists(self) -> list[str]:
+        """The lists of keys whose rows are skipped."""
+        given = self.exclude or []
+        return [given] if isinstance(given, str) else given
 
     @field_validator("encoding")
     @classmethod
@@ -108,6 +150,12 @@ class InputSection(Section):
         if delimiter is not None and delimiter in '"\r\n':
             raise ValueError("a quote or a line end cannot be the delimiter")
         return delimiter
+
+
+# The bounds are for editors; the functions below say in one sentence what a pair of types cannot.
+Concurrency = Annotated[int, Field(ge=1, le=4096)]
+Processes = Annotated[int, Field(ge=1, le=64)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _concurrency(value: Any) -> Any:
@@ -131,25 +179,37 @@ def _processes(value: Any) -> Any:
 class LimitsSection(Section):
     """[limits]"""
 
-    concurrency: Annotated[int | Literal["auto"], BeforeValidator(_concurrency)] = Field(
+    concurrency: Annotated[Concurrency | Literal["auto"], BeforeValidator(_concurrency)] = Field(
         64, description='Requests in flight at most; `"auto"`: as many as the endpoint is seen to bear.'
     )
-    rate: Annotated[float | Literal["auto"], BeforeValidator(_rate)] | None = Field(
+    rate: Annotated[Rate | Literal["auto"], BeforeValidator(_rate)] | None = Field(
         None,
         description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
+        examples=[500],
     )
-    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = Field(
+    processes: Annotated[Processes | Literal["auto"], BeforeValidator(_processes)] = Field(
         1, description='Processes that share the work; `"auto"`: one for each processor, if there is enough.'
     )
     max_concurrency: int | None = Field(
-        None, ge=1, le=4096, description='How far `concurrency = "auto"` may go: 256 unless told otherwise.'
+        None,
+        ge=1,
+        le=4096,
+        description='How far `concurrency = "auto"` may go: 256 unless told otherwise.',
+        examples=[CEILING],
     )
     max_rate: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description='How far `rate = "auto"` may go; absent = no ceiling.'
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description='How far `rate = "auto"` may go; absent = no ceiling.',
+        examples=[1000],
     )
 
     confirm_above: int | None = Field(
-        None, ge=1, description="Rows that may be sent before a person, or `--yes`, consents to the rest."
+        None,
+        ge=1,
+        description="Rows that may be sent before a person, or `--yes`, consents to the rest.",
+        examples=[100],
     )
 
     @field_validator("max_concurrency", "max_rate")
@@ -179,15 +239,18 @@ class RetrySection(Section):
         gt=0,
         allow_inf_nan=False,
         description="Retries a second that are allowed in an outage; else as many as can be in flight.",
+        examples=[64],
     )
-    longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.")
+    longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.", examples=["1h"])
 
 
 class DeliverySection(Section):
     """[delivery]"""
 
     mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What is done when an answer is lost.")
-    dedupe_window: Seconds = Field(86400.0, description="How long the endpoint remembers a Request-ID.")
+    dedupe_window: Seconds = Field(
+        86400.0, description="How long the endpoint remembers a Request-ID.", examples=["24h"]
+    )
     durability: Literal["process", "disk"] = Field(
         "process", description="`disk`: what is written down survives a power cut, too."
     )
@@ -200,7 +263,10 @@ class OutputSection(Section):
     """[output]"""
 
     directory: Annotated[str, AfterValidator(_directory)] | None = Field(
-        None, description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`."
+        None,
+        description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`.",
+        examples=["runs/nightly-{date}"],
+        json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
     )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
 
@@ -219,7 +285,9 @@ class Job(Section):
     stop: StopSection = StopSection()
     window: WindowSection = WindowSection()
     breaker: BreakerSection = BreakerSection()
-    sandbox: dict[str, Any] = Field({}, description="How the embedded sandbox behaves.")
+    sandbox: dict[str, Any] = Field(
+        {}, description="How the embedded sandbox behaves.", examples=[{"latency": "20-80ms"}]
+    )
 
     @property
     def pace(self) -> Pace | None:

@@ -65,6 +65,7 @@ class EngageRequest:
     request_id: str  #: stable for the row: across tries, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
     life: Life = field(default_factory=Life)
+    identity: str = ""  #: all that the profile is matched by, where somebody asked for it
 
 
 @dataclass(slots=True)
@@ -75,6 +76,16 @@ class Invalid:
     key: str | None
     error: str  #: a short machine word such as "malformed"
     error_text: str  #: names the column
+
+
+@dataclass(slots=True)
+class Skipped:
+    """A row that could become a request, and that a rule of the job leaves out."""
+
+    row: Row
+    key: str
+    error: str  #: a short machine word: "repeat" or "excluded"
+    error_text: str
 
 
 @dataclass(slots=True)
@@ -149,8 +160,11 @@ class Outcome:
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
 
     @classmethod
-    def invalid(cls, record: Invalid | Unreadable) -> Outcome:
-        """What becomes of a record that cannot become a request."""
+    def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:
+        """What becomes of a record that no request is sent for."""
+        if isinstance(record, Skipped):
+            text = record.error_text
+            return cls(record.row, record.key, Status.SKIPPED, error=record.error, error_text=text)
         row, key = (record.row, record.key) if isinstance(record, Invalid) else (record, None)
         text = f"{row.source}, line {row.line}: {record.error_text}"
         return cls(row, key, Status.INVALID, error=record.error, error_text=text)

@@ -14,6 +14,9 @@ from datetime import datetime
 #: Each placeholder, as `strftime` writes it. They sort by time, and no file system minds them.
 PLACEHOLDERS: Mapping[str, str] = {"date": "%Y-%m-%d", "time": "%H%M%S", "datetime": "%Y-%m-%dT%H%M%S"}
 
+#: Any of them, for the pattern of a schema.
+PLACEHOLDER = rf"\{{({'|'.join(PLACEHOLDERS)})\}}"
+
 _PARTS = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|[^{}]+")
 
 _SOME_TIME = datetime(2026, 11, 24, 2, 15)

@@ -31,11 +31,12 @@ from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
 from engager.ledger.recorder import Recorder
-from engager.model import EngageRequest, Invalid, Outcome, Row, Unreadable
+from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policy import Delivery, Pace, Retry
 from engager.rules import Breaker, Threshold
 
-Chunks = Iterator[Sequence[Row | Unreadable]]
+#: Rows, or what became of them already.
+Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
 
@@ -132,6 +133,6 @@ async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> N
         if isinstance(work, Outcome):
             await recorder.restore(work)
         elif not isinstance(work, EngageRequest):
-            await recorder.record(Outcome.invalid(work))
+            await recorder.record(Outcome.unsent(work))
         elif (outcome := await engage(work)) is not None:
             await recorder.record(outcome, work.life.generation)

@@ -19,6 +19,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
+from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.splitting import Range
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
@@ -29,7 +30,14 @@ from engager.ledger.account import Account, Keeping
 from engager.ledger.formats import Formats
 from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.marks import read_marks
-from engager.ledger.run_directory import RunDirectory, find_run, input_identity, new_run, take_folder
+from engager.ledger.run_directory import (
+    RunDirectory,
+    find_run,
+    input_identity,
+    new_run,
+    take_folder,
+    whole_identity,
+)
 from engager.model import Status
 from engager.naming import expanded
 from engager.secret import Secret
@@ -55,6 +63,7 @@ class Run:
     input_path: str | None  #: named instead of the job's
     rows: Rows
     builder: Builder
+    selection: Selection | None
     directory: RunDirectory
     keeping: Keeping
     account: Account
@@ -99,6 +108,28 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
+def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Selection | None:
+    """The rules by which rows are left out; None where there are none. Raises InputError.
+
+    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
+    """
+    given, fold = job_file.job.input, fold_of(builder.key_field)
+    unique = given.unique or look
+    if not unique and not given.lists:
+        return None
+    if given.lists and builder.key_field == "custom_request":
+        told = "a custom_request has no key that a list could hold; leave such rows out of the input"
+        raise JobError(job_file.at("input.exclude", told))
+    builder.identifies = unique
+    excluded = _lists(job_file, builder).keys(fold) if given.lists else None
+    return Selection(unique, excluded, fold)
+
+
+def _lists(job_file: JobFile, builder: Builder) -> Lists:
+    given = job_file.job.input
+    return Lists(given.lists, job_file.base, given.exclude_column, builder.key_columns)
+
+
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
     if rows.columns is not None or not (seen := rows.peek_keys()):
         return
@@ -123,7 +154,7 @@ def prepare(
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-        identity = _identity(job_file.job, rows, builder)
+        identity = _identity(job_file, rows, builder)
         keeping = _keeping(job_file, rows, secret, directory.run_id)
         if found:
             found.refuse_other(identity)
@@ -133,6 +164,8 @@ def prepare(
             invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock_new(out, opened)
+        # Of several processes each has a selection of its own.
+        selection = selection_of(job_file, builder) if len(directory.shards) == 1 else None
         opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
         return Run(
@@ -141,6 +174,7 @@ def prepare(
             input_path,
             rows,
             builder,
+            selection,
             directory,
             keeping,
             opened_account,
@@ -193,6 +227,12 @@ def _keeping(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Keep
 def _shards(job: Job, rows: Rows) -> Sequence[Mapping[str, Any]]:
     """Which rows each process of a new run has."""
     processes = job.limits.processes
+    if job.input.unique:
+        if processes not in (1, AUTO):
+            log.warning(
+                "limits.processes: with input.unique one process does the work, as it must see every key"
+            )
+        return [{"first_row": 1}]
     wanted = _fitting(rows) if processes == AUTO else processes
     if job.limits.rate is not None and job.limits.rate != AUTO:
         wanted = min(wanted, max(1, int(job.limits.rate / LEAST_SHARE)))
@@ -214,11 +254,12 @@ def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[s
     return {**job_file.source, "input": given}
 
 
-def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
+def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
     """What would change a request or a row, and so would make it another run."""
+    job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
     reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
-    identity = {
+    identity: dict[str, Any] = {
         "form": REQUEST_FORM,
         "job": {"name": job.job.name},
         "endpoint": endpoint,
@@ -232,6 +273,10 @@ def _identity(job: Job, rows: Rows, builder: Builder) -> dict[str, Any]:
         },
         "output": {"results": job.output.results},
     }
+    if job.input.unique or job.input.lists:
+        lists = [whole_identity(file) for file in _lists(job_file, builder).files]
+        rules = {"exclude": lists, "exclude_column": job.input.exclude_column}
+        identity["input"] |= {"unique": job.input.unique, **rules}
     # As it will be read back: TOML has dates, and JSON has texts.
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 

@@ -7,11 +7,11 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 from tzlocal import get_localzone
 
 from engager.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
-from engager.sections import Seconds, Section, seconds_of
+from engager.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
 
 
 def _max_failed(value: Any) -> Any:
@@ -25,6 +25,8 @@ def _max_failed(value: Any) -> Any:
 
 def _deadline(value: Any) -> Any:
     if not isinstance(value, str):
+        if type(value) in (int, float) and not value > 0:
+            raise ValueError("give a duration above 0")
         return seconds_of(value)
     try:
         return seconds_of(value)
@@ -38,16 +40,40 @@ def _deadline(value: Any) -> Any:
     return value
 
 
+# What may be written, for editors; the functions above say the rest.
+_MAX_FAILED = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"},
+        ]
+    }
+)
+_DEADLINE = WithJsonSchema({"anyOf": [SECONDS_SCHEMA["anyOf"][0], {"type": "string", "minLength": 1}]})
+_TEXTS = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        ]
+    }
+)
+
+
 class StopSection(Section):
     """[stop]"""
 
-    max_failed: Annotated[int | str, BeforeValidator(_max_failed)] | None = Field(
-        None, description='Rows that may fail to be engaged until the run stops: a number, or `"3%"`.'
+    max_failed: Annotated[int | str, BeforeValidator(_max_failed), _MAX_FAILED] | None = Field(
+        None,
+        description='Rows that may fail to be engaged until the run stops: a number, or `"3%"`.',
+        examples=["3%"],
     )
     window: int = Field(1000, ge=10, description="A share is judged over so many last rows, and over all.")
     min_rows: int = Field(100, ge=1, description="Rows that must be settled before a share is judged.")
-    deadline: Annotated[float | str, BeforeValidator(_deadline)] | None = Field(
-        None, description='When the run stops: `"06:00"`, a date and time, or a duration such as `"4h"`.'
+    deadline: Annotated[float | str, BeforeValidator(_deadline), _DEADLINE] | None = Field(
+        None,
+        description='When the run stops: `"06:00"`, a date and time, or a duration such as `"4h"`.',
+        examples=["06:00"],
     )
 
     @property
@@ -89,13 +115,19 @@ def _hours(value: Any) -> Any:
 class WindowSection(Section):
     """[window]"""
 
-    days: Annotated[list[int], BeforeValidator(_days)] = Field(
-        list(range(7)), description='On which days: `"mon-fri"`, or `["mon", "wed"]`.'
+    days: Annotated[list[int], BeforeValidator(_days), _TEXTS] = Field(
+        list(range(7)), description='On which days: `"mon-fri"`, or `["mon", "wed"]`.', examples=["mon-sun"]
     )
-    hours: Annotated[list[str], BeforeValidator(_hours)] | None = Field(
-        None, description='In which hours: `"09:00-20:00"`, or several; `"22:00-06:00"` goes past midnight.'
+    hours: Annotated[list[str], BeforeValidator(_hours), _TEXTS] | None = Field(
+        None,
+        description='In which hours: `"09:00-20:00"`, or several; `"22:00-06:00"` goes past midnight.',
+        examples=["09:00-20:00"],
     )
-    zone: str | None = Field(None, description='Whose clocks: `"Europe/Moscow"`; absent = this machine\'s.')
+    zone: str | None = Field(
+        None,
+        description='Whose clocks: `"Europe/Moscow"`; absent = this machine\'s.',
+        examples=["Europe/Moscow"],
+    )
     outside: Literal["pause", "stop"] = Field(
         "pause", description="Outside: wait for the next opening, or stop."
     )
@@ -128,11 +160,16 @@ class BreakerSection(Section):
     """[breaker]"""
 
     failures: int | None = Field(
-        None, ge=1, description="Tries in a row that find nobody there, until nothing leaves; absent = off."
+        None,
+        ge=1,
+        description="Tries in a row that find nobody there, until nothing leaves; absent = off.",
+        examples=[20],
     )
     pause: Seconds = Field(30.0, description="How long until a single try probes; doubled when it fails.")
     longest_pause: Seconds = Field(600.0, description="How far it is doubled.")
-    give_up: Seconds | None = Field(None, description="Stop the run when nobody was there for so long.")
+    give_up: Seconds | None = Field(
+        None, description="Stop the run when nobody was there for so long.", examples=["30m"]
+    )
 
     @property
     def policy(self) -> Breaker | None:

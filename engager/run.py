@@ -105,6 +105,7 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
         0,
         run.rows,
         run.builder,
+        run.selection,
         run.directory,
         run.keeping.formats,
         run.account.recalls[0],

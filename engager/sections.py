@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+_DURATION = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -14,16 +15,45 @@ def seconds_of(value: Any) -> Any:
     """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
     if not isinstance(value, str):
         return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
+    match = re.fullmatch(_DURATION, value.strip())
     if match is None:
         raise ValueError('give seconds as a number, or a text such as "90s", "15m", "24h"')
     return float(match[1]) * _UNITS[match[2]]
 
 
-Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, allow_inf_nan=False)]
+#: A duration as JSON Schema says it.
+SECONDS_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": rf"^\s*{_DURATION}\s*$"},
+    ]
+}
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(seconds_of),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema(SECONDS_SCHEMA),
+]
 
 
 class Section(BaseModel):
     """A table of the job file: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def written(cls, key: str) -> tuple[Any, bool]:
+        """What may stand in a job file for an optional key, and whether that is the default.
+
+        A field whose default has another form there, or has none, gives one among its examples.
+        """
+        field = cls.model_fields[key]
+        if not field.examples:
+            return field.default, True
+        try:
+            return field.examples[0], getattr(
+                cls.model_validate({key: field.examples[0]}), key
+            ) == field.default
+        except ValidationError:
+            return field.examples[0], False  # it needs another key beside it

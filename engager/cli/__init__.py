@@ -7,8 +7,10 @@ import click
 from engager import __version__
 from engager.cli.check import check_command
 from engager.cli.doctor import doctor_command
+from engager.cli.init import init_command
 from engager.cli.sandbox import sandbox_command
 from engager.cli.scenarios import scenarios_command
+from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
 
@@ -20,6 +22,7 @@ def main() -> None:
 
 
 for command in (
+    init_command,
     run_command,
     retry_command,
     status_command,
@@ -27,5 +30,6 @@ for command in (
     doctor_command,
     scenarios_command,
     sandbox_command,
+    schema_command,
 ):
     main.add_command(command)

@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import orjson
 
 import engager
 from engager import Exit, Findings
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
+from engager.job_tables import LimitsSection
+from engager.progress import duration
 
 
 @click.command("check")
 @of_a_job
 @click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check_command(
-    job: Path, input_path: str | None, overrides: tuple[str, ...], limit: int | None, samples: int
+    job: Path,
+    input_path: str | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    samples: int,
+    output: str,
 ) -> NoReturn:
     """Read the job and every row, show sample requests; sends nothing."""
 
@@ -26,20 +35,38 @@ def check_command(
         findings = engager.check(job_file, input=input_path, samples=samples, limit=limit)
         for warning in findings.warnings:
             click.echo(f"warning: {warning}", err=True)
-        click.echo(_found(findings))
-        return Exit.DONE if findings.sendable == findings.rows else Exit.INCOMPLETE
+        if output == "json":
+            click.echo(orjson.dumps(findings.as_dict(), option=orjson.OPT_INDENT_2).decode())
+        else:
+            click.echo(_found(findings, job_file.job.limits))
+        return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
     exit_with(look)
 
 
-def _found(findings: Findings) -> str:
+def _found(findings: Findings, limits: LimitsSection) -> str:
     lines = [f"{sample}\n" for sample in findings.samples]
-    lines.append(
-        f"{findings.rows:,} rows: {findings.sendable:,} would be sent, "
-        f"{findings.rows - findings.sendable:,} are invalid. Nothing was sent."
-    )
+    counts = [f"{findings.sendable:,} would be sent", f"{findings.invalid.total():,} are invalid"]
+    if skipped := findings.skipped.total():
+        counts.append(f"{skipped:,} are left out")
+    lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {error}, the first: {findings.examples[error]}"
         for error, count in findings.invalid.most_common()
     ]
+    if findings.repeats:
+        sent = "" if findings.skipped else "; input.unique = true would leave them out"
+        lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
+        lines += [f"    {told}" for told in findings.repeated]
+    lines.append(_duration(findings.seconds, limits))
+    if findings.ends_at is not None:
+        openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
+        lines.append(f"Begun now, it ends {findings.ends_at}{openings}.")
     return "\n".join(lines)
+
+
+def _duration(seconds: float | None, limits: LimitsSection) -> str:
+    if seconds is None:
+        why = "there is no limits.rate" if limits.rate is None else f'limits.rate is "{limits.rate}"'
+        return f"How long a run takes depends on the endpoint: {why}."
+    return f"A run takes {duration(seconds)} at {limits.rate:g} requests a second, if each row needs one try."

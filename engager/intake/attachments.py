@@ -16,7 +16,7 @@ from engager.intake.template import ParameterError, names_nearest
 MAX_BODY = 10_000_000
 MAX_BODY_WITH_FILES = 100_000_000
 
-_KEYS = ("path", "name", "type")
+KEYS = ("path", "name", "type")
 
 
 def read_attachments(value: Any, base: Path) -> list[dict[str, str]]:
@@ -36,8 +36,8 @@ def _read(item: Any, base: Path, key: str) -> dict[str, str]:
     if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
         raise ParameterError(key, 'give a path, or {path = "…", name = "…", type = "…"}')
     for name in fields:
-        if name not in _KEYS:
-            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, _KEYS)}")
+        if name not in KEYS:
+            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, KEYS)}")
     if "path" not in fields:
         raise ParameterError(key, "no path")
     if any("{" in value or "}" in value for value in fields.values()):

@@ -24,9 +24,6 @@ from engager.intake.template import (
 from engager.intake.wire import Wire, WireError, body_of
 from engager.model import EngageRequest, Invalid, Row
 
-#: How much of a key is kept in results.
-MAX_KEY = 500
-
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
@@ -57,6 +54,8 @@ class Builder:
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
+        #: Whether requests are to say all that their profile is matched by: for whoever looks for repeats.
+        self.identifies = False
         #: A digest for each attachment.
         self.attached: list[str] = []
         self._ids = RequestIds(run_id)
@@ -100,6 +99,18 @@ class Builder:
             self.warnings.append("request.resource_id narrows matching by email and phone only")
 
     @property
+    def key_columns(self) -> list[str]:
+        """The columns that the key comes from, and the names that the endpoint has for it."""
+        name = self.key_field
+        columns = next((sorted(field.value.columns) for field in self._fields if field.name == name), [])
+        return [*columns, name]
+
+    @property
+    def key_field(self) -> str:
+        """The parameter whose value is the key."""
+        return self._key.fields[0] if self._key else "custom_request"
+
+    @property
     def required_columns(self) -> frozenset[str]:
         """The columns that have no default."""
         return frozenset().union(*(field.value.required for field in self._fields))
@@ -125,14 +136,21 @@ class Builder:
         if size > self._limit:
             text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
             return Invalid(row, self._key_of(values), "too_large", text)
-        return EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
+        request = EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
+        if self.identifies:
+            request.identity = self._identity_of(values, request.key)
+        return request
+
+    def _identity_of(self, values: Mapping[str, Any], key: str) -> str:
+        further = self._key.fields[1:] if self._key else ()
+        return "\x1f".join([key, *(str(values.get(name)) for name in further)])
 
     def _key_of(self, values: Mapping[str, Any]) -> str | None:
         if self._key is None:
             query = values.get("custom_request")
-            return orjson.dumps(query).decode()[:MAX_KEY] if query else None
+            return orjson.dumps(query).decode() if query else None
         value = values.get(self._key.fields[0])
-        return None if value is None else str(value)[:MAX_KEY]
+        return None if value is None else str(value)
 
 
 def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:

@@ -109,6 +109,24 @@ PARAMETERS: Mapping[str, Rule] = {
     "content": _object,
 }
 
+#: What each says, for whoever writes a job.
+MEANINGS: Mapping[str, str] = {
+    "id": "The number of the scenario; it must be active.",
+    "matching": "How the profile is found.",
+    "email": "The address to match by.",
+    "phone": "The phone to match by: digits, with or without a + before them.",
+    "profile_id": "The profile's own id to match by: 24 hexadecimal digits.",
+    "field_name": "The name of the profile field that custom matching looks at.",
+    "field_value": "What that field holds.",
+    "subscription_id": "The subscription's id to match by.",
+    "provider": "The provider of the subscription.",
+    "resource_id": "The resource that narrows matching by email and phone.",
+    "custom_request": "A query that finds the profiles, instead of matching.",
+    "subscription_filter": "Which of the profile's subscriptions are meant.",
+    "content": "What the scenario's messages can use.",
+    "attach": "Files for the message, read once and the same for every row.",
+}
+
 #: Parameters that the method's page does not have: they come with the further modes.
 FURTHER_PARAMETERS = frozenset({"subscription_id", "provider"})
 

@@ -34,7 +34,7 @@ RESULT_COLUMNS = (
 #: What is added to a row that was not engaged. No column of the input is called so.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
 
-MAX_TEXT = 500
+MAX_TEXT = MAX_KEY = 500
 
 _MILLISECONDS = ("latency_ms", "waited_ms")
 
@@ -61,7 +61,7 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     text = outcome.error_text
     return {
         "row": outcome.row.number,
-        "key": outcome.key,
+        "key": outcome.key and outcome.key[:MAX_KEY],
         "status": outcome.status.value,
         "attempts": outcome.attempts,
         "http_status": outcome.http_status,

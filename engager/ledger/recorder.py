@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import orjson
@@ -24,7 +24,7 @@ from engager.ledger.ledger import Ledger
 from engager.ledger.lines import result_fields
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
-from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Status, Unreadable
+from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
 
 #: Outcomes that are written in one go.
 CHUNK = 1024
@@ -33,7 +33,11 @@ CHUNK = 1024
 FRESH_SECONDS = 0.5
 
 #: A row that is not settled, or whose line was lost.
-Due = EngageRequest | Invalid | Unreadable
+Due = EngageRequest | Invalid | Skipped | Unreadable
+
+
+#: A row of the input, whether or not it is a request yet.
+Record = TypeVar("Record", bound=Row | Due)
 
 
 @dataclass(slots=True)
@@ -100,14 +104,16 @@ class Recorder:
             self.tally.count_line(entry.result)
         return entries
 
-    def due(self, records: Sequence[Row | Unreadable]) -> Sequence[Row | Unreadable]:
+    def due(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of some rows in a row that are not settled. Raises RecordingError."""
-        first, last = records[0].number, records[-1].number
+        first, last = _number(records[0]), _number(records[-1])
         self._ledger.reach(last)
         states = self._ledger.states(first, last - first + 1)
         if not any(states):
             return records
-        return [record for record in records if self._is_due(record.number, states[record.number - first])]
+        return [
+            record for record in records if self._is_due(_number(record), states[_number(record) - first])
+        ]
 
     def _is_due(self, row: int, state: int) -> bool:
         return state not in SETTLED or self._lacks_line(row, State(state))
@@ -270,8 +276,8 @@ def _has(lines: bytearray, row: int) -> bool:
     return had
 
 
-def _number(work: Due) -> int:
-    return work.number if isinstance(work, Unreadable) else work.row.number
+def _number(work: Row | Due) -> int:
+    return work.number if isinstance(work, Row | Unreadable) else work.row.number
 
 
 class _Disk:
@@ -305,5 +311,5 @@ def _known(work: Due, status: Status) -> Outcome:
     if isinstance(work, EngageRequest):
         error = 0 if status is Status.ENGAGED else "line_lost"
         return Outcome(work.row, work.key, status, error=error, error_text=text)
-    outcome = Outcome.invalid(work)
-    return outcome if status is Status.INVALID else Outcome(outcome.row, outcome.key, status, error_text=text)
+    outcome = Outcome.unsent(work)
+    return outcome if status is outcome.status else Outcome(outcome.row, outcome.key, status, error_text=text)

@@ -16,6 +16,7 @@ from engager.dispatch.transport import Transport
 from engager.intake.builder import Builder
 from engager.intake.identity import fresh
 from engager.intake.rows import Rows
+from engager.intake.selection import Selection
 from engager.ledger.formats import Formats
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
@@ -24,7 +25,7 @@ from engager.ledger.recorder import Recall, Recorder, Write
 from engager.ledger.run_directory import RunDirectory
 from engager.ledger.tally import Tally
 from engager.model import Row, Unreadable
-from engager.pipeline import Plan, carry_out
+from engager.pipeline import Chunks, Plan, carry_out
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Shard:
     index: int
     rows: Rows
     builder: Builder
+    selection: Selection | None
     directory: RunDirectory
     formats: Formats
     recall: Recall
@@ -81,12 +83,13 @@ async def engage_all(
         if watch is not None:
             watch(recorder.tally)
         await recorder.flush()  # what an earlier process could not write, before anything new
-        chunks = FirstRows(shard.rows, plan.last_row)
+        first_rows = FirstRows(shard.rows, plan.last_row)
+        build, selection = shard.builder.build, shard.selection
+        chunks: Chunks = first_rows if selection is None else selection.of(first_rows, build)
         off_loop = _off_loop if shard.rows.flows else _at_once
         try:
-            build, send = shard.builder.build, transport.send
-            done = await carry_out(plan, chunks, build, send, fresh, recorder, limits, off_loop)
-            return Rest.DUE if not done else Rest.BEHIND if chunks.cut else Rest.NONE
+            done = await carry_out(plan, chunks, build, transport.send, fresh, recorder, limits, off_loop)
+            return Rest.DUE if not done else Rest.BEHIND if first_rows.cut else Rest.NONE
         finally:
             with anyio.CancelScope(shield=True):
                 await recorder.flush()

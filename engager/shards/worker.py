@@ -31,7 +31,7 @@ from engager.ledger.marks import read_marks
 from engager.ledger.recorder import Recall
 from engager.ledger.run_directory import RunDirectory
 from engager.pipeline import Plan
-from engager.preparing import builder_of, formats_of, open_input
+from engager.preparing import builder_of, formats_of, open_input, selection_of
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
 from engager.shards.shard import Rest, Shard, engage_all
@@ -160,4 +160,13 @@ def _open(task: Task) -> Shard:
     builder = builder_of(task.job_file, rows, task.secret.reveal(), task.directory.run_id)
     formats = formats_of(task.job_file, rows, task.secret)
     synced = task.job_file.job.delivery.durability == "disk"
-    return Shard(task.index, rows, builder, task.directory, formats, task.recall, synced)
+    return Shard(
+        task.index,
+        rows,
+        builder,
+        selection_of(task.job_file, builder),
+        task.directory,
+        formats,
+        task.recall,
+        synced,
+    )

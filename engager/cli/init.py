@@ -1,0 +1,88 @@
+"""`init`: a job file from an input."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from engager import Exit
+from engager.cli.ending import exit_with
+from engager.errors import JobError
+from engager.job_tables import JobSection
+
+
+@click.command("init")
+@click.argument("input_path", metavar="INPUT")
+@click.option("--out", type=click.Path(path_type=Path), help="The job file; default <name>.toml.")
+@click.option("--name", metavar="NAME", help="The job's name; default: after the input.")
+@click.option("--force", is_flag=True, help="Overwrite a job file that exists.")
+def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
+    """Write a job file for an input, guessed from its header and first rows; reaches nobody as it is."""
+    # Here, and not above: no other command has a use for it.
+    from engager.drafting.job_text import Draft, draft, path_from
+    from engager.drafting.sample import take_sample
+
+    def tell(made: Draft, job: Path, called: str) -> None:
+        for warning in made.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(_written(job, f"matched by {made.key.mode}, columns in content: {made.columns}", called))
+
+    def write() -> int:
+        called = _name(name, input_path)
+        job = out or Path(f"{called}.toml")
+        sample = take_sample(input_path, Path.cwd())
+        made = draft(sample, called, path_from(job, input_path))
+        _write(job, made.text, input_path, force)
+        tell(made, job, called)
+        return Exit.DONE
+
+    exit_with(write)
+
+
+def _name(given: str | None, input_path: str) -> str:
+    """The job's name: as given, else what of the input's name can be one."""
+    pattern = next(
+        part.pattern for part in JobSection.model_fields["name"].metadata if hasattr(part, "pattern")
+    )
+    if given is None:
+        stem = re.sub(r"(\.(gz|zst|csv|tsv|jsonl|ndjson|json|txt))+$", "", Path(input_path).name, flags=re.I)
+        guessed = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100]
+        return guessed or "job"
+    if not re.search(pattern, given):
+        raise JobError(
+            f"--name {given}: give letters, digits, dot, dash and underscore, a letter or digit first."
+        )
+    return given
+
+
+def _write(job: Path, text: str, input_path: str, force: bool) -> None:
+    if job.exists() and Path(input_path).exists() and job.samefile(input_path):
+        raise JobError(f"{job}: this is the input. Name the job file with --out.")
+    try:
+        with job.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise JobError(
+            f"{job}: it exists. Name another file with --out, or overwrite it with --force."
+        ) from None
+    except OSError as fault:
+        raise JobError(f"{job}: it cannot be written: {fault.strerror}.") from fault
+
+
+def _written(job: Path, guessed: str, called: str) -> str:
+    path = shlex.quote(str(job))
+    steps = (
+        ("export ALTCRAFT_TOKEN=…", "a job only ever refers to it"),
+        (f"engager check {path}", "reads every row, sends nothing"),
+        (f"engager run {path} --out runs/{called}-rehearsal", "sends to the embedded sandbox"),
+        (f"engager run {path}", "sends to people, once request.id and endpoint.url are changed"),
+    )
+    width = max(len(command) for command, _ in steps)
+    lines = (f"  {command:<{width}}  # {what}" for command, what in steps)
+    return "\n".join(
+        (f"{job}: {guessed}. It reaches nobody before what is marked CHANGE is changed.", *lines)
+    )

@@ -1,0 +1,102 @@
+"""Rows that are left out, in the account, and after an interruption."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+UNIQUE = "unique = true"
+
+
+async def make(bench: Any, rules: str, limits: str = "", **settings: Any) -> Any:
+    b = await bench(1, limits, **settings)
+    rows = [f"p{n % 300}@example.com,Name {n}\n" for n in range(900)]
+    (b.path / "people.csv").write_text("email,name\n" + "".join(rows))
+    job = (b.path / "job.toml").read_text()
+    (b.path / "job.toml").write_text(job.replace("[request]", f"{rules}\n[request]"))
+    return b
+
+
+def accounted(b: Any) -> Counter[tuple[str, Any]]:
+    assert sorted(line["row"] for line in b.results()) == list(range(1, 901))
+    return Counter((line["status"], line["error"]) for line in b.results())
+
+
+async def test_each_key_is_engaged_once_and_every_row_has_its_line(bench: Any) -> None:
+    b = await make(bench, UNIQUE)
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, ended.err) == (0, "")
+    assert accounted(b) == {("engaged", 0): 300, ("skipped", "repeat"): 600}
+    assert b.sandbox.brain.effects == Counter({f"email=p{n}@example.com": 1 for n in range(300)})
+    assert not (b.path / "runs/test/failed.csv").exists()
+    repeat = next(line for line in b.results() if line["row"] == 900)
+    assert (repeat["key"], repeat["attempts"], repeat["error_text"]) == (
+        "p299@example.com",
+        0,
+        "row 300 has the same key",
+    )
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_listed_keys_are_not_sent_to(bench: Any, processes: int) -> None:
+    b = await make(bench, 'exclude = "gone.txt"', f"[limits]\nprocesses = {processes}\n")
+    (b.path / "gone.txt").write_text("P7@example.com\nnobody@example.com\n")
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert accounted(b) == {("engaged", 0): 897, ("skipped", "excluded"): 3}
+    assert b.sandbox.brain.effects["email=p7@example.com"] == 0
+
+
+async def test_a_run_that_was_cut_off_decides_as_it_would_have(bench: Any) -> None:
+    b = await make(bench, UNIQUE, "[limits]\nconcurrency = 8\nprocesses = 2\n")
+    for limit in ("100", "350", "620"):
+        await b.engager("run", "job.toml", "--limit", limit)
+    killed = await b.start("run", "job.toml", "--set", "limits.rate=100")
+    while len(b.sandbox.log) < 300 and killed.returncode is None and len(b.results()) < 700:
+        await asyncio.sleep(0.02)
+    if killed.returncode is None:
+        killed.kill()
+    await killed.communicate()
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert accounted(b) == {("engaged", 0): 300, ("skipped", "repeat"): 600}
+    assert set(b.sandbox.brain.effects.values()) == {1}
+
+
+async def test_rows_that_failed_are_tried_again_and_are_no_repeats_of_themselves(bench: Any) -> None:
+    b = await make(bench, UNIQUE, "[retry]\nattempts = 1\n", faults={"503": 0.3})
+    assert (await b.engager("run", "job.toml")).code == 1
+    assert accounted(b)["skipped", "repeat"] == 600
+    assert 30 < sum(line["status"] == "failed" for line in b.results()) < 270
+    assert (await b.engager("retry", "runs/test", "--no-progress")).code == 1
+    while (await b.engager("retry", "runs/test")).code:
+        assert accounted(b)["skipped", "repeat"] == 600
+    assert accounted(b) == {("engaged", 0): 300, ("skipped", "repeat"): 600}
+    assert set(b.sandbox.brain.effects.values()) == {1}
+
+
+async def test_other_rules_make_another_run(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    await b.engager("run", "job.toml", "--limit", "5")
+    (b.path / "gone.txt").write_text("p7@example.com\np8@example.com\n")
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, "input.exclude[0].bytes was 15 and is 30" in ended.err) == (2, True)
+    (b.path / "gone.txt").write_text("p9@example.com\n")
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, "input.exclude[0].digest was" in ended.err) == (2, True)
+
+
+async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    job = (
+        (b.path / "job.toml")
+        .read_text()
+        .replace('email = "{email}"', 'custom_request = { mail = "{email}" }')
+    )
+    (b.path / "job.toml").write_text(job)
+    ended = await b.engager("run", "job.toml")
+    assert (ended.code, "input.exclude: a custom_request has no key" in ended.err) == (2, True)
+    assert b.sandbox.log == []
