@@ -19,7 +19,7 @@ from engager.errors import (
     RecordingError,
     RunDirectoryError,
 )
-from engager.events import Began, Ended, Event, Progressed, Serving, Snapshot, Summary, Unneeded
+from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
 from engager.interface import (
     build_job,
     check,
@@ -50,6 +50,7 @@ __all__ = [
     "JobFile",
     "Progressed",
     "RecordingError",
+    "Reported",
     "Result",
     "RunDirectoryError",
     "Serving",

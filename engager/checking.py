@@ -13,6 +13,7 @@ from engager.intake.selection import REPEAT
 from engager.job import JobFile
 from engager.job_tables import AUTO, UNCHOSEN, Job
 from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
+from engager.notification import notice_of
 from engager.policy import Pace
 from engager.preparing import builder_of, open_input, selection_of
 from engager.rules import shown
@@ -90,6 +91,7 @@ class Findings:
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
     token_of(job_file)
+    notice_of(job_file)
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")

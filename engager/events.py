@@ -116,7 +116,15 @@ class Ended:
     unconfirmed: bool = False  #: it stopped there as nobody consented to the rows behind it
 
 
-Event = Began | Serving | Progressed | Unneeded | Ended
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """How it went stands on a page of HTML."""
+
+    directory: Path
+    page: Path | None  #: None: there are so many rows that the page is left to `engager report`
+
+
+Event = Began | Serving | Progressed | Unneeded | Ended | Reported
 
 #: Told of every event, in the run's loop: it must not take long.
 Watch = Callable[[Event], None]

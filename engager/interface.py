@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from engager import checking
+from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
 from engager.dated import choose
@@ -23,6 +24,7 @@ from engager.job import JobFile
 from engager.ledger.account import existing_run, look
 from engager.logs import LogFormat, logged
 from engager.model import Status
+from engager.notification import Notice, notice_of
 from engager.page.address import address_of
 from engager.preparing import Run, prepare
 from engager.results import Result, results_of
@@ -153,27 +155,31 @@ class _Manner:
 async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
 ) -> Summary:
-    given = _text(input_path)
+    given, notice = _text(input_path), notice_of(job)
     chosen = choose(job, None if out is None else str(out), given)
     run = prepare(job, chosen.path, given)
     if isinstance(run, Summary):
         why = "this run is complete, and a new run needs a new run directory"
         how.watch(Unneeded(chosen.path, why, run))
         return run
-    return await _carried_out(run, bound, how, chosen.warnings)
+    return await _carried_out(run, bound, how, notice, chosen.warnings)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
-    run = prepare(JobFile.again(found.invocation), found.path, found.invocation["input"], asked)
+    job = JobFile.again(found.invocation)
+    notice = notice_of(job)
+    run = prepare(job, found.path, found.invocation["input"], asked)
     if isinstance(run, Summary):
         how.watch(Unneeded(found.path, "no row to try again", run))
         return run
-    return await _carried_out(run, UNBOUNDED, how)
+    return await _carried_out(run, UNBOUNDED, how, notice)
 
 
-async def _carried_out(run: Run, bound: Bound, how: _Manner, warnings: Sequence[str] = ()) -> Summary:
+async def _carried_out(
+    run: Run, bound: Bound, how: _Manner, notice: Notice | None, warnings: Sequence[str] = ()
+) -> Summary:
     run.control = how.control or run.control
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
     with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
@@ -184,6 +190,8 @@ async def _carried_out(run: Run, bound: Bound, how: _Manner, warnings: Sequence[
             if run.summary is not None:
                 unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
                 how.watch(Ended(path, run.summary, bound.last_row, unconfirmed))
+                report = run.job_file.job.output.report
+                await afterwards(run.directory, run.summary, report, notice, how.watch)
 
 
 def _bound(job: JobFile, limit: int | None, yes: bool) -> Bound:

@@ -16,6 +16,9 @@ from engager.intake.template import ParameterError
 from engager.job_tables import SANDBOX, UNCHOSEN, Job
 from engager.toml_lines import locate
 
+#: Keys whose values are shown nowhere.
+_SECRET = frozenset({"endpoint.token", "notify", "notify.url"})
+
 
 class JobFile:
     """A job: what it says, where, and on which line. Raises JobError."""
@@ -66,7 +69,14 @@ class JobFile:
         if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
             unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
             raise JobError(self.at("request.id", unchosen))
+        self._refuse_address_in_sight(job.notify.url)
         return job
+
+    def _refuse_address_in_sight(self, url: str | None) -> None:
+        """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""
+        in_sight = self.path is None or "notify.url" in self._overridden
+        if url is not None and "://" in url and in_sight:
+            raise JobError(self.at("notify.url", 'here, give "env:NAME" or "file:PATH": it is a secret'))
 
     def _told(self, fault: Any) -> str:
         loc = [str(part) for part in fault["loc"]]
@@ -77,7 +87,7 @@ class JobFile:
             return self.at(key, "missing")
         text = fault["msg"].removeprefix("Value error, ")
         # A token written into the job by mistake must not come back in the message.
-        shown = "" if key == "endpoint.token" else f" (it is {fault['input']!r})"
+        shown = "" if key in _SECRET else f" (it is {fault['input']!r})"
         return self.at(key, text[0].lower() + text[1:] + shown)
 
     def at(self, key: str, text: str) -> str:

@@ -269,6 +269,32 @@ class OutputSection(Section):
         json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
     )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
+    report: bool = Field(True, description="Leave `report.html` at the end of a run.")
+
+
+class NotifySection(Section):
+    """[notify]"""
+
+    url: str | None = Field(
+        None,
+        description='A webhook to be told of the end: `"env:NAME"`, `"file:PATH"`, or in a file its address.',
+    )
+    on: Literal["always", "trouble"] = Field(
+        "always", description="`trouble`: only when the exit code is not 0."
+    )
+    timeout: Seconds = Field(10.0, description="Seconds that telling may take, all tries together.")
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://", "env:", "file:")):
+            raise ValueError('give "env:NAME", "file:PATH", or an address such as "https://HOST/PATH"')
+        return url
+
+    @property
+    def shown(self) -> str:
+        """Where the address stands; an address itself is a secret."""
+        return "it" if self.url is None or "://" in self.url else f"what {self.url} names"
 
 
 class Job(Section):
@@ -282,6 +308,7 @@ class Job(Section):
     retry: RetrySection = RetrySection()
     delivery: DeliverySection = DeliverySection()
     output: OutputSection = OutputSection()
+    notify: NotifySection = NotifySection()
     stop: StopSection = StopSection()
     window: WindowSection = WindowSection()
     breaker: BreakerSection = BreakerSection()

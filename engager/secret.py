@@ -61,31 +61,34 @@ class Secret:
     __str__ = __repr__
 
 
-def read_secret(reference: str, base: Path) -> Secret:
-    """Follow `env:NAME` or `file:PATH` (relative to `base`). Raises JobError; the text holds no token."""
+def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: str = "API token") -> Secret:
+    """Follow `env:NAME` or `file:PATH` (relative to `base`), which `key` of the job says.
+
+    Raises JobError; the text holds no secret.
+    """
     kind, _, name = reference.partition(":")
     if kind == "env" and name:
         value = os.environ.get(name, "")
         where = f"the environment variable {name}"
     elif kind == "file" and name:
-        value, where = _read_file(base / name)
+        value, where = _read_file(base / name, key)
     else:
         raise JobError(
-            'endpoint.token: it must be "env:NAME" or "file:PATH"; a token written into the job is refused.'
+            f'{key}: it must be "env:NAME" or "file:PATH"; a token written into the job is refused.'
         )
     value = value.strip()
     if not value:
-        raise JobError(f"endpoint.token: {where} is empty or not set. Put the API token there.")
+        raise JobError(f"{key}: {where} is empty or not set. Put the {what} there.")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise JobError(f"endpoint.token: {where} holds something that cannot be a token.")
+        raise JobError(f"{key}: {where} holds something that cannot be an {what}.")
     return Secret(value)
 
 
-def _read_file(path: Path) -> tuple[str, str]:
+def _read_file(path: Path, key: str) -> tuple[str, str]:
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"endpoint.token: {path} cannot be read: {fault}.") from fault
+        raise JobError(f"{key}: {path} cannot be read: {fault}.") from fault
 
 
 class RedactingFormatter(logging.Formatter):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import engager
-from engager import Began, Ended, Event, Exit, Progressed, Status, Unneeded
+from engager import Began, Ended, Event, Exit, Progressed, Reported, Status, Unneeded
 
 JOB: dict[str, Any] = {
     "job": {"name": "test"},
@@ -38,7 +38,10 @@ def test_a_job_that_is_in_no_file_is_run_and_its_outcomes_are_read(folder: Path)
     assert [found.error for found in outcomes if found.status is Status.INVALID] == ["malformed"]
     assert isinstance(events[0], Began)
     assert not events[0].goes_on
-    assert events[-1] == Ended(folder / "run", summary)
+    assert events[-2:] == [
+        Ended(folder / "run", summary),
+        Reported(folder / "run", folder / "run/report.html"),
+    ]
 
 
 def test_a_csv_of_results_is_read_in_the_same_types(folder: Path) -> None:

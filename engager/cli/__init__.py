@@ -8,6 +8,7 @@ from engager import __version__
 from engager.cli.check import check_command
 from engager.cli.doctor import doctor_command
 from engager.cli.init import init_command
+from engager.cli.report import report_command
 from engager.cli.sandbox import sandbox_command
 from engager.cli.scenarios import scenarios_command
 from engager.cli.schema import schema_command
@@ -26,6 +27,7 @@ for command in (
     run_command,
     retry_command,
     status_command,
+    report_command,
     check_command,
     doctor_command,
     scenarios_command,

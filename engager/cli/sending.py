@@ -17,7 +17,7 @@ import anyio
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Serving, Status, Summary, Unneeded
+from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, of_a_sending
 from engager.errors import one_at_a_time
@@ -126,7 +126,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
                 code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
             watchers.cancel_scope.cancel()
     if code is None:  # the second signal came before it could end in good order
-        code = int(control.stop.exit or Exit.INTERNAL)
+        code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
     return code, ended is not None and ended.unconfirmed
 
 
@@ -154,6 +154,9 @@ def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
         _tell_account(event.summary, event.directory, manner.quiet)
     if in_words and isinstance(event, Ended):
         _tell_of_the_rest(event)
+    if isinstance(event, Reported) and not manner.quiet:
+        made = f"how it went: {event.page}"
+        click.echo(made if event.page else f"how it went, as a page: engager report {event.directory}")
 
 
 def _say(event: Event, quiet: bool) -> None:

@@ -164,13 +164,22 @@ def write_run(run: RunDirectory) -> None:
 
 def write_whole(path: Path, value: dict[str, Any]) -> None:
     """Write a file of JSON, whole or not at all, also if the power fails. Raises OSError."""
+    replace_file(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file for its owner only, whole or not at all, also if the power fails. Raises OSError."""
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)  # on a full disk it would take the room of what matters
+        raise
     sync_folder(path.parent)
 
 

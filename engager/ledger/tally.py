@@ -13,7 +13,7 @@ import orjson
 from engager.model import Status
 
 #: Characters of an error that tell its kind.
-_MAX_ERROR = 80
+MAX_ERROR = 80
 
 #: Characters of what is said of a sample row.
 _MAX_SAMPLE = 200
@@ -38,6 +38,21 @@ class Histogram:
         # A comparison is cheaper than max(), and this is done twice for every row.
         size = milliseconds if milliseconds > 0.001 else 0.001
         self._buckets[floor(log(size) * self._STEPS)] += 1
+
+    @classmethod
+    def bucket(cls, milliseconds: float) -> int:
+        """Where `add` counts such a duration. Raises TypeError, ValueError or OverflowError for none."""
+        return floor(log(max(milliseconds, 0.001)) * cls._STEPS)
+
+    @classmethod
+    def edge(cls, bucket: float) -> float:
+        """The milliseconds at which a bucket begins."""
+        return math.exp(bucket * cls._GROWTH)
+
+    @property
+    def buckets(self) -> Counter[int]:
+        """How many durations are in which bucket."""
+        return self._buckets
 
     def below(self, bounds: Sequence[float]) -> list[int]:
         """How many were at most each of some milliseconds, within 1 %."""
@@ -112,7 +127,7 @@ class Tally:
         self.attempts += line["attempts"]
         self.duplicates += line["duplicate"]
         if status != Status.ENGAGED:
-            kind = self._count_error(Status(status), str(line["error"])[:_MAX_ERROR])
+            kind = self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
             self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
         if latency is not None:
             self.latency.add(latency)

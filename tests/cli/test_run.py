@@ -356,6 +356,6 @@ async def test_a_program_reads_the_course_of_a_run_as_json(bench: Any) -> None:
         "run", "job.toml", "--log-format", "json", "--page", "127.0.0.1:0", "--limit", "9"
     )
     lines = [json.loads(line) for line in ended.err.splitlines()]
-    assert [line["event"] for line in lines] == ["began", "serving", "ended"]
+    assert [line["event"] for line in lines] == ["began", "serving", "ended", "reported"]
     assert (lines[2]["summary"]["rows"], lines[2]["directory"]) == (9, "runs/test")
     assert "key=" not in ended.err

@@ -1,0 +1,27 @@
+"""`report`: how a run went, as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from engager.cli.ending import exit_with
+from engager.errors import Exit
+from engager.ledger.account import existing_run
+
+
+@click.command("report")
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Else report.html in RUN.")
+def report_command(run_path: Path, out: Path | None) -> NoReturn:
+    """Write how a run went as a page of HTML that needs nothing else; also of a run that is under way."""
+    # Here, and not above: templates would cost every other command time and memory.
+    from engager.report.page import write_report
+
+    def write() -> int:
+        click.echo(str(write_report(existing_run(run_path), out)))
+        return Exit.DONE
+
+    exit_with(write)

@@ -1,0 +1,209 @@
+"""A run's account in, a message to a webhook out: no rows, keys or token; lost rather than in the way.
+
+The webhook's address is a secret itself: whoever has it can write into the channel. It is shown nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+import orjson
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from engager.errors import Exit, JobError
+from engager.events import Summary
+from engager.job import JobFile
+from engager.secret import Secret, read_secret
+from engager.version import __version__
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+log = logging.getLogger("engager")
+
+_KEY = "notify.url"
+_ERRORS = 10
+_TRIES = 3
+
+#: Before the second try; it doubles.
+FIRST_WAIT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Whom to tell of the end of a run, and when."""
+
+    url: Secret
+    trouble_only: bool
+    timeout: float  #: seconds for all tries together
+
+    def wanted(self, summary: Summary) -> bool:
+        """Whether this end is worth a message."""
+        return not self.trouble_only or summary.exit_code != Exit.DONE
+
+
+def notice_of(job_file: JobFile) -> Notice | None:
+    """Whom the job wants to be told; None: nobody. Raises JobError, which does not hold the address."""
+    notify = job_file.job.notify
+    if notify.url is None:
+        return None
+    if notify.url.startswith(("https://", "http://")):
+        url = Secret(notify.url)
+    else:
+        try:
+            url = read_secret(notify.url, job_file.base, _KEY, "address of a webhook")
+        except JobError as fault:
+            raise JobError(job_file.at(_KEY, str(fault).removeprefix(f"{_KEY}: "))) from fault.__cause__
+    if not _is_address(url.reveal()):
+        raise JobError(job_file.at(_KEY, f"{notify.shown} is not an address such as https://HOST/PATH"))
+    return Notice(url, notify.on == "trouble", notify.timeout)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def message_of(summary: Summary, directory: str) -> dict[str, Any]:
+    """What the webhook is told: the account, and a sentence of it for chats."""
+    finished = summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
+    return {
+        "text": _sentence(summary, finished),
+        "event": "finished" if finished else "stopped",
+        "job": summary.job,
+        "run": summary.run,
+        "directory": directory,
+        "complete": summary.complete,
+        "exit_code": summary.exit_code,
+        "stopped": summary.stopped,
+        "rows": summary.rows,
+        "counts": dict(summary.statuses),
+        "attempts": summary.attempts,
+        "duplicates": summary.duplicates,
+        "errors": [dict(error) for error in summary.errors[:_ERRORS]],
+        "started_at": summary.started_at,
+        "finished_at": summary.finished_at,
+        "seconds": summary.seconds,
+    }
+
+
+def _sentence(summary: Summary, finished: bool) -> str:
+    counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
+    reached = "finished" if summary.complete else "finished as far as it was asked"
+    how = reached if finished else f"stopped ({summary.stopped or 'a fault'})"
+    rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
+    text = f"{summary.job} {how}. {rows} in {summary.seconds:.1f} s, exit code {summary.exit_code}."
+    # A chat takes <…> for a command, and what stands here may come from an endpoint.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+async def notify(notice: Notice, message: Mapping[str, Any]) -> None:
+    """Deliver a message. Takes no longer than the notice allows; what goes wrong is a warning."""
+    told = f"no answer within {notice.timeout:g} s"
+    with anyio.move_on_after(notice.timeout):
+        try:
+            await _delivered(notice, orjson.dumps(message))
+            return
+        except _UndeliveredError as fault:
+            told = str(fault)
+        except Exception as fault:
+            told = type(fault).__name__  # its text may hold the address
+    log.warning("the notification was not delivered: %s", told)
+
+
+class _UndeliveredError(Exception):
+    """The webhook did not take the message; the text does not hold its address."""
+
+
+class _UnheardError(_UndeliveredError):
+    """Another try may succeed."""
+
+
+async def _delivered(notice: Notice, body: bytes) -> None:
+    import aiohttp  # its client is for those who want to be told
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential(multiplier=FIRST_WAIT),
+        retry=retry_if_exception_type(_UnheardError),
+        reraise=True,
+    )
+    # A try that hangs must leave time for another one.
+    once = aiohttp.ClientTimeout(total=notice.timeout / 2)
+    connector = aiohttp.TCPConnector(resolver=_resolver(), ssl=ssl.create_default_context())
+    headers = {"Content-Type": "application/json", "User-Agent": f"engager/{__version__}"}
+    async with aiohttp.ClientSession(connector=connector, timeout=once, headers=headers) as session:
+        await retrying(_post, session, notice.url, body)
+
+
+async def _post(session: ClientSession, url: Secret, body: bytes) -> None:
+    import aiohttp
+
+    try:
+        async with session.post(url.reveal(), data=body, allow_redirects=False) as answer:
+            status = answer.status
+    except TimeoutError:
+        raise _UnheardError("it did not answer in time") from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise _UndeliveredError("its certificate does not verify") from None
+    except aiohttp.ClientConnectorError as fault:
+        raise _UnheardError(
+            f"no connection: {fault.os_error.strerror or type(fault.os_error).__name__}"
+        ) from None
+    except aiohttp.ClientError as fault:
+        raise _UnheardError(type(fault).__name__) from None
+    if status >= 500 or status in (408, 429):
+        raise _UnheardError(f"HTTP {status}")
+    if not 200 <= status < 300:
+        raise _UndeliveredError(f"HTTP {status}")
+
+
+def _resolver() -> Any:
+    from aiohttp.abc import AbstractResolver
+
+    class Resolver(AbstractResolver):
+        """Looks names up in a thread that nobody waits for: one of a pool would hold up the exit."""
+
+        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[Any]:
+            loop = asyncio.get_running_loop()
+            found: asyncio.Future[Any] = loop.create_future()
+            Thread(target=_look_up, args=(loop, found, host, port, family), daemon=True).start()
+            return [
+                {"hostname": host, "host": at[0], "port": at[1], "family": kind, "proto": proto, "flags": 0}
+                for kind, _, proto, _, at in await found
+            ]
+
+        async def close(self) -> None:
+            """Nothing is held."""
+
+    return Resolver()
+
+
+def _look_up(
+    loop: asyncio.AbstractEventLoop, found: asyncio.Future[Any], host: str, port: int, family: int
+) -> None:
+    answer: Any
+    try:
+        answer = socket.getaddrinfo(host, port, socket.AddressFamily(family), socket.SOCK_STREAM)
+    except OSError as fault:
+        answer = fault
+
+    def tell() -> None:
+        if not found.done():
+            found.set_exception(answer) if isinstance(answer, OSError) else found.set_result(answer)
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(tell)

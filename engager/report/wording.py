@@ -1,0 +1,54 @@
+"""Numbers in, words for people out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+_UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def number(value: float) -> str:
+    """A number as people read it: whole, unless it is small."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage. Only nothing is 0 %, and only all is 100 %."""
+    if part in (0, whole):
+        return "100 %" if part else "0 %"
+    percent = 100 * part / whole
+    if percent < 0.01:
+        return "< 0.01 %"
+    if percent > 99.99:
+        return "> 99.99 %"
+    return f"{percent:.2f} %" if percent < 1 or percent > 99 else f"{percent:.1f} %"
+
+
+def milliseconds(value: float) -> str:
+    """A time in milliseconds, in the unit that fits."""
+    if value < 999.5:
+        return f"{value:.3g} ms"
+    return f"{value / 1000:.3g} s" if value < 60_000 else duration(value / 1000)
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    for (size, unit), (smaller, small_unit) in pairwise(_UNITS):
+        if seconds >= size:
+            whole, rest = divmod(round(seconds / smaller), round(size / smaller))
+            return f"{whole} {unit} {rest} {small_unit}" if rest else f"{whole} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def word(status: str) -> str:
+    """A status as a person says it."""
+    return status.replace("_", " ")
+
+
+def plural(count: int, thing: str, ending: str = "s") -> str:
+    """So many of a thing."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}{ending}"

@@ -1,0 +1,197 @@
+"""After a run, as its user sees it: the page, the message, and failed rows that are mended and fed again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.browser import Browser
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SLOW = "[limits]\nconcurrency = 8\n"
+
+
+def rows_in(page: str, table: str) -> int:
+    inner = page[page.index(f'<table id="{table}">') :]
+    return sum(map(int, re.findall(r'data-rows="(\d+)"', inner[: inner.index("</table>")])))
+
+
+async def test_a_run_leaves_its_page_which_agrees_with_its_account(bench: Any, browser: Browser) -> None:
+    faults = {"500": 0.2, "500_after": 0.05, "reset_after": 0.05, "429": 0.05}
+    fast = "[retry]\nattempts = 3\nbase_delay = 0.01\nmax_delay = 0.02\n"
+    b = await bench(400, fast, faults=faults, retry_after="0", seed=5)
+    (b.path / "people.csv").write_text((b.path / "people.csv").read_text() + "nobody,N\n" * 3)
+    ended = await b.engager("run", "job.toml")
+    assert ended.code == 1, ended.err
+    assert "how it went: runs/test/report.html" in ended.out
+    path = b.path / "runs/test/report.html"
+    assert path.stat().st_mode & 0o777 == 0o600
+    browser.open(path)
+    summary = b.summary()
+    tiles = {
+        status: int(browser.find(f".tile.{status} b")[0].get_attribute("data-rows") or 0)
+        for status in summary["statuses"]
+    }
+    assert tiles == summary["statuses"]
+    text = path.read_text()
+    assert rows_in(text, "tries") == rows_in(text, "time-numbers") == summary["rows"] == len(b.results())
+    kinds = [found.text.split("\n")[0] for found in browser.find(".kind summary")]
+    assert len(kinds) == len(summary["errors"])
+    assert browser.find(".percentiles b")[0].text.endswith("ms")
+    assert browser.complaints() == []
+
+
+async def test_a_run_that_was_killed_or_is_under_way_has_a_page(bench: Any) -> None:
+    b = await bench(5_000, SLOW, latency="10ms")
+    process = await b.start("run", "job.toml")
+    results = b.path / "runs/test/results.jsonl"
+    while not results.exists() or not results.stat().st_size:
+        await asyncio.sleep(0.01)
+    under_way = await b.engager("report", "runs/test", "--out", "now.html")
+    assert (under_way.code, under_way.out) == (0, "now.html\n")
+    assert "The run is under way" in (b.path / "now.html").read_text()
+    process.send_signal(signal.SIGKILL)
+    await process.communicate()
+    ended = await b.engager("report", "runs/test")
+    assert (ended.code, ended.out) == (0, "runs/test/report.html\n")
+    page = (b.path / "runs/test/report.html").read_text()
+    assert re.search(r"\d rows? w(as|ere) in flight when the process ended", page)
+    assert rows_in(page, "time-numbers") == results.read_bytes().count(b"\n") > 0
+
+
+async def test_what_an_earlier_pass_said_is_not_counted_twice(bench: Any) -> None:
+    b = await bench(30, "[retry]\nattempts = 1\n", faults={"503": 0.5}, seed=3)
+    await b.engager("run", "job.toml")
+    assert b.summary()["statuses"]["failed"] > 0
+    await b.engager("retry", "runs/test")
+    assert (b.path / "runs/test/results.1.jsonl").exists()
+    page = (b.path / "runs/test/report.html").read_text()
+    assert rows_in(page, "tries") == 30
+    assert "in 1 further pass." in page
+
+
+async def test_a_page_is_no_reason_to_fail(bench: Any) -> None:
+    b = await bench()
+    broken = "import engager.report.page as page\npage.page_of = lambda *_: 1 / 0\n"
+    ended = await b.engager("run", "job.toml", before=broken)
+    assert ended.code == 0
+    assert "20 engaged" in ended.out
+    assert "the report was not written: division by zero" in ended.err
+    assert "Traceback" not in ended.err
+    without = await b.engager("run", "job.toml", "--out", "quiet", "--set", "output.report=false")
+    assert (without.code, (b.path / "quiet/report.html").exists()) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"), [(["nowhere"], "there is no run here"), (["."], "there is no run")]
+)
+async def test_what_is_no_run_has_no_page(bench: Any, args: list[str], told: str) -> None:
+    b = await bench()
+    ended = await b.engager("report", *args)
+    assert (ended.code, told in ended.err) == (2, True)
+
+
+@pytest.fixture
+async def chat() -> Any:
+    """A webhook, and what it heard; it says nothing when asked to hang."""
+    heard: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        heard.append(await request.json())
+        if "hang" in request.path:
+            await asyncio.sleep(60)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", heard
+    await runner.cleanup()
+
+
+async def test_the_end_and_a_stop_are_told_and_no_secret_is(bench: Any, chat: Any) -> None:
+    url, heard = chat
+    b = await bench(300, SLOW + f'[notify]\nurl = "{url}/s3cret"\n', latency="10ms")
+    process = await b.start("run", "job.toml")
+    while len(b.sandbox.log) < 50:
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert process.returncode == 130
+    ended = await b.engager("run", "job.toml")
+    assert ended.code == 0
+    assert [(one["event"], one["exit_code"], one["rows"] < 300) for one in heard] == [
+        ("stopped", 130, True),
+        ("finished", 0, False),
+    ]
+    assert heard[0]["stopped"] == "interrupted by SIGINT"
+    assert heard[1]["counts"]["engaged"] == 300
+    told = json.dumps(heard)
+    assert "@example.com" not in told
+    assert "t0ken" not in told
+    kept = b"".join(path.read_bytes() for path in (b.path / "runs/test").rglob("*") if path.is_file())
+    assert b"s3cret" not in kept + out + err + ended.out.encode() + ended.err.encode()
+
+
+async def test_a_message_that_nobody_takes_delays_the_end_by_no_more_than_was_said(
+    bench: Any, chat: Any
+) -> None:
+    url, heard = chat
+    b = await bench(job=f'[notify]\nurl = "{url}/hang-s3cret"\ntimeout = "500ms"\n')
+    async with asyncio.timeout(30):
+        ended = await b.engager("run", "job.toml")
+    assert (ended.code, "20 engaged" in ended.out) == (0, True)
+    assert "the notification was not delivered" in ended.err
+    assert "s3cret" not in ended.err
+    assert heard
+
+
+async def test_the_second_signal_ends_the_waiting_and_changes_no_exit_code(bench: Any, chat: Any) -> None:
+    url, heard = chat
+    b = await bench(job=f'[notify]\nurl = "{url}/hang"\ntimeout = "50s"\n')
+    process = await b.start("run", "job.toml")
+    while not heard:
+        await asyncio.sleep(0.01)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+    async with asyncio.timeout(20):
+        await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_failed_rows_are_mended_and_fed_again_as_the_manual_shows(bench: Any) -> None:
+    """The manual's own example, by its own commands."""
+    section = README[README.index("### Mend and feed again") :]
+    text = re.search(r"^```csv\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    commands = re.search(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert text is not None
+    assert commands is not None
+    b = await bench()
+    (b.path / "people.csv").write_text(text[1])
+    (b.path / "spring.toml").write_text((b.path / "job.toml").read_text().replace('"test"', '"spring"'))
+    codes = []
+    for line in commands[1].splitlines():
+        command = line.removeprefix("$ ").partition("  #")[0].strip()
+        if line.startswith("$ engager "):
+            codes.append((await b.engager(*command.split()[1:])).code)
+        elif line.startswith("$ "):
+            shell = await asyncio.create_subprocess_shell(command, cwd=b.path, stdout=asyncio.subprocess.PIPE)
+            out, _ = await shell.communicate()
+            shown = iter(out.decode().splitlines())
+        else:
+            assert next(shown).startswith(line.rstrip("…"))
+    assert codes == [1, 0]
+    assert b.sandbox.brain.effects == Counter(
+        {f"email={who}@example.com": 1 for who in ("ann", "bob", "cid")}
+    )
