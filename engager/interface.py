@@ -27,7 +27,7 @@ from engager.model import Status
 from engager.notification import Notice, notice_of
 from engager.page.address import address_of
 from engager.preparing import Run, prepare
-from engager.results import Result, results_of
+from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
 
 AnyPath = str | PathLike[str]
@@ -133,9 +133,13 @@ def status(run_directory: AnyPath) -> dict[str, Any]:
     return look(existing_run(Path(run_directory)))
 
 
-def outcomes(run_directory: AnyPath) -> Iterator[Result]:
-    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError."""
-    return results_of(existing_run(Path(run_directory)))
+def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
+    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError.
+
+    `latest`: only some thousands that were settled last, at once, however long the run is.
+    """
+    found = existing_run(Path(run_directory))
+    return latest_results(found) if latest else results_of(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,8 @@ def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
 def _show_rows(directory: Path, last_row: int) -> None:
     """Show what became of the last rows before a bound: a person wants to see before there are more."""
     first = last_row - SHOWN_ROWS + 1
-    rows = {found.row: found for found in engager.outcomes(directory) if first <= found.row <= last_row}
+    latest = engager.outcomes(directory, latest=True)
+    rows = {found.row: found for found in latest if first <= found.row <= last_row}
     for row in sorted(rows):
         found = rows[row]
         told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
