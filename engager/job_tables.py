@@ -277,6 +277,7 @@ class NotifySection(Section):
 
     url: str | None = Field(
         None,
+        examples=["env:ENGAGER_WEBHOOK"],
         description='A webhook to be told of the end: `"env:NAME"`, `"file:PATH"`, or in a file its address.',
     )
     on: Literal["always", "trouble"] = Field(

@@ -76,11 +76,18 @@ def log_to_stderr(log_format: str, quiet: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
 
 
+class _RunLog(logging.FileHandler):
+    """The log of a run. A disk that takes no log is told of by what the run itself cannot write."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Say nothing."""
+
+
 @contextmanager
 def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterator[None]:
     """Log to a file that its owner alone can read, as long as this is entered."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file = _RunLog(path, encoding="utf-8")
     to_file.setFormatter(RedactingFormatter(_formatter(log_format), secret.redact))
     log = logging.getLogger("engager")
     level = log.level
