@@ -1,4 +1,4 @@
-"""The Python interface: a job in, a run carried out. The command line uses this and nothing else.
+"""The Python interface: a job in, a run carried out. The command line is built on it.
 
 Whatever a person must act on is raised as an EngagerError, whose text says what to do.
 """
@@ -25,7 +25,7 @@ from engager.ledger.account import existing_run, look
 from engager.logs import LogFormat, logged
 from engager.model import Status
 from engager.notification import Notice, notice_of
-from engager.page.address import address_of
+from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
@@ -85,6 +85,7 @@ async def retry_async(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
@@ -92,9 +93,10 @@ async def retry_async(
 ) -> Summary:
     """Another pass over the rows of a complete run that failed; `in_doubt`: also those in doubt.
 
+    The job is the run's, `overrides` (`section.key=value`) are for this pass: more tries, a lower rate.
     With `in_doubt` some people may get a second message. Raises as `run_async` does.
     """
-    return await _retry(run_directory, in_doubt, _Manner(watch, control, log_format, page))
+    return await _retry(run_directory, in_doubt, overrides, _Manner(watch, control, log_format, page))
 
 
 def run(
@@ -118,6 +120,7 @@ def retry(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
@@ -125,7 +128,7 @@ def retry(
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
     how = _Manner(watch, control, log_format, page)
-    return anyio.run(_retry, run_directory, in_doubt, how)
+    return anyio.run(_retry, run_directory, in_doubt, overrides, how)
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
@@ -153,7 +156,7 @@ class _Manner:
 
     def __post_init__(self) -> None:
         if self.page is not None:
-            address_of(self.page)  # before anything is made
+            refuse_taken(self.page)
 
 
 async def _run(
@@ -171,10 +174,10 @@ async def _run(
     return await _carried_out(run, bound, how, notice, chosen.warnings)
 
 
-async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summary:
+async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
-    job = JobFile.again(found.invocation)
+    job = JobFile.again(found.invocation, overrides)
     notice = notice_of(job)
     run = prepare(job, found.path, found.invocation["input"], asked)
     if isinstance(run, Summary):

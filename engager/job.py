@@ -52,11 +52,11 @@ class JobFile:
         return {"job": None, "tables": self._tables, "base": str(self.base)}
 
     @classmethod
-    def again(cls, source: Mapping[str, Any]) -> JobFile:
-        """The job that was found there."""
+    def again(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
+        """The job that was found there, with further values replaced."""
         if source["job"] is not None:
-            return cls(Path(source["job"]), source["overrides"])
-        return cls.of(source["tables"], Path(source["base"]))
+            return cls(Path(source["job"]), [*source["overrides"], *overrides])
+        return cls.of(source["tables"], Path(source["base"]), overrides)
 
     def _validate(self, tables: dict[str, Any]) -> Job:
         try:

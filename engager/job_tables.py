@@ -57,7 +57,9 @@ class EndpointSection(Section):
         examples=["env:ALTCRAFT_TOKEN"],
         json_schema_extra={"pattern": "^(env|file):."},
     )
-    auth: Literal["body", "bearer"] = Field("body", description="Where the token goes: body or header.")
+    auth: Literal["body", "bearer"] = Field(
+        "body", description="Where the token goes: `body`, or, in the header, `bearer`."
+    )
     format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
     answer: Literal["json", "xml", "csv"] | None = Field(
         None, description="The language of answers, where it is to differ from `format`.", examples=["csv"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,7 +37,12 @@ def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
     from engager.sandbox.command import sandbox_config
 
     async def stand(config: SandboxConfig) -> None:
-        async with Sandbox(config, host, port) as sandbox:
+        async with AsyncExitStack() as stack:
+            try:
+                sandbox = await stack.enter_async_context(Sandbox(config, host, port))
+            except OSError as fault:
+                told = os.strerror(fault.errno) if fault.errno else str(fault)
+                raise JobError(f"--port {port}: nothing can be served there: {told}") from fault
             click.echo(f"sandbox listening on {sandbox.url}")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:

@@ -19,7 +19,7 @@ import click
 import engager
 from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
-from engager.cli.options import of_a_job, of_a_sending
+from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.errors import one_at_a_time
 from engager.logs import EventLog, LogFormat, log_to_stderr
 from engager.progress import Progress
@@ -66,10 +66,12 @@ def run_command(
 @click.command("retry")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
+@SET
 @of_a_sending
 def retry_command(
     run_path: Path,
     in_doubt: bool,
+    overrides: tuple[str, ...],
     no_progress: bool,
     quiet: bool,
     log_format: LogFormat,
@@ -80,7 +82,11 @@ def retry_command(
     With --in-doubt some people may get a second message.
     """
     manner = _Manner(no_progress, quiet, log_format)
-    exit_with(lambda: _sent(partial(engager.retry_async, run_path, in_doubt=in_doubt, page=page), manner)[0])
+    exit_with(
+        lambda: _sent(
+            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), manner
+        )[0]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,11 @@ def _seen(seen: dict[str, Any]) -> str:
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
     lines = [f"{seen['state']}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'})"]
     if seen["open"]:
-        held = "in flight" if running else "were in flight; they are settled when the run goes on"
-        lines.append(f"  {seen['open']:,} {held}")
+        held = "in flight, or between two tries"
+        lines.append(f"  {seen['open']:,} {held if running else f'were {held}; the run goes on with them'}")
+    if seen["unwritten"]:
+        later = "the errors below do not count them yet"
+        lines.append(f"  {seen['unwritten']:,} of the settled rows are not in the files yet; {later}")
     if seen["to_be_tried_again"]:
         lines.append(f"  {seen['to_be_tried_again']:,} to be tried again")
     if seen["stopped"] and not running:

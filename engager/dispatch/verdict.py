@@ -90,7 +90,8 @@ def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, d
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
     if answer is None:
-        meaning, error = _of_status(status), "unusable_answer"
+        meaning = _of_status(status)
+        error = "unusable_answer" if 200 <= status < 300 else f"http_{status}"
         text = f"HTTP {status}: {_excerpt(body, complete)}"
     else:
         meaning, error, text = _of_both(status, answer.error), answer.error, answer.error_text

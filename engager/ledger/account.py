@@ -206,6 +206,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
         "rows": sum(settled.values()),
         "statuses": {str(status): rows for status, rows in settled.items()},
         "open": counts[State.OPEN],
+        "unwritten": max(0, sum(settled.values()) - tally.rows),
         "to_be_tried_again": counts[State.AGAIN] + counts[State.AGAIN_IN_DOUBT],
         **{key: value for key, value in tally.as_dict().items() if key not in ("rows", "statuses")},
     }

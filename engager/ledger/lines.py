@@ -34,6 +34,9 @@ RESULT_COLUMNS = (
 #: What is added to a row that was not engaged. No column of the input is called so.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
 
+#: The column with the text of a record that could not be read.
+_RAW = "engager_raw"
+
 MAX_TEXT = MAX_KEY = 500
 
 _MILLISECONDS = ("latency_ms", "waited_ms")
@@ -178,6 +181,7 @@ class MendableCsv:
     def __init__(self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact) -> None:
         # Fed again, a failed file brings its old reasons along.
         self._kept = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
+        self._raw = columns.index(_RAW) if _RAW in columns else None
         self._delimiter, self._encoding = delimiter, encoding
         self._redact = redact
         self._encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
@@ -190,7 +194,10 @@ class MendableCsv:
         if not isinstance(outcome.row, Unreadable):
             row = outcome.row.values
             values = [row[i] for i in self._kept]  # type: ignore[index]
-        reasons = _reasons(outcome, self._redact).values()
+        told = _reasons(outcome, self._redact)
+        if self._raw is not None and not isinstance(outcome.row, Unreadable):
+            told[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # a record that nobody mended yet
+        reasons = told.values()
         return self._encode(csv_line([*values, *reasons], self._delimiter))
 
     def survivors(self, path: Path) -> Iterator[Survivor]:

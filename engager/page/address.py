@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+
 from engager.errors import JobError
+
+
+def refuse_taken(page: str) -> None:
+    """Raises JobError where a page cannot be served: before anything is made."""
+    host, port = address_of(page)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as fault:
+        raise JobError(f"--page {page}: it cannot be served there: {fault.strerror or fault}.") from fault
 
 
 def address_of(page: str) -> tuple[str, int]:

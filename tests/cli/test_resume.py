@@ -243,7 +243,7 @@ async def test_status_while_running_after_a_kill_and_at_the_end(bench: Any) -> N
     assert after_kill["state"] == "stopped"
     assert running["rows"] <= after_kill["rows"] <= len(b.sandbox.log) + 8
     assert 0 < after_kill["open"] <= 8
-    assert "settled when the run goes on" in (await b.engager("status", "runs/test")).out
+    assert "the run goes on with them" in (await b.engager("status", "runs/test")).out
     assert (await b.engager("run", "job.toml")).code == 0
     end = await status(b)
     assert (end["state"], end["open"], end["statuses"]["engaged"]) == ("complete", 0, 700)
