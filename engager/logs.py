@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -76,11 +76,16 @@ def log_to_stderr(log_format: str, quiet: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
 
 
+class _RunLog(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """A disk that takes no more is told by the run itself: a log has nothing to add."""
+
+
 @contextmanager
 def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterator[None]:
     """Log to a file that its owner alone can read, as long as this is entered."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file = _RunLog(path, encoding="utf-8")
     to_file.setFormatter(RedactingFormatter(_formatter(log_format), secret.redact))
     log = logging.getLogger("engager")
     level = log.level
@@ -91,7 +96,8 @@ def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterat
     finally:
         log.removeHandler(to_file)
         log.setLevel(level)
-        to_file.close()
+        with suppress(OSError):  # what could not be written has been told by what matters
+            to_file.close()
 
 
 def _formatter(log_format: str) -> logging.Formatter:
