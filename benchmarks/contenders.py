@@ -33,6 +33,8 @@ email = "{{email}}"
 content = {{ first_name = "{{first_name}}", bonus = "{{bonus:int}}" }}
 [limits]
 concurrency = {connections}
+[output]
+report = false
 """
 
 

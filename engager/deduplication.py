@@ -13,10 +13,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any
-from urllib.parse import urljoin
-
-import orjson
 
 from engager.dispatch.limits import Pacer, Stop
 from engager.dispatch.transport import Clearance, Destination
@@ -24,6 +20,7 @@ from engager.dispatch.transports import transport_to
 from engager.dispatch.verdict import Meaning, Verdict, judge
 from engager.errors import Exit
 from engager.intake.builder import RequestSpec, compile_builder
+from engager.methods import PAGE, addressed
 from engager.model import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policy import Pace
 
@@ -34,9 +31,6 @@ NOBODY = "ffffffff"
 
 #: Asked for where the job leaves the scenario to the rows: no platform has that many.
 NO_SCENARIO = 2_147_483_647
-
-#: Scenarios that one listing holds at most.
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +154,10 @@ async def start_twice(destination: Destination, spec: RequestSpec, clearance: Cl
 
 
 async def list_twice(destination: Destination, spec: RequestSpec, clearance: Clearance) -> Repeated:
-    """Ask twice, under one Request-ID, for the scenarios: always in JSON, which the platform speaks too."""
-    fields: dict[str, Any] = {"token": spec.token} if spec.auth == "body" else {}
-    headers = {**destination.headers, "Content-Type": "application/json; charset=utf-8"}
-    listing = replace(destination, url=urljoin(destination.url, "list"), headers=headers)
-    return await _twice(listing, (orjson.dumps({**fields, "limit": PAGE}),), clearance)
+    """Ask twice, under one Request-ID, for the scenarios from the job's own on."""
+    scenario = spec.parameters.get("id")
+    from_id = scenario if type(scenario) is int else 1
+    return await _twice(*addressed(destination, spec, "list", from_id=from_id, limit=PAGE), clearance)
 
 
 async def _twice(destination: Destination, body: tuple[bytes, ...], clearance: Clearance) -> Repeated:

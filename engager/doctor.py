@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import orjson
 
-from engager.deduplication import PAGE, Answer, cleared, list_twice, proof_of, start_twice, told
+from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
 from engager.dispatch.limits import Stop
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.job import JobFile
-from engager.model import Ending, Reply
+from engager.methods import Scenario, read_listing
 from engager.policy import Mode
 from engager.reaching import Finding, Probe, State, certify, connect, resolve
+from engager.scenarios import Platform
 
 
 async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Finding]:
@@ -88,33 +88,31 @@ async def find_scenario(probe: Probe) -> Finding:
     advice = f"look at scenario {number} in the platform"
     if verdict.meaning is not Meaning.TAKEN:
         return Finding(State.UNKNOWN, f"workflows/list answered {told(verdict)}", advice)
-    listed = _listed(probe.listing.first)
-    if not listed:
-        seen = "lists no scenario" if listed == {} else "answers in a form that is not known"
-        return Finding(State.UNKNOWN, f"workflows/list {seen}", advice)
-    if str(number) in listed:
-        return _of_activity(number, listed[str(number)].get("active"), advice)
-    if len(listed) >= PAGE:
-        return Finding(State.UNKNOWN, f"{number} is not among the first {PAGE}", advice)
-    seen = f"{number} is not among the {len(listed)} that this token may see"
+    listed = read_listing(probe.listing.first)
+    if listed is None:
+        return Finding(State.UNKNOWN, "workflows/list answers in a form that is not known", advice)
+    if found := next((scenario for scenario in listed if scenario.id == number), None):
+        return _of_activity(found, advice)
+    if not listed and not await _lists_any(probe):
+        return Finding(State.UNKNOWN, "workflows/list lists no scenario", advice)
+    seen = f"{number} is not among those that this token may see"
     return Finding(State.FAILED, seen, "mend request.id, or give the token the right to that scenario")
 
 
-def _of_activity(number: int, active: Any, advice: str) -> Finding:
-    if active is True:
-        return Finding(State.OK, f"{number} exists and is active")
-    if active is False:
-        return Finding(State.FAILED, f"{number} exists and is not active", "activate it")
-    return Finding(State.UNKNOWN, f"{number} exists; whether it is active is not told", advice)
+def _of_activity(scenario: Scenario, advice: str) -> Finding:
+    if scenario.active is None:
+        return Finding(State.UNKNOWN, f"{scenario.id} exists; whether it is active is not told", advice)
+    if scenario.active:
+        return Finding(State.OK, f"{scenario.id} exists and is active")
+    return Finding(
+        State.FAILED, f"{scenario.id} exists and is not active", "activate it: engager scenarios activate"
+    )
 
 
-def _listed(ending: Ending) -> Mapping[str, Mapping[str, Any]] | None:
-    """The scenarios by their ids. Assumed: `data: [{id, name, active, …}]`; None for any other form."""
-    try:
-        data = orjson.loads(ending.body)["data"] if isinstance(ending, Reply) else None
-        return {str(item["id"]): item for item in data} if isinstance(data, list) else None
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+async def _lists_any(probe: Probe) -> bool:
+    """Whether scenarios are listed at all, where none is from the job's own on."""
+    platform = Platform(probe.destination, probe.spec, probe.clearance)
+    return bool(read_listing(await platform.ask("list", limit=1)))
 
 
 async def ask_for_nobody(probe: Probe) -> Finding:

@@ -33,6 +33,14 @@ class InputError(EngagerError):
     """The input cannot be read at all, or not to its end."""
 
 
+class EndpointError(EngagerError):
+    """The endpoint refuses what it was asked for, or cannot be asked now."""
+
+    def __init__(self, text: str, exit_code: Exit) -> None:
+        super().__init__(text)
+        self.exit = exit_code
+
+
 class RunDirectoryError(EngagerError):
     """The run directory cannot be used."""
 

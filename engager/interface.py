@@ -17,6 +17,7 @@ from engager import checking
 from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
+from engager.dated import choose
 from engager.errors import one_at_a_time
 from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
@@ -26,7 +27,7 @@ from engager.model import Status
 from engager.notification import Notice, notice_of
 from engager.page.address import address_of
 from engager.preparing import Run, prepare
-from engager.results import Result, results_of
+from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
 
 AnyPath = str | PathLike[str]
@@ -70,7 +71,8 @@ async def run_async(
 ) -> Summary:
     """Send: one request a row; the same call again goes on where it stopped.
 
-    `out` is the run directory, `runs/<job name>` unless given; `input` another input than the job's;
+    `out` is the run directory, which may hold `{date}`; unless given, the job says it. A run of another
+    date that is not complete and has the same input is gone on with. `input` is another than the job's;
     `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
     `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, `control` can
     pause and stop the run. A run that is complete already sends nothing, and its summary is returned.
@@ -131,9 +133,13 @@ def status(run_directory: AnyPath) -> dict[str, Any]:
     return look(existing_run(Path(run_directory)))
 
 
-def outcomes(run_directory: AnyPath) -> Iterator[Result]:
-    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError."""
-    return results_of(existing_run(Path(run_directory)))
+def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
+    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError.
+
+    `latest`: only some thousands that were settled last, at once, however long the run is.
+    """
+    found = existing_run(Path(run_directory))
+    return latest_results(found) if latest else results_of(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +159,14 @@ class _Manner:
 async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
 ) -> Summary:
-    directory = Path(out) if out is not None else Path("runs") / job.job.job.name
-    notice = notice_of(job)
-    run = prepare(job, directory, _text(input_path))
+    given, notice = _text(input_path), notice_of(job)
+    chosen = choose(job, None if out is None else str(out), given)
+    run = prepare(job, chosen.path, given)
     if isinstance(run, Summary):
-        how.watch(Unneeded(directory, "this run is complete, and a new run needs a new run directory", run))
+        why = "this run is complete, and a new run needs a new run directory"
+        how.watch(Unneeded(chosen.path, why, run))
         return run
-    return await _carried_out(run, bound, how, notice)
+    return await _carried_out(run, bound, how, notice, chosen.warnings)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summary:
@@ -174,11 +181,13 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, how: _Manner) -> Summar
     return await _carried_out(run, UNBOUNDED, how, notice)
 
 
-async def _carried_out(run: Run, bound: Bound, how: _Manner, notice: Notice | None) -> Summary:
+async def _carried_out(
+    run: Run, bound: Bound, how: _Manner, notice: Notice | None, warnings: Sequence[str] = ()
+) -> Summary:
     run.control = how.control or run.control
-    path, job = run.directory.path, run.job_file.job.job.name
+    path, told = run.directory.path, (*warnings, *run.builder.warnings)
     with one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
-        how.watch(Began(path, run.directory.run_id, job, run.goes_on, run.builder.warnings))
+        how.watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
         try:
             return await send(run, bound, how.watch, how.page)
         finally:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.naming import PLACEHOLDER, example_of
 from engager.policy import Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.sections import Seconds, Section
@@ -21,12 +23,24 @@ AUTO: Literal["auto"] = "auto"
 UNCHOSEN = 999_999_999
 
 
+def _job_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", example_of(name)):
+        raise ValueError("letters, digits, dot, dash and underscore make a name, up to 100 of them")
+    return name
+
+
+def _directory(name: str) -> str:
+    if not example_of(name).strip():
+        raise ValueError("name a directory")
+    return name
+
+
 class JobSection(Section):
     """[job]"""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        description="Names the run directory `runs/<name>`: letters, digits, dot, dash, underscore.",
+    name: Annotated[str, AfterValidator(_job_name)] = Field(
+        description="Names the run directory: letters, digits, dot, dash, underscore, `{date}` and its like.",
+        json_schema_extra={"pattern": f"^([A-Za-z0-9]|{PLACEHOLDER})([A-Za-z0-9._-]|{PLACEHOLDER}){{0,99}}$"},
     )
 
 
@@ -99,6 +113,9 @@ class InputSection(Section):
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    repeat: bool = Field(
+        False, description="A run with another date in its name may send what an earlier one has sent."
+    )
     unique: bool = Field(False, description="Skip later rows with the same key.")
     exclude: str | list[str] | None = Field(
         None,
@@ -245,6 +262,12 @@ class DeliverySection(Section):
 class OutputSection(Section):
     """[output]"""
 
+    directory: Annotated[str, AfterValidator(_directory)] | None = Field(
+        None,
+        description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`.",
+        examples=["runs/nightly-{date}"],
+        json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
+    )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
     report: bool = Field(True, description="Leave `report.html` at the end of a run.")
 

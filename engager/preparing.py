@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from engager.control import Control
+from engager.dated import moment_of_name
 from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
@@ -38,6 +39,7 @@ from engager.ledger.run_directory import (
     whole_identity,
 )
 from engager.model import Status
+from engager.naming import expanded
 from engager.secret import Secret
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
@@ -69,6 +71,11 @@ class Run:
     goes_on: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
     summary: Summary | None = None  #: once `send` ended, however it ended
+
+    @property
+    def name(self) -> str:
+        """The job's name, at the moment of the run's start."""
+        return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
 
 
 def open_input(

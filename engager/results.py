@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines
@@ -48,3 +51,25 @@ def results_of(run: RunDirectory) -> Iterator[Result]:
     path = run.path / lines.name
     if path.exists():
         yield from (Result.of(fields) for _, fields, _ in lines.survivors(path))
+
+
+#: Bytes at the end of results that are looked at for the latest lines.
+_TAIL = 1 << 22
+
+
+def latest_results(run: RunDirectory) -> Iterator[Result]:
+    """The outcomes of the rows that were settled last: some thousands, however many there are."""
+    lines: Any = _FORMATS[run.identity["output"]["results"]]
+    path = run.path / lines.name
+    if not path.exists() or path.stat().st_size <= _TAIL:
+        yield from results_of(run)
+        return
+    with path.open("rb") as file:
+        head = file.readline() if path.suffix == ".csv" else b""
+        file.seek(-_TAIL, os.SEEK_END)
+        file.readline()  # the rest of a line that begins before
+        tail = file.read()
+    with tempfile.TemporaryDirectory() as folder:  # the reader of lines reads files
+        copy = Path(folder) / path.name
+        copy.write_bytes(head + tail)
+        yield from [Result.of(fields) for _, fields, _ in lines.survivors(copy)]

@@ -163,7 +163,7 @@ def _summary(run: Run, rest: Rest, started: float) -> Summary:
     if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
     return Summary(
-        job=run.job_file.job.job.name,
+        job=run.name,
         run=run.directory.run_id,
         complete=rest is Rest.NONE,
         exit_code=int(exit_code),

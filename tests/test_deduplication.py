@@ -142,7 +142,7 @@ async def test_a_listing_is_asked_for_in_json_whatever_the_job_speaks(
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": "engager",
     }
-    assert seen[1] == (b'{"token":"t0ken","limit":1000}',)
+    assert seen[1] == (b'{"token":"t0ken","from_id":12,"limit":100}',)
 
 
 async def test_a_run_that_is_to_end_asks_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -72,7 +72,7 @@ async def test_the_embedded_sandbox(tmp_path: Path) -> None:
     [
         ({"tokens": ["another"]}, [], "token", State.FAILED, "the token is missing or wrong"),
         ({"tokens": [], "powerless_tokens": [TOKEN]}, [], "token", State.FAILED, "no rights"),
-        ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "not among the 1"),
+        ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "not among those"),
         ({"scenarios": [{"id": 12, "active": False}]}, [], "scenario", State.FAILED, "not active"),
         ({"scenarios": []}, [], "scenario", State.UNKNOWN, "lists no scenario"),
         ({}, ["request.id={scenario}"], "scenario", State.SKIPPED, "row to row"),
@@ -154,7 +154,7 @@ def said(data: Any) -> bytes:
         (said([{"id": 12, "name": "x", "active": True}]), State.OK),
         (said([{"id": "12", "active": True}]), State.OK),
         (said([{"id": 12, "status": "on"}]), State.UNKNOWN),
-        (said([{"id": number, "active": True} for number in range(1000, 2000)]), State.UNKNOWN),
+        (said([{"id": 12, "name": "x", "is_active": True}]), State.OK),
         (said([{"number": 12}]), State.UNKNOWN),
         (said({"items": []}), State.UNKNOWN),
         (said([12]), State.UNKNOWN),

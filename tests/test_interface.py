@@ -133,3 +133,16 @@ def test_what_a_person_must_act_on_is_raised_bare(folder: Path) -> None:
         engager.run(job(folder, input={"path": "nobody.csv"}))
     with pytest.raises(engager.RunDirectoryError):
         engager.status(folder / "nothing")
+
+
+@pytest.mark.parametrize("results", ["jsonl", "csv"])
+def test_the_latest_outcomes_are_found_at_the_end(
+    folder: Path, results: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engager.run(job(folder, output={"results": results}, limits={"concurrency": 1}), out=folder / "run")
+    whole = list(engager.outcomes(folder / "run"))
+    assert list(engager.outcomes(folder / "run", latest=True)) == whole
+    monkeypatch.setattr("engager.results._TAIL", 1500)
+    latest = list(engager.outcomes(folder / "run", latest=True))
+    assert 3 < len(latest) < 20
+    assert latest == whole[-len(latest) :]

@@ -93,6 +93,8 @@ def _with(*overrides: str) -> dict[str, Any]:
         'window.days=["mon", "wed"]',
         "window.hours=09:00-20:00",
         "delivery.mode=at-most-once",
+        "job.name={date}-nightly",
+        "output.directory=../{{runs}}/{datetime}",
         "endpoint.url=HTTPS://X.org:8443",
         "endpoint.token=file:token.txt",
         "input.delimiter=|",
@@ -114,6 +116,10 @@ def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "override",
     [
+        "job.name=.hidden",
+        "job.name=n-{day}",
+        "output.directory=runs/{day}",
+        "output.directory=runs/{date",
         "limit.rate=5",
         "limits.rat=5",
         "limits.rate=0",

@@ -10,6 +10,7 @@ from engager.cli.doctor import doctor_command
 from engager.cli.init import init_command
 from engager.cli.report import report_command
 from engager.cli.sandbox import sandbox_command
+from engager.cli.scenarios import scenarios_command
 from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
@@ -29,6 +30,7 @@ for command in (
     report_command,
     check_command,
     doctor_command,
+    scenarios_command,
     sandbox_command,
     schema_command,
 ):

@@ -30,7 +30,11 @@ SHOWN_ROWS = 20
 
 @click.command("run")
 @of_a_job
-@click.option("--out", type=click.Path(path_type=Path), help="The run directory; default runs/<job name>.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name>.",
+)
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
 def run_command(
@@ -143,7 +147,7 @@ def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
     if isinstance(event, Began):
         gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
     if in_words:
-        _say(event)
+        _say(event, manner.quiet)
     if isinstance(event, Unneeded | Ended):
         if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
             _show_rows(event.directory, event.last_row)
@@ -155,13 +159,13 @@ def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
         click.echo(made if event.page else f"how it went, as a page: engager report {event.directory}")
 
 
-def _say(event: Event) -> None:
+def _say(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
             click.echo(f"warning: {warning}", err=True)
     elif isinstance(event, Serving):
         click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
-    elif isinstance(event, Unneeded):
+    elif isinstance(event, Unneeded) and not quiet:
         click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
 
 
@@ -178,7 +182,8 @@ def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
 def _show_rows(directory: Path, last_row: int) -> None:
     """Show what became of the last rows before a bound: a person wants to see before there are more."""
     first = last_row - SHOWN_ROWS + 1
-    rows = {found.row: found for found in engager.outcomes(directory) if first <= found.row <= last_row}
+    latest = engager.outcomes(directory, latest=True)
+    rows = {found.row: found for found in latest if first <= found.row <= last_row}
     for row in sorted(rows):
         found = rows[row]
         told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""

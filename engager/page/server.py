@@ -84,8 +84,7 @@ class Page:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        job = self._run.job_file.job.job.name
-        history = orjson.dumps({"job": job, "points": self._history.points})
+        history = orjson.dumps({"job": self._run.name, "points": self._history.points})
         with suppress(ConnectionError):
             await response.write(b"event: history\ndata: " + history + b"\n\n" + self._message)
             while not self._ended:

@@ -9,7 +9,7 @@ from typing import Any
 
 from engager.sandbox.config import SandboxConfig, Scenario
 from engager.sandbox.formats import read_request, write_answer
-from engager.sandbox.rules import FURTHER_MODES, PAGE_MODES, wrong_with
+from engager.sandbox.rules import FURTHER_MODES, PAGE_MODES, wrong_with, wrong_with_listing, wrong_with_switch
 
 START = "workflows/start"
 
@@ -111,7 +111,7 @@ class Brain:
         if method in ("workflows/activate", "workflows/deactivate"):
             return self._switch(fields, method == "workflows/activate")
         if method == "workflows/list":
-            return self._list()
+            return self._list(fields)
         return _Said(400, f"Unknown method {method}")
 
     def _scenario(self, number: Any) -> Scenario | None:
@@ -122,15 +122,22 @@ class Brain:
         return found and replace(found, active=self._switched.get(found.id, found.active))
 
     def _switch(self, fields: Mapping[str, Any], active: bool) -> _Said:
-        scenario = self._scenario(fields.get("id"))
+        if wrong := wrong_with_switch(fields, active):
+            return _Said(400, wrong)
+        scenario = self._scenario(fields["id"])
         if scenario is None:
             return _Said(400, "Workflow not found")
         self._switched[scenario.id] = active
         return _Said(0, "Successful operation")
 
-    def _list(self) -> _Said:
-        listed = [self._scenario(s.id) for s in self.config.scenarios or ()]
-        data = [{"id": s.id, "name": s.name, "active": s.active} for s in listed if s]
+    def _list(self, fields: Mapping[str, Any]) -> _Said:
+        if wrong := wrong_with_listing(fields):
+            return _Said(400, wrong)
+        # Where every id exists, those are listed that were spoken of.
+        known = self._switched if self.config.scenarios is None else [s.id for s in self.config.scenarios]
+        numbers = sorted(number for number in known if number >= fields.get("from_id", 1))
+        listed = [self._scenario(number) for number in numbers[: fields.get("limit", 1000)]]
+        data = [{"id": s.id, "name": s.name, "is_active": s.active} for s in listed if s]
         return _Said(0, "Successful operation", data=data)
 
     def _start(self, fields: dict[str, Any]) -> _Said:

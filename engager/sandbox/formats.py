@@ -35,9 +35,11 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
     if root.tag != "xml" or not isinstance(fields, dict):
         return None
     fields = {name: value for name, value in fields.items() if value != ""}  # an empty element is a null
-    for name in ("id", "resource_id"):
+    for name in ("id", "resource_id", "from_id", "limit"):
         if str(fields.get(name, "")).isdigit():
             fields[name] = int(fields[name])
+    if fields.get("skip_profiles") in ("true", "false"):
+        fields["skip_profiles"] = fields["skip_profiles"] == "true"
     chosen = fields.get("subscription_filter")
     if isinstance(chosen, dict) and chosen.get("not_strict") in ("true", "false"):
         chosen["not_strict"] = chosen["not_strict"] == "true"

@@ -23,7 +23,9 @@ FURTHER_MODES: Mapping[str, tuple[str, ...]] = {
     "email_phone_sub": ("email", "phone"),
 }
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
+Types = Mapping[str, type | tuple[type, ...]]
+
+_TYPES: Types = {
     "token": str,
     "format": str,
     "id": int,
@@ -40,6 +42,18 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "subscription_filter": dict,
     "subscription_id": str,
     "provider": str,
+}
+
+_SWITCH_TYPES: Types = {"token": str, "format": str, "id": int}
+_LISTING_TYPES: Types = {
+    "token": str,
+    "format": str,
+    "from_id": int,
+    "limit": int,
+    "groups": list,
+    "groups_id": list,
+    "ui_tags": list,
+    "attributes": dict,
 }
 
 _FORMS = {
@@ -65,12 +79,28 @@ def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
     )
 
 
-def _wrong_types(fields: Mapping[str, Any]) -> str | None:
+def wrong_with_listing(fields: Mapping[str, Any]) -> str | None:
+    """The same of a `workflows/list` request."""
+    if wrong := _wrong_types(fields, _LISTING_TYPES):
+        return wrong
+    below = (name for name in ("from_id", "limit") if fields.get(name, 1) < 1)
+    return next((f"{name} must be 1 or more" for name in below), None)
+
+
+def wrong_with_switch(fields: Mapping[str, Any], activates: bool) -> str | None:
+    """The same of a `workflows/activate` or a `workflows/deactivate` request."""
+    further = {"skip_profiles": bool} if activates else {}
+    return "id is required" if "id" not in fields else _wrong_types(fields, {**_SWITCH_TYPES, **further})
+
+
+def _wrong_types(fields: Mapping[str, Any], types: Types = _TYPES) -> str | None:
     for name, value in fields.items():
-        if name not in _TYPES:
+        if name not in types:
             return f"unknown parameter {name}"
         empty_in_xml = name == "content" and value == ""
-        if isinstance(value, bool) or not (isinstance(value, _TYPES[name]) or empty_in_xml):
+        # true and false are numbers to Python, and to nobody else
+        misread = isinstance(value, bool) and types[name] is not bool
+        if misread or not (isinstance(value, types[name]) or empty_in_xml):
             return f"{name} has a wrong type"
     return None
 

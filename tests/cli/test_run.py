@@ -332,8 +332,9 @@ async def test_check_sends_nothing_and_shows_what_would_be_sent(bench: Any) -> N
 
 async def test_quiet_is_quiet(bench: Any) -> None:
     b = await bench()
-    ended = await b.engager("run", "job.toml", "--quiet")
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    for _ in range(2):
+        ended = await b.engager("run", "job.toml", "--quiet")
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
 async def test_the_sandbox_command(bench: Any) -> None:

@@ -148,9 +148,59 @@ def test_scenarios_are_switched() -> None:
     endpoint = brain(scenarios=[{"id": 12, "name": "Spring"}])
     ask(endpoint, path="/api/v1.1/workflows/deactivate", id=12)
     listed = json.loads(ask(endpoint, path="/api/v1.1/workflows/list").body)["data"]
-    assert listed == [{"id": 12, "name": "Spring", "active": False}]
+    assert listed == [{"id": 12, "name": "Spring", "is_active": False}]
     assert not ask(endpoint, **ok()).effect
     ask(endpoint, path="/api/v1.1/workflows/activate", id=12)
+    assert ask(endpoint, **ok()).effect
+
+
+def listed(endpoint: Brain, **fields: Any) -> list[int]:
+    data = json.loads(ask(endpoint, path="/api/v1.1/workflows/list", **fields).body)["data"]
+    return [scenario["id"] for scenario in data]
+
+
+def test_a_listing_has_pages() -> None:
+    endpoint = brain(scenarios=[{"id": number} for number in (9, 3, 5)])
+    assert listed(endpoint) == [3, 5, 9]
+    assert listed(endpoint, from_id=4) == [5, 9]
+    assert listed(endpoint, from_id=3, limit=1) == [3]
+    assert listed(endpoint, from_id=10) == []
+
+
+def test_where_every_scenario_exists_those_are_listed_that_were_switched() -> None:
+    endpoint = brain()
+    assert listed(endpoint) == []
+    ask(endpoint, path="/api/v1.1/workflows/deactivate", id=5)
+    assert listed(endpoint) == [5]
+    assert not ask(endpoint, **ok(id=5)).effect
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "text"),
+    [
+        ("activate", {}, "id is required"),
+        ("activate", {"id": "12"}, "id has a wrong type"),
+        ("activate", {"id": True}, "id has a wrong type"),
+        ("activate", {"id": 13}, "not found"),
+        ("activate", {"id": 12, "skip_profiles": 1}, "skip_profiles has a wrong type"),
+        ("deactivate", {"id": 12, "skip_profiles": True}, "unknown parameter skip_profiles"),
+        ("list", {"from_id": 0}, "from_id must be 1 or more"),
+        ("list", {"limit": "5"}, "limit has a wrong type"),
+        ("list", {"id": 12}, "unknown parameter id"),
+    ],
+)
+def test_the_neighbours_refuse_what_is_not_theirs(method: str, fields: dict[str, Any], text: str) -> None:
+    endpoint = brain(scenarios=[{"id": 12}])
+    answer = ask(endpoint, path=f"/api/v1.1/workflows/{method}", **fields)
+    assert answer.error == 400
+    assert text in json.loads(answer.body)["error_text"]
+    assert endpoint._switched == {}
+
+
+def test_a_scenario_is_switched_in_xml() -> None:
+    endpoint = brain(scenarios=[{"id": 12, "active": False}])
+    xml = b"<xml><token>t</token><id>12</id><skip_profiles>true</skip_profiles></xml>"
+    assert endpoint.answer("/api/v1.1/workflows/activate", {}, xml, 0).error == 0
     assert ask(endpoint, **ok()).effect
 
 

@@ -1,0 +1,47 @@
+"""The nightly job as a DAG, for Airflow 3.
+
+The run is named by the DAG run's date and not by the clock, so every retry goes on with the same one.
+0: success. 1 (some were not engaged) and 2 (job or input is wrong) are for a person: no retry. 3 and 4
+(stopped before the end), a crash or a kill: retried, and goes on.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pendulum
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException
+
+import engager
+
+HOME = Path("/srv/engager")
+ZONE = pendulum.timezone("Europe/Moscow")
+
+
+@dag(
+    schedule="15 2 * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz=ZONE),
+    catchup=False,
+    max_active_runs=1,
+)
+def nightly_orders():
+    @task(retries=12, retry_delay=timedelta(minutes=5))
+    def engage(dag_run=None):
+        day = dag_run.run_after.astimezone(ZONE)
+        try:
+            job = engager.load_job(HOME / "nightly.toml")
+            summary = engager.run(job, out=HOME / f"runs/nightly-{day:%Y-%m-%d}")
+        except engager.EngagerError as fault:
+            if fault.exit is engager.Exit.WRONG:
+                raise AirflowFailException(fault) from fault
+            raise
+        if summary.exit_code in (engager.Exit.INCOMPLETE, engager.Exit.WRONG):
+            raise AirflowFailException(summary.stopped or f"some were not engaged: {summary.errors}")
+        if summary.exit_code != engager.Exit.DONE:
+            raise RuntimeError(f"stopped: {summary.stopped}")
+        return dict(summary.statuses)
+
+    engage()
+
+
+nightly_orders()

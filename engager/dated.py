@@ -1,0 +1,164 @@
+"""A job and the moment of its start in, its run directory out: a new one, or one to be gone on with.
+
+A name with a date in it is another one after midnight, and a run that was begun before must not begin
+anew for that: whatever the date, the same job goes on with the same input, and sends no input twice.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from glob import iglob
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+from engager.errors import BusyError, JobError, RunDirectoryError
+from engager.intake.sources import STDIN, find_files
+from engager.job import JobFile
+from engager.ledger.lock import RunLock
+from engager.ledger.run_directory import RunDirectory, find_run, input_identity
+from engager.model import Status
+from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
+
+#: So many of the latest runs of a name are looked at.
+LOOKED_AT = 100
+
+Files = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The run directory of a start."""
+
+    path: Path
+    warnings: tuple[str, ...] = ()
+
+
+def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
+    """A moment on the clocks that the job goes by, for the dates in its names."""
+    return datetime.fromtimestamp(seconds, job_file.job.window.tz)
+
+
+def choose(job_file: JobFile, out: str | None, input_path: str | None, now: float | None = None) -> Chosen:
+    """The run directory that `out` names, else the job, at this moment.
+
+    Raises JobError, InputError, BusyError where a namesake is under way, and RunDirectoryError where one
+    has sent this input already.
+    """
+    pattern = _pattern(job_file, out)
+    try:
+        path = Path(expanded(pattern, moment_of_name(job_file, time.time() if now is None else now)))
+        if not is_dated(pattern):
+            return Chosen(path)
+    except NamingError as fault:
+        raise JobError(f"--out {out}: {fault}.") from None
+    if find_run(path) is not None:
+        return Chosen(path)
+    earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
+    _refuse_while_busy(earlier)
+    return _among(earlier, path, job_file, input_path)
+
+
+def _pattern(job_file: JobFile, out: str | None) -> str:
+    if out is not None:
+        return out
+    job = job_file.job
+    if job.output.directory is None:
+        return f"runs/{job.job.name}"
+    return str(Path(taken_literally(str(job_file.base))) / job.output.directory)
+
+
+def _earlier(pattern: str, name: str) -> Iterator[RunDirectory]:
+    """The latest runs of the job under such names, the latest first."""
+    begun = map(Path, iglob(f"{pattern}/run.json"))
+    for path in nlargest(LOOKED_AT, begun, key=lambda file: file.stat().st_mtime):
+        try:
+            found = find_run(path.parent)
+        except RunDirectoryError:
+            continue  # whoever goes on there is told
+        if found is not None and found.identity.get("job") == {"name": name}:
+            yield found
+
+
+def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
+    for found in earlier:
+        if RunLock.is_held(found.lock_path):
+            raise BusyError(
+                f"{found.path}: a run of this job is under way there. Wait for it to end: two at once would "
+                "be too fast for the endpoint."
+            )
+
+
+def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
+    """The new directory, unless one of the earlier runs has the same input."""
+    files = _files(job_file, input_path)
+    unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
+    for found in unfinished:
+        if _input(found) == files:
+            return _gone_on_with(found, path, job_file, input_path)
+    if files and not job_file.job.input.repeat:
+        for found in earlier:
+            if _input(found) == files and _reached_anybody(found):
+                raise _sent_already(found, path, job_file, input_path)
+    return Chosen(path, tuple(map(_left_behind, unfinished[:1])))
+
+
+def _files(job_file: JobFile, input_path: str | None) -> Files:
+    """What the input is known by; nothing for a stream, which cannot be known before it is read."""
+    path = input_path or job_file.job.input.path
+    if path == STDIN:
+        return []
+    return input_identity(find_files(path, Path.cwd() if input_path else job_file.base))
+
+
+def _input(found: RunDirectory) -> Files:
+    return found.identity["input"]["files"]  # type: ignore[no-any-return]
+
+
+def _reached_anybody(found: RunDirectory) -> bool:
+    statuses = (found.summary() or {}).get("statuses", {})
+    return any(statuses.get(status) for status in (Status.ENGAGED, Status.IN_DOUBT))
+
+
+def _gone_on_with(found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
+    if _input(found):
+        begins = _command(job_file.source, input_path, path)
+        return Chosen(
+            found.path,
+            (f"{found.path} is not complete and has the same input: goes on there. Anew: {begins}",),
+        )
+    raise RunDirectoryError(
+        f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
+        f"Go on there, or begin anew:\n  {_command(job_file.source, input_path, found.path)}\n"
+        f"  {_command(job_file.source, input_path, path)}"
+    )
+
+
+def _sent_already(
+    found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
+) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{found.path}: that run has sent this input already, so nothing was sent. Look whether the input is "
+        "a stale one. A job that is to send the same input every time says input.repeat = true; to send it "
+        f"again this once:\n  {_command(job_file.source, input_path, path)}"
+    )
+
+
+def _left_behind(found: RunDirectory) -> str:
+    told = found.invocation
+    goes_on = _command(told, told.get("input"), found.path)
+    return f"{found.path} is not complete. With the input that it began with, it goes on by: {goes_on}"
+
+
+def _command(source: Mapping[str, Any], input_path: str | None, out: Path) -> str:
+    """What to call for a job, an input and a run directory."""
+    if source["job"] is None:
+        return f"engager.run(job, out={taken_literally(str(out))!r})"
+    overrides = [part for override in source["overrides"] for part in ("--set", override)]
+    given = ["--input", input_path] if input_path else []
+    named = ["--out", taken_literally(str(out))]
+    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named])

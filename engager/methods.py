@@ -1,0 +1,57 @@
+"""The methods beside the start: a method and its parameters in, a request out; a listing in, scenarios out.
+
+They are asked in JSON, whatever the job's requests speak: the platform always speaks that, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urljoin
+
+import orjson
+
+from engager.dispatch.transport import Destination
+from engager.intake.builder import RequestSpec
+from engager.model import Ending, Reply
+
+#: Scenarios that one listing is asked for. Each comes with all its nodes, and an answer that is longer
+#: than a transport reads says nothing.
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An automation scenario, as far as a listing tells."""
+
+    id: int
+    name: str
+    active: bool | None  #: None: the listing does not tell
+
+
+def addressed(
+    start: Destination, spec: RequestSpec, method: str, **fields: Any
+) -> tuple[Destination, tuple[bytes, ...]]:
+    """Where a request to a method goes, and its body; `start` is where the job's own requests go."""
+    token = {"token": spec.token} if spec.auth == "body" else {}
+    headers = {**start.headers, "Content-Type": "application/json; charset=utf-8"}
+    there = replace(start, url=urljoin(start.url, method), headers=headers)
+    return there, (orjson.dumps({**token, **fields}),)
+
+
+def read_listing(ending: Ending) -> Sequence[Scenario] | None:
+    """The scenarios of an answer to workflows/list; None for a form that is not known."""
+    try:
+        data = orjson.loads(ending.body)["data"] if isinstance(ending, Reply) else None
+        return [_scenario(item) for item in data] if isinstance(data, list) else None
+    except (AttributeError, KeyError, TypeError, ValueError):  # of whatever is not as documented
+        return None
+
+
+def _scenario(item: Mapping[str, Any]) -> Scenario:
+    # Documented is `is_active`; a platform that says `active` is understood, too.
+    name, active = item.get("name"), item.get("is_active", item.get("active"))
+    return Scenario(
+        int(item["id"]), name if isinstance(name, str) else "", active if isinstance(active, bool) else None
+    )

@@ -1,0 +1,165 @@
+"""Runs with a date in their name: midnight begins nothing anew that was begun before."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+YESTERDAY = "runs/n-2020-01-01"
+DATED = ("--out", "runs/n-{date}")
+
+
+def runs(b: Any) -> set[str]:
+    return {file.parent.name for file in b.path.glob("runs/*/run.json")}
+
+
+def is_of_a_day(name: str) -> bool:
+    return re.fullmatch(r"n-\d{4}-\d\d-\d\d", name) is not None
+
+
+async def begun_yesterday(b: Any, *args: str) -> None:
+    assert (await b.engager("run", "job.toml", "--out", YESTERDAY, *args)).code == 0
+
+
+async def test_the_directory_and_the_name_have_the_date_of_the_start(bench: Any) -> None:
+    b = await bench(job='[output]\ndirectory = "out/{date}"\n[window]\nzone = "Pacific/Kiritimati"\n')
+    ended = await b.engager("run", "job.toml", "--set", "job.name=n-{date}")
+    assert ended.code == 0, ended.err
+    day = f"{datetime.now(ZoneInfo('Pacific/Kiritimati')):%Y-%m-%d}"
+    assert b.summary(f"out/{day}")["job"] == f"n-{day}"
+
+
+async def test_a_directory_that_the_job_names_is_beside_the_job(bench: Any) -> None:
+    b = await bench(job='[output]\ndirectory = "../here/{{x}}"\n')
+    (b.path / "be{low}").mkdir()
+    for file in ("job.toml", "people.csv"):
+        (b.path / file).rename(b.path / "be{low}" / file)
+    assert (await b.engager("run", "be{low}/job.toml")).code == 0
+    assert b.summary("here/{x}")["complete"]
+
+
+@pytest.mark.parametrize(
+    "where", ["--out=runs/{day}", "--set=output.directory={day}", "--set=job.name={day}"]
+)
+async def test_what_is_no_placeholder_ends_before_anything_is_sent(bench: Any, where: str) -> None:
+    b = await bench()
+    ended = await b.engager("run", "job.toml", f"{where}{{day}}")
+    assert (ended.code, b.sandbox.log) == (2, [])
+    assert "{day} is no placeholder; known are {date}, {time}, {datetime}" in ended.err
+
+
+async def test_a_run_goes_on_after_midnight_under_its_own_date(bench: Any) -> None:
+    b = await bench()
+    await begun_yesterday(b, "--limit", "5")
+    ended = await b.engager("run", "job.toml", *DATED)
+    assert ended.code == 0
+    assert f"warning: {YESTERDAY} is not complete and has the same input: goes on there" in ended.err
+    assert runs(b) == {"n-2020-01-01"}
+    assert len(b.sandbox.log) == len(b.results(YESTERDAY)) == 20
+
+
+async def test_a_dated_job_is_the_same_job_the_day_after(bench: Any) -> None:
+    """The name's own date is no part of what a run is known by."""
+    b = await bench()
+    b.write_job("")
+    text = (b.path / "job.toml").read_text().replace('name = "test"', 'name = "n-{date}"')
+    (b.path / "job.toml").write_text(text)
+    await begun_yesterday(b, "--limit", "5")
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert runs(b) == {"n-2020-01-01"}
+    assert len(b.sandbox.log) == 20
+
+
+async def test_a_job_that_was_changed_meanwhile_is_refused_as_before_midnight(bench: Any) -> None:
+    b = await bench()
+    await begun_yesterday(b, "--limit", "5")
+    ended = await b.engager("run", "job.toml", *DATED, "--set", "request.resource_id=7")
+    assert (ended.code, len(b.sandbox.log)) == (2, 5)
+    assert "belongs to another run: request.resource_id was added" in ended.err
+
+
+async def test_another_input_begins_a_run_and_says_how_the_old_one_goes_on(bench: Any) -> None:
+    b = await bench()
+    await begun_yesterday(b, "--limit", "5")
+    b.write_input(7, "today.csv")
+    ended = await b.engager("run", "job.toml", "--input", "today.csv", *DATED)
+    assert ended.code == 0
+    assert len(b.sandbox.log) == 12
+    assert all(map(is_of_a_day, runs(b)))
+    command = next(line for line in ended.err.splitlines() if "goes on by: " in line).split("goes on by: ")[1]
+    assert (await b.engager(*shlex.split(command)[1:])).code == 0
+    assert len(b.results(YESTERDAY)) == 20
+    assert len(b.sandbox.log) == 27
+
+
+async def test_an_input_that_was_sent_already_is_not_sent_again(bench: Any) -> None:
+    """Most often it is a stale export."""
+    b = await bench()
+    await begun_yesterday(b)
+    ended = await b.engager("run", "job.toml", *DATED)
+    assert (ended.code, len(b.sandbox.log)) == (2, 20)
+    assert "has sent this input already" in ended.err
+    command = ended.err.splitlines()[-1]
+    assert (await b.engager(*shlex.split(command)[1:])).code == 0
+    assert len(b.sandbox.log) == 40
+
+
+async def test_a_job_that_is_to_send_the_same_list_every_day(bench: Any) -> None:
+    b = await bench()
+    await begun_yesterday(b)
+    for _ in range(2):
+        ended = await b.engager("run", "job.toml", *DATED, "--set", "input.repeat=true")
+        assert ended.code == 0, ended.err
+    assert len(runs(b)) == 2
+    assert len(b.sandbox.log) == 40
+
+
+async def test_an_input_without_rows_may_come_every_day(bench: Any) -> None:
+    b = await bench(0)
+    await begun_yesterday(b)
+    assert (await b.engager("run", "job.toml", *DATED)).code == 0
+    assert len(runs(b)) == 2
+
+
+async def test_whether_a_stream_is_the_same_is_for_a_person_to_say(bench: Any) -> None:
+    b = await bench()
+    stream = ("--input", "-", "--set", "input.format=csv")
+    data = (b.path / "people.csv").read_bytes()
+    first = await b.engager("run", "job.toml", "--out", YESTERDAY, "--limit", "5", *stream, stdin=data)
+    assert first.code == 0
+    ended = await b.engager("run", "job.toml", *DATED, *stream, stdin=data)
+    assert (ended.code, len(b.sandbox.log)) == (2, 5)
+    goes_on, anew = ended.err.splitlines()[-2:]
+    assert is_of_a_day(anew.rpartition("/")[2])
+    assert (await b.engager(*shlex.split(goes_on)[1:], stdin=data)).code == 0
+    assert len(b.results(YESTERDAY)) == len(b.sandbox.log) == 20
+
+
+async def test_a_run_of_another_date_that_is_under_way_is_not_joined(bench: Any) -> None:
+    b = await bench(40, "[limits]\nrate = 10\n")
+    b.write_input(5, "today.csv")
+    first = await b.start("run", "job.toml", "--out", YESTERDAY)
+    while not b.sandbox.log:
+        await asyncio.sleep(0.01)
+    for args in ((), ("--input", "today.csv")):
+        ended = await b.engager("run", "job.toml", *DATED, *args)
+        assert ended.code == 3
+        assert f"{YESTERDAY}: a run of this job is under way there" in ended.err
+    await first.communicate()
+    assert (first.returncode, len(b.sandbox.log)) == (0, 40)
+
+
+async def test_another_job_s_runs_are_no_concern(bench: Any) -> None:
+    b = await bench()
+    await begun_yesterday(b, "--set", "job.name=another")
+    (b.path / "runs/n-2020-01-02").mkdir()
+    (b.path / "runs/n-2020-01-02/run.json").write_text("[]")
+    ended = await b.engager("run", "job.toml", *DATED)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(b.sandbox.log) == 40
