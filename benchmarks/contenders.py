@@ -84,8 +84,7 @@ def engager(*settings: str, connections: int = CONNECTIONS) -> Callable[[Course]
     def command(course: Course) -> list[str]:
         write_job(course, connections)
         shutil.rmtree(course.folder / "run", ignore_errors=True)
-        # The page is made after the run: what is compared is the run.
-        sets = [part for setting in ("output.report=false", *settings) for part in ("--set", setting)]
+        sets = [part for setting in settings for part in ("--set", setting)]
         program = str(Path(sys.prefix) / "bin" / "engager")
         return [program, "run", "job.toml", "--out", "run", "--no-progress", "--quiet", *sets]
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from glob import iglob
 from heapq import nlargest
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from engager.naming import NamingError, expanded, is_dated, namesakes, taken_lit
 
 #: So many of the latest runs of a name are looked at.
 LOOKED_AT = 100
+
+#: For names that do not depend on the moment.
+_NO_TIME = datetime(2000, 1, 1)
 
 Files = Sequence[Mapping[str, Any]]
 
@@ -41,6 +46,29 @@ class Chosen:
 def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
     """A moment on the clocks that the job goes by, for the dates in its names."""
     return datetime.fromtimestamp(seconds, job_file.job.window.tz)
+
+
+@contextmanager
+def in_turn(job_file: JobFile, out: str | None) -> Iterator[None]:
+    """One start at a time, until it has begun: on either side of midnight two could begin with one input.
+
+    Raises JobError, or BusyError where another start takes too long.
+    """
+    pattern = _pattern(job_file, out)
+    try:
+        if not is_dated(pattern):
+            yield
+            return
+        parts = list(takewhile(lambda part: not is_dated(part), Path(pattern).parts))
+    except NamingError as fault:
+        raise JobError(f"--out {out}: {fault}.") from None
+    folder = Path(expanded(str(Path(*parts)), _NO_TIME))
+    folder.mkdir(parents=True, exist_ok=True)
+    turn = RunLock.take(folder / ".engager.lock")
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def choose(job_file: JobFile, out: str | None, input_path: str | None, now: float | None = None) -> Chosen:

@@ -17,7 +17,7 @@ from engager import checking
 from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
-from engager.dated import choose
+from engager.dated import choose, in_turn
 from engager.errors import one_at_a_time
 from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
@@ -160,8 +160,10 @@ async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
 ) -> Summary:
     given, notice = _text(input_path), notice_of(job)
-    chosen = choose(job, None if out is None else str(out), given)
-    run = prepare(job, chosen.path, given)
+    name = None if out is None else str(out)
+    with in_turn(job, name):
+        chosen = choose(job, name, given)
+        run = prepare(job, chosen.path, given)
     if isinstance(run, Summary):
         why = "this run is complete, and a new run needs a new run directory"
         how.watch(Unneeded(chosen.path, why, run))

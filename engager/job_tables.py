@@ -277,8 +277,8 @@ class NotifySection(Section):
 
     url: str | None = Field(
         None,
+        examples=["env:ENGAGER_WEBHOOK"],
         description='A webhook to be told of the end: `"env:NAME"`, `"file:PATH"`, or in a file its address.',
-        examples=["env:CHAT_WEBHOOK"],
     )
     on: Literal["always", "trouble"] = Field(
         "always", description="`trouble`: only when the exit code is not 0."

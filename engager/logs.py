@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -77,8 +77,10 @@ def log_to_stderr(log_format: str, quiet: bool) -> None:
 
 
 class _RunLog(logging.FileHandler):
+    """The log of a run. A disk that takes no log is told of by what the run itself cannot write."""
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """A disk that takes no more is told by the run itself: a log has nothing to add."""
+        """Say nothing."""
 
 
 @contextmanager
@@ -96,8 +98,7 @@ def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterat
     finally:
         log.removeHandler(to_file)
         log.setLevel(level)
-        with suppress(OSError):  # what could not be written has been told by what matters
-            to_file.close()
+        to_file.close()
 
 
 def _formatter(log_format: str) -> logging.Formatter:

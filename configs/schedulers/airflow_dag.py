@@ -30,7 +30,7 @@ def nightly_orders():
         day = dag_run.run_after.astimezone(ZONE)
         try:
             job = engager.load_job(HOME / "nightly.toml")
-            summary = engager.run(job, out=HOME / f"runs/nightly-{day:%Y-%m-%d}")
+            summary = engager.run(job, out=HOME / f"runs/nightly-{day:%Y-%m-%d}", yes=True)
         except engager.EngagerError as fault:
             if fault.exit is engager.Exit.WRONG:
                 raise AirflowFailException(fault) from fault

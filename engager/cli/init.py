@@ -45,18 +45,16 @@ def init_command(input_path: str, out: Path | None, name: str | None, force: boo
 
 def _name(given: str | None, input_path: str) -> str:
     """The job's name: as given, else what of the input's name can be one."""
-    pattern = next(
-        part.pattern for part in JobSection.model_fields["name"].metadata if hasattr(part, "pattern")
-    )
     if given is None:
         stem = re.sub(r"(\.(gz|zst|csv|tsv|jsonl|ndjson|json|txt))+$", "", Path(input_path).name, flags=re.I)
         guessed = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100]
         return guessed or "job"
-    if not re.search(pattern, given):
+    try:
+        return JobSection(name=given).name
+    except ValueError:
         raise JobError(
             f"--name {given}: give letters, digits, dot, dash and underscore, a letter or digit first."
-        )
-    return given
+        ) from None
 
 
 def _write(job: Path, text: str, input_path: str, force: bool) -> None:

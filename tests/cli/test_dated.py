@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from engager.ledger.lock import RunLock
+
 YESTERDAY = "runs/n-2020-01-01"
 DATED = ("--out", "runs/n-{date}")
 
@@ -163,3 +165,14 @@ async def test_another_job_s_runs_are_no_concern(bench: Any) -> None:
     ended = await b.engager("run", "job.toml", *DATED)
     assert (ended.code, ended.err) == (0, "")
     assert len(b.sandbox.log) == 40
+
+
+async def test_starts_take_their_turn_until_one_has_begun(bench: Any) -> None:
+    b = await bench(5)
+    (b.path / "runs").mkdir()
+    turn = RunLock.take(b.path / "runs" / ".engager.lock")
+    waiting = await b.engager("run", "job.toml", "--out", "runs/{date}")
+    assert (waiting.code, b.sandbox.log) == (3, [])
+    assert (await b.engager("run", "job.toml", "--out", "runs/plain")).code == 0
+    turn.release()
+    assert (await b.engager("run", "job.toml", "--out", "runs/{date}", "--input", "people.csv")).code == 0

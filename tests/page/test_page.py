@@ -105,6 +105,12 @@ def click(browser: Browser, selector: str) -> None:
     browser.find(selector)[0].click()
 
 
+def type_rate(browser: Browser, rate: str) -> None:
+    field = browser.find("#rate")[0]
+    field.clear()
+    field.send_keys(rate)
+
+
 async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browser: Browser) -> None:
     async with shown(tmp_path) as (run, task):
         await off_loop(browser.open, run.url)
@@ -120,7 +126,7 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         assert run.rows == held
         await shows(browser, "#state", "held by the operator")
 
-        await off_loop(browser.run, "document.getElementById('rate').value = '50'")
+        await off_loop(type_rate, browser, "50")
         await off_loop(click, browser, "#rate-form button")
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")

@@ -9,6 +9,7 @@ const number = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const precise = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 let points = [];
 let held = false;
+let typed = false; // a rate that was not asked for yet
 
 function element(name, attributes = {}, text = "") {
   const made = name === name.toLowerCase() && ["svg", "path", "line", "text"].includes(name)
@@ -61,7 +62,7 @@ function showState(now, holders) {
   state.textContent = holders.length ? `held by the ${why}` : `sending for ${duration(now.seconds)}`;
   byId("pause").textContent = held ? "Go on" : "Pause";
   byId("rate").disabled = byId("rate-form").lastElementChild.disabled = now.rate_is_found;
-  if (now.rate !== null && document.activeElement !== byId("rate")) byId("rate").value = now.rate;
+  if (now.rate !== null && !typed) byId("rate").value = now.rate;
 }
 
 function showErrors(errors) {
@@ -171,9 +172,10 @@ function end(told) {
 byId("pause").addEventListener("click", () => ask({ do: held ? "resume" : "pause" }));
 byId("rate-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  byId("rate").blur();
+  typed = false;
   ask({ do: "rate", rate: Number(byId("rate").value) });
 });
+byId("rate").addEventListener("input", () => { typed = true; });
 byId("stop").addEventListener("click", () => byId("sure").showModal());
 byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === "yes") ask({ do: "stop" }); });
 window.addEventListener("resize", draw);
