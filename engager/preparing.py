@@ -127,7 +127,7 @@ def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Sel
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:
     given = job_file.job.input
-    return Lists(given.lists, job_file.base, given.exclude_column, builder.key_columns)
+    return Lists(given.lists, job_file.base, given.exclude_column, builder.could_be_key, builder.key_columns)
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
@@ -164,8 +164,7 @@ def prepare(
             invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock_new(out, opened)
-        # Of several processes each has a selection of its own.
-        selection = selection_of(job_file, builder) if len(directory.shards) == 1 else None
+        selection = selection_of(job_file, builder)  # of several processes each makes its own again
         opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
         return Run(

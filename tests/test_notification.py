@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -121,7 +122,7 @@ async def test_one_that_hangs_is_not_waited_for(caplog: pytest.LogCaptureFixture
     async with chat(0) as room:
         async with asyncio.timeout(10):  # the webhook itself would take 30
             await told(room.url, 0.4)
-        assert len(room.heard) >= 1
+        assert 1 <= len(room.heard) <= 2  # for a third try there is no time left
     assert "not delivered" in caplog.text
 
 
@@ -137,6 +138,7 @@ async def test_a_name_that_is_looked_up_for_ever_holds_nobody_up(monkeypatch: py
     async with asyncio.timeout(10):
         await told("http://slow.example/", 0.2)
         await asyncio.get_running_loop().shutdown_default_executor()  # as at the end of every program
+    assert [thread for thread in threading.enumerate()[1:] if not thread.daemon] == []
 
 
 async def test_a_certificate_that_does_not_verify_gets_no_message(caplog: pytest.LogCaptureFixture) -> None:

@@ -110,6 +110,11 @@ class Builder:
         """The parameter whose value is the key."""
         return self._key.fields[0] if self._key else "custom_request"
 
+    def could_be_key(self, text: str) -> bool:
+        """Whether a text has the form of a key, where keys have one."""
+        rule = p.PARAMETERS.get(self.key_field)
+        return self.key_field in ("email", "phone", "profile_id") and rule is not None and not rule(text)
+
     @property
     def required_columns(self) -> frozenset[str]:
         """The columns that have no default."""

@@ -26,6 +26,8 @@ REPEAT, EXCLUDED = "repeat", "excluded"
 #: What stands between columns, where it is no comma.
 _DELIMITERS = (";", "\t", "|")
 
+_HEADER = "Give the list a header, or call it .txt."
+
 _MEND = "Mend the list of input.exclude."
 
 #: How a key is compared.
@@ -64,12 +66,12 @@ class Selection:
 
 def fold_of(field: str) -> Fold:
     """How the values of a parameter are compared, for two that mean the same person to be the same."""
-    return {"email": _address, "phone": _number}.get(field, str)
+    return {"email": _address, "phone": _number, "profile_id": _address}.get(field, str.strip)
 
 
 def _address(text: str) -> str:
-    """Nobody has two addresses that differ in capitals only."""
-    return text.strip().casefold()
+    """Nobody has two addresses that differ in capitals only; a profile's id is a hexadecimal number."""
+    return text.strip().lower()
 
 
 def _number(text: str) -> str:
@@ -84,6 +86,7 @@ class Lists:
     paths: Sequence[str]
     base: Path  #: what relative paths are relative to
     column: str | None  #: which one has the keys, if the job names it
+    is_key: Callable[[str], bool]  #: whether a text could be a key, and so is no column's name
     likely: Sequence[str]  #: the columns that may have them else, the likeliest first
 
     @property
@@ -139,6 +142,8 @@ class Lists:
             what = f"it has no column {self.column!r}" if self.column else "which column has the keys?"
             columns = ", ".join(map(repr, found))
             raise InputError(f"{file}: {what} It has {columns}. Name one in input.exclude_column.")
+        if known is None and self.is_key(found[0]):
+            raise InputError(f"{file}: {found[0]!r} stands where the columns' names should. {_HEADER}")
         return 0 if known is None else list(found).index(known)
 
     def _value(self, file: Path, row: Row, column: int | None) -> str:
@@ -156,6 +161,6 @@ class Lists:
 def _lines_of(file: Path) -> Iterator[str]:
     with open_stream(file) as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
         try:
-            yield from text
+            yield from (line.strip().strip('"') for line in text)
         except UnicodeDecodeError as fault:
             raise InputError(f"{file}: it is not UTF-8 ({fault.reason}). {_MEND}") from None

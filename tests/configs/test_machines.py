@@ -82,7 +82,7 @@ async def test_systemd_runs_it_with_its_credential(machine: Any) -> None:
     ended = await m.carry_out(command, Path(service["WorkingDirectory"]))
     assert (ended.code, ended.err) == (0, "")
     assert sum(m.engaged.values()) == 40
-    assert [path.parent for path in m.home.glob("runs/*")] == [Path(service["ReadWritePaths"])]
+    assert [path.parents[1] for path in m.home.glob("runs/*/run.json")] == [Path(service["ReadWritePaths"])]
 
 
 async def test_systemd_goes_on_only_where_that_is_of_use(machine: Any) -> None:

@@ -35,7 +35,7 @@ def request(number: int, key: str) -> EngageRequest:
 
 
 def lists(folder: Path, *paths: str, column: str | None = None) -> Lists:
-    return Lists(paths, folder, column, ["email"])
+    return Lists(paths, folder, column, lambda text: "@" in text, ["email"])
 
 
 def test_a_later_row_with_the_same_key_is_left_out() -> None:
@@ -67,6 +67,7 @@ def test_a_row_that_is_no_request_is_nobodys_first() -> None:
         ("out.csv", "email;name\ngone@example.com;x\n"),
         ("out.tsv", "name\temail\nx\tgone@example.com\n"),
         ("out.jsonl", '{"email":"gone@example.com"}\n'),
+        ("out.txt", '"gone@example.com"\n'),
         ("out.txt", "other@example.com\r\n gone@example.com"),
     ],
 )
@@ -91,6 +92,7 @@ def test_lists_of_every_form(tmp_path: Path, name: str, content: str, zipped: bo
     [
         ("a,b\n1,2\n", "which column has the keys"),
         ("email,name\nx\n", "out.csv, line 2"),
+        ("gone@example.com\nother@example.com\n", "Give the list a header"),
     ],
 )
 def test_a_list_that_may_say_less_than_it_should_is_refused(tmp_path: Path, content: str, told: str) -> None:
