@@ -11,6 +11,7 @@ from typing import Protocol
 
 from engager.dispatch.limits import Stop
 from engager.errors import Exit
+from engager.policy import LEAST_RATE, MOST_RATE
 
 #: The holder of a pause that a person asked for.
 OPERATOR = "operator"
@@ -74,11 +75,11 @@ class Control:
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
-        if not 0 < rate < float("inf"):
-            raise ValueError("give a number of requests a second above 0")
-        self.rate = rate
+        if not LEAST_RATE <= rate <= MOST_RATE:
+            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:g}")
         if self._obedient is not None:
             self._obedient.set_rate(rate)
+        self.rate = rate
 
     def end(self, reason: str, exit_code: Exit = Exit.STOPPED) -> None:
         """End the run in good order: nothing new begins, what is in flight ends; it can go on later."""

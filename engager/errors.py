@@ -63,7 +63,11 @@ def one_at_a_time() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as several:
-        fault: BaseException = several
-        while isinstance(fault, BaseExceptionGroup):
-            fault = fault.exceptions[0]
-        raise fault from None
+        raise first_of(several) from None
+
+
+def first_of(fault: BaseException) -> BaseException:
+    """Of faults that came together the first; a single one as it is."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.naming import PLACEHOLDER, example_of
-from engager.policy import Delivery, Mode, Pace, Retry
+from engager.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.sections import Seconds, Section
 
@@ -167,9 +167,9 @@ def _concurrency(value: Any) -> Any:
 
 
 def _rate(value: Any) -> Any:
-    if value == AUTO or (type(value) in (int, float) and 0 < value < inf):
+    if value == AUTO or (type(value) in (int, float) and LEAST_RATE <= value <= MOST_RATE):
         return value
-    raise ValueError('give a number above 0, or "auto"')
+    raise ValueError('give a number from 0.001 to 1000000, or "auto"')
 
 
 def _processes(value: Any) -> Any:

@@ -88,7 +88,7 @@ def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterat
     """Log to a file that its owner alone can read, as long as this is entered."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     to_file = _RunLog(path, encoding="utf-8")
-    to_file.setFormatter(RedactingFormatter(_formatter(log_format), secret.redact))
+    to_file.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
     log = logging.getLogger("engager")
     level = log.level
     log.setLevel(min(log.getEffectiveLevel(), logging.INFO))

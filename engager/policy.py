@@ -8,6 +8,9 @@ from enum import StrEnum
 from tenacity.stop import stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
+#: Requests a second that a pace can be kept at.
+LEAST_RATE, MOST_RATE = 0.001, 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

@@ -132,6 +132,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._wanted = wanted
         self._live: Live | None = None
         self._told_at = 0.0
+        self._holders: set[str] = set()  #: who was told of as holding the run
 
     def __exit__(self, *fault: Any) -> None:
         self._end()
@@ -144,8 +145,8 @@ class Progress(AbstractContextManager["Progress"]):
             self._end()
         elif sys.stderr.isatty():
             self._show(event.now)
-        elif event.now.seconds - self._told_at >= PLAIN_EVERY:
-            self._told_at = event.now.seconds
+        elif event.now.seconds - self._told_at >= PLAIN_EVERY or set(event.now.holders) - self._holders:
+            self._told_at, self._holders = event.now.seconds, set(event.now.holders)
             print(plain(event.now), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:

@@ -13,6 +13,9 @@ from tzlocal import get_localzone
 from engager.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
 from engager.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
 
+#: Seconds until a deadline at most; moments far off are none that a calendar can show.
+_LONGEST = 10 * 365 * 86_400.0
+
 
 def _max_failed(value: Any) -> Any:
     if type(value) is int and value >= 1:
@@ -23,18 +26,26 @@ def _max_failed(value: Any) -> Any:
     raise ValueError('give a number of rows, or a share such as "3%"')
 
 
+def _bounded(seconds: Any) -> Any:
+    if seconds > _LONGEST:
+        raise ValueError("give a duration of at most ten years")
+    return seconds
+
+
 def _deadline(value: Any) -> Any:
     if not isinstance(value, str):
         if type(value) in (int, float) and not value > 0:
             raise ValueError("give a duration above 0")
-        return seconds_of(value)
+        return _bounded(seconds_of(value))
     try:
-        return seconds_of(value)
+        seconds = seconds_of(value)
     except ValueError:
         pass
+    else:
+        return _bounded(seconds)
     try:
         moment_of(value, 0.0, UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         known = '"06:00", "2026-12-01T06:00", or a duration such as "4h"'
         raise ValueError(f"give a time, a date and time, or a duration: {known}") from None
     return value
@@ -138,7 +149,7 @@ class WindowSection(Section):
         try:
             if name is not None:
                 ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"no time zone is called {name!r}; they are as Europe/Moscow") from None
         return name
 

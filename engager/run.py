@@ -16,7 +16,7 @@ from engager.control import Gauges
 from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected, reached
-from engager.errors import Exit, RecordingError
+from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.ledger.book import Batch
@@ -51,7 +51,10 @@ async def send(
     started = time.monotonic()
     try:
         rest = await _watched(run, bound.last_row, watch, page)
-    except BaseException:
+    except BaseException as fault:
+        first = first_of(fault)
+        if isinstance(first, EngagerError):
+            run.control.stop.request(first.exit, str(first))
         with suppress(RecordingError):  # what went wrong first is what must be told
             _leave_summary(run, Rest.DUE, started)
         raise

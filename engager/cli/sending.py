@@ -56,7 +56,7 @@ def run_command(
         job_file = engager.load_job(job, overrides)
         send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
         code, unconfirmed = _sent(partial(send, yes=yes), manner)
-        if unconfirmed and _at_terminal() and click.confirm("Send the rest, too?", err=True):
+        if unconfirmed and _at_terminal() and _consents():
             code, _ = _sent(partial(send, yes=True), manner)
         return code
 
@@ -96,6 +96,13 @@ class _Manner:
     no_progress: bool
     quiet: bool
     log_format: LogFormat
+
+
+def _consents() -> bool:
+    try:
+        return click.confirm("Send the rest, too?", err=True)
+    except click.Abort:
+        return False
 
 
 def _at_terminal() -> bool:
@@ -139,11 +146,12 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
 async def _obey_signals(control: Control, say: Callable[[str], None], everything: anyio.CancelScope) -> None:
     """The first signal ends the run in good order, the second one at once."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        asked = False
         async for number in signals:
-            if control.stop.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
+            if asked:
                 everything.cancel()
                 return
-            name = signal.Signals(number).name
+            asked, name = True, signal.Signals(number).name
             control.end(f"interrupted by {name}", Exit(128 + number))
             say(f"{name}: finishing what is in flight; once more to stop now.")
 

@@ -43,4 +43,6 @@ def _seen(seen: dict[str, Any]) -> str:
     if seen["stopped"] and not running:
         lines.append(f"  stopped: {seen['stopped']}")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
+    if seen["goes_on"]:
+        lines.append(f"it goes on with:\n  {seen['goes_on']}")
     return "\n".join(lines)

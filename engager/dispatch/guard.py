@@ -24,7 +24,7 @@ def guarded(breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt) -
         # come that far.
         effort.probing = gate.shut and await gate.passes()
         verdict = await attempt(effort)
-        if verdict.meaning is Meaning.WITHHELD:
+        if verdict.meaning is Meaning.WITHHELD or effort.expired:  # nobody was asked
             if effort.probing:
                 gate.let_one_through()
         elif _is_down(verdict):

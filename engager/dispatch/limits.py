@@ -202,7 +202,7 @@ class Pacer:
                 if self._gate is not None and self._gate.shut:
                     # With all behind: slots that are taken while nothing may leave would be made up for
                     # in a burst.
-                    await self._gate.opens()
+                    return self._now()  # no slot: back to the gate, where any who wait may be the probe
                 return await self._next(self._pace)
         return self._now()
 

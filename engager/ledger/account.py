@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -187,6 +188,16 @@ def existing_run(path: Path) -> RunDirectory:
     return found
 
 
+def _command(run: RunDirectory) -> str | None:
+    """What goes on with a run; None where only a program can."""
+    told = run.invocation
+    if told.get("job") is None:
+        return None
+    sets = [part for override in told["overrides"] for part in ("--set", override)]
+    given = ["--input", told["input"]] if told.get("input") else []
+    return shlex.join(["engager", "run", told["job"], "--out", str(run.path), *given, *sets])
+
+
 def look(run: RunDirectory) -> dict[str, Any]:
     """What became of the rows so far, also while a process works on them. Raises RunDirectoryError."""
     with opened(run.ledger_folder, len(run.first_rows), writable=False) as ledgers:
@@ -203,6 +214,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
         "run": run.run_id,
         "state": "running" if running else "complete" if complete else "stopped",
         "stopped": summary.get("stopped"),
+        "goes_on": None if complete or running else _command(run),
         "rows": sum(settled.values()),
         "statuses": {str(status): rows for status, rows in settled.items()},
         "open": counts[State.OPEN],

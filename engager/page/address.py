@@ -15,8 +15,9 @@ def refuse_taken(page: str) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except OSError as fault:
-        raise JobError(f"--page {page}: it cannot be served there: {fault.strerror or fault}.") from fault
+    except (OSError, UnicodeError) as fault:
+        why = getattr(fault, "strerror", None) or fault
+        raise JobError(f"--page {page}: it cannot be served there: {why}.") from fault
 
 
 def address_of(page: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from hmac import compare_digest
 
 from aiohttp import web
 
+#: The beginning of the cookie's name; each page has one of its own, as cookies know no ports.
 COOKIE = "engager_page"
 
 #: What a script of another origin cannot send along without asking first.
@@ -43,26 +44,32 @@ class Guard:
         self.key = secrets.token_urlsafe(24)
         self._key_is_good = True
         self._cookie = secrets.token_urlsafe(32)
+        self._name = f"{COOKIE}_{secrets.token_hex(4)}"
         self._loopback = is_loopback(host)
         self._host = host
 
     def enter(self, request: web.Request) -> web.StreamResponse:
         """Exchange the key for a cookie: from then on the key opens nothing."""
         given = request.query.get("key", "")
-        if not self._key_is_good or not compare_digest(given.encode(), self.key.encode()):
+        if not self._key_is_good or not compare_digest(given.encode("utf-8", "replace"), self.key.encode()):
             raise web.HTTPForbidden(text="This key is not good, or was used before. Start the run again.\n")
         self._key_is_good = False
         response = web.Response(status=303, headers={"Location": "/", **_HEADERS})
-        response.set_cookie(COOKIE, self._cookie, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(self._name, self._cookie, httponly=True, samesite="Strict", path="/")
         return response
 
     def knows(self, request: web.Request) -> bool:
         """Whether the request comes from a browser that has used the key."""
-        return compare_digest(request.cookies.get(COOKIE, "").encode(), self._cookie.encode())
+        return compare_digest(
+            request.cookies.get(self._name, "").encode("utf-8", "replace"), self._cookie.encode()
+        )
 
     def refuse_foreign_host(self, request: web.Request) -> None:
         """Raises HTTPForbidden for a name that somebody else made point here."""
-        host = request.url.host or ""
+        try:
+            host = request.url.host or ""
+        except ValueError:
+            host = "nowhere"
         if self._loopback and not is_loopback(host):
             raise web.HTTPForbidden(text="This page is only for the machine that it runs on.\n")
 
@@ -77,7 +84,7 @@ class Guard:
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Ask for the cookie, but for what is open to all; and tell the browser to be strict."""
         self.refuse_foreign_host(request)
-        if request.path == "/" and "key" in request.query:
+        if request.method == "GET" and request.path == "/" and "key" in request.query:
             return self.enter(request)
         if request.path not in OPEN and not self.knows(request):
             raise web.HTTPForbidden(text="Open the address that the run has printed, with its key.\n")

@@ -90,6 +90,7 @@ class Page:
             while not self._ended:
                 await self._news.wait()
                 await response.write(self._message)
+            await response.write(self._message)  # the last word, for who was slow
         return response
 
     async def _obey(self, request: web.Request) -> web.Response:

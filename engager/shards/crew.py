@@ -146,6 +146,8 @@ class Crew:
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
+        if rate < len(self._counting):
+            raise ValueError(f"{len(self._counting)} processes share the rate: give at least one for each")
         self._rate = rate
         self._say_to_all("share", rate=rate / max(1, len(self._counting)))
 

@@ -134,8 +134,11 @@ class _Worker:
         self._line.say("stop", exit=int(self._stop.exit or Exit.INTERNAL), reason=self._stop.reason)
 
     async def _listen(self) -> None:
-        while (message := await self._line.hear()) is not None:
-            self._heed(message.kind, message.facts)
+        try:
+            while (message := await self._line.hear()) is not None:
+                self._heed(message.kind, message.facts)
+        except Exception:
+            sys.stderr.write(Secret.redact_all(traceback.format_exc()))
         os._exit(Exit.INTERNAL)  # whatever is settled from now on, nobody would write down
 
     def _heed(self, kind: str, facts: Any) -> None:

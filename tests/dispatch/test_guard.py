@@ -43,8 +43,10 @@ class Endpoint:
         return OK
 
 
-def compose(endpoint: Endpoint, breaker: Breaker | None, gate: Gate, stop: Stop, pace: Pace | None) -> Engage:
-    clock, retry = asyncio.get_running_loop().time, Retry(attempts=6, base_delay=1, max_delay=10)
+def compose(
+    endpoint: Endpoint, breaker: Breaker | None, gate: Gate, stop: Stop, pace: Pace | None, attempts: int = 6
+) -> Engage:
+    clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
     clear = paced(gate, Pacer(pace, stop, gate), None, stoppable(stop, recorded(lambda request: None, clock)))
     return retried(
         guarded(breaker, gate, stop, tried(endpoint.send, clear, obeying(gate, stop, retry))),
@@ -144,3 +146,14 @@ async def test_too_many_failures_end_the_run() -> None:
     assert not stop.requested
     count(2, "failed: timeout")
     assert (stop.exit, failing(None, stop)) == (Exit.STOPPED, None)
+
+
+@pytest.mark.virtual_time
+async def test_who_waits_for_the_pace_can_be_the_probe_too() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 0.7, DOWN[2])
+    engage = compose(endpoint, Breaker(failures=10, pause=1), gate, stop, Pace(20), attempts=1)
+    statuses = await run(engage, 30, 30)  # a row each: nobody comes back for another
+    assert len(statuses) == 30
+    assert statuses.count(Status.ENGAGED) >= 15
+    assert gate.holders == frozenset()

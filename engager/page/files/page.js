@@ -165,7 +165,7 @@ async function ask(wish) {
 function end(told) {
   const state = byId("state");
   state.classList.remove("held");
-  state.textContent = told.stopped ? `stopped: ${told.stopped}` : "ended: every row has its outcome";
+  state.textContent = told.stopped ? `stopped: ${told.stopped}` : "this start has ended";
   document.querySelectorAll(".controls button, .controls input").forEach((each) => { each.disabled = true; });
 }
 
