@@ -116,7 +116,7 @@ async def test_the_first_rows_only(bench: Any) -> None:
             [],
             'job.toml:13: limits.concurrency: give a whole number from 1 to 4096, or "auto"',
         ),
-        ("[limits]\nrate = true", [], 'limits.rate: give a number above 0, or "auto"'),
+        ("[limits]\nrate = true", [], 'limits.rate: give a number from 0.001 to 1000000, or "auto"'),
         ("[limits]\nrate = 5\nmax_rate = 9", [], "job.toml:14: limits.max_rate: it is a ceiling for rate"),
         ("[limit]\nrate = 1", [], "job.toml:12: limit: unknown key; did you mean 'limits'?"),
         ("", ["--set", "request.email={mail}"], "--set request.email: the input has no column 'mail'"),
