@@ -192,7 +192,7 @@ async def _carried_out(
     run.control = how.control or run.control
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
     # Whatever fails on the way, the run directory is given up again.
-    with run.opened, one_at_a_time(), logged(run.directory.log_path, run.secret, how.log_format):
+    with run.opened, one_at_a_time(), logged(run.directory.log_path, how.log_format):
         how.watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
         try:
             return await send(run, bound, how.watch, how.page)

@@ -84,7 +84,7 @@ class _RunLog(logging.FileHandler):
 
 
 @contextmanager
-def logged(path: Path, secret: Secret, log_format: LogFormat = "text") -> Iterator[None]:
+def logged(path: Path, log_format: LogFormat = "text") -> Iterator[None]:
     """Log to a file that its owner alone can read, as long as this is entered."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     to_file = _RunLog(path, encoding="utf-8")

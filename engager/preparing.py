@@ -164,7 +164,9 @@ def prepare(
             invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock_new(out, opened)
-        selection = selection_of(job_file, builder)  # of several processes each makes its own again
+        selection = selection_of(job_file, builder)
+        if len(directory.shards) > 1:
+            selection = None  # what is wrong with the lists is told by now, and each process reads them
         opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
         return Run(

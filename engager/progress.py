@@ -14,6 +14,7 @@ from rich.text import Text
 
 from engager.events import Event, Progressed, Snapshot
 from engager.model import Status
+from engager.printable import printable
 
 #: Seconds between two lines where there is no terminal.
 PLAIN_EVERY = 10.0
@@ -113,16 +114,11 @@ def _errors(now: Snapshot) -> list[Text]:
     lines = []
     for kind in now.errors[:_KINDS]:
         line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
-        line.append(f"{kind.status} {_tame(kind.error)}", style=_COLOURS[Status(kind.status)])
+        line.append(f"{kind.status} {printable(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
-            line.append(f"  row {kind.row}: {_tame(kind.text)}")
+            line.append(f"  row {kind.row}: {printable(kind.text, ' ')}")
         lines.append(line)
     return lines
-
-
-def _tame(text: str) -> str:
-    """A text of somebody else's, without what would steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class Progress(AbstractContextManager["Progress"]):

@@ -17,6 +17,7 @@ from engager.cli.options import SET
 from engager.errors import Exit
 from engager.job import JobFile
 from engager.methods import Scenario
+from engager.printable import printable
 from engager.scenarios import Switched, list_all, platform_of, scenario_of, switch
 from engager.secret import Secret
 
@@ -72,7 +73,7 @@ def _as_table(scenarios: Sequence[Scenario]) -> str:
 
 def _shown(name: str) -> str:
     """A name as a terminal may have it: nothing in it moves the cursor."""
-    return Secret.redact_all("".join(mark if mark.isprintable() else "\ufffd" for mark in name))
+    return Secret.redact_all(printable(name))
 
 
 def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.errors import one_at_a_time
 from engager.logs import EventLog, LogFormat, log_to_stderr
+from engager.printable import printable
 from engager.progress import Progress
 
 #: Rows that are shown when a run stops behind a stated one.
@@ -203,7 +204,7 @@ def _show_rows(directory: Path, last_row: int) -> None:
         told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
         line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
         # What stands in a row or an answer must not steer the terminal.
-        click.echo("".join(character if character.isprintable() else "\ufffd" for character in line))
+        click.echo(printable(line))
 
 
 def _tell_of_the_rest(ended: Ended) -> None:

@@ -143,11 +143,6 @@ class Gate:
             await self._moves()
         return probing
 
-    async def opens(self) -> None:
-        """Wait until it is open for all, or the run stops."""
-        while self.shut:
-            await self._moves()
-
     def _is_paused(self) -> bool:
         return self._paused > asyncio.get_running_loop().time()
 
@@ -189,9 +184,8 @@ class Pacer:
     async def passes(self, slot: float | None = None, probing: bool = False) -> float:
         """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
 
-        A probe does not queue: who is first in line may stand before a gate that only a probe can open.
-
-        Returns the loop time of the slot.
+        Returns the loop time of the slot; of none, when the gate was shut by the time that the turn came.
+        A probe does not queue.
         """
         with self._stop.cuts_short():
             if slot is not None:
@@ -200,9 +194,9 @@ class Pacer:
                 return await self._next(self._pace)
             async with self._turn:
                 if self._gate is not None and self._gate.shut:
-                    # With all behind: slots that are taken while nothing may leave would be made up for
-                    # in a burst.
-                    return self._now()  # no slot: back to the gate, where any who wait may be the probe
+                    # A slot that is taken while nothing may leave would be made up for in a burst, and who
+                    # waits here would keep all behind from the gate, where any of them may be the probe.
+                    return self._now()
                 return await self._next(self._pace)
         return self._now()
 

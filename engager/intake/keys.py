@@ -7,7 +7,6 @@ one in 10^20, and as the key of the digest is drawn anew each time, nobody can p
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -16,6 +15,8 @@ class Keys:
     """A set of keys, each with the row that it was first seen in."""
 
     def __init__(self) -> None:
+        import sqlite3  # for jobs that ask for it: others need not load a database
+
         self._salt = secrets.token_bytes(16)
         # Its B-tree takes some 35 bytes a key; a set of Python's takes three times that and more.
         self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)

@@ -46,7 +46,6 @@ class Guard:
         self._cookie = secrets.token_urlsafe(32)
         self._name = f"{COOKIE}_{secrets.token_hex(4)}"
         self._loopback = is_loopback(host)
-        self._host = host
 
     def enter(self, request: web.Request) -> web.StreamResponse:
         """Exchange the key for a cookie: from then on the key opens nothing."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from engager.ledger.tally import MAX_ERROR, Histogram
 from engager.model import Status
+from engager.printable import printable
 
 #: Cells that are kept at most.
 MAX_CELLS = 480
@@ -168,5 +169,5 @@ def _sample(line: Mapping[str, Any]) -> Sample:
 
 def _cut(text: str, longest: int) -> str:
     """A text that is not endless, and whose characters all show: one that turns the others round does not."""
-    shown = "".join(character if character.isprintable() else "\ufffd" for character in text[:longest])
+    shown = printable(text[:longest])
     return shown if len(text) <= longest else f"{shown}…"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from selenium.webdriver.common.keys import Keys
 
 import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
@@ -107,7 +108,8 @@ def click(browser: Browser, selector: str) -> None:
 
 def type_rate(browser: Browser, rate: str) -> None:
     field = browser.find("#rate")[0]
-    field.clear()
+    field.click()
+    field.send_keys(Keys.CONTROL, "a")
     field.send_keys(rate)
 
 

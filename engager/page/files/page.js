@@ -62,7 +62,7 @@ function showState(now, holders) {
   state.textContent = holders.length ? `held by the ${why}` : `sending for ${duration(now.seconds)}`;
   byId("pause").textContent = held ? "Go on" : "Pause";
   byId("rate").disabled = byId("rate-form").lastElementChild.disabled = now.rate_is_found;
-  if (now.rate !== null && !typed) byId("rate").value = now.rate;
+  if (now.rate !== null && !typed && document.activeElement !== byId("rate")) byId("rate").value = now.rate;
 }
 
 function showErrors(errors) {
