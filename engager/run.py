@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import anyio
 from anyio import to_thread
@@ -121,7 +120,7 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.obeyed_by(limits, gauges)
         count = failing(plan.threshold, run.control.stop)
-        return await engage_all(shard, plan, transport, write, limits, count, partial(book.watch, 0))
+        return await engage_all(shard, plan, transport, write, limits, count)
 
 
 async def _in_processes(run: Run, last_row: int | None) -> Rest:

@@ -169,7 +169,7 @@ def _repaired_results(ledgers: Ledgers, book: Book, formats: Formats) -> bytearr
             ledgers.set_state(row, State.OPEN)
             return False
         try:
-            fresh.count(fields)
+            fresh.count([fields])
         except (KeyError, ValueError, TypeError):
             return False
         return True

@@ -127,10 +127,6 @@ class Book:
             whole.merge(part)
         return whole
 
-    def watch(self, shard: int, tally: Tally) -> None:
-        """Count what a shard of this process counts, before it comes in a batch."""
-        self._tallies[shard] = tally
-
     def write(self, batches: Sequence[Batch]) -> None:
         """Append the lines of some batches and commit them. Raises RecordingError, then and ever after."""
         if self._fault is not None:

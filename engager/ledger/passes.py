@@ -68,7 +68,7 @@ def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, for
         try:
             again = Status(fields["status"]) in asked.statuses and _reopen(ledgers, book, row)
             if not again:
-                tally.count(fields)
+                tally.count([fields])
         except (KeyError, ValueError, TypeError):
             return False  # damage: the account will not add up, and is repaired
         return not again

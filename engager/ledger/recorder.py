@@ -80,7 +80,8 @@ class Recorder:
         recall: Recall | None = None,
         synced: bool = False,
     ) -> None:
-        self.tally = Tally()  #: what this process has counted
+        self._tally = Tally()  #: what this process has counted, but for what is fresh
+        self._fresh: list[dict[str, Any]] = []
         self.settled = 0  #: rows that this process has settled
         #: Told of every row that was not engaged: how many are settled by then, and what became of it.
         self.failing: Callable[[int, str], None] | None = None
@@ -101,7 +102,7 @@ class Recorder:
         entries = [_lacking(entry, recall.gaps) for entry in found]
         for entry in entries:
             self._count(entry)
-            self.tally.count_line(entry.result)
+            self._tally.count_line(entry.result)
         return entries
 
     def due(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -197,7 +198,7 @@ class Recorder:
         """Count a settled row; returns whether it is time to write."""
         self.settled += 1
         if fields:
-            self.tally.count(fields)
+            self._fresh.append(fields)
         if entry.generation:
             self._count(entry)
         self._pending.append(entry)
@@ -243,10 +244,12 @@ class Recorder:
     def _take(self) -> Batch:
         entries, self._pending = self._pending, []
         generations, self._generations = self._generations, {}
+        fresh, self._fresh = self._fresh, []
+        self._tally.count(fresh)
         return Batch(
             self._shard,
             self._ledger.journal.mark,
-            self.tally.copy(),
+            self._tally.copy(),
             Lines.of([self._formats.results.line(e.result) for e in entries if e.result]),
             Lines.of([e.to_mend for e in entries if e.mend is Mend.FAILED]),
             Lines.of([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT]),

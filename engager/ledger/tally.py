@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp, floor, inf, log
 from typing import Any
 
@@ -33,11 +33,11 @@ class Histogram:
         """How many durations were counted."""
         return self._buckets.total()
 
-    def add(self, milliseconds: float) -> None:
-        """Count one duration."""
+    def add(self, milliseconds: Iterable[float]) -> None:
+        """Count some durations."""
+        steps = self._STEPS
         # A comparison is cheaper than max(), and this is done twice for every row.
-        size = milliseconds if milliseconds > 0.001 else 0.001
-        self._buckets[floor(log(size) * self._STEPS)] += 1
+        self._buckets.update([floor(log(ms if ms > 0.001 else 0.001) * steps) for ms in milliseconds])
 
     @classmethod
     def bucket(cls, milliseconds: float) -> int:
@@ -120,19 +120,21 @@ class Tally:
         """Rows that have an outcome."""
         return self.statuses.total()
 
-    def count(self, line: Mapping[str, Any]) -> None:
-        """Enter one outcome, by the fields of its line of results."""
-        status, latency, waited = line["status"], line["latency_ms"], line["waited_ms"]
-        self.statuses[status] += 1
-        self.attempts += line["attempts"]
-        self.duplicates += line["duplicate"]
-        if status != Status.ENGAGED:
-            kind = self._count_error(Status(status), str(line["error"])[:MAX_ERROR])
-            self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
-        if latency is not None:
-            self.latency.add(latency)
-        if waited is not None:
-            self.waited.add(waited)
+    def count(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Enter some outcomes, by the fields of their lines of results. Many at once cost least."""
+        words = Counter([line["status"] for line in lines])
+        statuses = {Status(word): rows for word, rows in words.items()}
+        attempts, duplicates = (sum([line[name] for line in lines]) for name in ("attempts", "duplicate"))
+        # What may be damaged was looked at: from here on all of it counts.
+        self.statuses.update(statuses)
+        self.attempts += attempts
+        self.duplicates += duplicates
+        self.latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
+        self.waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
+        for line in lines:
+            if line["status"] != Status.ENGAGED:
+                kind = self._count_error(Status(line["status"]), str(line["error"])[:MAX_ERROR])
+                self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
 
     def merge(self, other: Tally) -> None:
         """Enter all that another account holds."""
@@ -148,7 +150,7 @@ class Tally:
     def count_line(self, line: bytes) -> None:
         """Enter one outcome, by its fields as a line of JSON; an empty line was counted before."""
         if line:
-            self.count(orjson.loads(line))
+            self.count([orjson.loads(line)])
 
     def _count_error(self, status: Status, error: str, rows: int = 1) -> tuple[Status, str]:
         kind = (status, error)

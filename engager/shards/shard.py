@@ -23,7 +23,6 @@ from engager.ledger.ledgers import shard_path
 from engager.ledger.marks import Marks
 from engager.ledger.recorder import Recall, Recorder, Write
 from engager.ledger.run_directory import RunDirectory
-from engager.ledger.tally import Tally
 from engager.model import Row, Unreadable
 from engager.pipeline import Chunks, Plan, carry_out
 
@@ -31,9 +30,6 @@ T = TypeVar("T")
 
 #: Told of every row that was not engaged: how many are settled by then, and what became of it.
 Failing = Callable[[int, str], None]
-
-#: Handed the tally before the first row, by whoever wants to see it grow.
-Watch = Callable[[Tally], None]
 
 
 class Rest(IntEnum):
@@ -65,7 +61,6 @@ async def engage_all(
     write: Write,
     limits: Limits,
     failing: Failing | None = None,
-    watch: Watch | None = None,
 ) -> Rest:
     """Carry a shard out; returns what is left of it.
 
@@ -80,8 +75,6 @@ async def engage_all(
         shard.rows.witness.tell(marks.keep)
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
         recorder.failing = failing
-        if watch is not None:
-            watch(recorder.tally)
         await recorder.flush()  # what an earlier process could not write, before anything new
         first_rows = FirstRows(shard.rows, plan.last_row)
         build, selection = shard.builder.build, shard.selection

@@ -22,8 +22,7 @@ def test_percentiles_are_right_within_a_hundredth() -> None:
     histogram = Histogram()
     draw = random.Random(2)
     values = [draw.lognormvariate(3, 1) for _ in range(10_000)]
-    for value in values:
-        histogram.add(value)
+    histogram.add(values)
     ordered = sorted(values)
     for share in (0.5, 0.95, 0.99):
         assert histogram.percentile(share) == pytest.approx(ordered[int(share * 10_000) - 1], rel=0.012)
@@ -35,9 +34,9 @@ def test_nothing_measured_is_nothing_claimed() -> None:
 
 def test_the_account_adds_up() -> None:
     tally = Tally()
-    tally.count(line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True))
-    tally.count(line(Status.REJECTED, 400, attempts=1))
-    tally.count(line(Status.INVALID, "malformed"))
+    tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True)])
+    tally.count([line(Status.REJECTED, 400, attempts=1)])
+    tally.count([line(Status.INVALID, "malformed")])
     account = tally.as_dict()
     assert account["rows"] == 3 == sum(account["statuses"].values())
     assert (account["attempts"], account["duplicates"]) == (4, 1)
@@ -50,18 +49,18 @@ def test_the_account_adds_up() -> None:
 def test_kinds_of_errors_do_not_grow_without_end() -> None:
     tally = Tally()
     for code in range(10_000):
-        tally.count(line(Status.REJECTED, code))
+        tally.count([line(Status.REJECTED, code)])
     assert len(tally.errors) <= 201
     assert tally.errors.total() == 10_000
 
 
 def test_an_account_that_was_stored_goes_on_where_it_was() -> None:
     tally = Tally()
-    tally.count(line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True))
-    tally.count(line(Status.REJECTED, 400, attempts=1))
+    tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True)])
+    tally.count([line(Status.REJECTED, 400, attempts=1)])
     other = Tally.restored(orjson.loads(orjson.dumps(tally.state(), option=orjson.OPT_NON_STR_KEYS)))
     assert other.as_dict() == tally.as_dict()
-    other.count(line(Status.REJECTED, 400, attempts=1))
+    other.count([line(Status.REJECTED, 400, attempts=1)])
     assert other.errors[Status.REJECTED, "400"] == 2
 
 
@@ -71,8 +70,8 @@ def test_parts_add_up_to_the_whole() -> None:
     ] + [line(Status.REJECTED, code, attempts=1) for code in (400, 400, 440)]
     whole, parts = Tally(), [Tally(), Tally(), Tally()]
     for index, one in enumerate(lines):
-        whole.count(one)
-        parts[index % 3].count(one)
+        whole.count([one])
+        parts[index % 3].count([one])
     merged = Tally()
     for part in parts:
         merged.merge(part)

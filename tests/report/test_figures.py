@@ -36,7 +36,7 @@ def test_the_figures_are_those_of_the_account(rows: list[tuple[Status, float, in
     ]
     figures, tally = figures_of(outcomes), Tally()
     for one in outcomes:
-        tally.count(result_fields(one, str))
+        tally.count([result_fields(one, str)])
     whole = figures.whole
     assert len(figures.cells) <= MAX_CELLS
     assert whole.statuses == {status: tally.statuses[status] for status in Status}

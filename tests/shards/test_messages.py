@@ -36,8 +36,8 @@ async def test_a_batch_arrives_as_it_was(pair: tuple[Line, Line]) -> None:
         "waited_ms": 0.5,
         "error": 0,
     }
-    tally.count(fields)
-    tally.count({**fields, "status": "rejected", "error": 400})
+    tally.count([fields])
+    tally.count([{**fields, "status": "rejected", "error": 400}])
     batch = Batch(
         1,
         Mark(1 << 40, 77),

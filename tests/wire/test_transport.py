@@ -273,6 +273,34 @@ async def test_connections_are_kept_and_nothing_is_sent_twice() -> None:
     assert (connections, requests) == (1, 3)
 
 
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() -> None:
+    answers = [answer(), answer() + answer(), answer(OK, head="Duplicate-Request: true\r\n")]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answers:
+            await read_request(reader)
+            writer.write(answers.pop(0))
+
+    async with server(serve) as url, transport_to(url, connections=1) as transport:
+        endings = [await transport.send((b"{}",), f"id-{number}", cleared) for number in range(3)]
+    assert endings == [Reply(200, OK), Reply(200, OK), Reply(200, OK, duplicate=True)]
+
+
+async def test_the_same_answer_however_it_comes() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for cut in (0, 10, 0, -1, 0):
+            await read_request(reader)
+            for part in (answer()[:cut], answer()[cut:]):
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        await reader.read()
+
+    async with server(serve) as url, transport_to(url, connections=1) as transport:
+        endings = [await transport.send((b"{}",), f"id-{number}", cleared) for number in range(5)]
+    assert endings == [Reply(200, OK)] * 5
+
+
 async def test_a_cancelled_try_ends_at_once() -> None:
     async with server(scripted(close=False)) as url, transport_to(url, seconds=60) as transport:
         with pytest.raises(TimeoutError):

@@ -11,11 +11,14 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 
+from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.parser import AnswerParser, NotHttpError
 from engager.model import Ending, Lost, NotSent
 
-#: Bytes that are read at once: most answers are far smaller.
+#: Bytes that are read at once: more than a record of TLS holds, so that no part of one is left behind,
+#: where it would not make the socket readable again.
 _BLOCK = 1 << 16
 
 #: A socket that is not ready, plain or under TLS.
@@ -28,18 +31,19 @@ _RESTED = 0.02
 class Connection:
     """A connection that stands. It is used by one try at a time."""
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, known: KnownAnswers) -> None:
         self.closed = False
-        self.deadline = float("inf")  #: loop time at which the present exchange is given up
-        self._sock, self._loop = sock, loop
+        self.deadline = inf  #: loop time at which the present exchange is given up
+        self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
         self._waiter: asyncio.Future[Ending] | None = None
+        self._begun = False  #: the parser has a part of the present answer
+        self._reusable = True  #: nothing of an exchange is left on it
         self._unsent: deque[bytes | memoryview] = deque()
         self._used_at = loop.time()
-        self._receive = sock.recv
-        # Records that TLS has decrypted already do not make the socket readable again.
-        self._more = sock.pending if isinstance(sock, ssl.SSLSocket) else None
+        self._receive, self._send = sock.recv, sock.send
+        self._encrypted = isinstance(sock, ssl.SSLSocket)
         loop.add_reader(self._descriptor, self._readable)
 
     def stands(self, now: float) -> bool:
@@ -48,31 +52,31 @@ class Connection:
             self._readable()
         return not self.closed
 
-    async def exchange(self, parts: Iterable[bytes], deadline: float) -> Ending:
-        """Send one request and wait for its answer."""
-        self._parser.expect()
+    def begin(self, parts: Iterable[bytes], deadline: float) -> asyncio.Future[Ending]:
+        """Send one request; returns what is to be awaited for its ending. `finish` must follow."""
+        self._waiter = waiter = self._loop.create_future()
+        self.deadline, self._begun, self._reusable = deadline, False, False
         self._unsent.extend(parts)
         before = len(self._unsent)
         try:
             self._flush()
         except OSError as fault:
-            self.close()
-            whole = len(self._unsent) == before and isinstance(self._unsent[0], bytes)
-            text = f"{type(fault).__name__}: {fault}"
-            # What the system refused whole has not left; under TLS nobody knows how much it was.
-            not_sent = whole and self._more is None
-            return NotSent("connection_lost", text) if not_sent else Lost("connection_lost", text)
-        self.deadline = deadline
-        self._waiter = self._loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-            self.deadline = float("inf")
-            if self._parser.answer is None or not self._parser.reusable or self._unsent:
-                self.close()  # also when the try was cancelled: an answer would be taken for the next one's
-            else:
-                self._used_at = self._loop.time()
+            self._end(self._refused(before, fault))
+        return waiter
+
+    def _refused(self, before: int, fault: OSError) -> Ending:
+        text = f"{type(fault).__name__}: {fault}"
+        whole = len(self._unsent) == before and isinstance(self._unsent[0], bytes)
+        # What the system refused whole has not left; under TLS nobody knows how much it was.
+        not_sent = whole and not self._encrypted
+        return (NotSent if not_sent else Lost)("connection_lost", text)
+
+    def finish(self, now: float) -> None:
+        """The exchange is over, whatever ended it: from `now` on the connection rests, or is closed."""
+        self._waiter = None
+        self.deadline, self._used_at = inf, now
+        if not self._reusable or self._unsent:
+            self.close()  # also when the try was cancelled: an answer would be taken for the next one's
 
     def give_up(self, error_text: str) -> None:
         """End the present exchange without an answer."""
@@ -83,7 +87,7 @@ class Connection:
         unsent = self._unsent
         try:
             while unsent:
-                sent = self._sock.send(unsent[0])
+                sent = self._send(unsent[0])
                 if sent == len(unsent[0]):
                     unsent.popleft()
                 else:
@@ -102,9 +106,6 @@ class Connection:
         """Take in what has come: an answer, a fault, or what nobody asked for."""
         try:
             data = self._receive(_BLOCK)
-            while self._more is not None and data and self._more():
-                self._take(data)
-                data = self._receive(_BLOCK)
         except _NOT_READY:
             return
         except OSError as fault:
@@ -113,13 +114,26 @@ class Connection:
         self._take(data)
 
     def _take(self, data: bytes) -> None:
-        if self._waiter is None:
+        if self._waiter is None or self._waiter.done():
             self.close()  # at rest: the server closed it, or speaks out of turn
-            return
+        elif self._begun:
+            self._parse(data)
+        elif (reply := self._known.find(data)) is not None:
+            self._reusable = True
+            self._end(reply)
+        else:
+            self._begun = True
+            self._parser.expect()
+            self._parse(data)
+            if self._reusable and self._parser.answer is not None:
+                self._known.keep(data, self._parser.answer)
+
+    def _parse(self, data: bytes) -> None:
         parser = self._parser
         try:
             if parser.feed(data) if data else parser.end():
                 assert parser.answer is not None  # noqa: S101 - what both have just said
+                self._reusable = parser.reusable
                 self._end(parser.answer)
             elif not data:
                 self._end(Lost("connection_lost", "the server closed the connection without an answer"))
@@ -131,7 +145,8 @@ class Connection:
         if self._waiter is None:
             self.close()
         else:
-            broken = self._parser.broken()
+            broken = self._parser.broken() if self._begun else None
+            self._reusable = False
             self._end(broken or Lost("connection_lost", f"{type(fault).__name__}: {fault}"))
 
     def _end(self, ending: Ending) -> None:
@@ -143,6 +158,7 @@ class Connection:
         if self.closed:
             return
         self.closed = True
+        self._reusable = False
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._sock.close()

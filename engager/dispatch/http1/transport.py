@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.dialing import Dialer
+from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.transport import Clearance, Destination, why_not_connected
 from engager.model import Ending, NotSent, Withheld
 
@@ -27,6 +28,7 @@ class LeanTransport:
         self._timeout = destination.timeout
         self._head, self._tail = _head(url.netloc, url.path or "/", destination)
         self._loop = asyncio.get_running_loop()
+        self._known = KnownAnswers()
         self._resting: list[Connection] = []
         self._all: set[Connection] = set()
         # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
@@ -37,7 +39,7 @@ class LeanTransport:
         """Send one request, once."""
         now = self._loop.time
         while True:
-            connection = self._rested(now()) or await self._dialled()
+            connection = self._rested() or await self._dialled()
             if isinstance(connection, NotSent):
                 return connection
             try:
@@ -52,8 +54,9 @@ class LeanTransport:
                 break
             self._all.discard(connection)
         try:
-            return await connection.exchange(self._request(body, request_id), left + self._timeout)
+            return await connection.begin(self._request(body, request_id), left + self._timeout)
         finally:
+            connection.finish(now())
             if connection.closed:
                 self._all.discard(connection)
             else:
@@ -64,11 +67,11 @@ class LeanTransport:
         head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
         return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
 
-    def _rested(self, now: float) -> Connection | None:
-        """A connection that stands, the one that rested least."""
+    def _rested(self) -> Connection | None:
+        """A connection that is not known to be closed, the one that rested least."""
         while self._resting:
             connection = self._resting.pop()
-            if connection.stands(now):
+            if not connection.closed:
                 return connection
             self._all.discard(connection)
         return None
@@ -81,7 +84,7 @@ class LeanTransport:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, self._loop)
+        connection = Connection(sock, self._loop, self._known)
         self._all.add(connection)
         return connection
 
