@@ -274,15 +274,20 @@ async def test_connections_are_kept_and_nothing_is_sent_twice() -> None:
 
 
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() -> None:
-    answers = [answer(), answer() + answer(), answer(OK, head="Duplicate-Request: true\r\n")]
+    scripts = [[answer()], [answer(), answer()], [answer(head="Duplicate-Request: true\r\n")]]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while answers:
+        while scripts:
             await read_request(reader)
-            writer.write(answers.pop(0))
+            for part in scripts.pop(0):
+                writer.write(part)
+                await asyncio.sleep(0.01)
 
     async with server(serve) as url, transport_to(url, connections=1) as transport:
-        endings = [await transport.send((b"{}",), f"id-{number}", cleared) for number in range(3)]
+        endings = []
+        for number in range(3):
+            endings.append(await transport.send((b"{}",), f"id-{number}", cleared))
+            await asyncio.sleep(0.05)
     assert endings == [Reply(200, OK), Reply(200, OK), Reply(200, OK, duplicate=True)]
 
 
