@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from glob import iglob
@@ -49,19 +49,25 @@ def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
 
 
 @contextmanager
-def in_turn(job_file: JobFile, out: str | None) -> Iterator[None]:
-    """One start at a time, until it has begun: on either side of midnight two could begin with one input.
+def chosen(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[Chosen]:
+    """The run directory that `out` names, else the job, at this moment: for a start to begin in.
 
-    Raises JobError, or BusyError where another start takes too long.
+    Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
+    begin with one input. Raises JobError, InputError, BusyError where another start takes too long or a
+    namesake is under way, and RunDirectoryError where one has sent this input already.
     """
     pattern = _pattern(job_file, out)
     try:
-        if not is_dated(pattern):
-            yield
-            return
-        parts = list(takewhile(lambda part: not is_dated(part), Path(pattern).parts))
+        turn = _turn(pattern) if is_dated(pattern) else nullcontext()
     except NamingError as fault:
         raise JobError(f"--out {out}: {fault}.") from None
+    with turn:
+        yield _at(moment_of_name(job_file, time.time()), pattern, job_file, input_path)
+
+
+@contextmanager
+def _turn(pattern: str) -> Iterator[None]:
+    parts = takewhile(lambda part: not is_dated(part), Path(pattern).parts)
     folder = Path(expanded(str(Path(*parts)), _NO_TIME))
     folder.mkdir(parents=True, exist_ok=True)
     turn = RunLock.take(folder / ".engager.lock")
@@ -71,20 +77,9 @@ def in_turn(job_file: JobFile, out: str | None) -> Iterator[None]:
         turn.release()
 
 
-def choose(job_file: JobFile, out: str | None, input_path: str | None, now: float | None = None) -> Chosen:
-    """The run directory that `out` names, else the job, at this moment.
-
-    Raises JobError, InputError, BusyError where a namesake is under way, and RunDirectoryError where one
-    has sent this input already.
-    """
-    pattern = _pattern(job_file, out)
-    try:
-        path = Path(expanded(pattern, moment_of_name(job_file, time.time() if now is None else now)))
-        if not is_dated(pattern):
-            return Chosen(path)
-    except NamingError as fault:
-        raise JobError(f"--out {out}: {fault}.") from None
-    if find_run(path) is not None:
+def _at(moment: datetime, pattern: str, job_file: JobFile, input_path: str | None) -> Chosen:
+    path = Path(expanded(pattern, moment))
+    if not is_dated(pattern) or find_run(path) is not None:
         return Chosen(path)
     earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
     _refuse_while_busy(earlier)
