@@ -22,7 +22,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.intake.sources import STDIN, find_files
 from engager.job import JobFile
 from engager.ledger.lock import RunLock
-from engager.ledger.run_directory import RunDirectory, find_run, input_identity
+from engager.ledger.run_directory import Files, RunDirectory, find_run, input_identity
 from engager.model import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
 
@@ -31,8 +31,6 @@ LOOKED_AT = 100
 
 #: For names that do not depend on the moment.
 _NO_TIME = datetime(2000, 1, 1)
-
-Files = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
 
 def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
     """The new directory, unless one of the earlier runs has the same input."""
-    files = _files(job_file, input_path)
+    files = known_by(job_file, input_path)
     unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
     for found in unfinished:
         if _input(found) == files:
@@ -130,8 +128,11 @@ def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input
     return Chosen(path, tuple(map(_left_behind, unfinished[:1])))
 
 
-def _files(job_file: JobFile, input_path: str | None) -> Files:
-    """What the input is known by; nothing for a stream, which cannot be known before it is read."""
+def known_by(job_file: JobFile, input_path: str | None) -> Files:
+    """What the input is known by; nothing for a stream, which cannot be known before it is read.
+
+    Raises InputError.
+    """
     path = input_path or job_file.job.input.path
     if path == STDIN:
         return []
