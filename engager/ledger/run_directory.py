@@ -248,6 +248,12 @@ def input_identity(files: Sequence[Path]) -> Files:
     It tells another file from the same one at once, however large; what was read is known byte by byte
     through the marks. Raises InputError.
     """
+    for file in files:
+        if not file.is_file():
+            raise InputError(
+                f"{file}: it is a pipe, which nobody could give again under this name after an interruption. "
+                "Lead it to stdin, with --input -."
+            )
     return [_sampled(file) for file in files]
 
 
@@ -269,7 +275,7 @@ def _sampled(file: Path) -> dict[str, Any]:
                 stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
                 samples.append(stream.read(_SAMPLE))
     except OSError as fault:
-        raise InputError(f"{file}: it cannot be read: {fault.strerror}.") from fault
+        raise InputError(f"{file}: it cannot be read: {fault.strerror or fault}.") from fault
     return {"bytes": size, "sample": digest_of(b"".join(samples))}
 
 
