@@ -267,7 +267,9 @@ async def with_failures(bench: Any) -> Any:
     job = f'[retry]\nattempts = 1\n{CREW}[delivery]\nmode = "at-most-once"\n'
     b = await bench(200, job, faults={"503": 0.3, "reset_after": 0.1}, latency="10ms", seed=3)
     (b.path / "people.csv").write_text((b.path / "people.csv").read_text() + "nobody,N\n")
-    assert (await b.engager("run", "job.toml")).code == 1
+    ended = await b.engager("run", "job.toml")
+    assert ended.code == 1
+    assert "rows that failed: engager retry runs/test\n" in ended.out
     b.sandbox._faults.plan = replace(b.sandbox._faults.plan, shares={})
     return b
 
@@ -282,7 +284,7 @@ async def test_retry_takes_what_failed_and_leaves_the_rest(bench: Any) -> None:
     assert (len(failed) > 20, len(doubtful) > 5) == (True, True)
     old, folder = (b.path / "runs/test/results.jsonl").read_bytes(), b.path / "runs/test"
     ended = await b.engager("retry", "runs/test")
-    assert ended.code == 1, ended.err
+    assert (ended.code, "engager retry" in ended.out) == (1, False), ended.err
     assert has_every_row(b, 201)
     assert len(b.sandbox.log) == 200 + len(failed) == b.summary()["attempts"]
     assert (rows_that_are(b, "failed"), rows_that_are(b, "in_doubt")) == (set(), doubtful)
