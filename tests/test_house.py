@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engager.checking import Findings, Sample
+from engager.cli import main
 from engager.intake.parameters import PARAMETERS
 from engager.job import JobFile
 from engager.job_tables import Job
@@ -42,6 +43,11 @@ def test_the_manual_has_every_key_and_no_other() -> None:
         for name in field.annotation.model_fields  # type: ignore[union-attr]
     }
     assert told == fields
+
+
+def test_the_manual_has_every_command_and_no_other() -> None:
+    told = re.findall(r"^\| `engager (\w+)[^`]*` \|", README, re.MULTILINE)
+    assert sorted(told) == sorted(main.commands)
 
 
 def test_the_manual_has_every_field_that_check_tells_and_no_other() -> None:
