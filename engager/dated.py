@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from glob import iglob
@@ -22,7 +22,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.intake.sources import STDIN, find_files
 from engager.job import JobFile
 from engager.ledger.lock import RunLock
-from engager.ledger.run_directory import RunDirectory, find_run, input_identity
+from engager.ledger.run_directory import Files, RunDirectory, find_run, input_identity
 from engager.model import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
 
@@ -31,8 +31,6 @@ LOOKED_AT = 100
 
 #: For names that do not depend on the moment.
 _NO_TIME = datetime(2000, 1, 1)
-
-Files = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +47,25 @@ def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
 
 
 @contextmanager
-def in_turn(job_file: JobFile, out: str | None) -> Iterator[None]:
-    """One start at a time, until it has begun: on either side of midnight two could begin with one input.
+def chosen(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[Chosen]:
+    """The run directory that `out` names, else the job, at this moment: for a start to begin in.
 
-    Raises JobError, or BusyError where another start takes too long.
+    Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
+    begin with one input. Raises JobError, InputError, BusyError where another start takes too long or a
+    namesake is under way, and RunDirectoryError where one has sent this input already.
     """
     pattern = _pattern(job_file, out)
     try:
-        if not is_dated(pattern):
-            yield
-            return
-        parts = list(takewhile(lambda part: not is_dated(part), Path(pattern).parts))
+        turn = _turn(pattern) if is_dated(pattern) else nullcontext()
     except NamingError as fault:
         raise JobError(f"--out {out}: {fault}.") from None
+    with turn:
+        yield _at(moment_of_name(job_file, time.time()), pattern, job_file, input_path)
+
+
+@contextmanager
+def _turn(pattern: str) -> Iterator[None]:
+    parts = takewhile(lambda part: not is_dated(part), Path(pattern).parts)
     folder = Path(expanded(str(Path(*parts)), _NO_TIME))
     folder.mkdir(parents=True, exist_ok=True)
     turn = RunLock.take(folder / ".engager.lock")
@@ -71,20 +75,9 @@ def in_turn(job_file: JobFile, out: str | None) -> Iterator[None]:
         turn.release()
 
 
-def choose(job_file: JobFile, out: str | None, input_path: str | None, now: float | None = None) -> Chosen:
-    """The run directory that `out` names, else the job, at this moment.
-
-    Raises JobError, InputError, BusyError where a namesake is under way, and RunDirectoryError where one
-    has sent this input already.
-    """
-    pattern = _pattern(job_file, out)
-    try:
-        path = Path(expanded(pattern, moment_of_name(job_file, time.time() if now is None else now)))
-        if not is_dated(pattern):
-            return Chosen(path)
-    except NamingError as fault:
-        raise JobError(f"--out {out}: {fault}.") from None
-    if find_run(path) is not None:
+def _at(moment: datetime, pattern: str, job_file: JobFile, input_path: str | None) -> Chosen:
+    path = Path(expanded(pattern, moment))
+    if not is_dated(pattern) or find_run(path) is not None:
         return Chosen(path)
     earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
     _refuse_while_busy(earlier)
@@ -123,7 +116,7 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
 
 def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
     """The new directory, unless one of the earlier runs has the same input."""
-    files = _files(job_file, input_path)
+    files = known_by(job_file, input_path)
     unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
     for found in unfinished:
         if _input(found) == files:
@@ -135,8 +128,11 @@ def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input
     return Chosen(path, tuple(map(_left_behind, unfinished[:1])))
 
 
-def _files(job_file: JobFile, input_path: str | None) -> Files:
-    """What the input is known by; nothing for a stream, which cannot be known before it is read."""
+def known_by(job_file: JobFile, input_path: str | None) -> Files:
+    """What the input is known by; nothing for a stream, which cannot be known before it is read.
+
+    Raises InputError.
+    """
     path = input_path or job_file.job.input.path
     if path == STDIN:
         return []

@@ -17,7 +17,7 @@ from engager import checking
 from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
-from engager.dated import choose, in_turn
+from engager.dated import chosen
 from engager.errors import one_at_a_time
 from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
@@ -164,14 +164,13 @@ async def _run(
 ) -> Summary:
     given, notice = _text(input_path), notice_of(job)
     name = None if out is None else str(out)
-    with in_turn(job, name):
-        chosen = choose(job, name, given)
-        run = prepare(job, chosen.path, given)
+    with chosen(job, name, given) as directory:
+        run = prepare(job, directory.path, given)
     if isinstance(run, Summary):
         why = "this run is complete, and a new run needs a new run directory"
-        how.watch(Unneeded(chosen.path, why, run))
+        how.watch(Unneeded(directory.path, why, run))
         return run
-    return await _carried_out(run, bound, how, notice, chosen.warnings)
+    return await _carried_out(run, bound, how, notice, directory.warnings)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:

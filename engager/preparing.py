@@ -13,13 +13,14 @@ from typing import Any
 import orjson
 
 from engager.control import Control
-from engager.dated import moment_of_name
+from engager.dated import known_by, moment_of_name
 from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
+from engager.intake.sources import STDIN
 from engager.intake.splitting import Range
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
@@ -150,6 +151,8 @@ def prepare(
         secret = token_of(job_file)
         tls_of(job_file)
         found = _taken(out, opened)
+        if found:  # before it is opened: whoever named the wrong file is not to hear of its bytes and columns
+            found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
         rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path(0)) if found else ()))
         opened.callback(rows.close)
         directory = found or new_run(out)
@@ -250,9 +253,15 @@ def _fitting(rows: Rows) -> int:
 
 
 def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
-    """What to call for another pass, from wherever."""
+    """What to call for another pass, from wherever, and what is read then."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
-    return {**job_file.source, "input": given}
+    return {**job_file.source, "input": given, "reads": _input_name(job_file, input_path)}
+
+
+def _input_name(job_file: JobFile, input_path: str | None) -> str:
+    """What to call the input, from wherever."""
+    path = input_path or job_file.job.input.path
+    return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:

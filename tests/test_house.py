@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from engager.checking import Findings, Sample
+from engager.cli import main
 from engager.intake.parameters import PARAMETERS
 from engager.job import JobFile
 from engager.job_tables import Job
+from engager.model import Unreadable
 from engager.sandbox.faults import FAULTS
 from engager.toml_lines import locate
 
@@ -39,6 +43,21 @@ def test_the_manual_has_every_key_and_no_other() -> None:
         for name in field.annotation.model_fields  # type: ignore[union-attr]
     }
     assert told == fields
+
+
+def test_the_manual_has_every_command_and_no_other() -> None:
+    told = re.findall(r"^\| `engager (\w+)[^`]*` \|", README, re.MULTILINE)
+    assert sorted(told) == sorted(main.commands)
+
+
+def test_the_manual_has_every_field_that_check_tells_and_no_other() -> None:
+    section = README[README.index("**`engager check JOB`**") : README.index("**`engager schema`**")]
+    rows = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", section, re.MULTILINE))
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Findings().as_dict())
+    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(Sample)]
+    findings = Findings()
+    findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "told", "raw"))
+    assert re.findall(r"`(\w+)`", rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])
 
 
 def test_the_manual_names_every_parameter_and_every_fault() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ import pytest
 from engager.control import Control
 from engager.errors import Exit
 from engager.rules import Hours, Window
-from engager.timekeeping import WINDOW, Timekeeper
+from engager.timekeeping import Timekeeper
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -25,28 +26,42 @@ def timekeeper(begin: str, hours: str = "", stops: bool = False, deadline: str =
     return Timekeeper(Control(), window, stops, end, deadline, lambda: start + loop.time() - zero)
 
 
+class Diary:
+    """Obeys, and remembers when it was held and let go, on the clocks on people's walls."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.seen: list[tuple[str, bool]] = []
+        self._clock = clock
+
+    def hold(self, holder: str) -> None:
+        self._note(True)
+
+    def release(self, holder: str) -> None:
+        self._note(False)
+
+    def set_rate(self, rate: float) -> None:
+        raise AssertionError("the clock changes no rate")
+
+    def _note(self, held: bool) -> None:
+        self.seen.append((f"{datetime.fromtimestamp(self._clock(), BERLIN):%d %H:%M:%S}", held))
+
+
 async def openings(keeper: Timekeeper, hours: float) -> list[tuple[str, bool]]:
-    """When it was held and let go, on the clocks on people's walls, to the second."""
-    seen: list[tuple[str, bool]] = []
-    keeper.look()
+    """When it held the run and let it go."""
+    diary = Diary(keeper.clock)
+    keeper.control.obeyed_by(diary)
     with anyio.move_on_after(hours * 3600):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keeper.keep)
-            while True:
-                held = WINDOW in keeper.control.holders
-                if not seen or seen[-1][1] is not held:
-                    seen.append((f"{datetime.fromtimestamp(keeper.clock(), BERLIN):%d %H:%M:%S}", held))
-                await anyio.sleep(0.1)
-    return seen
+        await keeper.keep()
+    return diary.seen
 
 
 @pytest.mark.virtual_time
 async def test_it_holds_the_run_outside_of_its_hours_also_when_clocks_are_put_back() -> None:
-    seen = await openings(timekeeper("2026-10-24T21:59", "22:00-03:00"), 8)
+    seen = await openings(timekeeper("2026-10-25T01:29", "01:30-03:00"), 3)
     assert [(moment[:8], held) for moment, held in seen] == [
-        ("24 21:59", True),
-        ("24 22:00", False),
-        ("25 02:59", True),  # six hours later, and a moment early, so that nothing is still on its way
+        ("25 01:29", True),
+        ("25 01:30", False),
+        ("25 02:59", True),  # two and a half hours later, a moment early, so that nothing is on its way
     ]
 
 

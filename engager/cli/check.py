@@ -16,7 +16,7 @@ from engager.job_tables import LimitsSection
 from engager.progress import duration
 
 
-@click.command("check")
+@click.command("check", short_help="Look at the job and every row.")
 @of_a_job
 @click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

@@ -16,7 +16,7 @@ from engager.job import JobFile
 from engager.reaching import Finding, State
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Try the endpoint; engage nobody.")
 @click.argument("job", type=click.Path(path_type=Path))
 @SET
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

@@ -15,7 +15,7 @@ from engager.errors import JobError
 from engager.job_tables import JobSection
 
 
-@click.command("init")
+@click.command("init", short_help="Write a job file for an input.")
 @click.argument("input_path", metavar="INPUT")
 @click.option("--out", type=click.Path(path_type=Path), help="The job file; default <name>.toml.")
 @click.option("--name", metavar="NAME", help="The job's name; default: after the input.")

@@ -12,7 +12,7 @@ from engager.errors import Exit
 from engager.ledger.account import existing_run
 
 
-@click.command("report")
+@click.command("report", short_help="Write how a run went, as a page.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Else report.html in RUN.")
 def report_command(run_path: Path, out: Path | None) -> NoReturn:

@@ -15,7 +15,7 @@ from engager.cli.ending import exit_with
 from engager.errors import Exit, JobError
 
 
-@click.command("sandbox")
+@click.command("sandbox", short_help="Serve a local endpoint, with faults.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 = any free one."

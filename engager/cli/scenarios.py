@@ -26,7 +26,7 @@ _STATES = {True: "active", False: "inactive", None: "unknown"}
 _JOB = click.argument("job", type=click.Path(path_type=Path))
 
 
-@click.group("scenarios")
+@click.group("scenarios", short_help="List scenarios, or switch one.")
 def scenarios_command() -> None:
     """List the scenarios of a job's endpoint, activate or deactivate one."""
 

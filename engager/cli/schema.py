@@ -11,7 +11,7 @@ from engager import Exit
 from engager.cli.ending import exit_with
 
 
-@click.command("schema")
+@click.command("schema", short_help="Print the job file's JSON Schema.")
 def schema_command() -> NoReturn:
     """Print the JSON Schema of the job file, by which an editor completes and checks it."""
 

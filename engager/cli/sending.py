@@ -29,7 +29,7 @@ from engager.progress import Progress
 SHOWN_ROWS = 20
 
 
-@click.command("run")
+@click.command("run", short_help="Send; go on where it stopped.")
 @of_a_job
 @click.option(
     "--out",
@@ -64,7 +64,7 @@ def run_command(
     exit_with(carry_out)
 
 
-@click.command("retry")
+@click.command("retry", short_help="Try failed rows again.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
 @SET
@@ -192,6 +192,9 @@ def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
     for error in summary.errors[:10]:
         click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
     click.echo(f"results, and the rows to be mended: {directory}")
+    if summary.complete and summary.statuses[Status.FAILED]:
+        again = shlex.join(["engager", "retry", str(directory)])
+        click.echo(f"another pass over the rows that failed: {again}")
 
 
 def _show_rows(directory: Path, last_row: int) -> None:

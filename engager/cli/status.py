@@ -13,7 +13,7 @@ from engager import Exit
 from engager.cli.ending import exit_with
 
 
-@click.command("status")
+@click.command("status", short_help="How far a run has come.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def status_command(run_path: Path, output: str) -> NoReturn:

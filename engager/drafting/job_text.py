@@ -7,7 +7,7 @@ that no other endpoint is asked for, so that a job that was not read to its end 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -20,6 +20,7 @@ from engager.drafting.sample import Sample
 from engager.errors import InputError, JobError
 from engager.intake.parameters import MATCHING, MEANINGS
 from engager.job_tables import SANDBOX, UNCHOSEN, Job, JobSection
+from engager.model import Unreadable
 from engager.sections import Section
 
 #: The column at which remarks begin.
@@ -190,7 +191,7 @@ def _warnings(sample: Sample, key: Key, left_out: Mapping[str, str]) -> list[str
     if sample.encoding.remark:
         warnings.append(f"input.encoding is {sample.encoding.name}, {sample.encoding.remark}")
     if sample.unreadable:
-        warnings.append(f"{sample.unreadable:,} of the first rows cannot be read; engager check says why")
+        warnings.append(_unreadable(sample.unreadable))
     if key.mode == CUSTOM:
         warnings.append(
             f"no column was found to hold addresses, phones or profile ids: people are matched by "
@@ -202,6 +203,15 @@ def _warnings(sample: Sample, key: Key, left_out: Mapping[str, str]) -> list[str
             f"{_rows(sample)} hold none that the endpoint takes in {toml_text.text(key.column)}"
         )
     return warnings
+
+
+def _unreadable(records: Sequence[Unreadable]) -> str:
+    first = records[0]
+    which = f"row {first.number} ({first.source}, line {first.line})"
+    if len(records) == 1:
+        return f"{which} cannot be read, and will be invalid: {first.error_text}"
+    told = f"{len(records):,} of the first rows cannot be read, and will be invalid; the first is"
+    return f"{told} {which}: {first.error_text}"
 
 
 def path_from(job_path: Path, input_path: str) -> str:

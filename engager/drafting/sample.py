@@ -47,7 +47,7 @@ class Sample:
     encoding: Encoding
     columns: tuple[str, ...]  #: as in the header; of JSONL, every key in the order of its first coming
     rows: Sequence[Any]  #: the values of the rows that could be read
-    unreadable: int = 0
+    unreadable: Sequence[Unreadable] = ()  #: those that could not
     whole: bool = True  #: the input has no further rows
 
     @property
@@ -155,7 +155,7 @@ def _read(spec: InputSpec, encoding: Encoding, named: bool) -> Sample:
         encoding,
         columns,
         values,
-        len(sampled) - len(values),
+        [record for record in sampled if isinstance(record, Unreadable)],
         len(records) <= SAMPLED,
     )
 

@@ -86,7 +86,7 @@ class Rows:
         """Every file's header, before any file's rows: a wrong one must not show up half-way."""
         if self.format == "jsonl":
             return
-        for file in self.files:
+        for file in filter(Path.is_file, self.files):  # what was looked at of a pipe is gone
             header = self._header(file)
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
@@ -179,7 +179,7 @@ class Rows:
     @property
     def flows(self) -> bool:
         """Whether reading may have to wait for somebody: stdin, a pipe."""
-        return not all(file.is_file() for file in self.files) or not self.files
+        return not all(map(Path.is_file, self.files)) or not self.files
 
     def peek_keys(self) -> frozenset[str]:
         """The keys of the first JSONL rows. Reads on in a file, never in a stream that may be slow."""

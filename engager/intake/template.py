@@ -151,7 +151,8 @@ class _Slot:
             return CASTS[self.cast or "str"](value)
         except (ValueError, TypeError, OverflowError):
             if value is None or value == "":
-                raise RowError("empty", f"column {self.column!r} is empty") from None
+                told = f"column {self.column!r} is empty: fill it"
+                raise RowError("empty", f"{told}, {_stands_in(self.column, self.cast)}") from None
             told = f"column {self.column!r} is not {self.cast}: {value!r:.60}"
             raise RowError(f"not_{self.cast}", told) from None
 
@@ -197,9 +198,16 @@ def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:
         try:
             return row[column]
         except KeyError:
-            raise RowError("missing", f"the row has no {column!r}") from None
+            raise RowError("missing", f"the row has no {column!r}: add it, {_stands_in(column)}") from None
 
     return get
+
+
+def _stands_in(column: str, cast: str | None = None) -> str:
+    """What the job can say for rows in which a column is empty, as the end of an error."""
+    name = f"{column}:{cast}" if cast else column
+    null = f"; {{{name}|}} is null" if cast else ""
+    return f"or write {{{name}|…}} in the job for what stands in{null}"
 
 
 def as_text(value: Any) -> str:

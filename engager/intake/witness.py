@@ -28,6 +28,7 @@ class Witness:
         self._digest = blake2b(digest_size=16)
         self._position = 0
         self._last_final = 0
+        self._source = ""
         self._early: list[tuple[int, bytes, bool]] = []
         self._keep: Keep = lambda *mark: self._early.append(mark)
 
@@ -43,7 +44,7 @@ class Witness:
 
         `last`: no file comes behind it.
         """
-        held = b""
+        held, self._source = b"", source
         for block in blocks:
             if not self._known:
                 self._pass(block)
@@ -62,7 +63,7 @@ class Witness:
                 held = b""
         if held:  # the next mark is in the next file, or the file became shorter
             if last:
-                self._refuse_short(len(held))
+                self._refuse_short(source, len(held))
             self._pass(held)
             yield held
         if not self._known:
@@ -71,12 +72,12 @@ class Witness:
     def end(self) -> None:
         """The input is at its end. Raises InputError when it was longer."""
         if self._known:
-            self._refuse_short(0)
+            self._refuse_short(self._source, 0)
 
-    def _refuse_short(self, more: int) -> NoReturn:
+    def _refuse_short(self, source: str, more: int) -> NoReturn:
         raise InputError(
-            f"the input ends after {self._position + more:,} bytes; this run has read {self._known[-1][0]:,} "
-            "before. Give it the same input again, or name a new run with --out."
+            f"{source}: the input ends after {self._position + more:,} bytes; this run has read "
+            f"{self._known[-1][0]:,} before. Give it the same input again, or name a new run with --out."
         )
 
     def _verified(self, part: bytes, source: str) -> bytes:

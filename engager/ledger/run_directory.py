@@ -19,11 +19,14 @@ from typing import Any
 
 import orjson
 
-from engager.errors import RecordingError, RunDirectoryError
+from engager.errors import InputError, RecordingError, RunDirectoryError
 from engager.ledger.lock import RunLock
 
 _SAMPLE = 1 << 16
 _SAMPLES = 16
+
+#: What the files of an input are known by; none for a stream.
+Files = Sequence[Mapping[str, Any]]
 
 _OURS = frozenset({"lock", "ledger", "engager.log", "run.json.new"})
 
@@ -36,7 +39,7 @@ class RunDirectory:
     run_id: str  #: the seed of every Request-ID of the run
     started_at: float  #: seconds since the epoch
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
-    invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find them again
+    invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find and name them again
     shards: Sequence[Mapping[str, Any]] = ({"first_row": 1},)  #: which rows of the input each has
 
     @property
@@ -93,6 +96,22 @@ class RunDirectory:
                 f"{self.path}: this run directory belongs to another run: {difference}. "
                 "Undo the change, or name a new run with --out."
             )
+
+    def refuse_other_input(self, files: Files, name: str) -> None:
+        """Raises RunDirectoryError that names both inputs when this run began with another one."""
+        known, began = self.identity["input"]["files"], self.invocation.get("reads", "another input")
+        if files == known:
+            return
+        if name == began:
+            raise RunDirectoryError(
+                f"{self.path}: {name} has changed since this run began with it: {_size(known)} then, "
+                f"{_size(files)} now. To go on, give it back as it was; as it is now it takes a new run, "
+                "named by --out, which sends to everybody in it."
+            )
+        raise RunDirectoryError(
+            f"{self.path}: this run began with {began} ({_size(known)}), and {name} ({_size(files)}) is "
+            "another input. To go on, give it the former; the latter takes a run of its own, named by --out."
+        )
 
 
 def find_run(path: Path) -> RunDirectory | None:
@@ -213,17 +232,28 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def _size(files: Files) -> str:
+    told = f"{sum(file['bytes'] for file in files):,} bytes" if files else "a stream"
+    return told if len(files) < 2 else f"{told} in {len(files):,} files"
+
+
 def digest_of(data: bytes) -> str:
     """The fingerprint of some bytes."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def input_identity(files: Sequence[Path]) -> list[dict[str, Any]]:
+def input_identity(files: Sequence[Path]) -> Files:
     """What input files are known by before they are read: their sizes, and samples spread over them.
 
     It tells another file from the same one at once, however large; what was read is known byte by byte
-    through the marks.
+    through the marks. Raises InputError.
     """
+    for file in files:
+        if not file.is_file():
+            raise InputError(
+                f"{file}: it is a pipe, which nobody could give again under this name after an interruption. "
+                "Lead it to stdin, with --input -."
+            )
     return [_sampled(file) for file in files]
 
 
@@ -237,12 +267,15 @@ def whole_identity(file: Path) -> dict[str, Any]:
 
 
 def _sampled(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        samples = []
-        for index in range(_SAMPLES):
-            stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
-            samples.append(stream.read(_SAMPLE))
+    samples = []
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            for index in range(_SAMPLES):
+                stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
+                samples.append(stream.read(_SAMPLE))
+    except OSError as fault:
+        raise InputError(f"{file}: it cannot be read: {fault.strerror or fault}.") from fault
     return {"bytes": size, "sample": digest_of(b"".join(samples))}
 
 

@@ -123,7 +123,7 @@ async def test_an_input_that_cannot_be_shared_is_told(bench: Any) -> None:
 
 
 async def test_the_token_shows_nowhere(bench: Any) -> None:
-    b = await bench(100, TWO, faults={"500": 0.2, "garbage": 0.1})
+    b = await bench(100, f"{TWO}[retry]\nbase_delay = 0.01\n", faults={"500": 0.2, "garbage": 0.1})
     ended = await b.engager("run", "job.toml")
     files = [file for file in b.path.rglob("*") if file.is_file()]
     assert "nobody-may-see" not in ended.out + ended.err

@@ -44,9 +44,13 @@ async def test_a_run_directory_refuses_another_job_and_another_input(bench: Any)
     await b.engager("run", "job.toml")
     other_job = await b.engager("run", "job.toml", "--set", "request.id=13")
     assert (other_job.code, "request.id was 12 and is 13" in other_job.err) == (2, True)
+    b.write_input(9, "other.csv")
+    named = await b.engager("run", "job.toml", "--input", "other.csv")
+    assert f"began with {b.path / 'people.csv'} (" in named.err
+    assert f"and {b.path / 'other.csv'} (" in named.err
     b.write_input(21)
     other_input = await b.engager("run", "job.toml")
-    assert (other_input.code, "input.files[0].bytes was" in other_input.err) == (2, True)
+    assert (other_input.code, "people.csv has changed since this run began" in other_input.err) == (2, True)
     assert len(b.sandbox.log) == 20
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ token = "file:token"
 timeout = 2
 [input]
 path = "people.{suffix}"
+unique = {unique}
 [request]
 id = 12
 email = "{{email}}"
@@ -84,10 +86,11 @@ class Case:
     durability: str
     results: str
     processes: int
+    unique: bool  #: whether people come again in the input, to be skipped then
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
-        """A case; `forced` may hold a point, a mode, an endpoint, processes, and a token that changes."""
+        """A case; `forced` may hold a point, a mode, an endpoint, processes, a token that changes, unique."""
         draw = random.Random(seed)
         point = forced.get("point")
         mode = draw.choice(MODES)
@@ -117,6 +120,8 @@ class Case:
             durability=draw.choice(("process", "process", "disk")),
             results=draw.choice(("jsonl", "jsonl", "csv")),
             processes=processes,
+            # Where keys are unique one process does the work.
+            unique=(draw.random() < 0.3 or "unique" in forced) and processes == 1,
         )
 
     @property
@@ -148,17 +153,37 @@ class Case:
         point = draw.choice([point for point in POINTS if point not in RARE or draw.random() < 0.2])
         return point, int(draw.expovariate(0.06)) + 1 if point in OFTEN else draw.choice((1, 1, 2, 3))
 
-    def write(self, folder: Path, url: str, draw: random.Random) -> None:
-        """Write the job, its token and its input."""
-        people = [f"p{number}@example.com" for number in range(1, self.rows + 1)]
-        people[draw.randrange(self.rows)] = "nobody"  # an invalid row
+    def write(self, folder: Path, url: str, draw: random.Random) -> list[str]:
+        """Write the job, its token and its input; returns the people in it."""
+        people = self._people(draw)
         if self.suffix == "csv":
             text = "email,note\n" + "".join(f'{person},"a\nb"\n' for person in people)
         else:
             text = "".join(json.dumps({"email": person, "note": "a\nb"}) + "\n" for person in people)
         (folder / f"people.{self.suffix}").write_text(text)
-        (folder / "job.toml").write_text(JOB.format(url=url, **vars(self)))
+        unique = str(self.unique).lower()
+        (folder / "job.toml").write_text(JOB.format(url=url, **{**vars(self), "unique": unique}))
         self.write_token(folder, draw)
+        return people
+
+    def _people(self, draw: random.Random) -> list[str]:
+        people = [f"p{number}@example.com" for number in range(1, self.rows + 1)]
+        people[draw.randrange(self.rows)] = "nobody"  # an invalid row
+        if self.unique:
+            for index in sorted(draw.sample(range(1, self.rows), self.rows // 5)):
+                # The endpoint tells capitals apart, so that a message to the second of two would be seen.
+                people[index] = people[draw.randrange(index)].upper()
+        return people
+
+    def skipped(self, people: Sequence[str]) -> frozenset[int]:
+        """The rows that are skipped, whatever befalls the run."""
+        first: dict[str, int] = {}
+        repeats = [
+            row
+            for row, person in enumerate(people, 1)
+            if "@" in person and first.setdefault(person.lower(), row) != row
+        ]
+        return frozenset(repeats if self.unique else ())
 
     def write_token(self, folder: Path, draw: random.Random) -> None:
         """Another token, if tokens change."""

@@ -58,6 +58,7 @@ class Course:
         self.killed = 0
         self.asked_for = False  #: rows in doubt were tried again by hand
         self.passes = 0
+        self.people: list[str] = []
         self._settled = 0  #: rows, when it was last looked
         self._flipped: set[int] = set()  #: rows of which a bit in the ledger was flipped
 
@@ -66,7 +67,7 @@ class Course:
 
     async def happens(self) -> None:
         """The run with its deaths, and its further passes with theirs."""
-        self.case.write(self.folder, self.sandbox.url, self.draw)
+        self.people = self.case.write(self.folder, self.sandbox.url, self.draw)
         await self._comes_to_its_end([["run", "job.toml"]])
         for flags in self.case.passes:
             if self.told.wrong:
@@ -103,7 +104,8 @@ class Course:
         case = self.case
         settles = case.calm and case.mode == "exactly-once" and not case.rotates
         return Truth(
-            rows=case.rows,
+            people=self.people,
+            skipped=case.skipped(self.people),
             effects=dict(self.sandbox.brain.effects),
             log=self.sandbox.log,
             once=case.once(self.asked_for),
@@ -243,8 +245,9 @@ def main() -> None:
     parser.add_argument("--endpoint", choices=list(ENDPOINTS))
     parser.add_argument("--processes", help="of each run")
     parser.add_argument("--token", choices=["changes"], help="give each process another one")
+    parser.add_argument("--unique", choices=["always"], help="let people come again in each input")
     given = parser.parse_args()
-    names = ("point", "mode", "endpoint", "processes", "token")
+    names = ("point", "mode", "endpoint", "processes", "token", "unique")
     forced = {name: value for name in names if (value := getattr(given, name))}
     seeds = range(given.seed, given.seed + given.runs) if given.runs else count(given.seed)
     told = Told()

@@ -14,12 +14,16 @@ from engager.sandbox.server import Entry
 
 MENDABLE = ("rejected", "failed", "invalid")
 
+#: Statuses that say: no message went out.
+UNTOUCHED = (*MENDABLE, "skipped")
+
 
 @dataclass
 class Truth:
     """What is known from outside of a run that has come to its end."""
 
-    rows: int
+    people: Sequence[str]  #: the key of every row
+    skipped: frozenset[int]  #: the rows that an uninterrupted run skips
     effects: Mapping[str, int]  #: messages that went out, by the endpoint's key
     log: Sequence[Entry]  #: every request that came, in the order in which they were answered
     once: bool  #: whether the mode and the endpoint forbid a second message
@@ -27,6 +31,14 @@ class Truth:
     repeats: int | None  #: requests that may have come a further time; None: there were other reasons, too
     damaged: bool = False  #: whether files were spoiled; a kill alone damages nothing
     passes: int = 0  #: further passes, which give failed rows new Request-IDs
+
+    @property
+    def rows(self) -> int:
+        return len(self.people)
+
+    @property
+    def sendable(self) -> int:
+        return sum("@" in person for person in self.people) - len(self.skipped)
 
 
 def judged(run: Path, truth: Truth) -> list[str]:
@@ -38,7 +50,8 @@ def judged(run: Path, truth: Truth) -> list[str]:
     summary = json.loads((run / "summary.json").read_text())
     wrong = list(_account(results, summary, truth.rows))
     for line in results:
-        wrong += _claim(line, truth.effects.get(f"email=p{line['row']}@example.com", 0), truth.once)
+        wrong += _claim(line, _effects(truth, line["row"]), truth.once)
+    wrong += _left_out(results, truth.skipped)
     try:
         wrong += _kept(run, results)
     except ValueError as fault:
@@ -70,7 +83,7 @@ def looked(status: dict[str, Any], rows: int, crew: int, settled: int) -> Iterat
 
 def _seen(truth: Truth) -> Iterator[str]:
     """What is wrong with what the endpoint saw."""
-    if truth.repeats is not None and (over := len(truth.log) - (truth.rows - 1) - truth.repeats) > 0:
+    if truth.repeats is not None and (over := len(truth.log) - truth.sendable - truth.repeats) > 0:
         yield f"{len(truth.log)} requests, {over} more than the rows and those that were in flight"
     keys, spent, last = {}, set(), {}
     for entry in truth.log:
@@ -129,6 +142,22 @@ def _account(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) 
     return wrong
 
 
+def _effects(truth: Truth, row: int) -> int:
+    """The messages to a row's person, written as that row writes it."""
+    return truth.effects.get(f"email={truth.people[row - 1]}", 0) if 0 < row <= truth.rows else 0
+
+
+def _left_out(results: list[dict[str, Any]], skipped: frozenset[int]) -> list[str]:
+    """What is wrong with the rows that were skipped: they are those that an uninterrupted run skips."""
+    told = {line["row"] for line in results if line["status"] == "skipped"}
+    wrong = []
+    if more := told - skipped:
+        wrong.append(f"the rows {sorted(more)[:10]} were skipped, and are nobody's repeat")
+    if less := skipped - told:
+        wrong.append(f"the rows {sorted(less)[:10]} are repeats, and were not skipped")
+    return wrong
+
+
 def _claim(line: dict[str, Any], effects: int, once: bool) -> list[str]:
     status = line["status"]
     wrong = []
@@ -136,7 +165,7 @@ def _claim(line: dict[str, Any], effects: int, once: bool) -> list[str]:
         wrong.append(f"row {line['row']}: {effects} messages")
     if status == "engaged" and not effects:
         wrong.append(f"row {line['row']}: engaged is claimed, and no message went out")
-    if status in MENDABLE and effects:
+    if status in UNTOUCHED and effects:
         wrong.append(f"row {line['row']}: {status} is claimed, and {effects} messages went out")
     return wrong
 

@@ -108,6 +108,22 @@ def test_rows_whose_key_does_not_fit_are_told(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("broken", "before", "after"),
+    [
+        (["b@x.org"], "", " cannot be read, and will be invalid"),
+        (["b@x.org", "c"], "2 of the first rows cannot be read, and will be invalid; the first is ", ""),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, broken: list[str], before: str, after: str
+) -> None:
+    lines = ["email,name", 'a@x.org,"A\nB"', *broken, "d@x.org,D"]
+    made, _ = drafted(tmp_path, "\n".join(lines))
+    row = f"row 2 ({tmp_path / 'people.csv'}, line 4)"
+    assert made.warnings == [f"{before}{row}{after}: 1 fields where the header has 2"]
+
+
 def test_matching_by_a_field_of_ones_own_asks_to_be_looked_at(tmp_path: Path) -> None:
     made, job = drafted(tmp_path, "CRM_ID,name\n17,A\n")
     assert (job.job.request["field_name"], job.job.request["field_value"]) == ("CRM_ID", "{CRM_ID:int}")

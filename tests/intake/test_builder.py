@@ -335,6 +335,24 @@ def test_what_the_contract_forbids_is_invalid_at_the_row(
 
 
 @pytest.mark.parametrize(
+    ("template", "values", "told"),
+    [
+        ("{n:int}", {"n": ""}, "column 'n' is empty: fill it, or write {n:int|…} in the job"),
+        ("{n:json}", {"n": ""}, "{n:json|} is null"),
+        ("{n}", {}, "the row has no 'n': add it, or write {n|…} in the job for what stands in"),
+    ],
+)
+@pytest.mark.parametrize("parameter", ["content", "resource_id", "nested"])
+def test_an_empty_column_without_a_default_is_told_with_both_ways_out(
+    parameter: str, template: str, values: dict[str, Any], told: str
+) -> None:
+    given = {"content": {"a": template}} if parameter == "nested" else {parameter: template}
+    built = build({"id": 1, "email": "a@x.org", **given}, values, columns=None)
+    assert isinstance(built, Invalid)
+    assert told in built.error_text
+
+
+@pytest.mark.parametrize(
     "email", ["ann+news@mail.example.co.uk", "анна@почта.рф", "o'neil@x-y.org", "a@b.io"]
 )
 def test_addresses_that_exist(email: str) -> None:
@@ -362,6 +380,10 @@ def test_addresses_that_exist(email: str) -> None:
         ("Hi {v|friend}!", None, "Hi friend!"),
         ("{v:int|7}", "", 7),
         ("{v:int|}", "", None),
+        ("{v}", "", ""),
+        ("{v:str}", None, ""),
+        ("{v:json}", None, None),
+        ("a {v:int|}", "", "a "),
         ("{{v}}", "x", "{v}"),
         ("{v}", "{email}", "{email}"),
     ],
@@ -375,9 +397,10 @@ def test_templates(template: str, value: Any, expected: Any) -> None:
     assert json.loads(built)["content"]["a"] == expected
 
 
-def test_an_optional_parameter_that_is_empty_is_left_out() -> None:
-    built = body({**EMAIL, "resource_id": "{age:int|}"}, ["a@x.org", "", "", "", ""])
-    assert "resource_id" not in json.loads(built)
+@pytest.mark.parametrize(("parameter", "cast"), [("resource_id", "int"), ("content", "json")])
+def test_an_optional_parameter_that_is_null_is_left_out(parameter: str, cast: str) -> None:
+    built = body({**EMAIL, parameter: f"{{age:{cast}|}}"}, ["a@x.org", "", "", "", ""])
+    assert parameter not in json.loads(built)
 
 
 def test_a_request_that_is_too_large_is_invalid() -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,16 @@ def read(data: bytes, format_: str = "csv", block: int = 64, **spec: object) -> 
 
 def seen(records: list[Record]) -> list[object]:
     return [record.values if isinstance(record, Row) else record.error for record in records]
+
+
+def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, HEADER + b"a@x.org,Ann\n")
+    os.close(writing)
+    opened = Rows(InputSpec(f"/dev/fd/{reading}", Path(), "csv"))
+    assert seen(next(opened.chunks())) == [["a@x.org", "Ann"]]
+    opened.close()
+    os.close(reading)
 
 
 @pytest.mark.parametrize(

@@ -417,7 +417,7 @@ async def test_a_server_that_asks_who_we_are() -> None:
 
 async def test_a_server_that_speaks_no_tls_is_not_sent_to() -> None:
     async with server(scripted(answer())) as url:
-        transport = tried(Destination(url.replace("http", "https"), {}, 5, None), 4)
+        transport = tried(Destination(url.replace("http", "https"), {}, 1, None), 4)
         ending = await transport.send((b"{}",), "id", cleared)
         await transport.aclose()
     assert isinstance(ending, NotSent)
