@@ -63,10 +63,18 @@ class _ClearedConnector(aiohttp.TCPConnector):
             except BaseException:
                 connection.release()
                 raise
-            if connection.transport is not None and not connection.transport.is_closing():
+            if _stands(connection):
                 departure.left = True
                 return connection
-            connection.close()  # the server closed it while we waited
+            connection.close()  # the server closed it while we waited, or spoke out of turn
+
+
+def _stands(connection: Connection) -> bool:
+    transport, protocol = connection.transport, connection.protocol
+    if transport is None or transport.is_closing() or protocol is None:
+        return False
+    # What came while it rested would be taken for the next answer.
+    return not protocol.should_close
 
 
 class _Parts(aiohttp.Payload):
