@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines
+from engager.ledger.fields import RESULT_COLUMNS
+from engager.ledger.lines import CsvLines, JsonLines
 from engager.ledger.run_directory import RunDirectory
 from engager.model import Status
 

@@ -22,7 +22,6 @@ from engager.ledger.book import Batch
 from engager.model import Status
 from engager.pipeline import Plan
 from engager.preparing import Run
-from engager.shards.crew import Crew, share_of
 from engager.shards.shard import Rest, Shard, engage_all
 from engager.shards.worker import Task
 from engager.timekeeping import Timekeeper
@@ -124,6 +123,8 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
 
 
 async def _in_processes(run: Run, last_row: int | None) -> Rest:
+    from engager.shards.crew import Crew, share_of  # multiprocessing is for those who want it
+
     plan, recalls = _plan(run.job_file.job, last_row), run.account.recalls
     run.rows.close()  # every process reads its own part
     async with reached(run.job_file, run.secret, run.control.stop) as origin:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError
 
 import orjson
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,14 @@ def _from_json(body: bytes) -> Answer | None:
 
 
 def _from_xml(body: bytes) -> Answer | None:
+    # Loaded where it is used: most endpoints never answer in XML.
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
     try:
-        root: Element = fromstring(body)
+        root = fromstring(body)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         return None
     if root.tag != "xml":

@@ -67,12 +67,13 @@ class Builder:
         self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
         self._warn_of_unused(given, matching)
         self._wire = _wire(spec, attach)
-        order = [name for name in ("id", "matching", *p.PARAMETERS) if name in given]
-        self._fields = [self._field(name, given, columns) for name in dict.fromkeys(order)]
+        order = dict.fromkeys(["id", "matching", *p.PARAMETERS])
+        self._fields = [self._field(name, given, columns) for name in order if name in given]
         self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
 
     def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
-        required = name in ("id", "custom_request", *(self._key.fields if self._key else ()))
+        matched_by = self._key.fields if self._key else ()
+        required = name in ("id", "custom_request") or name in matched_by
         compiled = compile_value(given[name], columns, f"request.{name}")
         if name == "subscription_filter":
             _check_filter(given[name])
@@ -92,8 +93,9 @@ class Builder:
 
     def _warn_of_unused(self, given: Mapping[str, Any], matching: str) -> None:
         used = set(self._key.fields) if self._key else set()
-        for name in ("email", "phone", "profile_id", "field_name", "field_value", *p.FURTHER_PARAMETERS):
-            if name in given and name not in used:
+        meant_to_match = {"email", "phone", "profile_id", "field_name", "field_value"}
+        for name in given:
+            if name in meant_to_match | set(p.FURTHER_PARAMETERS) and name not in used:
                 self.warnings.append(f"request.{name} is not used by {matching or 'custom_request'} matching")
         if "resource_id" in given and not (self._key and self._key.narrowed):
             self.warnings.append("request.resource_id narrows matching by email and phone only")

@@ -6,10 +6,10 @@ once and stands in every body as the same object.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
-from xml.sax.saxutils import escape
 
 import orjson
 
@@ -96,4 +96,4 @@ def _text(value: Any, name: str) -> str:
     if _ILLEGAL.search(text):
         raise WireError(f"{name!r} holds a character that XML does not have")
     # A carriage return would come out of the reader as a line feed.
-    return escape(text, {"\r": "&#13;"})
+    return html.escape(text, quote=False).replace("\r", "&#13;")

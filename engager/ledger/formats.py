@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from engager.ledger.fields import Redact
 from engager.ledger.journal import Mend
-from engager.ledger.lines import LineFormat, Redact
+from engager.ledger.lines import LineFormat
 from engager.model import Outcome, Status
 
 #: Rows that are certainly not engaged may be mended and sent again; those that may be engaged must not be

@@ -5,31 +5,14 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from engager.model import Outcome, Status, Unreadable
-
-#: The columns of results, in their order.
-RESULT_COLUMNS = (
-    "row",
-    "key",
-    "status",
-    "attempts",
-    "http_status",
-    "error",
-    "error_text",
-    "request_id",
-    "duplicate",
-    "latency_ms",
-    "finished_at",
-    "waited_ms",
-)
+from engager.ledger.fields import RESULT_COLUMNS, Redact, result_fields
+from engager.model import Outcome, Unreadable
 
 #: What is added to a row that was not engaged. No column of the input is called so.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
@@ -37,16 +20,9 @@ REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "
 #: The column with the text of a record that could not be read.
 _RAW = "engager_raw"
 
-MAX_TEXT = MAX_KEY = 500
-
-# Asking an enumeration for its value is a call into Python.
-_WORDS = {status: status.value for status in Status}
-
 _MILLISECONDS = ("latency_ms", "waited_ms")
 
 _LONGEST = 1 << 30
-
-Redact = Callable[[str], str]
 
 #: The row of a line that was read back, its fields, and the line as it is to be kept.
 Survivor = tuple[int, dict[str, Any], bytes]
@@ -60,37 +36,6 @@ class LineFormat(Protocol):
     def survivors(self, path: Path) -> Iterator[Survivor]:
         """The lines of a file that are whole."""
         ...
-
-
-def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
-    """The fields of one line of results. `redact` is asked for every row: let it remember its answers."""
-    text = outcome.error_text
-    return {
-        "row": outcome.row.number,
-        "key": outcome.key and outcome.key[:MAX_KEY],
-        "status": _WORDS[outcome.status],
-        "attempts": outcome.attempts,
-        "http_status": outcome.http_status,
-        "error": outcome.error,
-        # The whole text is redacted before it is cut, or a cut could leave half a token behind.
-        "error_text": None if text is None else redact(text)[:MAX_TEXT],
-        "request_id": outcome.request_id,
-        "duplicate": outcome.duplicate,
-        "latency_ms": _rounded(outcome.latency_ms),
-        "finished_at": _moment(int(outcome.finished_at * 1000)),
-        "waited_ms": _rounded(outcome.waited_ms),
-    }
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    # To the microsecond; round() takes twice as long.
-    return None if milliseconds is None else int(milliseconds * 1000 + 0.5) / 1000
-
-
-@lru_cache(maxsize=4)
-def _moment(milliseconds: int) -> str:
-    second = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{second}.{milliseconds % 1000:03d}Z"
 
 
 class JsonLines:

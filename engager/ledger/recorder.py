@@ -18,10 +18,10 @@ from anyio import to_thread
 from engager.errors import RecordingError
 from engager.ledger import clock
 from engager.ledger.book import Batch, Lines
+from engager.ledger.fields import result_fields
 from engager.ledger.formats import MENDED_IN, Formats
 from engager.ledger.journal import Entry, Mark, Mend
 from engager.ledger.ledger import Ledger
-from engager.ledger.lines import result_fields
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable

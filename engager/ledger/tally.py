@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, floor, inf, log
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -22,8 +22,8 @@ _MAX_SAMPLE = 200
 class Histogram:
     """Durations in buckets that grow by 2 %: a percentile is right within 1 %, whatever its size."""
 
-    _GROWTH = math.log(1.02)
-    _STEPS = 1 / _GROWTH
+    _GROWTH: ClassVar = math.log(1.02)
+    _STEPS: ClassVar = 1 / _GROWTH
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()

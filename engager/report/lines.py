@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from engager.ledger.lines import RESULT_COLUMNS, CsvLines, JsonLines
+from engager.ledger.fields import RESULT_COLUMNS
+from engager.ledger.lines import CsvLines, JsonLines
 from engager.ledger.run_directory import RunDirectory
 
 

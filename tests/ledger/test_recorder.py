@@ -11,13 +11,8 @@ import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.lines import (
-    RESULT_COLUMNS,
-    CsvLines,
-    MendableCsv,
-    MendableJson,
-    result_fields,
-)
+from engager.ledger.fields import RESULT_COLUMNS, result_fields
+from engager.ledger.lines import CsvLines, MendableCsv, MendableJson
 from engager.ledger.recorder import CHUNK
 from engager.model import Outcome, Row, Status, Unreadable
 from engager.secret import Secret

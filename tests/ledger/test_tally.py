@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engager.ledger.lines import result_fields
+from engager.ledger.fields import result_fields
 from engager.ledger.tally import Histogram, Tally
 from engager.model import Outcome, Row, Status
 
