@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +78,10 @@ def log_to_stderr(log_format: str, quiet: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
 
 
+#: The log of the run that is carried out here: a task, a thread and a process inherit it.
+_here: ContextVar[_RunLog | None] = ContextVar("engager.run_log", default=None)
+
+
 class _RunLog(logging.FileHandler):
     """The log of a run. A disk that takes no log is told of by what the run itself cannot write."""
 
@@ -83,21 +89,52 @@ class _RunLog(logging.FileHandler):
         """Say nothing."""
 
 
+class _Loudness:
+    """Lets a logger say what any of several logs wants; then it is as before."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._turn = log, threading.Lock()
+        self._logs, self._before, self._ours = 0, logging.NOTSET, logging.NOTSET
+
+    def raised(self) -> None:
+        """One more log wants to hear."""
+        with self._turn:
+            self._logs += 1
+            if self._logs == 1:
+                self._before = self._log.level
+                self._ours = min(self._log.getEffectiveLevel(), logging.INFO)
+                self._log.setLevel(self._ours)
+
+    def lowered(self) -> None:
+        """One of them heard enough. A level that somebody else has set since then stays."""
+        with self._turn:
+            self._logs -= 1
+            if not self._logs and self._log.level == self._ours:
+                self._log.setLevel(self._before)
+
+
+_loudness = _Loudness(logging.getLogger("engager"))
+
+
 @contextmanager
 def logged(path: Path, log_format: LogFormat = "text") -> Iterator[None]:
-    """Log to a file that its owner alone can read, as long as this is entered."""
+    """Log a run to a file that its owner alone can read, as long as this is entered.
+
+    What is said here counts, and in what is begun from here: several runs in a process stay apart.
+    """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     to_file = _RunLog(path, encoding="utf-8")
     to_file.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
-    log = logging.getLogger("engager")
-    level = log.level
-    log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
+    to_file.addFilter(lambda record: _here.get() is to_file)
+    log, outside = logging.getLogger("engager"), _here.set(to_file)
+    _loudness.raised()
     log.addHandler(to_file)
     try:
         yield
     finally:
         log.removeHandler(to_file)
-        log.setLevel(level)
+        _loudness.lowered()
+        _here.reset(outside)
         to_file.close()
 
 

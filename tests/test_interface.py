@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,25 @@ async def test_it_runs_in_a_loop_that_is_running_and_is_watched(folder: Path) ->
     assert now
     assert [look.rows for look in now] == sorted(look.rows for look in now)
     assert all(sum(look.statuses.values()) == look.rows <= summary.rows for look in now)
+
+
+async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_themselves(folder: Path) -> None:
+    def begun(name: str) -> engager.JobFile:
+        (folder / name).write_text(f"k3y-of-{name}")
+        endpoint = {"url": "sandbox", "token": f"file:{name}"}
+        return job(folder, endpoint=endpoint, sandbox={"tokens": [f"k3y-of-{name}"], "latency": "5ms"})
+
+    async def run(name: str) -> list[str]:
+        def watch(event: Event) -> None:
+            if isinstance(event, Ended):
+                logging.getLogger("engager").warning("%s: k3y-of-one, k3y-of-other", name)
+
+        out = folder / f"run-{name}"
+        assert (await engager.run_async(begun(name), out=out, watch=watch)).statuses["engaged"] == 50
+        return [line.partition(" WARNING ")[2] for line in (out / "engager.log").read_text().splitlines()]
+
+    said = await asyncio.gather(run("one"), run("other"))
+    assert said == [["one: ***, ***"], ["other: ***, ***"]]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
