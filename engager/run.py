@@ -165,6 +165,7 @@ def _summary(run: Run, rest: Rest, started: float) -> Summary:
     exit_code = stop.exit or Exit.INTERNAL
     if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
+    seconds = time.monotonic() - started
     return Summary(
         job=run.name,
         run=run.directory.run_id,
@@ -173,7 +174,9 @@ def _summary(run: Run, rest: Rest, started: float) -> Summary:
         stopped=stop.reason if stop.requested and rest is not Rest.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
+        # A wall clock that was set back tells less than the start that has just been measured.
+        seconds_in_all=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),
     )
 

@@ -131,7 +131,9 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
     assert (stopped.exit_code, stopped.stopped, stopped.complete) == (Exit.STOPPED, "enough for today", False)
     assert engager.status(folder / "run")["state"] == "stopped"
     went_on: list[Event] = []
-    assert engager_complete(await engager.run_async(slow, out=folder / "run", watch=went_on.append))
+    whole = await engager.run_async(slow, out=folder / "run", watch=went_on.append)
+    assert engager_complete(whole)
+    assert whole.seconds_in_all > 0.99 * (stopped.seconds + whole.seconds)
     assert isinstance(went_on[0], Began)
     assert went_on[0].goes_on
 
