@@ -17,10 +17,10 @@ from engager.events import Serving
 from engager.logs import EventLog, JsonFormatter, logged
 
 
-def test_an_event_is_a_record_with_its_facts(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "engager"):
-        EventLog()(Serving("http://127.0.0.1:1/?key=secret"))
-    line = json.loads(JsonFormatter().format(caplog.records[0]))
+def test_an_event_is_a_record_with_its_facts() -> None:
+    records = list[logging.LogRecord]()
+    EventLog(records.append)(Serving("http://127.0.0.1:1/?key=secret"))
+    line = json.loads(JsonFormatter().format(records[0]))
     assert (line["event"], line["url"], line["level"]) == ("serving", "http://127.0.0.1:1/", "info")
 
 
@@ -36,7 +36,7 @@ class Start:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._context, self._opened = copy_context(), ExitStack()
-        self.do(self._opened.enter_context, logged(path))
+        self._context.run(self._opened.enter_context, logged()).opens(path)
 
     def do(self, call: Callable[..., Any], *args: Any) -> None:
         self._context.run(call, *args)

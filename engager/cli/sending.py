@@ -120,7 +120,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
     """Carry the run out under the eyes of its signals and its progress."""
     control, in_words = Control(), manner.log_format == "text"
     show = Progress(in_words and not (manner.no_progress or manner.quiet))
-    log = EventLog()
+    log = EventLog(logging.getLogger().handle)
     code: int | None = None
     ended: Ended | None = None
 
