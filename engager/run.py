@@ -135,6 +135,7 @@ async def _in_processes(run: Run, last_row: int | None) -> Rest:
                 run.secret,
                 run.input_path,
                 run.directory,
+                run.excluded,
                 recall,
                 share_of(plan, index, len(recalls)),
                 origin,

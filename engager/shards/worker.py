@@ -23,6 +23,7 @@ from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.errors import EngagerError, Exit
+from engager.intake.keys import KeyFile
 from engager.intake.splitting import Range
 from engager.intake.witness import Witness
 from engager.job import JobFile
@@ -49,6 +50,7 @@ class Task:
     secret: Secret
     input_path: str | None
     directory: RunDirectory
+    excluded: KeyFile | None  #: keys whose rows are left out
     recall: Recall
     plan: Plan
     origin: str  #: the endpoint's address
@@ -167,7 +169,7 @@ def _open(task: Task) -> Shard:
         task.index,
         rows,
         builder,
-        selection_of(task.job_file, builder),
+        selection_of(task.job_file, builder, excluded=task.excluded),
         task.directory,
         formats,
         task.recall,
