@@ -88,9 +88,18 @@ def _facts_of(event: Event) -> dict[str, Any]:
     return facts
 
 
+class _ToStderr(logging.StreamHandler[Any]):
+    """Writes to stderr as it is at the moment: a live view puts itself below what others say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def log_to_stderr(log_format: str, quiet: bool) -> None:
     """Log warnings to stderr, in JSON the course of events too; never with a token."""
-    to_stderr = logging.StreamHandler(sys.stderr)
+    to_stderr = _ToStderr()
     # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
     to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
     to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))

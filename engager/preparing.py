@@ -19,6 +19,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.keys import KeyFile, Keys
+from engager.intake.repeats import Repeated, Repeats
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.splitting import Range
@@ -129,6 +130,14 @@ def selection_of(
     if excluded is not None:
         return Selection(unique, Keys(excluded), fold)
     return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
+
+
+def repeats_of(job_file: JobFile, builder: Builder, tell: Repeated) -> Repeats | None:
+    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
+    if "unique" in job_file.job.input.model_fields_set:
+        return None
+    builder.identifies = builder.key_is_part
+    return Repeats(fold_of(builder.key_field), tell)
 
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:

@@ -22,9 +22,9 @@ from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
 from engager.pipeline import Plan
-from engager.preparing import Run
+from engager.preparing import Run, repeats_of
 from engager.shards.crew import Crew, share_of
-from engager.shards.shard import Rest, Shard, engage_all
+from engager.shards.shard import Rest, Shard, engage_all, warn_of_repeat
 from engager.shards.worker import Task
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching
@@ -109,6 +109,7 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
         run.rows,
         run.builder,
         run.selection,
+        repeats_of(run.job_file, run.builder, warn_of_repeat),
         run.directory,
         run.keeping.formats,
         run.account.recalls[0],
