@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ class Summary:
     stopped: str | None  #: why it ended before the end of the input
     started_at: str  #: UTC, ISO 8601
     finished_at: str
-    seconds: float  #: that the last process worked on it
+    seconds: float  #: that the last start took
+    seconds_in_all: float  #: from the run's beginning to its end, with all starts and what was between them
     rows: int  #: that have an outcome
     statuses: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
@@ -27,6 +29,14 @@ class Summary:
     duplicates: int
     latency_ms: Mapping[str, float | None]
     waited_ms: Mapping[str, float | None]
+
+    @property
+    def took(self) -> str:
+        """How long it took, for a person: the last start, and in all where that is another time."""
+        last = f"{self.seconds:.1f} s"
+        if self.seconds_in_all - self.seconds < 1:
+            return last
+        return f"{last} ({timedelta(seconds=round(self.seconds_in_all))} in all)"
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Summary:

@@ -18,17 +18,18 @@ from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
 from engager.dated import chosen
-from engager.errors import one_at_a_time
+from engager.errors import first_of, one_at_a_time
 from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
 from engager.ledger.account import existing_run, look
-from engager.logs import LogFormat, logged
+from engager.logs import LogFormat, RunLog, logged
 from engager.model import Status
 from engager.notification import Notice, notice_of
 from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
+from engager.watching import kinds_of
 
 AnyPath = str | PathLike[str]
 
@@ -164,13 +165,14 @@ async def _run(
 ) -> Summary:
     given, notice = _text(input_path), notice_of(job)
     name = None if out is None else str(out)
-    with chosen(job, name, given) as directory:
-        run = prepare(job, directory.path, given)
-    if isinstance(run, Summary):
-        why = "this run is complete, and a new run needs a new run directory"
-        how.watch(Unneeded(directory.path, why, run))
-        return run
-    return await _carried_out(run, bound, how, notice, directory.warnings)
+    with logged(how.log_format) as log:
+        with chosen(job, name, given) as directory:
+            run = prepare(job, directory.path, given)
+        if isinstance(run, Summary):
+            why = "this run is complete, and a new run needs a new run directory"
+            how.watch(Unneeded(directory.path, why, run))
+            return run
+        return await _carried_out(run, bound, how, log, notice, directory.warnings)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:
@@ -178,29 +180,35 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.again(found.invocation, overrides)
     notice = notice_of(job)
-    run = prepare(job, found.path, found.invocation["input"], asked)
-    if isinstance(run, Summary):
-        how.watch(Unneeded(found.path, "no row to try again", run))
-        return run
-    return await _carried_out(run, UNBOUNDED, how, notice)
+    with logged(how.log_format) as log:
+        run = prepare(job, found.path, found.invocation["input"], asked)
+        if isinstance(run, Summary):
+            how.watch(Unneeded(found.path, "no row to try again", run))
+            return run
+        return await _carried_out(run, UNBOUNDED, how, log, notice)
 
 
 async def _carried_out(
-    run: Run, bound: Bound, how: _Manner, notice: Notice | None, warnings: Sequence[str] = ()
+    run: Run, bound: Bound, how: _Manner, log: RunLog, notice: Notice | None, warnings: Sequence[str] = ()
 ) -> Summary:
-    run.control = how.control or run.control
+    run.control, watch = how.control or run.control, log.beside(how.watch)
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
     # Whatever fails on the way, the run directory is given up again.
-    with run.opened, one_at_a_time(), logged(run.directory.log_path, how.log_format):
-        how.watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
+    with run.opened, one_at_a_time():
+        log.opens(run.directory.log_path)
+        watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
         try:
-            return await send(run, bound, how.watch, how.page)
+            return await send(run, bound, watch, how.page)
+        except Exception as fault:
+            log.fault(first_of(fault))
+            raise
         finally:
             if run.summary is not None:
+                log.unengaged(kinds_of(run.account.book.tally))
                 unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
-                how.watch(Ended(path, run.summary, bound.last_row, unconfirmed))
+                watch(Ended(path, run.summary, bound.last_row, unconfirmed))
                 report = run.job_file.job.output.report
-                await afterwards(run.directory, run.summary, report, notice, how.watch)
+                await afterwards(run.directory, run.summary, report, notice, watch)
 
 
 def _bound(job: JobFile, limit: int | None, yes: bool) -> Bound:

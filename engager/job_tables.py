@@ -118,7 +118,9 @@ class InputSection(Section):
     repeat: bool = Field(
         False, description="A run with another date in its name may send what an earlier one has sent."
     )
-    unique: bool = Field(False, description="Skip later rows with the same key.")
+    unique: bool = Field(
+        False, description="Skip later rows with the same key. Unless it is set, a run warns of a repeat."
+    )
     exclude: str | list[str] | None = Field(
         None,
         description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`.",

@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
+from itertools import islice
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
-from engager.events import Event, Progressed, Serving
+from engager.errors import EngagerError
+from engager.events import ErrorKind, Event, Progressed, Serving, Watch
+from engager.model import Status
 from engager.secret import RedactingFormatter, Secret
 
 LogFormat = Literal["text", "json"]
@@ -41,21 +47,36 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(fields, default=str).decode()
 
 
+class TextFormatter(logging.Formatter):
+    """A line a record; the facts of an event stand behind it as JSON."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """The record's line."""
+        told = super().formatMessage(record)
+        facts = {name: fact for name, fact in getattr(record, "facts", {}).items() if name != "event"}
+        return f"{told} {orjson.dumps(facts, default=str).decode()}" if facts else told
+
+
 class EventLog:
     """The course of a run as log records, for a program that reads JSON: each says its `event`."""
 
-    def __init__(self) -> None:
-        self._log = logging.getLogger("engager")
+    def __init__(self, handle: Callable[[logging.LogRecord], object]) -> None:
+        self._handle = handle
         self._told_at = 0.0
 
     def __call__(self, event: Event) -> None:
         """Log an event; progress only now and then."""
-        name, facts = type(event).__name__.lower(), _facts_of(event)
         if isinstance(event, Progressed):
             if event.now.seconds - self._told_at < PROGRESS_EVERY:
                 return
             self._told_at = event.now.seconds
-        self._log.info(name, extra={"facts": {"event": name, **facts}})
+        self._handle(_record(logging.INFO, type(event).__name__.lower(), _facts_of(event)))
+
+
+def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogRecord:
+    """A record of the run, and of no line of code."""
+    shown = {"name": "engager", "levelno": level, "levelname": logging.getLevelName(level), "msg": event}
+    return logging.makeLogRecord({**shown, "facts": {"event": event, **facts}})
 
 
 def _facts_of(event: Event) -> dict[str, Any]:
@@ -67,39 +88,135 @@ def _facts_of(event: Event) -> dict[str, Any]:
     return facts
 
 
+class _ToStderr(logging.StreamHandler[Any]):
+    """Writes to stderr as it is at the moment: a live view puts itself below what others say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def log_to_stderr(log_format: str, quiet: bool) -> None:
     """Log warnings to stderr, in JSON the course of events too; never with a token."""
-    to_stderr = logging.StreamHandler(sys.stderr)
+    to_stderr = _ToStderr()
     # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
     to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
     to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
 
 
-class _RunLog(logging.FileHandler):
-    """The log of a run. A disk that takes no log is told of by what the run itself cannot write."""
+#: The log of the run that is carried out here: a task, a thread and a process inherit it.
+_here: ContextVar[RunLog | None] = ContextVar("engager.run_log", default=None)
+
+#: Kinds of errors that the log of a run names at its end.
+_KINDS = 50
+
+
+class RunLog(MemoryHandler):
+    """The log of a run, and of no other one in the same process. It keeps what comes before it has a file."""
+
+    def __init__(self, log_format: LogFormat) -> None:
+        super().__init__(capacity=1)
+        self._format = log_format
+        self._events = EventLog(self.handle)
+        self.addFilter(lambda record: _here.get() is self)
+
+    def opens(self, path: Path) -> None:
+        """From now on write to a file that its owner alone can read."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        to_file = _LogFile(path, encoding="utf-8")
+        to_file.setFormatter(RedactingFormatter(_formatter(self._format), Secret.redact_all))
+        self.setTarget(to_file)
+        self.flush()
+
+    def beside(self, watch: Watch) -> Watch:
+        """What tells this log of every event but progress, and then the watch."""
+
+        def both(event: Event) -> None:
+            if not isinstance(event, Progressed):
+                self._events(event)
+            watch(event)
+
+        return both
+
+    def unengaged(self, kinds: Iterable[ErrorKind]) -> None:
+        """Say which rows were not engaged: a line for each kind of error, with the number of one of them.
+
+        What stands in rows is left to the results, which fewer people read than a log.
+        """
+        missed = (kind for kind in kinds if kind.status != Status.SKIPPED)
+        for kind in islice(missed, _KINDS):
+            facts = {"status": kind.status, "error": kind.error, "rows": kind.rows, "row": kind.row}
+            self.handle(_record(logging.WARNING, "unengaged", facts))
+
+    def fault(self, fault: BaseException) -> None:
+        """Say what broke the run off; of a fault that nobody can mend by its text also where it was."""
+        record = _record(logging.ERROR, "fault", {"text": str(fault)})
+        if not isinstance(fault, EngagerError):
+            record.exc_info = (type(fault), fault, fault.__traceback__)
+        self.handle(record)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        to_file = self.target
+        super().close()
+        if to_file is not None:
+            to_file.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A disk that takes no log is told of by what the run itself cannot write."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Say nothing."""
 
 
+class _Loudness:
+    """Lets a logger say what any of several logs wants; then it is as before."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._turn = log, threading.Lock()
+        self._logs, self._before, self._ours = 0, logging.NOTSET, logging.NOTSET
+
+    def raised(self) -> None:
+        """One more log wants to hear."""
+        with self._turn:
+            self._logs += 1
+            if self._logs == 1:
+                self._before = self._log.level
+                self._ours = min(self._log.getEffectiveLevel(), logging.WARNING)
+                self._log.setLevel(self._ours)
+
+    def lowered(self) -> None:
+        """One of them heard enough. A level that somebody else has set since then stays."""
+        with self._turn:
+            self._logs -= 1
+            if not self._logs and self._log.level == self._ours:
+                self._log.setLevel(self._before)
+
+
+_loudness = _Loudness(logging.getLogger("engager"))
+
+
 @contextmanager
-def logged(path: Path, log_format: LogFormat = "text") -> Iterator[None]:
-    """Log to a file that its owner alone can read, as long as this is entered."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    to_file = _RunLog(path, encoding="utf-8")
-    to_file.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
-    log = logging.getLogger("engager")
-    level = log.level
-    log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
-    log.addHandler(to_file)
+def logged(log_format: LogFormat = "text") -> Iterator[RunLog]:
+    """The log of a run that is prepared and carried out as long as this is entered.
+
+    What is said here counts, and in what is begun from here: several runs in a process stay apart.
+    """
+    run_log = RunLog(log_format)
+    log, outside = logging.getLogger("engager"), _here.set(run_log)
+    _loudness.raised()
+    log.addHandler(run_log)
     try:
-        yield
+        yield run_log
     finally:
-        log.removeHandler(to_file)
-        log.setLevel(level)
-        to_file.close()
+        log.removeHandler(run_log)
+        _loudness.lowered()
+        _here.reset(outside)
+        run_log.close()
 
 
 def _formatter(log_format: str) -> logging.Formatter:
-    return JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)
+    return JsonFormatter() if log_format == "json" else TextFormatter(_TEXT)

@@ -18,6 +18,8 @@ from engager.endpoint import spec_of, tls_of, token_of
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
+from engager.intake.keys import KeyFile, Keys
+from engager.intake.repeats import Repeated, Repeats
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.sources import STDIN
@@ -65,6 +67,7 @@ class Run:
     rows: Rows
     builder: Builder
     selection: Selection | None
+    excluded: KeyFile | None  #: keys whose rows are left out, where several processes look for them
     directory: RunDirectory
     keeping: Keeping
     account: Account
@@ -109,10 +112,13 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
-def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Selection | None:
+def selection_of(
+    job_file: JobFile, builder: Builder, look: bool = False, excluded: KeyFile | None = None
+) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
-    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
+    `look`: for whoever wants to know of repeats, whether or not the job leaves them out. `excluded`: what
+    the job's lists hold, where somebody has read them.
     """
     given, fold = job_file.job.input, fold_of(builder.key_field)
     unique = given.unique or look
@@ -122,8 +128,17 @@ def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Sel
         told = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", told))
     builder.identifies = unique
-    excluded = _lists(job_file, builder).keys(fold) if given.lists else None
-    return Selection(unique, excluded, fold)
+    if excluded is not None:
+        return Selection(unique, Keys(excluded), fold)
+    return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
+
+
+def repeats_of(job_file: JobFile, builder: Builder, tell: Repeated) -> Repeats | None:
+    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
+    if "unique" in job_file.job.input.model_fields_set:
+        return None
+    builder.identifies = builder.key_is_part
+    return Repeats(fold_of(builder.key_field), tell)
 
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:
@@ -168,10 +183,11 @@ def prepare(
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock_new(out, opened)
         selection = selection_of(job_file, builder)
-        if len(directory.shards) > 1:
-            selection = None  # what is wrong with the lists is told by now, and each process reads them
         opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
+        excluded = None
+        if len(directory.shards) > 1:
+            excluded, selection = _shared(selection, directory, opened), None
         return Run(
             job_file,
             secret,
@@ -179,12 +195,23 @@ def prepare(
             rows,
             builder,
             selection,
+            excluded,
             directory,
             keeping,
             opened_account,
             opened.pop_all(),
             found is not None,
         )
+
+
+def _shared(selection: Selection | None, directory: RunDirectory, opened: ExitStack) -> KeyFile | None:
+    """The keys of lists, read once and kept once, for all processes of a run."""
+    if selection is None or selection.excluded is None:
+        return None
+    opened.callback(directory.excluded_path.unlink, missing_ok=True)
+    excluded = selection.excluded.keep(directory.excluded_path)
+    selection.excluded.close()
+    return excluded
 
 
 def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:

@@ -59,8 +59,8 @@ def _share(now: Snapshot) -> float:
 
 
 def _pace(now: Snapshot) -> str:
-    limit = f" (limit {now.rate:,g}/s)" if now.rate else ""
-    return f"{now.rows_per_second:,.0f}/s{limit}, {now.in_flight:,} in flight"
+    limit = f" (limit {now.rate:,g} requests/s)" if now.rate else ""
+    return f"{now.rows_per_second:,.0f} rows/s{limit}, {now.in_flight:,} in flight"
 
 
 def _latency(now: Snapshot) -> str:

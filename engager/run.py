@@ -21,8 +21,8 @@ from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
 from engager.pipeline import Plan
-from engager.preparing import Run
-from engager.shards.shard import Rest, Shard, engage_all
+from engager.preparing import Run, repeats_of
+from engager.shards.shard import Rest, Shard, engage_all, warn_of_repeat
 from engager.shards.worker import Task
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching
@@ -107,6 +107,7 @@ async def _in_this_process(run: Run, last_row: int | None) -> Rest:
         run.rows,
         run.builder,
         run.selection,
+        repeats_of(run.job_file, run.builder, warn_of_repeat),
         run.directory,
         run.keeping.formats,
         run.account.recalls[0],
@@ -135,6 +136,7 @@ async def _in_processes(run: Run, last_row: int | None) -> Rest:
                 run.secret,
                 run.input_path,
                 run.directory,
+                run.excluded,
                 recall,
                 share_of(plan, index, len(recalls)),
                 origin,
@@ -165,6 +167,7 @@ def _summary(run: Run, rest: Rest, started: float) -> Summary:
     exit_code = stop.exit or Exit.INTERNAL
     if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
+    seconds = time.monotonic() - started
     return Summary(
         job=run.name,
         run=run.directory.run_id,
@@ -173,7 +176,9 @@ def _summary(run: Run, rest: Rest, started: float) -> Summary:
         stopped=stop.reason if stop.requested and rest is not Rest.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
+        # A wall clock that was set back tells less than the start that has just been measured.
+        seconds_in_all=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),
     )
 

@@ -43,7 +43,7 @@ class Watching:
         while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
             self._past.popleft()
         account = tally.as_dict()
-        account["errors"] = _kinds(tally)
+        account["errors"] = kinds_of(tally)
         self._latest = Snapshot(
             seconds=now - self._begun,
             total=self._total,
@@ -106,7 +106,8 @@ class Watching:
         self._total = counted
 
 
-def _kinds(tally: Tally) -> list[ErrorKind]:
+def kinds_of(tally: Tally) -> list[ErrorKind]:
+    """The rows of an account that were not engaged, by what is said of them, each with one that shows it."""
     unknown = (None, None, "")
     return [
         ErrorKind(str(status), error, rows, *tally.samples.get((status, error), unknown))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 import engager
 from engager import Began, Ended, Event, Exit, Progressed, Reported, Status, Unneeded
+from engager.logs import LogFormat
 
 JOB: dict[str, Any] = {
     "job": {"name": "test"},
@@ -75,6 +79,71 @@ async def test_it_runs_in_a_loop_that_is_running_and_is_watched(folder: Path) ->
     assert all(sum(look.statuses.values()) == look.rows <= summary.rows for look in now)
 
 
+async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_themselves(folder: Path) -> None:
+    def begun(name: str) -> engager.JobFile:
+        (folder / name).write_text(f"k3y-of-{name}")
+        endpoint = {"url": "sandbox", "token": f"file:{name}"}
+        return job(folder, endpoint=endpoint, sandbox={"tokens": [f"k3y-of-{name}"], "latency": "5ms"})
+
+    async def run(name: str) -> list[str]:
+        def watch(event: Event) -> None:
+            if isinstance(event, Ended):
+                logging.getLogger("engager").warning("%s: k3y-of-one, k3y-of-other", name)
+
+        out = folder / f"run-{name}"
+        assert (await engager.run_async(begun(name), out=out, watch=watch)).statuses["engaged"] == 50
+        lines = (out / "engager.log").read_text().splitlines()
+        return [line.partition(" WARNING ")[2] for line in lines if "***" in line]
+
+    said = await asyncio.gather(run("one"), run("other"))
+    assert said == [["one: ***, ***"], ["other: ***, ***"]]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
+    folder: Path, log_format: LogFormat
+) -> None:
+    engager.run(job(folder), out=folder / "run", limit=20, log_format=log_format)
+    engager.run(job(folder), out=folder / "run", log_format=log_format)
+    text = (folder / "run/engager.log").read_text()
+    assert "@example.com" not in text
+    if log_format == "json":
+        facts = [json.loads(line) for line in text.splitlines()]
+        assert {line.pop("logger") for line in facts} == {"engager"}
+    else:
+        words = [line.split(" ", 4) for line in text.splitlines()]
+        facts = [{"event": event, **json.loads(told)} for _, _, _, event, told in words]
+    told = " ".join(line["event"] for line in facts)
+    assert told == "began ended reported began unengaged ended reported"
+    assert [line["goes_on"] for line in facts if line["event"] == "began"] == [False, True]
+    missed = next(line for line in facts if line["event"] == "unengaged")
+    assert (missed["status"], missed["error"], missed["rows"], missed["row"]) == (
+        "invalid",
+        "malformed",
+        1,
+        51,
+    )
+    assert [line["summary"]["rows"] for line in facts if line["event"] == "ended"] == [20, 51]
+
+
+def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("engager.shards.shard.carry_out", broken)
+    with pytest.raises(RuntimeError):
+        engager.run(job(folder), out=folder / "run")
+    text = (folder / "run/engager.log").read_text()
+    assert 'ERROR fault {"text":"out of order"}\nTraceback' in text
+    assert '"exit_code":4' in text
+
+
+def test_what_was_found_before_a_run_could_begin_stands_in_its_log(folder: Path) -> None:
+    engager.run(job(folder, limits={"processes": 2, "rate": 150}), out=folder / "run")
+    first, *_ = (folder / "run/engager.log").read_text().splitlines()
+    assert "WARNING limits.processes: this input and rate give work to 1" in first
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, processes: int) -> None:
     (folder / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(300)))
@@ -110,7 +179,9 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
     assert (stopped.exit_code, stopped.stopped, stopped.complete) == (Exit.STOPPED, "enough for today", False)
     assert engager.status(folder / "run")["state"] == "stopped"
     went_on: list[Event] = []
-    assert engager_complete(await engager.run_async(slow, out=folder / "run", watch=went_on.append))
+    whole = await engager.run_async(slow, out=folder / "run", watch=went_on.append)
+    assert engager_complete(whole)
+    assert whole.seconds_in_all > 0.99 * (stopped.seconds + whole.seconds)
     assert isinstance(went_on[0], Began)
     assert went_on[0].goes_on
 

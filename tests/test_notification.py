@@ -33,6 +33,7 @@ SUMMARY = Summary(
     started_at="2026-11-24T08:00:00Z",
     finished_at="2026-11-24T08:01:00Z",
     seconds=60.0,
+    seconds_in_all=60.0,
     rows=1000,
     statuses={"engaged": 990, "in_doubt": 10, "failed": 0},
     errors=[{"status": "failed", "error": str(code), "rows": 1} for code in range(20)],

@@ -120,7 +120,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
     """Carry the run out under the eyes of its signals and its progress."""
     control, in_words = Control(), manner.log_format == "text"
     show = Progress(in_words and not (manner.no_progress or manner.quiet))
-    log = EventLog()
+    log = EventLog(logging.getLogger().handle)
     code: int | None = None
     ended: Ended | None = None
 
@@ -188,7 +188,7 @@ def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.seconds:.1f} s")
+    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.took}")
     for error in summary.errors[:10]:
         click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
     click.echo(f"results, and the rows to be mended: {directory}")

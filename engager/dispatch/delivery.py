@@ -6,6 +6,7 @@ row is in doubt until something proves otherwise.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum, auto
 
 from engager.dispatch.verdict import IN_FLIGHT, Meaning, Verdict
@@ -55,13 +56,20 @@ def _is_remembered(delivery: Delivery, life: Life, now: float) -> bool:
     return not life.asked_for and (life.first_left is None or delivery.remembers(life.first_left, now))
 
 
-#: Of a row that a crash left in flight, and that must not be sent again.
+#: Of a row that an earlier start left in doubt: in flight at a crash, or waiting to be tried again.
 INTERRUPTED = Verdict(
     Meaning.UNKNOWN,
     "interrupted",
-    "a try was in flight when the run was interrupted, and it may have been taken",
+    "a try that left before the run was interrupted may have been taken",
 )
 
+
+#: Of a row that was in doubt already when another try was asked for.
+IN_DOUBT_BEFORE = Verdict(
+    Meaning.UNKNOWN,
+    "in_doubt_before",
+    "it was in doubt before this pass, as the results set aside say, and no try has settled that",
+)
 
 #: Of a row that is not tried again because the run stops.
 STOPPED = Verdict(Meaning.WITHHELD)
@@ -79,6 +87,19 @@ def may_go_on(delivery: Delivery, life: Life, now: float) -> bool:
     if not life.in_doubt or life.asked_for:
         return True
     return life.first_left is not None and delivery.may_repeat(life.first_left, now)
+
+
+def doubt_before(life: Life) -> Verdict:
+    """What made a row doubtful before it was taken up, as far as anybody remembers."""
+    return IN_DOUBT_BEFORE if life.asked_for else INTERRUPTED
+
+
+def doubtful(doubt: Verdict | None, last: Verdict) -> Verdict:
+    """What a row in doubt is told of: what made it so, and behind that how its last try ended."""
+    if doubt is None or doubt is last:
+        return last
+    texts = dict.fromkeys(text for text in (doubt.error_text, last.error_text) if text)
+    return replace(doubt, error_text="; then: ".join(texts) or None, duplicate=last.duplicate)
 
 
 def give_up(life: Life) -> Status:

@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
 
-from engager.dispatch.delivery import EXPIRED, INTERRUPTED, STOPPED, Step, decide, give_up, may_go_on
+from engager.dispatch.delivery import (
+    EXPIRED,
+    STOPPED,
+    Step,
+    decide,
+    doubt_before,
+    doubtful,
+    give_up,
+    may_go_on,
+)
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
@@ -42,6 +51,7 @@ class Effort:
     slot: float | None = None  #: loop time of the slot that it was given by the pace
     probing: bool = False  #: it was let through to see whether the endpoint is up again
     expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
+    doubt: Verdict | None = None  #: what made the row doubtful, while it is
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
 
@@ -53,6 +63,13 @@ class Effort:
             self.in_flight += self.latency
         else:
             self.latency = None
+
+    def heed_doubt(self, verdict: Verdict) -> None:
+        """Remember which verdict made the row doubtful, until it is not any more."""
+        if not self.request.life.in_doubt:
+            self.doubt = None
+        elif self.doubt is None:
+            self.doubt = verdict
 
 
 Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
@@ -212,8 +229,10 @@ class _Retried:
 
     async def engage(self, request: EngageRequest) -> Outcome | None:
         effort = Effort(request, self.now(), request.request_id)
-        if request.life.in_doubt and not may_go_on(self.delivery, request.life, self.clock()):
-            return _outcome(effort, Status.IN_DOUBT, INTERRUPTED, self.now())
+        if request.life.in_doubt:
+            effort.doubt = doubt_before(request.life)
+            if not may_go_on(self.delivery, request.life, self.clock()):
+                return _outcome(effort, Status.IN_DOUBT, effort.doubt, self.now())
         self._renew(effort)
         verdict, step = self._step_of(effort, await self.attempt(effort))
         if step is Step.AGAIN:
@@ -222,6 +241,8 @@ class _Retried:
             return None
         if step is Status.ENGAGED:
             self.budget.earn()
+        elif step is Status.IN_DOUBT:
+            verdict = doubtful(effort.doubt, verdict)
         return _outcome(effort, step, verdict, self.now())
 
     def _renew(self, effort: Effort) -> None:
@@ -233,6 +254,7 @@ class _Retried:
     def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
         step = decide(self.delivery, effort.request.life, verdict, self.clock())
         if isinstance(step, Step):
+            effort.heed_doubt(verdict)
             self._renew(effort)
             self.answered(effort.request)
         return verdict, step

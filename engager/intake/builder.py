@@ -112,6 +112,11 @@ class Builder:
         """The parameter whose value is the key."""
         return self._key.fields[0] if self._key else "custom_request"
 
+    @property
+    def key_is_part(self) -> bool:
+        """Whether the profile is matched by more than the key."""
+        return self._key is not None and len(self._key.fields) > 1
+
     def could_be_key(self, text: str) -> bool:
         """Whether a text has the form of a key, where keys have one."""
         rule = p.PARAMETERS.get(self.key_field)

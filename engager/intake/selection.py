@@ -42,7 +42,8 @@ class Selection:
 
     def __init__(self, unique: bool, excluded: Keys | None, fold: Fold) -> None:
         self._seen = Keys() if unique else None
-        self._excluded, self._fold = excluded, fold
+        self.excluded, self._fold = excluded, fold
+        self.look: Callable[[EngageRequest], None] | None = None  #: told of every row that is not left out
 
     def of(
         self, chunks: Iterator[Sequence[Row | Unreadable]], build: Callable[[Row], EngageRequest | Invalid]
@@ -55,12 +56,14 @@ class Selection:
         """The row as it was built, or why it is left out. What is no request is nobody's first row."""
         if isinstance(built, Invalid):
             return built
-        if self._excluded is not None and self._fold(built.key) in self._excluded:
+        if self.excluded is not None and self._fold(built.key) in self.excluded:
             return Skipped(built.row, built.key, EXCLUDED, "its key is in a list of input.exclude")
         if self._seen is not None:
             first = self._seen.first_row(self._fold(built.identity), built.row.number)
             if first is not None:
                 return Skipped(built.row, built.key, REPEAT, f"row {first} has the same key")
+        if self.look is not None:
+            self.look(built)
         return built
 
 

@@ -72,6 +72,11 @@ class RunDirectory:
         return self.ledger_folder / (f"input.{shard}" if shard else "input")
 
     @property
+    def excluded_path(self) -> Path:
+        """Where the keys of rows that are left out are, while several processes look into them."""
+        return self.ledger_folder / "excluded"
+
+    @property
     def lock_path(self) -> Path:
         """Where the lock is."""
         return self.path / "lock"

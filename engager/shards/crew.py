@@ -26,7 +26,7 @@ from engager.ledger.book import Batch, Book
 from engager.pipeline import Plan
 from engager.policy import Pace
 from engager.shards.messages import Line, Message, batch_of
-from engager.shards.shard import Rest
+from engager.shards.shard import Rest, warn_of_repeat
 from engager.shards.worker import Task, main
 
 
@@ -56,6 +56,7 @@ class Crew:
         self._pulses: dict[int, dict[str, Any]] = {}  #: what every process last said of itself
         self._paused_until = 0.0
         self._failing = failing(plan.threshold, stop)
+        self._repeated = False  #: a process found a repeat
 
     async def carry_out(self, tasks: Sequence[Task]) -> Rest:
         """Let every task be carried out; returns what is left. Raises RecordingError."""
@@ -167,11 +168,10 @@ class Crew:
             self._failing(sum(self._settled.values()), facts["error"])
         elif message.kind == "pulse":
             self._pulses[index] = dict(facts)
+        elif message.kind == "repeat":
+            self._tell_repeat(**facts)
         elif message.kind == "pause":
-            self._paused_until = max(self._paused_until, facts["until"])
-            for other, line in self._lines.items():
-                if other != index:
-                    line.say("pause", until=facts["until"])
+            self._pass_on_pause(index, facts["until"])
         elif message.kind == "stop":
             self._stop.request(Exit(facts["exit"]), facts["reason"])
         elif message.kind == "done":
@@ -179,6 +179,18 @@ class Crew:
             if facts["fault"] is not None:
                 text, code = facts["fault"]
                 raise _told(text, Exit(code))
+
+    def _pass_on_pause(self, index: int, until: float) -> None:
+        self._paused_until = max(self._paused_until, until)
+        for other, line in self._lines.items():
+            if other != index:
+                line.say("pause", until=until)
+
+    def _tell_repeat(self, row: int, first: int) -> None:
+        """Pass on the first repeat that a process found; the others would only say the same."""
+        if not self._repeated:
+            self._repeated = True
+            warn_of_repeat(row, first)
 
     async def _keep_book(self) -> None:
         """Write what has come, from all processes at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from engager.dispatch.limits import Limits
 from engager.dispatch.transport import Transport
 from engager.intake.builder import Builder
 from engager.intake.identity import fresh
+from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
 from engager.ledger.formats import Formats
@@ -24,9 +26,11 @@ from engager.ledger.marks import Marks
 from engager.ledger.recorder import Recall, Recorder, Write
 from engager.ledger.run_directory import RunDirectory
 from engager.model import Row, Unreadable
-from engager.pipeline import Chunks, Plan, carry_out
+from engager.pipeline import Build, Chunks, Plan, carry_out
 
 T = TypeVar("T")
+
+log = logging.getLogger("engager")
 
 #: Told of every row that was not engaged: how many are settled by then, and what became of it.
 Failing = Callable[[int, str], None]
@@ -48,6 +52,7 @@ class Shard:
     rows: Rows
     builder: Builder
     selection: Selection | None
+    repeats: Repeats | None
     directory: RunDirectory
     formats: Formats
     recall: Recall
@@ -77,8 +82,7 @@ async def engage_all(
         recorder.failing = failing
         await recorder.flush()  # what an earlier process could not write, before anything new
         first_rows = FirstRows(shard.rows, plan.last_row)
-        build, selection = shard.builder.build, shard.selection
-        chunks: Chunks = first_rows if selection is None else selection.of(first_rows, build)
+        build, chunks = _selecting(shard, first_rows)
         off_loop = _off_loop if shard.rows.flows else _at_once
         try:
             done = await carry_out(plan, chunks, build, transport.send, fresh, recorder, limits, off_loop)
@@ -86,6 +90,25 @@ async def engage_all(
         finally:
             with anyio.CancelScope(shield=True):
                 await recorder.flush()
+
+
+def _selecting(shard: Shard, rows: FirstRows) -> tuple[Build, Chunks]:
+    """How rows become requests, and the rows, built already where a rule of the job must see every one."""
+    build, selection, repeats = shard.builder.build, shard.selection, shard.repeats
+    if selection is None:
+        return (build if repeats is None else repeats.beside(build)), rows
+    selection.look = None if repeats is None else repeats.look
+    return build, selection.of(rows, build)
+
+
+def warn_of_repeat(row: int, first: int) -> None:
+    """Say that somebody gets a message for each of two rows, as soon as the first is known."""
+    log.warning(
+        "row %d has the same key as row %d, and both are sent; there may be more. input.unique = true leaves "
+        "such rows out, false says that they are meant, and `engager check` counts them",
+        row,
+        first,
+    )
 
 
 class FirstRows(Iterator[Sequence[Row | Unreadable]]):

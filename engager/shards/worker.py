@@ -23,6 +23,8 @@ from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.errors import EngagerError, Exit
+from engager.intake.keys import KeyFile
+from engager.intake.repeats import Repeated
 from engager.intake.splitting import Range
 from engager.intake.witness import Witness
 from engager.job import JobFile
@@ -31,7 +33,7 @@ from engager.ledger.marks import read_marks
 from engager.ledger.recorder import Recall
 from engager.ledger.run_directory import RunDirectory
 from engager.pipeline import Plan
-from engager.preparing import builder_of, formats_of, open_input, selection_of
+from engager.preparing import builder_of, formats_of, open_input, repeats_of, selection_of
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
 from engager.shards.shard import Rest, Shard, engage_all
@@ -49,6 +51,7 @@ class Task:
     secret: Secret
     input_path: str | None
     directory: RunDirectory
+    excluded: KeyFile | None  #: keys whose rows are left out
     recall: Recall
     plan: Plan
     origin: str  #: the endpoint's address
@@ -104,7 +107,7 @@ class _Worker:
             task.plan.concurrency,
             task.job_file.job.endpoint.transport,
         )
-        shard = _open(task)
+        shard = _open(task, self._tell_repeat)
         pulse = asyncio.create_task(self._pulse(transport))
         try:
             failing = self._tell_failure if task.plan.threshold else None
@@ -123,6 +126,9 @@ class _Worker:
 
     def _tell_failure(self, settled: int, kind: str) -> None:
         self._line.say("unengaged", settled=settled, error=kind)
+
+    def _tell_repeat(self, row: int, first: int) -> None:
+        self._line.say("repeat", row=row, first=first)
 
     async def _write(self, batch: Batch) -> None:
         self._written.clear()
@@ -156,7 +162,7 @@ class _Worker:
             self._limits.set_rate(facts["rate"])
 
 
-def _open(task: Task) -> Shard:
+def _open(task: Task, tell_repeat: Repeated) -> Shard:
     part = Range.of(task.directory.shards[task.index])
     witness = Witness(read_marks(task.directory.marks_path(task.index)))
     rows = open_input(task.job_file, task.input_path, witness, part)
@@ -167,7 +173,8 @@ def _open(task: Task) -> Shard:
         task.index,
         rows,
         builder,
-        selection_of(task.job_file, builder),
+        selection_of(task.job_file, builder, excluded=task.excluded),
+        repeats_of(task.job_file, builder, tell_repeat),
         task.directory,
         formats,
         task.recall,

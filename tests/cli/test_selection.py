@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any
 
@@ -47,6 +48,35 @@ async def test_listed_keys_are_not_sent_to(bench: Any, processes: int) -> None:
     assert (await b.engager("run", "job.toml")).code == 0
     assert accounted(b) == {("engaged", 0): 897, ("skipped", "excluded"): 3}
     assert b.sandbox.brain.effects["email=p7@example.com"] == 0
+    assert not (b.path / "runs/test/ledger/excluded").exists()
+
+
+async def test_lists_are_read_once_however_many_processes_look_into_them(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"', "[limits]\nprocesses = 3\n")
+    (b.path / "gone.txt").write_text("P7@example.com\n")
+    count = "import engager.intake.selection as s; read = s.Lists.keys; "
+    count += "s.Lists.keys = lambda *a: (open('readings', 'a').write('x'), read(*a))[1]"
+    assert (await b.engager("run", "job.toml", before=count)).code == 0
+    assert (b.path / "readings").read_text() == "x"
+    assert accounted(b) == {("engaged", 0): 897, ("skipped", "excluded"): 3}
+
+
+@pytest.mark.parametrize("limits", ["", "[limits]\nprocesses = 2\n"])
+@pytest.mark.parametrize("rules", ["", 'exclude = "gone.txt"'])
+async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(
+    bench: Any, rules: str, limits: str
+) -> None:
+    b = await make(bench, rules, limits)
+    (b.path / "gone.txt").write_text("p0@example.com\n")
+    ended = await b.engager("run", "job.toml")
+    said = re.findall(r"row (\d+) has the same key as row (\d+)", ended.err)
+    assert [int(row) - int(first) for row, first in said] == [300]
+    assert "has the same key as row" in (b.path / "runs/test/engager.log").read_text()
+
+
+async def test_a_job_that_means_its_repeats_is_not_warned(bench: Any) -> None:
+    b = await make(bench, "unique = false")
+    assert (await b.engager("run", "job.toml")).err == ""
 
 
 async def test_a_run_that_was_cut_off_decides_as_it_would_have(bench: Any) -> None:

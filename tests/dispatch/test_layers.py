@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engager.dispatch.layers import (
     Engage,
@@ -22,8 +25,9 @@ from engager.dispatch.layers import (
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
+from engager.model import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Mode, Pace, Retry
+from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 NO = Reply(200, b'{"data":null,"error":400,"error_text":"no such profile"}')
@@ -246,6 +250,52 @@ async def test_a_wrong_address_does_not_reject_a_million_people(endings: list[En
     for number in range(len(endings)):
         await engage(request(number))
     assert stop.requested is stopped
+
+
+#: Endings by what they do to a doubt; each is told apart by the number that stands in its text.
+RAISING = (
+    lambda n: Lost("timeout", f"silence {n}"),
+    lambda n: Reply(502, b"broken %d" % n),
+    lambda n: Reply(200, b'{"error":500,"error_text":"fault %d"}' % n),
+)
+SETTLING = (lambda n: Reply(200, b'{"error":500,"error_text":"repeated %d"}' % n, duplicate=True),)
+KEEPING = (
+    lambda n: NotSent("connect_failed", f"refused {n}"),
+    lambda n: Reply(503, b"busy %d" % n),
+    lambda n: Reply(404, b"<p>nobody %d</p>" % n),
+)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(Mode),
+    st.lists(st.sampled_from([*RAISING, *SETTLING, *KEEPING]), min_size=4, max_size=4),
+    st.sampled_from([None, "interrupted", "before this pass"]),
+)
+def test_a_row_in_doubt_names_the_ending_that_made_it_so(
+    mode: Mode, makes: list[Callable[[int], Ending]], past: str | None
+) -> None:
+    tried = request()
+    tried.life = Life(in_doubt=past is not None, first_left=0, asked_for=past == "before this pass")
+
+    async def settled() -> Outcome | None:
+        script = Script(*[make(number) for number, make in enumerate(makes)], seconds=0)
+        return await compose(script, mode=mode)(tried)
+
+    with closing(VirtualLoop()) as loop:
+        outcome = loop.run_until_complete(settled())
+    doubt = past
+    for number, make in enumerate(makes[: tried.life.attempts]):
+        settles = make in SETTLING and past != "before this pass"
+        if settles or (make in RAISING and doubt is None):
+            doubt = None if settles else str(number)
+    assert outcome is not None
+    assert (outcome.status is Status.IN_DOUBT) == (doubt is not None)
+    if doubt is not None:
+        told, _, then = (outcome.error_text or "").partition("; then: ")
+        assert doubt in told
+        last = tried.life.attempts - 1
+        assert last < 0 or str(last) in (told if doubt == str(last) else then)
 
 
 def departures_in_a_second(script: Script) -> int:

@@ -133,7 +133,7 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")
         await until(lambda: run.rows > held)
-        await shows(browser, "#gauges", "50/s")
+        await shows(browser, "#gauges", r"rows a second\s*50/s\s*limit on requests")
 
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")

@@ -44,7 +44,7 @@ function show(now) {
   const late = now.latency_of_late_ms;
   tiles(byId("gauges"), [
     ["rows a second", number.format(now.rows_per_second)],
-    ["limit", now.rate === null ? "none" : `${precise.format(now.rate)}/s`],
+    ["limit on requests", now.rate === null ? "none" : `${precise.format(now.rate)}/s`],
     ["in flight", number.format(now.in_flight)],
     ["retries", number.format(now.retries)],
     ...PERCENTILES.map((p) => [`${p} ms`, late[p] === null ? "–" : number.format(late[p])]),

@@ -1,0 +1,56 @@
+"""A repeat is noticed on the way, in little memory; none is made up."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.intake import repeats
+from engager.intake.repeats import Repeats
+from engager.intake.selection import fold_of
+from engager.model import EngageRequest, Invalid, Row
+
+
+def request(number: int, key: str, identity: str = "") -> EngageRequest:
+    row = Row(number, number + 1, "people.csv", [])
+    return EngageRequest(row, key, f"id-{number}", (b"{}",), identity=identity)
+
+
+def found(*keys: str) -> list[tuple[int, int]]:
+    told: list[tuple[int, int]] = []
+    looking = Repeats(fold_of("email"), lambda row, first: told.append((row, first)))
+    for number, key in enumerate(keys, 1):
+        looking.look(request(number, key))
+    return told
+
+
+def test_the_first_repeat_is_told_and_no_other() -> None:
+    assert found("a@x.org", "b@x.org", " A@X.org", "b@x.org") == [(3, 1)]
+
+
+@given(st.lists(st.text(max_size=2), unique_by=fold_of("email")))
+def test_no_repeat_is_made_up(keys: list[str]) -> None:
+    assert found(*keys) == []
+
+
+def test_the_first_keys_are_remembered_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "_SLOTS", 16)
+    keys = [f"p{n}@x.org" for n in range(1000)]
+    assert found(*keys) == []
+    assert found(*keys, *keys)[0] == (1001, 1)
+
+
+def test_all_that_a_profile_is_matched_by_makes_a_repeat() -> None:
+    told: list[int] = []
+    looking = Repeats(fold_of("field_value"), lambda row, first: told.append(row))
+    for number, identity in enumerate(("1\x1fcard", "1\x1fclub", "1\x1fcard"), 1):
+        looking.look(request(number, "1", identity))
+    assert told == [3]
+
+
+def test_what_is_no_request_is_not_looked_at() -> None:
+    looking = Repeats(fold_of("email"), lambda row, first: pytest.fail("it is no request"))
+    build = looking.beside(lambda row: Invalid(row, "a@x.org", "malformed", "x"))
+    for number in (1, 2):
+        assert isinstance(build(Row(number, number, "f", [])), Invalid)
