@@ -76,7 +76,7 @@ class Control:
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
         if not LEAST_RATE <= rate <= MOST_RATE:
-            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:g}")
+            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
         if self._obedient is not None:
             self._obedient.set_rate(rate)
         self.rate = rate

@@ -209,16 +209,16 @@ class Pacer:
         while probing or not self._is_shut():
             bucket = self._bucket
             if bucket is None or (self._left and self._now() - self._left[-1] > self._pace.silence):
-                if not self._has_place():  # the bucket would save up meanwhile
-                    await self._waited(None)
+                if not self._has_place():
+                    await self._waited(None)  # with a bucket, it would save up meanwhile
                     continue
                 bucket = self._bucket = await self._filled()
             if bucket.has_capacity() and self._has_place():
                 await bucket.acquire()
                 return self._place()
             if await self._waited(bucket):
-                return await self._leave(probing)
-        return self._now()
+                break
+        return self._place_in_time(probing)
 
     async def _waited(self, bucket: AsyncLimiter | None) -> bool:
         """Wait for a bucket and a place; returns whether the pace was not moved meanwhile."""
@@ -227,7 +227,8 @@ class Pacer:
             try:
                 if bucket is not None:
                     await bucket.acquire()
-                await self._placed()
+                while not self._has_place():  # noqa: ASYNC110
+                    await anyio.sleep_until(self._left[-self._most] + 1 if self._most else inf)
             finally:
                 self._waiting.discard(scope)
         return not scope.cancelled_caught
@@ -245,19 +246,17 @@ class Pacer:
             return slot
         with suppress(ValueError):
             self._left.remove(slot)
-        return await self._leave(probing)
-
-    async def _leave(self, probing: bool) -> float:
-        """Take the next place among the last second's departures, unless a pause overtook it."""
-        await self._placed()
-        return self._place() if probing or not self._is_shut() else self._now()
-
-    async def _placed(self) -> None:
-        while not self._has_place():  # noqa: ASYNC110
-            await anyio.sleep_until(self._left[-self._most] + 1)
+        while not await self._waited(None):
+            pass
+        return self._place_in_time(probing)
 
     def _has_place(self) -> bool:
-        return len(self._left) < self._most or self._left[-self._most] + 1 <= self._now()
+        """Whether the last second's departures leave room for one more."""
+        return len(self._left) < self._most or (self._most > 0 and self._left[-self._most] + 1 <= self._now())
+
+    def _place_in_time(self, probing: bool) -> float:
+        """Take the next place, unless a pause overtook it."""
+        return self._place() if probing or not self._is_shut() else self._now()
 
     def _place(self) -> float:
         slot = self._now()

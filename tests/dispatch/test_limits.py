@@ -106,6 +106,19 @@ async def test_a_new_pace_owes_nobody_a_slot() -> None:
 
 
 @pytest.mark.virtual_time
+@pytest.mark.parametrize("first", [Pace(0), Pace(100)])
+async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace) -> None:
+    pacer, loop, left = Pacer(first, Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(1.003, pacer.move, Pace(0))
+    loop.call_later(5000, pacer.move, Pace(10))
+    while loop.time() < 5002:
+        await pacer.passes()
+        left.append(loop.time())
+    assert [moment for moment in left if 1.003 < moment < 5000] == []
+    assert 0.96 * 20 <= len([moment for moment in left if 5000 <= moment < 5002]) <= 20
+
+
+@pytest.mark.virtual_time
 async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left() -> None:
     pacer, loop, left = Pacer(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(1.5, loop.stall, 0.45)  # type: ignore[attr-defined]
