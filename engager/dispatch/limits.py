@@ -88,6 +88,11 @@ class Gate:
         until = self._until
         return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run is to end, and so nothing leaves any more."""
+        return self._stop.requested
+
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
         until = asyncio.get_running_loop().time() + seconds
@@ -137,11 +142,15 @@ class Gate:
         Who probes already is not held by the breaker, but by everybody else.
         """
         while self.shut:
-            if (probing or self._one_may) and self._holders == {BREAKER} and not self._is_paused():
+            if (probing or self._one_may) and not self.bars(probing=True):
                 self._one_may = self._one_may and probing
                 return True
             await self._moves()
         return probing
+
+    def bars(self, probing: bool) -> bool:
+        """Whether somebody who has passed, as a probe or not, has to wait after all."""
+        return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
 
     def _is_paused(self) -> bool:
         return self._paused > asyncio.get_running_loop().time()
@@ -200,13 +209,13 @@ class Pacer:
                 return await self._next(probing)
         return self._now()
 
-    def _is_shut(self) -> bool:
-        return self._gate is not None and self._gate.shut
+    def _is_barred(self, probing: bool) -> bool:
+        return self._gate is not None and self._gate.bars(probing)
 
     async def _next(self, probing: bool) -> float:
         # A slot that is taken while nothing may leave would be made up for in a burst, and who waits here
         # would keep all behind from the gate, where any of them may be the probe.
-        while probing or not self._is_shut():
+        while not self._is_barred(probing):
             bucket = self._bucket
             if bucket is None or (self._left and self._now() - self._left[-1] > self._pace.silence):
                 if not self._has_place():
@@ -256,7 +265,7 @@ class Pacer:
 
     def _place_in_time(self, probing: bool) -> float:
         """Take the next place, unless a pause overtook it."""
-        return self._place() if probing or not self._is_shut() else self._now()
+        return self._now() if self._is_barred(probing) else self._place()
 
     def _place(self) -> float:
         slot = self._now()

@@ -117,6 +117,17 @@ async def test_another_pause_holds_the_probe_too() -> None:
 
 
 @pytest.mark.virtual_time
+async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_too() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 1.0, DOWN[2])
+    engage = compose(endpoint, Breaker(failures=1, pause=1), gate, stop, Pace(0.1))
+    loop.call_later(5, gate.hold, "window")
+    loop.call_later(50, gate.release, "window")
+    assert await run(engage, 3, 1) == [Status.ENGAGED] * 3
+    assert min(endpoint.answered) >= 50
+
+
+@pytest.mark.virtual_time
 async def test_it_gives_up_when_it_was_told_to() -> None:
     stop = Stop()
     gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
