@@ -116,13 +116,14 @@ class Crew:
         await self._share_out(index)
 
     def _say_all(self, index: int, line: Line) -> None:
-        """Tell a process what was said before it listened."""
+        """Tell a process what was said before it listened; only then may it begin."""
         if self._stop.requested:
             self._say_stop(line)
         for holder in self._holders:
             line.say("hold", holder=holder)
         if self._rate is not None and (self._plan.pace is None or self._rate != self._plan.pace.rate):
             self._say_share(index, line, self._rate)
+        line.say("begin")
 
     @property
     def gauges(self) -> Gauges:

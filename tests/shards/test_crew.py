@@ -58,12 +58,26 @@ def share(rate: float) -> tuple[str, dict[str, float]]:
     return "share", {"rate": rate}
 
 
+BEGIN: tuple[str, dict[str, Any]] = ("begin", {})
+
+
+@pytest.mark.virtual_time
+async def test_no_process_begins_before_it_knows_what_holds_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew(None, plan_at(None), Stop())  # type: ignore[arg-type]
+    crew.hold("window")
+    crew.set_rate(2)
+    async with played(crew, 2, monkeypatch) as lines:
+        hold = ("hold", {"holder": "window"})
+        assert [[await heard(line) for _ in range(3)] for line in lines] == [[hold, share(1), BEGIN]] * 2
+
+
 @pytest.mark.virtual_time
 async def test_a_rate_below_the_number_of_processes_goes_from_one_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crew = Crew(None, plan_at(400), Stop())  # type: ignore[arg-type]
     async with played(crew, 3, monkeypatch) as lines:
+        assert [await heard(line) for line in lines] == [BEGIN] * 3
         crew.set_rate(0.5)
         assert [await heard(line) for line in lines] == [share(0.5), share(0), share(0)]
         crew.set_rate(2)
