@@ -109,6 +109,8 @@ class Gate:
     def hold(self, holder: str) -> None:
         """Nothing leaves until this holder, and all others, release it."""
         self._holders.add(holder)
+        if holder == BREAKER:
+            self._one_may = False
         self._reckon()
 
     def release(self, holder: str) -> None:
