@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engager.dispatch.limits import Stop
-from engager.errors import Exit
+from engager.errors import Exit, JobError
 from engager.policy import LEAST_RATE, MOST_RATE
 
 #: The holder of a pause that a person asked for.
@@ -43,14 +43,30 @@ class Gauges:
 
 
 class Control:
-    """A hand on a run, before it begins and while it is under way. It lives in the run's loop."""
+    """A hand on one run, before it begins and while it is under way. It lives in the run's loop.
+
+    A stop that was asked for stays asked for, so the next run takes a new one.
+    """
 
     def __init__(self) -> None:
+        self._taken = False
         self.stop = Stop()
         self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
         self.rate: float | None = None  #: requests a second, where it was changed
         self.gauges: Gauges | None = None  #: once the run sends
         self._obedient: Obedient | None = None
+
+    def refuse_second_run(self) -> None:
+        """Raises JobError if a run has begun with it already."""
+        if self._taken:
+            raise JobError(
+                "control: a run has begun with this Control already. Give every run a new Control()."
+            )
+
+    def take(self) -> None:
+        """A run begins with it. Raises JobError if one has begun already."""
+        self.refuse_second_run()
+        self._taken = True
 
     def obeyed_by(self, obedient: Obedient, gauges: Gauges | None = None) -> None:
         """From now on there is something that obeys."""
@@ -76,7 +92,7 @@ class Control:
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
         if not LEAST_RATE <= rate <= MOST_RATE:
-            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:g}")
+            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
         if self._obedient is not None:
             self._obedient.set_rate(rate)
         self.rate = rate

@@ -76,8 +76,8 @@ async def run_async(
     date that is not complete and has the same input is gone on with. `input` is another than the job's;
     `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
     `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, `control` can
-    pause and stop the run. A run that is complete already sends nothing, and its summary is returned.
-    Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
+    pause and stop the run, and is for this one only. A run that is complete already sends nothing, and its
+    summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
     return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format, page))
 
@@ -158,6 +158,8 @@ class _Manner:
     def __post_init__(self) -> None:
         if self.page is not None:
             refuse_taken(self.page)
+        if self.control is not None:
+            self.control.refuse_second_run()
 
 
 async def _run(
@@ -191,10 +193,12 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str
 async def _carried_out(
     run: Run, bound: Bound, how: _Manner, log: RunLog, notice: Notice | None, warnings: Sequence[str] = ()
 ) -> Summary:
-    run.control, watch = how.control or run.control, log.beside(how.watch)
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
+    watch = log.beside(how.watch)
     # Whatever fails on the way, the run directory is given up again.
     with run.opened, one_at_a_time():
+        run.control = how.control or run.control
+        run.control.take()
         log.opens(run.directory.log_path)
         watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from tenacity.stop import stop_after_attempt
 from tenacity.wait import wait_random_exponential
@@ -20,12 +21,21 @@ class Pace:
     two per cent is kept for the jitter between here and the endpoint.
     """
 
-    rate: float  #: requests a second, above 0
+    rate: float  #: requests a second; 0: nothing leaves until there is another pace
 
     @property
     def a_second(self) -> int:
         """Requests that may leave in any sliding second."""
-        return max(1, int(self.rate * 1.01))
+        return max(1, int(self.rate * 1.01)) if self.rate else 0
+
+    def share(self, index: int, parts: int) -> Pace:
+        """What one of several processes has of it: one a second at least, or nothing.
+
+        With less each, all of them could send in the same second. Who has nothing waits until another one
+        is done.
+        """
+        sharing = min(parts, max(1, int(self.rate)))
+        return Pace(self.rate / sharing if index < sharing else 0.0)
 
     @property
     def depth(self) -> float:
@@ -48,7 +58,7 @@ class Pace:
 
         Less than a second, which is the shortest pause that an endpoint can ask for.
         """
-        return max(0.9, 2 / self.rate)
+        return max(0.9, 2 / self.rate) if self.rate else inf
 
 
 @dataclass(frozen=True, slots=True)

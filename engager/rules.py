@@ -226,12 +226,18 @@ class Circuit:
             if not probing:
                 return None
             self.pause = min(self.pause * 2, max(self.breaker.longest_pause, self.breaker.pause))
-            return self.pause
+            return self._pause_at(now)
         self.failed += 1
         if self.failed < self.breaker.failures:
             return None
         self.opened = now
-        return self.pause
+        return self._pause_at(now)
+
+    def _pause_at(self, now: float) -> float:
+        """The pause, but that it is given up with a probe that was just made."""
+        if self.opened is None or self.breaker.give_up is None:
+            return self.pause
+        return min(self.pause, max(0.0, self.opened + self.breaker.give_up - now))
 
     def is_hopeless(self, now: float) -> bool:
         """Whether it has been open for too long."""

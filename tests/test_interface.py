@@ -186,6 +186,29 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
     assert went_on[0].goes_on
 
 
+def test_a_hand_on_one_run_is_not_one_on_the_next(folder: Path) -> None:
+    control = engager.Control()
+    with pytest.raises(engager.InputError):
+        engager.run(job(folder, input={"path": "nobody.csv"}), out=folder / "run", control=control)
+    engager.run(job(folder), out=folder / "run", control=control)  # no run had begun with it
+    with pytest.raises(engager.JobError, match=r"Give every run a new Control\(\)"):
+        engager.run(job(folder), out=folder / "another", control=control)
+    with pytest.raises(engager.JobError, match="new Control"):
+        engager.retry(folder / "run", control=control)
+    assert not (folder / "another").exists()
+
+
+async def test_two_runs_at_once_cannot_share_a_hand(folder: Path) -> None:
+    control, begun = engager.Control(), list[Event]()
+    runs = [
+        engager.run_async(job(folder), out=folder / name, control=control, watch=begun.append)
+        for name in "ab"
+    ]
+    ended = await asyncio.gather(*runs, return_exceptions=True)
+    assert [type(end) for end in ended] == [engager.Summary, engager.JobError]
+    assert sum(isinstance(event, Began) for event in begun) == 1
+
+
 def engager_complete(summary: engager.Summary) -> bool:
     return summary.complete and summary.rows == 51
 

@@ -17,7 +17,8 @@ def guarded(breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt) -
     """Let nothing leave while nobody is there; rows wait without using up their tries."""
     if breaker is None:
         return attempt
-    circuit, now = Circuit(breaker), asyncio.get_running_loop().time
+    outage = _Outage(breaker, gate, stop)
+    circuit = outage.circuit
 
     async def attempt_if_up(effort: Effort) -> Verdict:
         # Here, and not only before the first byte: an endpoint that refuses connections lets no try
@@ -28,22 +29,36 @@ def guarded(breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt) -
             if effort.probing:
                 gate.let_one_through()
         elif _is_down(verdict):
-            _miss(circuit.missed(now(), effort.probing))
+            outage.missed(effort.probing)
         elif circuit.opened is not None or circuit.failed:
             circuit.heard()
             gate.release(BREAKER)
         return verdict
 
-    def _miss(pause: float | None) -> None:
+    return attempt_if_up
+
+
+class _Outage:
+    """Holds the gate while the circuit is open, and lets its probes through."""
+
+    def __init__(self, breaker: Breaker, gate: Gate, stop: Stop) -> None:
+        self.circuit = Circuit(breaker)
+        self._gate, self._stop = gate, stop
+        self._loop = asyncio.get_running_loop()
+        self._next_probe: asyncio.TimerHandle | None = None
+
+    def missed(self, probing: bool) -> None:
+        """A try found nobody."""
+        pause = self.circuit.missed(self._loop.time(), probing)
         if pause is None:
             return
-        if circuit.is_hopeless(now()):
-            told = f"the endpoint has been down for {breaker.give_up:g} s (breaker.give_up)"
-            stop.request(Exit.STOPPED, told)
-        gate.hold(BREAKER)
-        asyncio.get_running_loop().call_later(pause, gate.let_one_through)
-
-    return attempt_if_up
+        if self.circuit.is_hopeless(self._loop.time()):
+            told = f"the endpoint has been down for {self.circuit.breaker.give_up:g} s (breaker.give_up)"
+            self._stop.request(Exit.STOPPED, told)
+        self._gate.hold(BREAKER)
+        if self._next_probe is not None:
+            self._next_probe.cancel()  # it may be due still, from an outage that is over
+        self._next_probe = self._loop.call_later(pause, self._gate.let_one_through)
 
 
 def _is_down(verdict: Verdict) -> bool:

@@ -124,28 +124,36 @@ def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, 
 
     A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
     was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
-    a bunch.
+    a bunch. If there is a pause or a stop by then, the try is cleared once more.
     """
 
     async def clear_at_pace(effort: Effort) -> bool:
-        while gate.shut or not pacer.free:
-            effort.probing = await gate.passes(effort.probing)
-            if pacer.free:
-                if effort.probing:
+        while True:
+            while gate.shut or not pacer.free:
+                effort.probing = await gate.passes(effort.probing)
+                if pacer.free:
+                    if effort.probing:
+                        break
+                    continue
+                effort.slot = await pacer.passes(effort.slot, effort.probing)
+                if not gate.bars(effort.probing):
                     break
-                continue
-            effort.slot = await pacer.passes(effort.slot, effort.probing)
-            if effort.probing or not gate.shut:
-                break
+                effort.slot = None
+            if not clear(effort):
+                return False
+            if hold is None or await _held(gate, pacer, hold, effort):
+                return True
             effort.slot = None
-        cleared = clear(effort)
-        if cleared and hold is not None:
-            await hold()
-            if not pacer.free:
-                effort.slot = await pacer.passes(effort.slot)
-        return cleared
 
     return clear_at_pace
+
+
+async def _held(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]], effort: Effort) -> bool:
+    """Wait for the disk; returns whether the try may leave as it was cleared."""
+    await hold()
+    if not pacer.free:
+        effort.slot = await pacer.passes(effort.slot, effort.probing)
+    return not gate.bars(effort.probing) and not gate.stopped
 
 
 def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:

@@ -88,6 +88,11 @@ class Gate:
         until = self._until
         return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run is to end, and so nothing leaves any more."""
+        return self._stop.requested
+
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
         until = asyncio.get_running_loop().time() + seconds
@@ -104,6 +109,8 @@ class Gate:
     def hold(self, holder: str) -> None:
         """Nothing leaves until this holder, and all others, release it."""
         self._holders.add(holder)
+        if holder == BREAKER:
+            self._one_may = False
         self._reckon()
 
     def release(self, holder: str) -> None:
@@ -137,11 +144,15 @@ class Gate:
         Who probes already is not held by the breaker, but by everybody else.
         """
         while self.shut:
-            if (probing or self._one_may) and self._holders == {BREAKER} and not self._is_paused():
+            if (probing or self._one_may) and not self.bars(probing=True):
                 self._one_may = self._one_may and probing
                 return True
             await self._moves()
         return probing
+
+    def bars(self, probing: bool) -> bool:
+        """Whether somebody who has passed, as a probe or not, has to wait after all."""
+        return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
 
     def _is_paused(self) -> bool:
         return self._paused > asyncio.get_running_loop().time()
@@ -171,53 +182,94 @@ class Pacer:
         self._gate = gate
         self._turn = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
-        self._left: deque[float] = deque(maxlen=self._pace.a_second)
+        self._most = self._pace.a_second
+        self._left: deque[float] = deque(maxlen=self._most)
+        self._waiting: set[anyio.CancelScope] = set()  #: for the present pace to let them leave
         self._now = asyncio.get_running_loop().time
 
     def move(self, pace: Pace) -> None:
-        """From now on another pace; the last second's departures stay counted."""
+        """From now on another pace, also for who waits; the last second's departures stay counted."""
         self.free = False
-        self._pace = pace
-        self._bucket = None
-        self._left = deque(self._left, maxlen=pace.a_second)
+        self._pace, self._most, self._bucket = pace, pace.a_second, None
+        # Never shorter: a rate that is lowered and raised again must not forget what had left.
+        self._left = deque(self._left, maxlen=max(self._most, self._left.maxlen or 0))
+        for scope in self._waiting:
+            scope.cancel()
 
     async def passes(self, slot: float | None = None, probing: bool = False) -> float:
         """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
 
-        Returns the loop time of the slot; of none, when the gate was shut by the time that the turn came.
+        Returns the loop time of the slot; of none, when the gate was shut by the time that it came.
         A probe does not queue.
         """
         with self._stop.cuts_short():
             if slot is not None:
-                return await self._moved(slot)
+                return await self._moved(slot, probing)
             if probing:
-                return await self._next(self._pace)
+                return await self._next(probing)
             async with self._turn:
-                if self._gate is not None and self._gate.shut:
-                    # A slot that is taken while nothing may leave would be made up for in a burst, and who
-                    # waits here would keep all behind from the gate, where any of them may be the probe.
-                    return self._now()
-                return await self._next(self._pace)
+                return await self._next(probing)
         return self._now()
 
-    async def _next(self, pace: Pace) -> float:
-        if self._bucket is None or (self._left and self._now() - self._left[-1] > pace.silence):
-            self._bucket = AsyncLimiter(pace.depth, pace.period)
-            await self._bucket.acquire(pace.depth - 1)
-        await self._bucket.acquire()
-        return await self._leave()
+    def _is_barred(self, probing: bool) -> bool:
+        return self._gate is not None and self._gate.bars(probing)
 
-    async def _moved(self, slot: float) -> float:
+    async def _next(self, probing: bool) -> float:
+        # A slot that is taken while nothing may leave would be made up for in a burst, and who waits here
+        # would keep all behind from the gate, where any of them may be the probe.
+        while not self._is_barred(probing):
+            bucket = self._bucket
+            if bucket is None or (self._left and self._now() - self._left[-1] > self._pace.silence):
+                if not self._has_place():
+                    await self._waited(None)  # with a bucket, it would save up meanwhile
+                    continue
+                bucket = self._bucket = await self._filled()
+            if bucket.has_capacity() and self._has_place():
+                await bucket.acquire()
+                return self._place()
+            if await self._waited(bucket):
+                break
+        return self._place_in_time(probing)
+
+    async def _waited(self, bucket: AsyncLimiter | None) -> bool:
+        """Wait for a bucket and a place; returns whether the pace was not moved meanwhile."""
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                if bucket is not None:
+                    await bucket.acquire()
+                while not self._has_place():  # noqa: ASYNC110
+                    await anyio.sleep_until(self._left[-self._most] + 1 if self._most else inf)
+            finally:
+                self._waiting.discard(scope)
+        return not scope.cancelled_caught
+
+    async def _filled(self) -> AsyncLimiter:
+        """A bucket from which the next one leaves when the pace has it, counted from the last departure."""
+        pace = self._pace
+        since = self._now() - self._left[-1] if self._left else inf
+        bucket = AsyncLimiter(pace.depth, pace.period)
+        await bucket.acquire(pace.depth - min(1.0, since * pace.leak))
+        return bucket
+
+    async def _moved(self, slot: float, probing: bool) -> float:
         if self._now() - slot < _PUNCTUAL:
             return slot
         with suppress(ValueError):
             self._left.remove(slot)
-        return await self._leave()
+        while not await self._waited(None):
+            pass
+        return self._place_in_time(probing)
 
-    async def _leave(self) -> float:
-        """Take the next place among the last second's departures."""
-        while len(self._left) == self._left.maxlen and self._left[0] + 1 > self._now():  # noqa: ASYNC110
-            await anyio.sleep_until(self._left[0] + 1)
+    def _has_place(self) -> bool:
+        """Whether the last second's departures leave room for one more."""
+        return len(self._left) < self._most or (self._most > 0 and self._left[-self._most] + 1 <= self._now())
+
+    def _place_in_time(self, probing: bool) -> float:
+        """Take the next place, unless a pause overtook it."""
+        return self._now() if self._is_barred(probing) else self._place()
+
+    def _place(self) -> float:
         slot = self._now()
         self._left.append(slot)
         return slot

@@ -34,7 +34,7 @@ def share_of(plan: Plan, index: int, parts: int) -> Plan:
     """What one of several processes may do."""
     crew = plan.concurrency // parts + (index < plan.concurrency % parts)
     retry = replace(plan.retry, budget_rate=plan.retry.budget_rate / parts)
-    pace = plan.pace and Pace(plan.pace.rate / parts)
+    pace = plan.pace and plan.pace.share(index, parts)
     return replace(
         plan, concurrency=max(1, crew), retry=retry, pace=pace, adaptive=plan.adaptive.shared(parts)
     )
@@ -99,7 +99,7 @@ class Crew:
     async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
         """Listen to a process until it is done."""
         line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
-        self._say_all(line)
+        self._say_all(index, line)
         done = False
         while (message := await line.hear()) is not None:
             done = done or message.kind == "done"
@@ -116,14 +116,15 @@ class Crew:
             )
         await self._share_out(index)
 
-    def _say_all(self, line: Line) -> None:
-        """Tell a process what was said before it listened."""
+    def _say_all(self, index: int, line: Line) -> None:
+        """Tell a process what was said before it listened; only then may it begin."""
         if self._stop.requested:
             self._say_stop(line)
         for holder in self._holders:
             line.say("hold", holder=holder)
         if self._rate is not None and (self._plan.pace is None or self._rate != self._plan.pace.rate):
-            line.say("share", rate=self._rate / len(self._counting))
+            self._say_share(index, line, self._rate)
+        line.say("begin")
 
     @property
     def gauges(self) -> Gauges:
@@ -147,10 +148,13 @@ class Crew:
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
-        if rate < len(self._counting):
-            raise ValueError(f"{len(self._counting)} processes share the rate: give at least one for each")
         self._rate = rate
-        self._say_to_all("share", rate=rate / max(1, len(self._counting)))
+        for index, line in self._lines.items():
+            self._say_share(index, line, rate)
+
+    def _say_share(self, index: int, line: Line, rate: float) -> None:
+        counting = sorted(self._counting)
+        line.say("share", rate=Pace(rate).share(counting.index(index), len(counting)).rate)
 
     def _say_to_all(self, kind: str, **facts: Any) -> None:
         for line in self._lines.values():

@@ -77,6 +77,7 @@ class _Worker:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._stop = Stop()
+        self._begin = asyncio.Event()  #: all that holds or ends the run is known here
         self._written = asyncio.Event()
 
     async def work(self, sock: socket.socket) -> None:
@@ -87,6 +88,7 @@ class _Worker:
         async with anyio.create_task_group() as ears:
             ears.start_soon(self._listen)
             ears.start_soon(self._pass_on_stop)
+            await self._begin.wait()
             try:
                 rest = await self._carry_out()
             except EngagerError as told:
@@ -150,6 +152,8 @@ class _Worker:
     def _heed(self, kind: str, facts: Any) -> None:
         if kind == "written":
             self._written.set()
+        elif kind == "begin":
+            self._begin.set()
         elif kind == "pause":
             self._limits.gate.close_until(facts["until"])
         elif kind == "stop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,7 +45,12 @@ class Endpoint:
 
 
 def compose(
-    endpoint: Endpoint, breaker: Breaker | None, gate: Gate, stop: Stop, pace: Pace | None, attempts: int = 6
+    endpoint: Endpoint | SimpleNamespace,
+    breaker: Breaker | None,
+    gate: Gate,
+    stop: Stop,
+    pace: Pace | None,
+    attempts: int = 6,
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
     clear = paced(gate, Pacer(pace, stop, gate), None, stoppable(stop, recorded(lambda request: None, clock)))
@@ -117,13 +123,68 @@ async def test_another_pause_holds_the_probe_too() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_it_gives_up_when_it_was_told_to() -> None:
+async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_too() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 1.0, DOWN[2])
+    engage = compose(endpoint, Breaker(failures=1, pause=1), gate, stop, Pace(0.1))
+    loop.call_later(5, gate.hold, "window")
+    loop.call_later(50, gate.release, "window")
+    assert await run(engage, 3, 1) == [Status.ENGAGED] * 3
+    assert min(endpoint.answered) >= 50
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("pause", "longest_pause"), [(30, 30), (30, 600), (7, 80), (300, 600)])
+@pytest.mark.parametrize("pace", [None, Pace(5)], ids=["free", "paced"])
+async def test_it_gives_up_when_it_was_told_to(pause: float, longest_pause: float, pace: Pace | None) -> None:
+    """Not when the next probe would have been due, which may be long after."""
     stop = Stop()
     gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
-    breaker = Breaker(failures=3, pause=30, longest_pause=30, give_up=100)
-    statuses = await run(compose(endpoint, breaker, gate, stop, None), 40, 4)
+    breaker = Breaker(failures=3, pause=pause, longest_pause=longest_pause, give_up=100)
+    statuses = await run(compose(endpoint, breaker, gate, stop, pace), 40, 4)
     assert (stop.exit, "breaker.give_up" in stop.reason) == (Exit.STOPPED, True)
     assert set(statuses) == {None}
+    assert 100 <= endpoint.missed[-1] <= 110  # the rows may be resting between two tries
+
+
+@pytest.mark.virtual_time
+async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
+    stop = Stop()
+    gate, endpoint = Gate(stop), Endpoint(0.0, 95.0, DOWN[0])
+    breaker = Breaker(failures=3, pause=30, longest_pause=600, give_up=100)
+    assert await run(compose(endpoint, breaker, gate, stop, None), 40, 4) == [Status.ENGAGED] * 40
+
+
+@pytest.mark.virtual_time
+async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> None:
+    """A straggler's success closes the breaker before its probe was due."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, asked = Gate(stop), list[float]()
+
+    async def send(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        if not await clearance():
+            return Withheld()
+        asked.append(loop.time())
+        await asyncio.sleep(10 if request_id == "id-1" else 0.1)
+        return OK if request_id == "id-1" else NotSent("connect_failed", "refused")
+
+    engage = compose(SimpleNamespace(send=send), Breaker(failures=2, pause=30), gate, stop, None)
+    loop.call_later(200, stop.request, Exit.INTERRUPTED, "enough")
+    await run(engage, 20, 5)
+    later = [moment for moment in asked if moment > 13]
+    assert all(after - before >= 29 for before, after in pairwise(later))
+
+
+@pytest.mark.virtual_time
+async def test_a_probe_that_nobody_was_there_for_is_not_kept_for_the_next_outage() -> None:
+    gate, loop = Gate(Stop()), asyncio.get_running_loop()
+    gate.hold(BREAKER)
+    gate.let_one_through()
+    gate.release(BREAKER)
+    gate.hold(BREAKER)
+    loop.call_later(30, gate.let_one_through)
+    assert await gate.passes()
+    assert loop.time() >= 30
 
 
 @pytest.mark.virtual_time

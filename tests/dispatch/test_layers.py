@@ -66,17 +66,18 @@ def compose(
     intents: list[str] | None = None,
     hold: Callable[[], Awaitable[None]] | None = None,
     window: float = 86_400,
+    gate: Gate | None = None,
 ) -> Engage:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
-    gate = Gate(stop)
+    gate = gate or Gate(stop)
     noted = [] if intents is None else intents
     clock = asyncio.get_running_loop().time
 
     def intend(request: EngageRequest) -> None:
         noted.append(request.request_id)
 
-    pacer = Pacer(pace, stop)
+    pacer = Pacer(pace, stop, gate)
     safe = remembered(Delivery(mode, window), clock, recorded(intend, clock))
     clear = paced(gate, pacer, hold, stoppable(stop, safe))
     return retried(
@@ -344,6 +345,30 @@ async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
     await asyncio.gather(*(engage(request(n)) for n in range(100)))
     assert len(script.left) == 100
     assert departures_in_a_second(script) <= 20
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("pace", [None, Pace(5)])
+async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_next(
+    pace: Pace | None,
+) -> None:
+    gate, loop, script = Gate(Stop()), asyncio.get_running_loop(), Script()
+    engage = compose(script, pace=pace, hold=lambda: asyncio.sleep(3), gate=gate)
+    loop.call_later(1, gate.hold, "window")
+    loop.call_later(100, gate.release, "window")
+    outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
+    assert all(outcome and outcome.status is Status.ENGAGED for outcome in outcomes)
+    assert min(moment for moment, _ in script.left) >= 100
+    assert pace is None or departures_in_a_second(script) <= 5
+
+
+@pytest.mark.virtual_time
+async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave() -> None:
+    stop, script = Stop(), Script()
+    engage = compose(script, pace=Pace(5), hold=lambda: asyncio.sleep(3), stop=stop)
+    asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
+    assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
+    assert script.left == []
 
 
 @pytest.mark.virtual_time

@@ -6,6 +6,7 @@ import asyncio
 import random
 from bisect import bisect_left
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -73,6 +74,83 @@ async def test_a_silence_saves_nothing_up() -> None:
             await pacer.passes()
             left.append(loop.time())
     assert worst_second(left) <= 102
+
+
+@pytest.mark.virtual_time
+async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised() -> None:
+    pacer, loop, left = Pacer(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(2, pacer.move, Pace(0.01))
+    loop.call_later(12, pacer.move, Pace(100))
+
+    async def worker() -> None:
+        while loop.time() < 15:
+            await pacer.passes()
+            left.append(loop.time())
+
+    await asyncio.gather(*(worker() for _ in range(16)))
+    assert [moment for moment in left if 2.02 < moment < 11.99] == []
+    assert len([moment for moment in left if 12 <= moment < 15]) >= 0.97 * 300
+    assert worst_second(left) <= 102
+
+
+@pytest.mark.virtual_time
+async def test_a_new_pace_owes_nobody_a_slot() -> None:
+    """A rate that is moved again and again would let one go each time, however low it is."""
+    pacer, loop, left = Pacer(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
+    for second in range(1, 200, 3):
+        loop.call_later(second, pacer.move, Pace(0.05 if second % 2 else 0.04))
+    while loop.time() < 200:
+        await pacer.passes()
+        left.append(loop.time())
+    assert len(left) <= 1 + 200 * 0.05
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("first", [Pace(0), Pace(100)])
+async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace) -> None:
+    pacer, loop, left = Pacer(first, Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(1.003, pacer.move, Pace(0))
+    loop.call_later(5000, pacer.move, Pace(10))
+    while loop.time() < 5002:
+        await pacer.passes()
+        left.append(loop.time())
+    assert [moment for moment in left if 1.003 < moment < 5000] == []
+    assert 0.96 * 20 <= len([moment for moment in left if 5000 <= moment < 5002]) <= 20
+
+
+@pytest.mark.virtual_time
+async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left() -> None:
+    pacer, loop, left = Pacer(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(1.5, loop.stall, 0.45)  # type: ignore[attr-defined]
+    loop.call_later(2.0, pacer.move, Pace(1))
+    loop.call_later(2.01, pacer.move, Pace(100))
+    loop.call_later(2.02, loop.stall, 0.45)  # type: ignore[attr-defined]
+    while loop.time() < 5:
+        await pacer.passes()
+        left.append(loop.time())
+    assert worst_second(left) <= 102
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("before", "behind"), [(100, 80), (3, 3)])
+async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: int, behind: int) -> None:
+    stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
+    gate = Gate(stop)
+    pacer = Pacer(Pace(before), stop, gate)
+
+    async def worker() -> None:
+        while loop.time() < 8:
+            await gate.passes()
+            await pacer.passes()
+            if not gate.shut:
+                left.append(loop.time())
+
+    loop.call_later(2.05, gate.close, 1)
+    if behind != before:
+        loop.call_later(2.05, pacer.move, Pace(behind))
+    await asyncio.gather(*(worker() for _ in range(64)))
+    after = [moment for moment in left if moment >= 3.05]
+    assert all(later - earlier > 0.9 / behind for earlier, later in pairwise(after[:10]))
 
 
 @pytest.mark.virtual_time

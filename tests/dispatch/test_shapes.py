@@ -43,7 +43,8 @@ def test_it_ends_near_the_best_possible_and_spares_the_endpoint(shape: Shape, kn
     assert account.whole >= 0.5
     assert account.refused <= 0.005
     assert account.inflation <= INFLATION.get(shape.name, 1.25)
-    assert account.deepest <= max(3, 2.5 * max(map(shape.workers, range(int(shape.seconds)))))
+    # A step of the ramp to twice the capacity lasts for a window: six in line where one is served.
+    assert account.deepest <= max(6, 2.5 * max(map(shape.workers, range(int(shape.seconds)))))
 
 
 @pytest.mark.parametrize("knob", ["concurrency", "rate"])
