@@ -11,7 +11,7 @@ import pytest
 from engager import deduplication
 from engager.deduplication import NOBODY, Answer, Repeated, list_twice, proof_of, refuse_unfit, start_twice
 from engager.dispatch.limits import Stop
-from engager.dispatch.transport import Clearance, Destination
+from engager.dispatch.transport import Clearance, Destination, is_cleared
 from engager.errors import Exit
 from engager.intake.builder import RequestSpec
 from engager.model import Ending, Lost, NotSent, Reply, Withheld
@@ -162,7 +162,7 @@ async def test_what_is_asked_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch
 
     async def twice(destination: Any, given: Any, clearance: Clearance) -> Repeated:
         for _ in range(2):
-            assert await clearance()
+            assert await is_cleared(clearance)
             left.append(asyncio.get_running_loop().time())
         return MARKED
 

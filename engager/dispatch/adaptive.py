@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.adaptation import Adaptive, Climb, Reading
+from engager.dispatch.clock import running_clock
 from engager.dispatch.layers import Attempt, Effort
 from engager.dispatch.limits import Pacer
 from engager.dispatch.verdict import Meaning, Verdict
@@ -178,7 +179,7 @@ def adapted(adaptive: Adaptive, pacer: Pacer, attempt: Attempt) -> Attempt:
         return attempt
     places = Places(inf)
     steering = Steering(adaptive, places, pacer)
-    time = asyncio.get_running_loop().time
+    time = running_clock()
 
     async def attempt_in_place(effort: Effort) -> Verdict:
         if not places.taken_at_once():

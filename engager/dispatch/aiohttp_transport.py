@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
-from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination, why_not_connected
+from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination, is_cleared, why_not_connected
 from engager.model import Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Departure:
         self.deadline = asyncio.timeout(None)
 
     async def clear(self) -> None:
-        if not await self._clearance():
+        if not await is_cleared(self._clearance):
             raise _HeldBackError
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
 
+from engager.dispatch.clock import running_clock
 from engager.dispatch.delivery import (
     EXPIRED,
     STOPPED,
@@ -40,20 +41,28 @@ from engager.policy import Delivery, Retry
 STRANGERS = 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Effort:
     """One request and all that happens to it until it is settled."""
 
     request: EngageRequest
     taken_up: float  #: loop time
     request_id: str
-    due: float | None = None  #: loop time at which the present try was let through
-    slot: float | None = None  #: loop time of the slot that it was given by the pace
-    probing: bool = False  #: it was let through to see whether the endpoint is up again
-    expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
-    doubt: Verdict | None = None  #: what made the row doubtful, while it is
-    latency: float | None = None  #: seconds, of the last try
-    in_flight: float = 0.0  #: seconds, of all tries
+    due: float | None  #: loop time at which the present try was let through
+    slot: float | None  #: loop time of the slot that it was given by the pace
+    probing: bool  #: it was let through to see whether the endpoint is up again
+    expired: bool  #: it was held back, as the endpoint would not know it as a repeat
+    doubt: Verdict | None  #: what made the row doubtful, while it is
+    latency: float | None  #: seconds, of the last try
+    in_flight: float  #: seconds, of all tries
+
+    def __init__(self, request: EngageRequest, taken_up: float) -> None:
+        self.request, self.request_id = request, request.request_id
+        self.taken_up = taken_up
+        self.due = self.slot = self.latency = None
+        self.doubt = None
+        self.probing = self.expired = False
+        self.in_flight = 0.0
 
     def ended(self, now: float) -> None:
         """The present try came to an end, whether or not it had left."""
@@ -75,8 +84,8 @@ class Effort:
 Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
 #: Whether the try may leave: asked in the last moment, and answered at once.
 Clear = Callable[[Effort], bool]
-#: The same, after waiting for it.
-ClearInTime = Callable[[Effort], Awaitable[bool]]
+#: The same, after waiting for it where that is needed.
+ClearInTime = Callable[[Effort], bool | Awaitable[bool]]
 #: Told of every verdict, for what it means to everybody.
 Heed = Callable[[Verdict], None]
 Attempt = Callable[[Effort], Awaitable[Verdict]]
@@ -88,7 +97,7 @@ FreshId = Callable[[str, int], str]
 
 def recorded(intend: Callable[[EngageRequest], None], clock: Clock) -> Clear:
     """Write the intent down, as the last thing before the first byte leaves."""
-    now = asyncio.get_running_loop().time
+    now = running_clock()
 
     def clear(effort: Effort) -> bool:
         effort.due = now()
@@ -145,7 +154,12 @@ def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, 
                 return True
             effort.slot = None
 
-    return clear_at_pace
+    def clear_in_time(effort: Effort) -> bool | Awaitable[bool]:
+        # Where nobody has to wait, a coroutine would cost every row for nothing.
+        at_once = hold is None and pacer.free and not gate.shut
+        return clear(effort) if at_once else clear_at_pace(effort)
+
+    return clear_in_time
 
 
 async def _held(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]], effort: Effort) -> bool:
@@ -158,7 +172,7 @@ async def _held(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]], e
 
 def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
     """Carry out one try and judge its ending."""
-    now = asyncio.get_running_loop().time
+    now = running_clock()
 
     async def attempt(effort: Effort) -> Verdict:
         effort.due = effort.slot = None
@@ -233,10 +247,10 @@ class _Retried:
     fresh_id: FreshId
     answered: Callable[[EngageRequest], None]
     clock: Clock
-    now: Clock = field(default_factory=lambda: asyncio.get_running_loop().time)
+    now: Clock = field(default_factory=running_clock)
 
     async def engage(self, request: EngageRequest) -> Outcome | None:
-        effort = Effort(request, self.now(), request.request_id)
+        effort = Effort(request, self.now())
         if request.life.in_doubt:
             effort.doubt = doubt_before(request.life)
             if not may_go_on(self.delivery, request.life, self.clock()):

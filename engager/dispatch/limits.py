@@ -14,6 +14,7 @@ from math import inf
 import anyio
 from aiolimiter import AsyncLimiter
 
+from engager.dispatch.clock import running_clock
 from engager.errors import Exit
 from engager.policy import Pace
 
@@ -185,7 +186,7 @@ class Pacer:
         self._most = self._pace.a_second
         self._left: deque[float] = deque(maxlen=self._most)
         self._waiting: set[anyio.CancelScope] = set()  #: for the present pace to let them leave
-        self._now = asyncio.get_running_loop().time
+        self._now = running_clock()
 
     def move(self, pace: Pace) -> None:
         """From now on another pace, also for who waits; the last second's departures stay counted."""

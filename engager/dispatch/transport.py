@@ -16,9 +16,15 @@ MAX_ANSWER = 1 << 20
 #: What a system says when it, and not the endpoint, has nothing left.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
-#: Awaited by the transport at the last moment, when the connection stands and before the first byte
-#: leaves. False: hold it back.
-Clearance = Callable[[], Awaitable[bool]]
+#: Asked by the transport at the last moment, when the connection stands and before the first byte
+#: leaves; awaited where the answer is not there at once. False: hold it back.
+Clearance = Callable[[], bool | Awaitable[bool]]
+
+
+async def is_cleared(clearance: Clearance) -> bool:
+    """Ask for clearance, and wait for it where need be."""
+    answer = clearance()
+    return answer if isinstance(answer, bool) else await answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Transport(Protocol):
     async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
         """Send one request, once.
 
-        `clearance` is awaited right before the first byte leaves, so that the pace is kept on the
+        `clearance` is asked for right before the first byte leaves, so that the pace is kept on the
         wire and not before a slow handshake, and so that the intent is written down no earlier than
         needed. It may wait long; a connection that died meanwhile is replaced, and clearance asked
         again. What provably ends before the first byte is `NotSent`, what ends after it without an

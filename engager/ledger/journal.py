@@ -38,7 +38,7 @@ class Mend(IntEnum):
     IN_DOUBT = 2
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Entry:
     """One settled row."""
 
@@ -47,7 +47,23 @@ class Entry:
     result: bytes  #: the fields of its line of results, as a line of JSON
     mend: Mend
     to_mend: bytes  #: its line in the file that `mend` names
-    generation: int = 0  #: how often its Request-ID had been renewed
+    generation: int  #: how often its Request-ID had been renewed
+
+    def __init__(
+        self,
+        row: int,
+        state: State,
+        result: bytes,
+        mend: Mend,
+        to_mend: bytes,
+        generation: int = 0,
+    ) -> None:
+        self.row = row
+        self.state = state
+        self.result = result
+        self.mend = mend
+        self.to_mend = to_mend
+        self.generation = generation
 
 
 class Mark(NamedTuple):

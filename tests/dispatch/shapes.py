@@ -23,7 +23,7 @@ from engager.adaptation import Adaptive, concurrency_climb, rate_climb
 from engager.dispatch.adaptive import adapted
 from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance
+from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policy import Delivery, Pace, Retry
@@ -103,7 +103,7 @@ class Endpoint:
         self._chance = random.Random(4711)
 
     async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        if not await clearance():
+        if not await is_cleared(clearance):
             return Withheld()
         shape, now = self.shape, asyncio.get_running_loop().time()
         self.sent.append(now)

@@ -11,7 +11,7 @@ import pytest
 from engager.dispatch.guard import failing, guarded
 from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
 from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance
+from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Pace, Retry
@@ -34,7 +34,7 @@ class Endpoint:
         if self._begin <= now() < self._end and isinstance(self._down, NotSent):
             self.missed.append(now())
             return self._down
-        if not await clearance():
+        if not await is_cleared(clearance):
             return Withheld()
         if self._begin <= now() < self._end:
             self.missed.append(now())
@@ -162,7 +162,7 @@ async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> No
     gate, asked = Gate(stop), list[float]()
 
     async def send(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        if not await clearance():
+        if not await is_cleared(clearance):
             return Withheld()
         asked.append(loop.time())
         await asyncio.sleep(10 if request_id == "id-1" else 0.1)

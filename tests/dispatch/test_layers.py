@@ -23,7 +23,7 @@ from engager.dispatch.layers import (
     tried,
 )
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance
+from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Mode, Pace, Retry
@@ -49,7 +49,7 @@ class Script:
         ending = self._endings.pop(0) if self._endings else OK
         if isinstance(ending, NotSent):
             return ending
-        if not await clearance():
+        if not await is_cleared(clearance):
             return Withheld()
         self.left.append((asyncio.get_running_loop().time(), request_id))
         await asyncio.sleep(self._seconds)
@@ -377,9 +377,9 @@ async def test_a_try_whose_connection_was_gone_does_not_queue_again() -> None:
     left: list[float] = []
 
     async def twice(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        assert await clearance()
+        assert await is_cleared(clearance)
         await asyncio.sleep(0.01)
-        assert await clearance()
+        assert await is_cleared(clearance)
         left.append(asyncio.get_running_loop().time())
         return OK
 

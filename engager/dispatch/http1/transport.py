@@ -7,6 +7,7 @@ import ssl
 from math import inf
 from urllib.parse import urlsplit
 
+from engager.dispatch.clock import running_clock
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.dialing import Dialer
 from engager.dispatch.http1.known import KnownAnswers
@@ -27,7 +28,7 @@ class LeanTransport:
         self._dialer = Dialer(url.hostname or "", port, context)
         self._timeout = destination.timeout
         self._head, self._tail = _head(url.netloc, url.path or "/", destination)
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
         self._resting: list[Connection] = []
         self._all: set[Connection] = set()
@@ -37,13 +38,14 @@ class LeanTransport:
 
     async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
         """Send one request, once."""
-        now = self._loop.time
+        now = self._now
         while True:
             connection = self._rested() or await self._dialled()
             if isinstance(connection, NotSent):
                 return connection
             try:
-                if not await clearance():
+                cleared = clearance()
+                if not (cleared if isinstance(cleared, bool) else await cleared):
                     self._resting.append(connection)
                     return Withheld()
             except BaseException:
@@ -90,7 +92,7 @@ class LeanTransport:
 
     def _sweep(self) -> None:
         """Give up what has come to its deadline."""
-        now = self._loop.time()
+        now = self._now()
         for connection in self._all:
             if connection.deadline <= now:
                 connection.give_up(f"no answer within {self._timeout:g} s")

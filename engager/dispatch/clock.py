@@ -1,0 +1,13 @@
+"""The clock that tries are timed by."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+
+def running_clock() -> Callable[[], float]:
+    """The running loop's clock, to the microsecond: uvloop's own counts whole milliseconds of the same."""
+    loop = asyncio.get_running_loop()
+    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
