@@ -11,9 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import anyio
-
-from engager import checking
+from engager import checking, loop
 from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
@@ -114,7 +112,7 @@ def run(
 ) -> Summary:
     """`run_async` for those who have no event loop."""
     how = _Manner(watch, control, log_format, page)
-    return anyio.run(_run, job, out, input, _bound(job, limit, yes), how)
+    return loop.run(_run(job, out, input, _bound(job, limit, yes), how))
 
 
 def retry(
@@ -129,7 +127,7 @@ def retry(
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
     how = _Manner(watch, control, log_format, page)
-    return anyio.run(_retry, run_directory, in_doubt, overrides, how)
+    return loop.run(_retry(run_directory, in_doubt, overrides, how))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import anyio
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded
+from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded, loop
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.errors import one_at_a_time
@@ -113,7 +113,7 @@ def _at_terminal() -> bool:
 def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
     log_to_stderr(manner.log_format, manner.quiet)
-    return anyio.run(_carried_out, send, manner)
+    return loop.run(_carried_out(send, manner))
 
 
 async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:

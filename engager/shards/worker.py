@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 
+from engager import loop
 from engager.dispatch.limits import Limits, Stop
 from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
@@ -66,7 +67,7 @@ def main(sock: socket.socket, others: list[socket.socket], task: Task) -> None:
     for other in others:
         other.close()  # or nobody would see its end when the book's keeper is gone
     try:
-        asyncio.run(_Worker(task).work(sock))
+        loop.run(_Worker(task).work(sock))
     except BaseException:
         sys.stderr.write(Secret.redact_all(traceback.format_exc()))
         sys.stderr.flush()
