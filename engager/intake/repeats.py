@@ -1,7 +1,7 @@
 """Requests in, the first that repeats the key of an earlier one out: for a warning, not for a decision.
 
-A look costs a row half a microsecond and a run two megabytes, whatever the length of the input: about the
-first hundred thousand keys are remembered. A repeat of a later row can go unseen; none is made up.
+Only the first rows of a run are looked at, so that a long one pays nothing for it. A repeat of a later row
+goes unseen; none is made up.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ Repeated = Callable[[int, int], None]
 
 Build = Callable[[Row], EngageRequest | Invalid]
 
+#: Requests that are looked at.
+LOOKED_AT = 50_000
+
 _SLOTS = 1 << 17
 
 
 class Repeats:
-    """Looks until it has found a repeat."""
+    """Looks until it has found a repeat, or has looked at enough."""
 
     def __init__(self, fold: Fold, tell: Repeated) -> None:
         self._fold, self._tell = fold, tell
-        self._found = False
+        self._left = LOOKED_AT
         # Memory that nobody has written to is not taken: a short run takes little.
         self._digests, self._rows = (memoryview(mmap(-1, 8 * _SLOTS)).cast("q") for _ in range(2))
 
     def look(self, request: EngageRequest) -> None:
         """Compare a request with those before it."""
-        if self._found:
+        if not self._left:
             return
+        self._left -= 1
         # That two of the keys share 64 bits is as likely as one in some million runs of ten million rows.
         digest = hash(self._fold(request.identity or request.key)) or 1
         slot = digest & (_SLOTS - 1)
@@ -40,7 +44,7 @@ class Repeats:
         if not known:
             self._digests[slot], self._rows[slot] = digest, request.row.number
         elif known == digest:
-            self._found = True
+            self._left = 0
             self._tell(request.row.number, self._rows[slot])
 
     def beside(self, build: Build) -> Build:

@@ -34,7 +34,13 @@ def test_no_repeat_is_made_up(keys: list[str]) -> None:
     assert found(*keys) == []
 
 
-def test_the_first_keys_are_remembered_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "LOOKED_AT", 4)
+    assert found("a", "b", "c", "a") == [(4, 1)]
+    assert found("a", "b", "c", "d", "a") == []
+
+
+def test_keys_that_find_no_room_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "_SLOTS", 16)
     keys = [f"p{n}@x.org" for n in range(1000)]
     assert found(*keys) == []
