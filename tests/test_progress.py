@@ -8,7 +8,8 @@ from rich.console import Console
 
 from engager.events import Snapshot
 from engager.model import Status
-from engager.progress import plain, view
+from engager.terminal import view
+from engager.wording import plain
 
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 

@@ -13,7 +13,7 @@ from engager import Exit, Findings
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
 from engager.job_tables import LimitsSection
-from engager.progress import duration
+from engager.wording import duration
 
 
 @click.command("check", short_help="Look at the job and every row.")
