@@ -96,9 +96,8 @@ class Ledger:
         """Make room up to this row. Raises RecordingError when there is no space on the disk."""
         while len(self._rows) * PART <= row - self.first:
             self._rows.append(self._file.map(self._rows_at + len(self._rows) * PART, PART))
-            if len(self._rows) > 2 and hasattr(mmap, "MADV_DONTNEED"):
-                # What is stored stays with the file; only our memory gives up what is far behind.
-                self._rows[-3].madvise(mmap.MADV_DONTNEED)
+            if len(self._rows) > 2:
+                _forget(self._rows[-3])
 
     def states(self, first: int, count: int) -> bytes:
         """The states of so many rows, a byte each."""
@@ -161,6 +160,7 @@ class Ledger:
             self.reach(entry.row)
             self.set_state(entry.row, entry.state)
         self._recover_open_rows(latest_wall, same_token)
+        _forget(self._memory)
         return entries
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool) -> None:
@@ -202,3 +202,9 @@ class Ledger:
         """Close the file; what was stored stays."""
         self._rows.clear()
         self._file.close()
+
+
+def _forget(memory: mmap.mmap) -> None:
+    """Give up the memory that a mapping takes: what is stored stays with the file."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)

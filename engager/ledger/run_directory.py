@@ -242,11 +242,6 @@ def _size(files: Files) -> str:
     return told if len(files) < 2 else f"{told} in {len(files):,} files"
 
 
-def digest_of(data: bytes) -> str:
-    """The fingerprint of some bytes."""
-    return hashlib.sha256(data).hexdigest()[:32]
-
-
 def input_identity(files: Sequence[Path]) -> Files:
     """What input files are known by before they are read: their sizes, and samples spread over them.
 
@@ -272,16 +267,16 @@ def whole_identity(file: Path) -> dict[str, Any]:
 
 
 def _sampled(file: Path) -> dict[str, Any]:
-    samples = []
+    digest = hashlib.sha256()
     try:
         with file.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             for index in range(_SAMPLES):
                 stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
-                samples.append(stream.read(_SAMPLE))
+                digest.update(stream.read(_SAMPLE))
     except OSError as fault:
         raise InputError(f"{file}: it cannot be read: {fault.strerror or fault}.") from fault
-    return {"bytes": size, "sample": digest_of(b"".join(samples))}
+    return {"bytes": size, "sample": digest.hexdigest()[:32]}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

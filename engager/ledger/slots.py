@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from struct import Struct
 from zlib import crc32
 
@@ -23,6 +24,9 @@ _CHECK = Struct("<I")
 _CHECKED = _FACTS.size + _CHECK.size
 _STEP = 64
 _COPY = SLOTS * _STEP
+
+#: Slots that are looked through together.
+_AT_ONCE = 64
 
 #: Bytes of all slots. The two copies of a slot lie far apart: a torn sector takes one of them at most.
 SIZE = 2 * _COPY
@@ -91,10 +95,16 @@ class Slots:
         self.__init__(self._memory, self._offset, self._boot_id)  # type: ignore[misc]
 
     def _newest(self) -> Iterator[tuple[int, int, OpenRow]]:
-        for slot in range(SLOTS):
-            copies = filter(None, (self._read(copy * _COPY + slot * _STEP) for copy in (0, 1)))
+        for slot in chain.from_iterable(map(self._used, range(0, SLOTS, _AT_ONCE))):
+            copies = filter(None, [self._read(copy * _COPY + slot * _STEP) for copy in (0, 1)])
             if newest := max(copies, key=lambda read: read[0], default=None):
                 yield slot, *newest
+
+    def _used(self, first: int) -> range:
+        """Some slots, or none where nothing was ever written: most of them."""
+        begins = [self._offset + copy * _COPY + first * _STEP for copy in (0, 1)]
+        used = [self._memory[begin : begin + _AT_ONCE * _STEP].strip(b"\0") for begin in begins]
+        return range(first, first + _AT_ONCE) if any(used) else range(0)
 
     def _read(self, at: int) -> tuple[int, OpenRow] | None:
         raw = self._memory[self._offset + at : self._offset + at + _CHECKED]

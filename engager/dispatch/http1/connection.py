@@ -19,7 +19,7 @@ from engager.model import Ending, Lost, NotSent
 
 #: Bytes that are read at once: more than a record of TLS holds, so that no part of one is left behind,
 #: where it would not make the socket readable again.
-_BLOCK = 1 << 16
+BLOCK = 1 << 16
 
 #: A socket that is not ready, plain or under TLS.
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -31,10 +31,13 @@ _RESTED = 0.02
 class Connection:
     """A connection that stands. It is used by one try at a time."""
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, known: KnownAnswers) -> None:
+    def __init__(
+        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, known: KnownAnswers, block: memoryview
+    ) -> None:
+        """`block` is where all connections read to, one after the other."""
         self.closed = False
         self.deadline = inf  #: loop time at which the present exchange is given up
-        self._sock, self._loop, self._known = sock, loop, known
+        self._sock, self._loop, self._known, self._block = sock, loop, known, block
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
         self._waiter: asyncio.Future[Ending] | None = None
@@ -42,7 +45,7 @@ class Connection:
         self._reusable = True  #: nothing of an exchange is left on it
         self._unsent: deque[bytes | memoryview] = deque()
         self._used_at = loop.time()
-        self._receive, self._send = sock.recv, sock.send
+        self._receive, self._send = sock.recv_into, sock.send
         self._encrypted = isinstance(sock, ssl.SSLSocket)
         loop.add_reader(self._descriptor, self._readable)
 
@@ -105,13 +108,13 @@ class Connection:
     def _readable(self) -> None:
         """Take in what has come: an answer, a fault, or what nobody asked for."""
         try:
-            data = self._receive(_BLOCK)
+            size = self._receive(self._block)
         except _NOT_READY:
             return
         except OSError as fault:
             self._lose(fault)
             return
-        self._take(data)
+        self._take(bytes(self._block[:size]))
 
     def _take(self, data: bytes) -> None:
         if self._waiter is None or self._waiter.done():
