@@ -47,9 +47,14 @@ def headers_of(job: Job, token: str) -> dict[str, str]:
     return headers
 
 
-def tls_of(job_file: JobFile) -> ssl.SSLContext:
-    """What TLS trusts and how we show who we are; it always verifies. Raises JobError."""
+def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
+    """What TLS trusts and how we show who we are; it always verifies. Raises JobError.
+
+    None where neither the address nor anything else speaks of TLS: to load what a system trusts takes memory.
+    """
     endpoint, base = job_file.job.endpoint, job_file.base
+    if not (endpoint.url.startswith("https:") or endpoint.ca_file or endpoint.client_cert):
+        return None
     try:
         context = ssl.create_default_context(cafile=endpoint.ca_file and str(base / endpoint.ca_file))
     except (OSError, ssl.SSLError) as fault:

@@ -309,14 +309,14 @@ class Job(Section):
     endpoint: EndpointSection
     input: InputSection
     request: dict[str, Any] = Field(description="The endpoint's own parameters; values may hold {column}.")
-    limits: LimitsSection = LimitsSection()
-    retry: RetrySection = RetrySection()
-    delivery: DeliverySection = DeliverySection()
-    output: OutputSection = OutputSection()
-    notify: NotifySection = NotifySection()
-    stop: StopSection = StopSection()
-    window: WindowSection = WindowSection()
-    breaker: BreakerSection = BreakerSection()
+    limits: LimitsSection = LimitsSection.model_construct()
+    retry: RetrySection = RetrySection.model_construct()
+    delivery: DeliverySection = DeliverySection.model_construct()
+    output: OutputSection = OutputSection.model_construct()
+    notify: NotifySection = NotifySection.model_construct()
+    stop: StopSection = StopSection.model_construct()
+    window: WindowSection = WindowSection.model_construct()
+    breaker: BreakerSection = BreakerSection.model_construct()
     sandbox: dict[str, Any] = Field(
         {}, description="How the embedded sandbox behaves.", examples=[{"latency": "20-80ms"}]
     )

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
-from tzlocal import get_localzone
 
 from engager.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
 from engager.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
@@ -156,6 +155,8 @@ class WindowSection(Section):
     @property
     def tz(self) -> tzinfo:
         """The zone whose clocks count."""
+        from tzlocal import get_localzone  # most jobs have no hours
+
         return ZoneInfo(self.zone) if self.zone else get_localzone()
 
     @property

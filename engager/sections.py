@@ -40,7 +40,7 @@ Seconds = Annotated[
 class Section(BaseModel):
     """A table of the job file: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @classmethod
     def written(cls, key: str) -> tuple[Any, bool]:

@@ -209,7 +209,8 @@ class Recorder:
             self._generations[entry.row] = entry.generation
 
     def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
-        result = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        # orjson gives out bytes in blocks far larger than they are: it is the sum that is kept.
+        result = orjson.dumps(fields) + b"\n"
         if outcome.status is Status.ENGAGED:
             return Entry(outcome.row.number, State.ENGAGED, result, Mend.NOWHERE, b"")
         mend = MENDED_IN.get(outcome.status, Mend.NOWHERE)

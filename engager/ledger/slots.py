@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, filterfalse
 from struct import Struct
 from zlib import crc32
 
@@ -52,9 +52,10 @@ class Slots:
 
     def __init__(self, memory: mmap.mmap, offset: int, boot_id: int) -> None:
         self._memory, self._offset, self._boot_id = memory, offset, boot_id
-        self._versions = [0] * SLOTS
+        self._versions: dict[int, int] = {}
         self._slot_of: dict[int, int] = {}
-        self._free = list(range(SLOTS - 1, -1, -1))
+        self._given_back: list[int] = []
+        self._unused: Iterator[int] = iter(range(SLOTS))
 
     def __contains__(self, row: int) -> bool:
         return row in self._slot_of
@@ -63,8 +64,9 @@ class Slots:
         """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
         slot = self._slot_of.get(row)
         if slot is None:
-            slot = self._slot_of[row] = self._free.pop()
-        self._versions[slot] = version = self._versions[slot] + 1
+            slot = self._given_back.pop() if self._given_back else next(self._unused)
+            self._slot_of[row] = slot
+        self._versions[slot] = version = self._versions.get(slot, 0) + 1
         flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT | life.asked_for * _ASKED_FOR
         facts = _FACTS.pack(
             version, row, life.attempts, life.generation, wall, first_left, self._boot_id, flags
@@ -76,7 +78,7 @@ class Slots:
         """Give up the slot of a row that is settled."""
         slot = self._slot_of.pop(row, None)
         if slot is not None:
-            self._free.append(slot)
+            self._given_back.append(slot)
 
     def recover(self) -> list[OpenRow]:
         """Read what an earlier process left; its rows keep their slots."""
@@ -85,8 +87,7 @@ class Slots:
             self._versions[slot] = version
             self._slot_of[row.row] = slot
             found.append(row)
-        taken = set(self._slot_of.values())
-        self._free = [slot for slot in range(SLOTS - 1, -1, -1) if slot not in taken]
+        self._unused = filterfalse(set(self._slot_of.values()).__contains__, range(SLOTS))
         return found
 
     def clear(self) -> None:
