@@ -91,6 +91,11 @@ def engager(*settings: str, connections: int = CONNECTIONS) -> Callable[[Course]
     return command
 
 
+def interpreted(command: list[str]) -> list[str]:
+    """The same command on this checkout's sources, none of which is compiled."""
+    return ["env", f"PYTHONPATH={ROOT}", *command]
+
+
 def script(module: str, *flags: str) -> Callable[[Course], list[str]]:
     def command(course: Course) -> list[str]:
         program = [sys.executable, "-m", f"benchmarks.clients.{module}"]
@@ -146,6 +151,7 @@ TWO = "limits.processes=2"
 CONTENDERS = [
     Contender("engager", engager()),
     Contender("engager, lean", engager("endpoint.transport=lean")),
+    Contender("engager, pure Python", lambda course: interpreted(engager()(course))),
     Contender("engager, aiohttp", engager("endpoint.transport=aiohttp")),
     Contender("engager, lean, 2 processes", engager("endpoint.transport=lean", TWO), processes=2),
     Contender("engager, aiohttp, 2 processes", engager("endpoint.transport=aiohttp", TWO), processes=2),

@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".bench"
 VENV = CACHE / "venv"
+
+#: Where Python finds the benchmarks, and nothing else of this checkout.
+PATH = CACHE / "path"
 NPM = CACHE / "npm"
 
 #: The program or file that is looked for, and the Debian package that has it.
@@ -48,14 +51,21 @@ def enter() -> None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         requirements = str(ROOT / "benchmarks" / "requirements.txt")
-        subprocess.run([*pip, "-e", f"{ROOT}[metrics]", "-r", requirements], check=True)
+        subprocess.run([*pip, f"{ROOT}[metrics]", "-r", requirements], check=True)
         stamp.write_text(needed)
-    os.execv(python, [str(python), "-m", "benchmarks", *sys.argv[1:]])
+    # What is measured is what people install: the sources of engager must not come first.
+    PATH.mkdir(exist_ok=True)
+    (PATH / "benchmarks").unlink(missing_ok=True)
+    (PATH / "benchmarks").symlink_to(ROOT / "benchmarks")
+    os.environ["PYTHONPATH"] = str(PATH)
+    os.execv(python, [str(python), "-P", "-m", "benchmarks", *sys.argv[1:]])
 
 
 def _fingerprint() -> str:
-    files = (ROOT / "pyproject.toml", ROOT / "benchmarks" / "requirements.txt")
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Of everything that is installed."""
+    files = (ROOT / "pyproject.toml", ROOT / "hatch_build.py", ROOT / "benchmarks" / "requirements.txt")
+    sources = sorted((ROOT / "engager").rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, *sources))).hexdigest()
 
 
 def install() -> dict[str, str]:

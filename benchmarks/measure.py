@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environment import ROOT
-
 #: The endpoint's core; a client of one process has core 0 to itself.
 SERVER_CORE = 1
 
@@ -46,7 +44,7 @@ def start(command: Sequence[str], cores: Iterable[int], **options: object) -> su
 
 def run(command: Sequence[str], folder: Path, processes: int = 1, stderr: int | None = None) -> Usage:
     """Carry a command out to its end; `stderr`: where else it may talk to. Raises FailedError."""
-    environment = {**os.environ, "BENCHMARK_TOKEN": "benchmark", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "BENCHMARK_TOKEN": "benchmark"}
     with tempfile.TemporaryFile("w+") as said:
         begun = time.perf_counter()
         process = start(

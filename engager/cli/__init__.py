@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from engager import __version__
 from engager.cli.check import check_command
 from engager.cli.doctor import doctor_command
 from engager.cli.init import init_command
@@ -14,10 +13,11 @@ from engager.cli.scenarios import scenarios_command
 from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
+from engager.version import __version__, is_compiled
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(f"{__version__} ({'compiled' if is_compiled() else 'pure Python'})")
 def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
 

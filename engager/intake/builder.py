@@ -141,8 +141,8 @@ class Builder:
             content = self._wire.content(values)
         except RowError as fault:
             return Invalid(row, self._key_of(values), fault.error, str(fault))
-        except WireError as fault:
-            return Invalid(row, self._key_of(values), "not_writable", str(fault))
+        except WireError as unsayable:
+            return Invalid(row, self._key_of(values), "not_writable", str(unsayable))
         body = self._wire.body(content)
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         if size > self._limit:

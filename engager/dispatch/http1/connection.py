@@ -108,7 +108,7 @@ class Connection:
     def _readable(self) -> None:
         """Take in what has come: an answer, a fault, or what nobody asked for."""
         try:
-            size = self._receive(self._block)
+            size = self._receive(self._block)  # compiled, a call inside of a slice is made twice
         except _NOT_READY:
             return
         except OSError as fault:
