@@ -134,4 +134,6 @@ async def record(recorder: Recorder, chunk: list, replies: list[tuple[EngageRequ
         request.life.leaves(recorder.clock())
         recorder.intend(request)
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
-        await recorder.record(Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known))
+        outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
+        if (writing := recorder.record(outcome)) is not None:
+            await writing

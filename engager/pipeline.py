@@ -132,7 +132,11 @@ async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> N
     while not stop.requested and (work := feed.ready() or await feed.next()) is not None:
         if isinstance(work, Outcome):
             await recorder.restore(work)
-        elif not isinstance(work, EngageRequest):
-            await recorder.record(Outcome.unsent(work))
+            continue
+        writing = None
+        if not isinstance(work, EngageRequest):
+            writing = recorder.record(Outcome.unsent(work))
         elif (outcome := await engage(work)) is not None:
-            await recorder.record(outcome, work.life.generation)
+            writing = recorder.record(outcome, work.life.generation)
+        if writing is not None:
+            await writing

@@ -163,21 +163,27 @@ class Recorder:
         """A try of this request came to its end and did not settle it."""
         self._ledger.answered(request.row.number, request.life)
 
-    async def record(self, outcome: Outcome, generation: int = 0) -> None:
-        """Take one outcome in; now and then its bringer waits for the disk."""
+    def record(self, outcome: Outcome, generation: int = 0) -> Awaitable[None] | None:
+        """Take one outcome in; now and then its bringer must wait for what this returns: the disk."""
         fields = result_fields(outcome, self._redact)
         entry = self._entry(outcome, fields, generation)
+        if not self._ledger.settle(entry):
+            return self._record_late(outcome, entry, fields)
+        return self.flush() if self._kept(outcome, entry, fields) else None
+
+    async def _record_late(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> None:
+        """Take an outcome in that the journal had no room for."""
+        await self.flush()
         while not self._ledger.settle(entry):
             await self.flush()
-        is_time = self._keep(entry, fields)
-        if entry.state is not State.ENGAGED and self.failing is not None:
-            self._tell_failure(self.failing, outcome)
-        if is_time:
+        if self._kept(outcome, entry, fields):
             await self.flush()
 
-    def _tell_failure(self, failing: Callable[[int, str], None], outcome: Outcome) -> None:
-        if outcome.status is not Status.SKIPPED:
-            failing(self.settled, f"{outcome.status}: {outcome.error}")
+    def _kept(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> bool:
+        is_time = self._keep(entry, fields)
+        if self.failing is not None and outcome.status not in (Status.ENGAGED, Status.SKIPPED):
+            self.failing(self.settled, f"{outcome.status}: {outcome.error}")
+        return is_time
 
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""

@@ -41,7 +41,8 @@ class Kept:
     async def record(self, *outcomes: Outcome) -> None:
         for one in outcomes:
             self.recorder.due([one.row])
-            await self.recorder.record(one)
+            if (writing := self.recorder.record(one)) is not None:
+                await writing
 
     def close(self) -> None:
         """As a process that ends, whatever is not written yet."""

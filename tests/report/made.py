@@ -58,7 +58,8 @@ async def made(
     recorder = Recorder(0, Ledger(shard_path(run.ledger_folder, 0)), formats, write, account.recalls[0])
     for one in outcomes:
         recorder.due([one.row])
-        await recorder.record(one)
+        if (writing := recorder.record(one)) is not None:
+            await writing
     for number in in_flight:
         row = Row(number, number + 1, "people.jsonl", {"email": "x"})
         recorder.due([row])
