@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.wait import wait_base
@@ -38,7 +39,7 @@ from engager.policy import Delivery, Retry
 
 #: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
 #: address is wrong: going on would reject a million people for a slip in a URL.
-STRANGERS = 20
+STRANGERS: Final = 20
 
 
 @dataclass(slots=True, init=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf
+from typing import Final
 
 import anyio
 from aiolimiter import AsyncLimiter
@@ -19,7 +20,7 @@ from engager.errors import Exit
 from engager.policy import Pace
 
 #: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.
-_PUNCTUAL = 0.005
+_PUNCTUAL: Final = 0.005
 
 
 class Stop:

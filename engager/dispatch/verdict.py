@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Final
 
 from engager.dispatch.answers import read_answer
 from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply
@@ -28,7 +29,7 @@ class Meaning(IntEnum):
 
 
 #: Assumed: what a repeat is told while the first try is still being worked on.
-IN_FLIGHT = 409
+IN_FLIGHT: Final = 409
 
 #: Code → what it proves, for the HTTP status and for the body's `error` alike. First match counts.
 TABLE: tuple[tuple[range, Meaning, str], ...] = (
@@ -46,7 +47,7 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
 )
 
 #: The codes under which a Retry-After pauses the run.
-LIMITS = frozenset({429, 503})
+LIMITS: Final = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, d
 
 #: What endpoints say, they say often: an answer is judged once, not once a row.
 _judged_often = lru_cache(maxsize=256)(_judged)
-_SHORT = 1024
+_SHORT: Final = 1024
 
 
 def _of_code(code: int) -> Meaning:

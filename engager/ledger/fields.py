@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from engager.model import Outcome, Status
 
@@ -25,10 +25,11 @@ RESULT_COLUMNS = (
     "waited_ms",
 )
 
-MAX_TEXT = MAX_KEY = 500
+MAX_TEXT: Final = 500
+MAX_KEY: Final = 500
 
 # Asking an enumeration for its value is a call into Python.
-_WORDS = {status: status.value for status in Status}
+_WORDS: Final = {status: status.value for status in Status}
 
 Redact = Callable[[str], str]
 

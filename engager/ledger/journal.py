@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from engager.ledger.states import State
 
-_HEAD = Struct(
+_HEAD: Final = Struct(
     "<QQIIBBI"
 )  # number, row, lengths of the result and of the row to mend, state, kind, generation
-_CHECK = Struct("<I")
-_PREFIX = _HEAD.size + _CHECK.size
+_CHECK: Final = Struct("<I")
+_PREFIX: Final = _HEAD.size + _CHECK.size
 
 
 #: Bytes of the ring that are used as long as they suffice: they stay in the processor's cache.
-_HOT = 1 << 19
+_HOT: Final = 1 << 19
 
 #: More records than are ever written between two starts.
-_FAR = 1 << 32
+_FAR: Final = 1 << 32
 
 
 class Mend(IntEnum):

@@ -15,7 +15,7 @@ import mmap
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -30,14 +30,14 @@ from engager.ledger.states import STATES, WORDS, State
 from engager.model import Life
 
 _MAGIC = b"engager ledger 2\n"
-_PAGE = 1 << 16
-_SLOTS = _PAGE
-_JOURNAL = _SLOTS + slots.SIZE
+_PAGE: Final = 1 << 16
+_SLOTS: Final = _PAGE
+_JOURNAL: Final = _SLOTS + slots.SIZE
 
 #: Rows whose bytes are mapped at once.
-PART = 1 << 20
+PART: Final = 1 << 20
 
-_OPEN = WORDS[State.OPEN]
+_OPEN: Final = WORDS[State.OPEN]
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import orjson
@@ -27,10 +27,10 @@ from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
 
 #: Outcomes that are written in one go.
-CHUNK = 1024
+CHUNK: Final = 1024
 
 #: How old an outcome may grow before it is written.
-FRESH_SECONDS = 0.5
+FRESH_SECONDS: Final = 0.5
 
 #: A row that is not settled, or whose line was lost.
 Due = EngageRequest | Invalid | Skipped | Unreadable

@@ -11,27 +11,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, filterfalse
 from struct import Struct
+from typing import Final
 from zlib import crc32
 
 from engager.ledger.clock import Moment
 from engager.model import Life
 
 #: Slots; more than the largest crew.
-SLOTS = 8192
+SLOTS: Final = 8192
 
-_FACTS = Struct("<QQIIddQB")  # version, row, attempts, generation, wall, boot, boot id, flags
-_CHECK = Struct("<I")
-_CHECKED = _FACTS.size + _CHECK.size
-_STEP = 64
-_COPY = SLOTS * _STEP
+_FACTS: Final = Struct("<QQIIddQB")  # version, row, attempts, generation, wall, boot, boot id, flags
+_CHECK: Final = Struct("<I")
+_CHECKED: Final = _FACTS.size + _CHECK.size
+_STEP: Final = 64
+_COPY: Final = SLOTS * _STEP
 
 #: Slots that are looked through together.
-_AT_ONCE = 64
+_AT_ONCE: Final = 64
 
 #: Bytes of all slots. The two copies of a slot lie far apart: a torn sector takes one of them at most.
-SIZE = 2 * _COPY
+SIZE: Final = 2 * _COPY
 
-_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR = 1, 2, 4
+_IN_FLIGHT: Final = 1
+_IN_DOUBT: Final = 2
+_ASKED_FOR: Final = 4
 
 
 @dataclass(frozen=True, slots=True)

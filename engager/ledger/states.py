@@ -7,6 +7,7 @@ damage turns one state into another, which could send a message twice.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from engager.model import Status
 
@@ -28,7 +29,7 @@ class State(IntEnum):
     DAMAGED = 15  #: two or more bits were flipped: nothing is known
 
 
-SETTLED = {
+SETTLED: Final = {
     State.ENGAGED: Status.ENGAGED,
     State.REJECTED: Status.REJECTED,
     State.FAILED: Status.FAILED,
@@ -38,7 +39,7 @@ SETTLED = {
     State.SKIPPED: Status.SKIPPED,
 }
 
-_STATE_OF = {status: State[status.name] for status in Status}
+_STATE_OF: Final = {status: State[status.name] for status in Status}
 
 
 def _word(nibble: int) -> int:
@@ -48,7 +49,7 @@ def _word(nibble: int) -> int:
 
 
 #: State → its byte.
-WORDS = bytes(map(_word, range(16)))
+WORDS: Final = bytes(map(_word, range(16)))
 
 
 def _nearest(byte: int) -> int:
@@ -57,7 +58,7 @@ def _nearest(byte: int) -> int:
 
 
 #: For `bytes.translate`: bytes of the ledger → states.
-STATES = bytes(map(_nearest, range(256)))
+STATES: Final = bytes(map(_nearest, range(256)))
 
 
 def settled_state(status: Status, renewed: bool) -> State:

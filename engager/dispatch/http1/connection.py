@@ -12,6 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import Iterable
 from math import inf
+from typing import Final
 
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.parser import AnswerParser, NotHttpError
@@ -19,13 +20,13 @@ from engager.model import Ending, Lost, NotSent
 
 #: Bytes that are read at once: more than a record of TLS holds, so that no part of one is left behind,
 #: where it would not make the socket readable again.
-BLOCK = 1 << 16
+BLOCK: Final = 1 << 16
 
 #: A socket that is not ready, plain or under TLS.
-_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOT_READY: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 #: Seconds of rest after which a connection is looked at before it is used.
-_RESTED = 0.02
+_RESTED: Final = 0.02
 
 
 class Connection:

@@ -7,14 +7,15 @@ place, so that most of them need not be parsed. Nothing is guessed: what differs
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from engager.model import Reply
 
 #: Bytes of an answer that is worth remembering.
-_LONGEST = 2048
+_LONGEST: Final = 2048
 
 #: Answers that are remembered. A header with the time in it makes for a new one a second.
-_MOST = 64
+_MOST: Final = 64
 
 
 class KnownAnswers:

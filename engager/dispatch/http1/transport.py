@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from math import inf
+from typing import Final
 from urllib.parse import urlsplit
 
 from engager.dispatch.clock import running_clock
@@ -15,7 +16,7 @@ from engager.dispatch.transport import Clearance, Destination, why_not_connected
 from engager.model import Ending, NotSent, Withheld
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
-_SMALL = 1 << 16
+_SMALL: Final = 1 << 16
 
 
 class LeanTransport:
