@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import shlex
 import signal
@@ -160,7 +159,7 @@ async def _obey_signals(control: Control, say: Callable[[str], None], everything
 def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
     """Say in words what happened to the run; where stderr is for a program, only the account."""
     if isinstance(event, Began):
-        gc.freeze()  # what is loaded by now stays: no use to look through it for every few hundred rows
+        loop.collect_rarely()
     if in_words:
         _say(event, manner.quiet)
     if isinstance(event, Unneeded | Ended):

@@ -66,6 +66,7 @@ def main(sock: socket.socket, others: list[socket.socket], task: Task) -> None:
         signal.signal(number, signal.SIG_IGN)
     for other in others:
         other.close()  # or nobody would see its end when the book's keeper is gone
+    loop.collect_rarely()
     try:
         loop.run(_Worker(task).work(sock))
     except BaseException:
