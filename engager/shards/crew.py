@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from engager.control import Gauges
 from engager.dispatch.guard import failing
@@ -70,7 +71,7 @@ class Crew:
                 keepers.start_soon(self._pass_on_stop)
                 async with anyio.create_task_group() as ears:
                     for index, (process, sock) in enumerate(processes):
-                        ears.start_soon(self._attend, index, process, sock)
+                        ears.start_soon(self._attend, index, process, sock, keepers)
                 await self._write_pending()
                 keepers.cancel_scope.cancel()
         finally:
@@ -96,7 +97,9 @@ class Crew:
             theirs.close()
         return started
 
-    async def _attend(self, index: int, process: BaseProcess, sock: socket.socket) -> None:
+    async def _attend(
+        self, index: int, process: BaseProcess, sock: socket.socket, keepers: TaskGroup
+    ) -> None:
         """Listen to a process until it is done."""
         line = self._lines[index] = Line(*await asyncio.open_connection(sock=sock))
         self._say_all(index, line)
@@ -114,7 +117,8 @@ class Crew:
             self._stop.request(
                 Exit.INTERNAL, f"{which} ended on its own ({_end_of(process)}); nothing is lost"
             )
-        await self._share_out(index)
+        # Nothing waits for that: behind the last process there is nobody to have its share.
+        keepers.start_soon(self._share_out, index)
 
     def _say_all(self, index: int, line: Line) -> None:
         """Tell a process what was said before it listened; only then may it begin."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from engager.sandbox import Sandbox, SandboxConfig
+from tests.forks import Forked, engager_in
 
 TOKEN = "t0ken-that-nobody-may-see"
 
@@ -47,15 +48,18 @@ class Bench:
 
     async def start(
         self, *args: str, stdin: bytes | None = None, before: str = ""
-    ) -> asyncio.subprocess.Process:
-        """Start the command; `before` is Python that is run first in its process."""
+    ) -> asyncio.subprocess.Process | Forked:
+        """Start the command, in a Python of its own if it has a stdin or Python to run `before` it."""
+        environment = {**os.environ, "ENGAGER_TEST_TOKEN": TOKEN}
+        if stdin is None and not before:
+            return await engager_in(self.path, args, environment)
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             f"{before}\nfrom engager.cli import main; main()",
             *args,
             cwd=self.path,
-            env={**os.environ, "ENGAGER_TEST_TOKEN": TOKEN},
+            env=environment,
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -63,7 +67,7 @@ class Bench:
 
     async def engager(self, *args: str, stdin: bytes | None = None, before: str = "") -> Ended:
         process = await self.start(*args, stdin=stdin, before=before)
-        out, err = await process.communicate(stdin)
+        out, err = await (process.communicate() if stdin is None else process.communicate(stdin))
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 

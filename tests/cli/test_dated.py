@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import signal
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -144,7 +145,7 @@ async def test_whether_a_stream_is_the_same_is_for_a_person_to_say(bench: Any) -
 
 
 async def test_a_run_of_another_date_that_is_under_way_is_not_joined(bench: Any) -> None:
-    b = await bench(40, "[limits]\nrate = 10\n")
+    b = await bench(400, "[limits]\nrate = 10\n")
     b.write_input(5, "today.csv")
     first = await b.start("run", "job.toml", "--out", YESTERDAY)
     while not b.sandbox.log:
@@ -153,8 +154,10 @@ async def test_a_run_of_another_date_that_is_under_way_is_not_joined(bench: Any)
         ended = await b.engager("run", "job.toml", *DATED, *args)
         assert ended.code == 3
         assert f"{YESTERDAY}: a run of this job is under way there" in ended.err
+    assert runs(b) == {"n-2020-01-01"}
+    first.send_signal(signal.SIGINT)
     await first.communicate()
-    assert (first.returncode, len(b.sandbox.log)) == (0, 40)
+    assert (first.returncode, len(b.sandbox.log)) == (130, len(b.results(YESTERDAY)))
 
 
 async def test_another_job_s_runs_are_no_concern(bench: Any) -> None:

@@ -220,16 +220,17 @@ async def test_a_lock_that_a_killed_run_left_is_no_obstacle(bench: Any) -> None:
 
 
 async def test_a_second_start_while_one_runs(bench: Any) -> None:
-    b = await bench(40, "[limits]\nrate = 10\n")
+    b = await bench(400, "[limits]\nrate = 10\n")
     first = await b.start("run", "job.toml")
     while not b.sandbox.log:
         await asyncio.sleep(0.01)
     second = await b.engager("run", "job.toml")
     told_plainly(second, 3, f"process {first.pid} is working in this run directory")
     told_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
+    first.send_signal(signal.SIGINT)
     await first.communicate()
-    assert first.returncode == 0
-    assert len(b.sandbox.log) == 40
+    assert first.returncode == 130
+    assert 0 < len(b.results()) == len(b.sandbox.log) == b.sandbox.brain.effects.total() < 400
 
 
 async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> None:

@@ -91,7 +91,7 @@ async def test_an_endpoint_that_comes_back_finds_every_row_waiting(bench: Any, u
     b = await bench(50, f"{breaker}[retry]\nattempts = 20\nbase_delay = 0.05\n")
     url = f"endpoint.url=http://127.0.0.1:{unused_tcp_port}"
     process = await b.start("run", "job.toml", "--set", url)
-    await asyncio.sleep(1.0)  # it has been refused for a while
+    await asyncio.sleep(0.5)  # it has been refused for a while
     async with Sandbox(SandboxConfig(), "127.0.0.1", unused_tcp_port):
         await process.communicate()
     assert process.returncode == 0

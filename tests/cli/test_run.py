@@ -97,10 +97,10 @@ async def test_stdin(bench: Any) -> None:
 
 async def test_limits_that_are_found(bench: Any) -> None:
     limits = '[limits]\nconcurrency = "auto"\nmax_concurrency = 32\nrate = "auto"\nmax_rate = 2000\n'
-    b = await bench(300, limits, latency="2ms")
+    b = await bench(100, limits, latency="2ms")
     ended = await b.engager("run", "job.toml")
     assert ended.code == 0, ended.err
-    assert len(b.sandbox.log) == 300
+    assert len(b.sandbox.log) == 100
 
 
 async def test_the_first_rows_only(bench: Any) -> None:
@@ -217,8 +217,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["exactly-once", "at-most-once", "at-least-once"])
-@pytest.mark.parametrize("language", ["json", "xml"])
+@pytest.mark.parametrize(
+    ("mode", "language"),
+    [("exactly-once", "json"), ("exactly-once", "xml"), ("at-most-once", "xml"), ("at-least-once", "json")],
+)
 async def test_whatever_goes_wrong_no_claim_is_false(bench: Any, mode: str, language: str) -> None:
     """The endpoint's own account is the truth that the results are held against."""
     job = f'{FAST}[delivery]\nmode = "{mode}"\n[limits]\nconcurrency = 32\n'

@@ -112,7 +112,7 @@ class Case:
             rows=draw.randint(40, 80) + 12 * crew,
             crew=max(crew, processes),
             attempts=draw.choice((6, 6, 1)) if not rare else 1,
-            kills=draw.randint(2, 9) if point is None else 5,
+            kills=draw.randint(2, 9) if point is None else 3 if point in OFTEN else 5,
             faults=draw.random() < 0.4 or rare,
             spoils=draw.random() < 0.4 and point is None,
             rotates=draw.random() < 0.2 or "token" in forced,

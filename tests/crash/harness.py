@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -31,9 +30,7 @@ from engager.sandbox import Sandbox, SandboxConfig
 from tests.crash.case import ENDPOINTS, FAULTS, Case, spoil
 from tests.crash.deadly import POINTS, run
 from tests.crash.oracle import Truth, judged, looked
-
-_forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["tests.crash.deadly"])
+from tests.forks import FORKS
 
 RUN = Path("runs/crash")
 
@@ -139,7 +136,7 @@ class Course:
     ) -> int | None:
         """One process; killed at a point, or at any moment, or, if it is not mortal, not at all."""
         manner = [] if args[0] == "status" else ["--no-progress"]
-        process = _forkserver.Process(target=run, args=(str(self.folder), [*args, *manner], point, at, told))
+        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *manner], point, at, told))
         process.start()
         if mortal and point is None:
             await self._strikes(process)

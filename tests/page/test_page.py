@@ -37,8 +37,13 @@ class Shown:
             self.url = event.url
 
     @property
+    def looks(self) -> list[int]:
+        """The rows that were settled, whenever somebody looked."""
+        return [event.now.rows for event in self.events if isinstance(event, Progressed)]
+
+    @property
     def rows(self) -> int:
-        return max((event.now.rows for event in self.events if isinstance(event, Progressed)), default=0)
+        return max(self.looks, default=0)
 
     def get(self, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
         parts = urlsplit(self.url)
@@ -122,9 +127,9 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
 
         await off_loop(click, browser, "#pause")
         await until(lambda: "operator" in run.control.holders)
-        await asyncio.sleep(0.7)  # what was in flight ends
-        held = run.rows
-        await asyncio.sleep(0.7)
+        await until(lambda: len(set(run.looks[-3:])) == 1)  # what was in flight has ended
+        held, looks = run.rows, len(run.looks)
+        await until(lambda: len(run.looks) >= looks + 3)
         assert run.rows == held
         await shows(browser, "#state", "held by the operator")
 
@@ -206,25 +211,37 @@ async def test_nobody_elses_page_can_act(tmp_path: Path) -> None:
         assert run.control.holders == {}
 
 
+REMAINING = ("engager_rows_remaining",)
+
+
+async def metrics(run: Shown) -> dict[tuple[str, ...], float]:
+    answer = await off_loop(run.get, "/metrics")
+    assert "@" not in answer.text
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def settled_of(found: dict[tuple[str, ...], float]) -> float:
+    return sum(value for (name, *_), value in found.items() if name == "engager_rows_total")
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path, processes: int) -> None:
     limits = {"rate": 400, "concurrency": 16, "processes": processes}
     async with shown(tmp_path, limits=limits) as (run, _):
-        await until(lambda: run.rows > 300)
+        await until(lambda: run.rows > 60)
+        assert (await metrics(run))["engager_in_flight",] <= 16
         run.control.hold()
-        await asyncio.sleep(1.2)
-        answer = await off_loop(run.get, "/metrics")
-        assert "@" not in answer.text
-        found = {
-            (sample.name, *sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-        }
+        async with asyncio.timeout(20):
+            while (found := await metrics(run)).get(("engager_held", "operator")) != 1 or (
+                found["engager_in_flight",] or settled_of(found) != run.rows or REMAINING not in found
+            ):
+                await asyncio.sleep(0.05)
         assert found["engager_run_info", "run", "test"] == 1
-        assert found["engager_held", "operator"] == 1
-        assert found["engager_in_flight",] == 0
-        settled = sum(value for (name, *_), value in found.items() if name == "engager_rows_total")
-        assert settled == run.rows == 4000 - found["engager_rows_remaining",]
+        assert settled_of(found) == 4000 - found[REMAINING]
         engaged = found["engager_rows_total", "engaged"]
         assert found["engager_try_latency_seconds_count",] == engaged
         assert found["engager_try_latency_seconds_bucket", "0.01"] == 0

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from engager.adaptation import Adaptive
@@ -95,6 +96,15 @@ async def test_a_rate_that_was_asked_for_before_they_listened_is_shared_out_too(
     crew.set_rate(1)
     async with played(crew, 2, monkeypatch) as lines:
         assert [await heard(line) for line in lines] == [share(1), share(0)]
+
+
+async def test_a_run_ends_with_its_last_process_and_not_when_its_share_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Stop, "sleep", lambda stop, seconds: anyio.sleep_forever())
+    crew = Crew(None, plan_at(400), Stop())  # type: ignore[arg-type]
+    async with asyncio.timeout(5), played(crew, 2, monkeypatch) as lines:
+        assert [await heard(line) for line in lines] == [BEGIN] * 2
 
 
 def test_a_low_rate_of_the_job_is_shared_out_in_the_same_way() -> None:
