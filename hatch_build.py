@@ -1,69 +1,71 @@
-"""The build: what every row goes through is compiled, where there is a compiler.
+"""The build: with `ENGAGER_COMPILE=yes`, what every row goes through is compiled.
 
-mypyc turns typed Python into a C extension that does the same in less time. Without a compiler, or where
-anything about it fails, the wheel holds the Python alone: it is the same program, only slower.
-`ENGAGER_COMPILE=no` does without, `ENGAGER_COMPILE=required` fails instead of doing without.
+mypyc turns typed Python into a C extension that does the same in less time. It is for those who ask for it:
+it needs a C compiler, and takes half a minute.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: "no", "if possible" or "required".
-_WISH = os.environ.get("ENGAGER_COMPILE", "if possible")
-
+# A class of a library that is not there would pass for `object`, and corrupt memory once it is.
 _MYPY = """
 [mypy]
 cache_dir = {cache}
 ignore_missing_imports = True
+disallow_subclassing_any = True
 follow_imports = silent
 """
 
 
-class CompiledHook(BuildHookInterface):
+class CompilingHook(BuildHookInterface):
     """Puts compiled modules beside their sources."""
 
     PLUGIN_NAME = "custom"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._folder: Path | None = None
+        wish = os.environ.get("ENGAGER_COMPILE", "no")
+        if wish not in ("yes", "no"):
+            raise ValueError(f"ENGAGER_COMPILE is yes or no, and not {wish!r}")
+        self._is_wanted = wish == "yes" and self.target_name == "wheel"
 
     def dependencies(self) -> list[str]:
         """What the build needs beyond hatchling."""
         return self.config["needs"] if self._is_wanted else []
 
-    @property
-    def _is_wanted(self) -> bool:
-        return self.target_name == "wheel" and _WISH != "no"
-
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel is put together."""
         # In a checkout that is worked on, a compiled module would hide what is changed in its source.
-        if not self._is_wanted or version == "editable":
-            return
-        try:
-            made = self._compile()
-        except (Exception, SystemExit) as fault:  # mypyc ends the process where it cannot go on
-            if _WISH == "required":
-                raise
-            self.app.display_warning(f"nothing was compiled: {fault!r}")
-            return
-        build_data["force_include"].update(made)
-        build_data["pure_python"], build_data["infer_tag"] = False, True
+        if self._is_wanted and version != "editable":
+            self._folder = Path(tempfile.mkdtemp(prefix="engager-"))
+            build_data["force_include"].update(self._compiled(self._folder))
+            build_data["pure_python"], build_data["infer_tag"] = False, True
 
-    def _compile(self) -> dict[str, str]:
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Called behind it."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _compiled(self, folder: Path) -> dict[str, str]:
         from mypyc.build import mypycify
         from setuptools import Distribution
 
-        folder = Path(tempfile.mkdtemp(prefix="engager-"))
         (folder / "mypy.ini").write_text(_MYPY.format(cache=folder / "cache"))
-        os.chdir(self.root)
         options = ["--config-file", str(folder / "mypy.ini"), *self.config["modules"]]
-        extensions = mypycify(options, opt_level="2", debug_level="0", target_dir=str(folder / "c"))
-        command = Distribution({"name": "engager", "ext_modules": extensions}).get_command_obj("build_ext")
-        command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "objects")
-        command.ensure_finalized()
-        command.run()
+        with chdir(self.root):
+            extensions = mypycify(options, opt_level="2", debug_level="0", target_dir=str(folder / "c"))
+            distribution = Distribution({"name": "engager", "ext_modules": extensions})
+            command = distribution.get_command_obj("build_ext")
+            command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "objects")
+            command.ensure_finalized()
+            command.run()
         return {path: str(Path(path).relative_to(folder / "lib")) for path in command.get_outputs()}

@@ -14,9 +14,20 @@ _RARELY = 20_000
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a loop of its own, until it ends."""
+    """Run a coroutine in a loop of its own, until it ends. Raises RuntimeError where one is running."""
+    if _is_running():
+        main.close()
+        raise RuntimeError("an event loop runs in this thread: await run_async or retry_async instead")
     with asyncio.Runner(loop_factory=_factory()) as runner:
         return runner.run(main)
+
+
+def _is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

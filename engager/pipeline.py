@@ -7,12 +7,10 @@ Stopping is closing: the reader ends, what is in flight ends, the recorder ends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from engager.adaptation import Adaptive
 from engager.dispatch.adaptive import adapted
 from engager.dispatch.guard import guarded
 from engager.dispatch.layers import (
@@ -32,27 +30,12 @@ from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
 from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
-from engager.policy import Delivery, Pace, Retry
-from engager.rules import Breaker, Threshold
+from engager.plan import Plan
 
 #: Rows, or what became of them already.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a run sends."""
-
-    concurrency: int
-    pace: Pace | None
-    retry: Retry
-    delivery: Delivery
-    adaptive: Adaptive
-    breaker: Breaker | None = None
-    threshold: Threshold | None = None
-    last_row: int | None = None  #: rows behind it are left for another time
 
 
 async def carry_out(

@@ -20,7 +20,7 @@ from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.ledger.book import Batch
 from engager.model import Status
-from engager.pipeline import Plan
+from engager.plan import Plan
 from engager.preparing import Run, repeats_of
 from engager.shards.shard import Rest, Shard, engage_all, warn_of_repeat
 from engager.shards.worker import Task

@@ -240,3 +240,16 @@ def test_the_latest_outcomes_are_found_at_the_end(
     latest = list(engager.outcomes(folder / "run", latest=True))
     assert 3 < len(latest) < 20
     assert latest == whole[-len(latest) :]
+
+
+async def test_in_a_loop_that_is_running_the_plain_call_says_what_to_call(folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="run_async"):
+        engager.run(job(folder), out=folder / "run")
+    assert not (folder / "run").exists()
+
+
+async def test_beside_other_threads_processes_are_begun_anew(folder: Path) -> None:
+    """What is forked while a thread holds a lock may wait for it for ever."""
+    two = job(folder, limits={"processes": 2})
+    summary = await asyncio.to_thread(engager.run, two, out=folder / "run")
+    assert (summary.exit_code, summary.statuses["engaged"]) == (1, 50)

@@ -9,7 +9,6 @@ Layers are composed inside the running loop, whose clock they read.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
-from tenacity.wait import wait_base
 
 from engager.dispatch.clock import running_clock
 from engager.dispatch.delivery import (
@@ -296,21 +294,15 @@ class _Retried:
         trying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Step.AGAIN),
             stop=self.retry.stop,
-            wait=self.retry.wait + _Allowance(self.budget),
+            wait=self._waiting,
             sleep=self.stop.sleep,
             retry_error_callback=lambda state: _exhausted(state, effort),
         )
         return await trying(next_step)
 
-
-class _Allowance(wait_base):
-    """The wait for the retry budget, as one more wait that tenacity adds."""
-
-    def __init__(self, budget: RetryBudget) -> None:
-        self._budget = budget
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        return self._budget.spend(asyncio.get_running_loop().time())
+    def _waiting(self, state: RetryCallState) -> float:
+        """The backoff, and behind it the wait for the retry budget."""
+        return self.retry.wait(state) + self.budget.spend(self.now())
 
 
 def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Step]:

@@ -241,7 +241,7 @@ class Pacer:
                 if bucket is not None:
                     await bucket.acquire()
                 while not self._has_place():  # noqa: ASYNC110
-                    await anyio.sleep_until(self._left[-self._most] + 1 if self._most else inf)
+                    await anyio.sleep(self._left[-self._most] + 1 - self._now() if self._most else inf)
             finally:
                 self._waiting.discard(scope)
         return not scope.cancelled_caught

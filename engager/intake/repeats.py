@@ -1,7 +1,7 @@
 """Requests in, the first that repeats the key of an earlier one out: for a warning, not for a decision.
 
-Only the first rows of a run are looked at, so that a long one pays nothing for it. A repeat of a later row
-goes unseen; none is made up.
+Only a process's first requests are looked at, so that a long run pays nothing for it, and of those not every
+one is remembered: a repeat can go unseen. None is made up.
 """
 
 from __future__ import annotations

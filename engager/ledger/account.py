@@ -20,7 +20,7 @@ from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import Ledgers, opened, shard_path
 from engager.ledger.line_file import LineFile
 from engager.ledger.lock import RunLock
-from engager.ledger.recorder import Gaps, Recall
+from engager.ledger.recall import Gaps, Recall
 from engager.ledger.repair import keep_only
 from engager.ledger.run_directory import RunDirectory, clear_folder, find_run, write_run
 from engager.ledger.states import SETTLED, State, settled_state

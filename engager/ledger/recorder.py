@@ -6,8 +6,8 @@ ledger's journal, and is appended when the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -20,8 +20,9 @@ from engager.ledger import clock
 from engager.ledger.book import Batch, Lines
 from engager.ledger.fields import result_fields
 from engager.ledger.formats import MENDED_IN, Formats
-from engager.ledger.journal import Entry, Mark, Mend
+from engager.ledger.journal import Entry, Mend
 from engager.ledger.ledger import Ledger
+from engager.ledger.recall import Gaps, Recall
 from engager.ledger.states import SETTLED, State, settled_state
 from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
@@ -40,32 +41,8 @@ Due = EngageRequest | Invalid | Skipped | Unreadable
 Record = TypeVar("Record", bound=Row | Due)
 
 
-@dataclass(slots=True)
-class Gaps:
-    """Which rows have a line in files that had to be repaired: a byte a row. None: no file had to be."""
-
-    results: bytearray | None = None
-    mended: dict[Mend, bytearray] = field(default_factory=dict)
-
-
 #: Writes a batch; when it returns, the batch is in the files for good. Raises RecordingError.
 Write = Callable[[Batch], Awaitable[None]]
-
-
-_BEGINNING = Mark()
-
-
-@dataclass(slots=True)
-class Recall:
-    """What a shard is told of its past."""
-
-    mark: Mark = _BEGINNING  #: the journal's entries before it are in the files
-    latest_wall: float = 0.0  #: the latest wall time that is known to have been
-    same_token: bool = True
-    passes: int = 0
-    generations: Mapping[int, int] = field(default_factory=dict)
-    gaps: Gaps = field(default_factory=Gaps)
-    begun: float = float("-inf")  #: when the run began, on the boot clock, as far as that can be known
 
 
 class Recorder:

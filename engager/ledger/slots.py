@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
+from engager.errors import RecordingError
 from engager.ledger.clock import Moment
 from engager.model import Life
 
@@ -67,8 +68,7 @@ class Slots:
         """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
         slot = self._slot_of.get(row)
         if slot is None:
-            slot = self._given_back.pop() if self._given_back else next(self._unused)
-            self._slot_of[row] = slot
+            slot = self._slot_of[row] = self._taken()
         self._versions[slot] = version = self._versions.get(slot, 0) + 1
         flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT | life.asked_for * _ASKED_FOR
         facts = _FACTS.pack(
@@ -76,6 +76,12 @@ class Slots:
         )
         begin = self._offset + (version & 1) * _COPY + slot * _STEP
         self._memory[begin : begin + _CHECKED] = facts + _CHECK.pack(crc32(facts))
+
+    def _taken(self) -> int:
+        slot = self._given_back.pop() if self._given_back else next(self._unused, None)
+        if slot is None:
+            raise RecordingError(f"{SLOTS:,} rows are under way. Lower limits.concurrency.")
+        return slot
 
     def free(self, row: int) -> None:
         """Give up the slot of a row that is settled."""

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, floor, inf, log
-from typing import Any, ClassVar
+from typing import Any, Final
 
 import orjson
 
@@ -19,11 +19,12 @@ MAX_ERROR = 80
 _MAX_SAMPLE = 200
 
 
+_GROWTH: Final = math.log(1.02)
+_STEPS: Final = 1 / _GROWTH
+
+
 class Histogram:
     """Durations in buckets that grow by 2 %: a percentile is right within 1 %, whatever its size."""
-
-    _GROWTH: ClassVar = math.log(1.02)
-    _STEPS: ClassVar = 1 / _GROWTH
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
@@ -35,19 +36,19 @@ class Histogram:
 
     def add(self, milliseconds: Iterable[float]) -> None:
         """Count some durations."""
-        steps = self._STEPS
+        steps = _STEPS
         # A comparison is cheaper than max(), and this is done twice for every row.
         self._buckets.update([floor(log(ms if ms > 0.001 else 0.001) * steps) for ms in milliseconds])
 
     @classmethod
     def bucket(cls, milliseconds: float) -> int:
         """Where `add` counts such a duration. Raises TypeError, ValueError or OverflowError for none."""
-        return floor(log(max(milliseconds, 0.001)) * cls._STEPS)
+        return floor(log(max(milliseconds, 0.001)) * _STEPS)
 
     @classmethod
     def edge(cls, bucket: float) -> float:
         """The milliseconds at which a bucket begins."""
-        return math.exp(bucket * cls._GROWTH)
+        return math.exp(bucket * _GROWTH)
 
     @property
     def buckets(self) -> Counter[int]:
@@ -56,13 +57,13 @@ class Histogram:
 
     def below(self, bounds: Sequence[float]) -> list[int]:
         """How many were at most each of some milliseconds, within 1 %."""
-        edges = [floor(log(bound) * self._STEPS) if bound < inf else inf for bound in bounds]
+        edges = [floor(log(bound) * _STEPS) if bound < inf else inf for bound in bounds]
         return [sum(count for bucket, count in self._buckets.items() if bucket <= edge) for edge in edges]
 
     @property
     def total(self) -> float:
         """All durations together, in milliseconds, within 1 %."""
-        return sum(count * exp((bucket + 0.5) * self._GROWTH) for bucket, count in self._buckets.items())
+        return sum(count * exp((bucket + 0.5) * _GROWTH) for bucket, count in self._buckets.items())
 
     def since(self, earlier: Histogram) -> Histogram:
         """What was counted since an earlier copy of this one."""
@@ -91,7 +92,7 @@ class Histogram:
         for bucket in sorted(self._buckets):
             below += self._buckets[bucket]
             if below >= wanted:
-                return round(math.exp((bucket + 0.5) * self._GROWTH), 3)
+                return round(math.exp((bucket + 0.5) * _GROWTH), 3)
         return None
 
     def as_dict(self) -> dict[str, float | None]:
@@ -124,17 +125,20 @@ class Tally:
         """Enter some outcomes, by the fields of their lines of results. Many at once cost least."""
         words = Counter([line["status"] for line in lines])
         statuses = {Status(word): rows for word, rows in words.items()}
-        attempts, duplicates = (sum([line[name] for line in lines]) for name in ("attempts", "duplicate"))
-        # What may be damaged was looked at: from here on all of it counts.
+        attempts = sum([line["attempts"] for line in lines])
+        duplicates = sum([line["duplicate"] for line in lines])
+        latency, waited = Histogram(), Histogram()
+        latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
+        waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
+        unengaged = [_unengaged(line) for line in lines if line["status"] != Status.ENGAGED]
+        # Where a line is damaged, none of them has counted.
         self.statuses.update(statuses)
         self.attempts += attempts
         self.duplicates += duplicates
-        self.latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
-        self.waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
-        for line in lines:
-            if line["status"] != Status.ENGAGED:
-                kind = self._count_error(Status(line["status"]), str(line["error"])[:MAX_ERROR])
-                self.samples[kind] = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
+        self.latency.merge(latency)
+        self.waited.merge(waited)
+        for status, error, sample in unengaged:
+            self.samples[self._count_error(status, error)] = sample
 
     def merge(self, other: Tally) -> None:
         """Enter all that another account holds."""
@@ -201,3 +205,8 @@ class Tally:
             "latency_ms": self.latency.as_dict(),
             "waited_ms": self.waited.as_dict(),
         }
+
+
+def _unengaged(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:
+    sample = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
+    return Status(line["status"]), str(line["error"])[:MAX_ERROR], sample

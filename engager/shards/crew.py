@@ -24,7 +24,7 @@ from engager.dispatch.guard import failing
 from engager.dispatch.limits import Stop
 from engager.errors import EngagerError, Exit, RecordingError
 from engager.ledger.book import Batch, Book
-from engager.pipeline import Plan
+from engager.plan import Plan
 from engager.policy import Pace
 from engager.shards.messages import Line, Message, batch_of
 from engager.shards.shard import Rest, warn_of_repeat

@@ -23,10 +23,12 @@ from engager.ledger.formats import Formats
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
 from engager.ledger.marks import Marks
-from engager.ledger.recorder import Recall, Recorder, Write
+from engager.ledger.recall import Recall
+from engager.ledger.recorder import Recorder, Write
 from engager.ledger.run_directory import RunDirectory
 from engager.model import Row, Unreadable
-from engager.pipeline import Build, Chunks, Plan, carry_out
+from engager.pipeline import Build, Chunks, carry_out
+from engager.plan import Plan
 
 T = TypeVar("T")
 

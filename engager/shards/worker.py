@@ -31,9 +31,9 @@ from engager.intake.witness import Witness
 from engager.job import JobFile
 from engager.ledger.book import Batch
 from engager.ledger.marks import read_marks
-from engager.ledger.recorder import Recall
+from engager.ledger.recall import Recall
 from engager.ledger.run_directory import RunDirectory
-from engager.pipeline import Plan
+from engager.plan import Plan
 from engager.preparing import builder_of, formats_of, open_input, repeats_of, selection_of
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch

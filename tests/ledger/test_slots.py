@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import mmap
 
+import pytest
+
+from engager.errors import RecordingError
 from engager.ledger.clock import Moment
-from engager.ledger.slots import SIZE, OpenRow, Slots
+from engager.ledger.slots import SIZE, SLOTS, OpenRow, Slots
 from engager.model import Life
 
 THEN = Moment(1000.0, 50.0, 7)
@@ -46,3 +49,13 @@ def test_a_slot_is_used_again_and_recovered_ones_are_kept() -> None:
     assert [row.row for row in again.recover()] == [2]
     again.write(3, Life(), THEN.boot, THEN.wall, in_flight=True)
     assert {row.row for row in Slots(memory, 0, THEN.boot_id).recover()} == {2, 3}
+
+
+def test_more_rows_under_way_than_there_are_slots_are_refused() -> None:
+    slots = Slots(mmap.mmap(-1, SIZE), 0, THEN.boot_id)
+    for row in range(SLOTS):
+        slots.write(row, Life(), THEN.boot, THEN.wall, in_flight=True)
+    with pytest.raises(RecordingError, match=r"limits\.concurrency"):
+        slots.write(SLOTS, Life(), THEN.boot, THEN.wall, in_flight=True)
+    slots.free(7)
+    slots.write(SLOTS, Life(), THEN.boot, THEN.wall, in_flight=True)

@@ -76,3 +76,12 @@ def test_parts_add_up_to_the_whole() -> None:
     for part in parts:
         merged.merge(part)
     assert merged.as_dict() == whole.as_dict()
+
+
+@pytest.mark.parametrize("damaged", ["status", "attempts", "latency_ms", "waited_ms", "row"])
+def test_a_damaged_line_counts_not_even_in_part(damaged: str) -> None:
+    tally = Tally()
+    before = tally.state()
+    with pytest.raises((ValueError, TypeError)):
+        tally.count([{**line(Status.REJECTED, 400, attempts=1), damaged: ["x"]}])
+    assert (tally.state(), tally.samples) == (before, {})

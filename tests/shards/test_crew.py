@@ -13,7 +13,7 @@ import pytest
 
 from engager.adaptation import Adaptive
 from engager.dispatch.limits import Stop
-from engager.pipeline import Plan
+from engager.plan import Plan
 from engager.policy import Delivery, Pace, Retry
 from engager.shards.crew import Crew, share_of
 from engager.shards.messages import Line, Message

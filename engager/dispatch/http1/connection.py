@@ -33,19 +33,24 @@ class Connection:
     """A connection that stands. It is used by one try at a time."""
 
     def __init__(
-        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, known: KnownAnswers, block: memoryview
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        known: KnownAnswers,
+        block: memoryview,
+        now: float,
     ) -> None:
-        """`block` is where all connections read to, one after the other."""
+        """`block` is where all connections read to, one after the other; it rests from `now` on."""
         self.closed = False
-        self.deadline = inf  #: loop time at which the present exchange is given up
+        self.deadline = inf  #: when the present exchange is given up
         self._sock, self._loop, self._known, self._block = sock, loop, known, block
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
         self._waiter: asyncio.Future[Ending] | None = None
-        self._begun = False  #: the parser has a part of the present answer
+        self._answer_begun = False  #: the parser has a part of the present answer
         self._reusable = True  #: nothing of an exchange is left on it
         self._unsent: deque[bytes | memoryview] = deque()
-        self._used_at = loop.time()
+        self._used_at = now
         self._receive, self._send = sock.recv_into, sock.send
         self._encrypted = isinstance(sock, ssl.SSLSocket)
         loop.add_reader(self._descriptor, self._readable)
@@ -53,13 +58,13 @@ class Connection:
     def stands(self, now: float) -> bool:
         """Whether it can carry a request: a server may have closed it while it rested."""
         if now - self._used_at > _RESTED and not self.closed:
-            self._readable()
+            self._received()
         return not self.closed
 
     def begin(self, parts: Iterable[bytes], deadline: float) -> asyncio.Future[Ending]:
         """Send one request; returns what is to be awaited for its ending. `finish` must follow."""
         self._waiter = waiter = self._loop.create_future()
-        self.deadline, self._begun, self._reusable = deadline, False, False
+        self.deadline, self._answer_begun, self._reusable = deadline, False, False
         self._unsent.extend(parts)
         before = len(self._unsent)
         try:
@@ -108,25 +113,33 @@ class Connection:
 
     def _readable(self) -> None:
         """Take in what has come: an answer, a fault, or what nobody asked for."""
+        # Behind a part of an answer all is read that is there: uvloop tells once of a connection that
+        # broke, together with what came before it.
+        while self._received() and self._waiter is not None and not self._waiter.done():
+            pass
+
+    def _received(self) -> bool:
+        """Take in what can be read at once; returns whether there may be more."""
         try:
             size = self._receive(self._block)  # compiled, a call inside of a slice is made twice
         except _NOT_READY:
-            return
+            return False
         except OSError as fault:
             self._lose(fault)
-            return
+            return False
         self._take(bytes(self._block[:size]))
+        return size > 0
 
     def _take(self, data: bytes) -> None:
         if self._waiter is None or self._waiter.done():
             self.close()  # at rest: the server closed it, or speaks out of turn
-        elif self._begun:
+        elif self._answer_begun:
             self._parse(data)
         elif (reply := self._known.find(data)) is not None:
             self._reusable = True
             self._end(reply)
         else:
-            self._begun = True
+            self._answer_begun = True
             self._parser.expect()
             self._parse(data)
             if self._reusable and self._parser.answer is not None:
@@ -149,7 +162,7 @@ class Connection:
         if self._waiter is None:
             self.close()
         else:
-            broken = self._parser.broken() if self._begun else None
+            broken = self._parser.broken() if self._answer_begun else None
             self._reusable = False
             self._end(broken or Lost("connection_lost", f"{type(fault).__name__}: {fault}"))
 

@@ -23,7 +23,7 @@ class KnownAnswers:
 
     def __init__(self) -> None:
         self._replies: dict[bytes, Reply] = {}
-        #: The reply that some bytes are, if they are known.
+        #: The reply that some bytes are, if they are known. No method: it is asked for every answer.
         self.find: Callable[[bytes], Reply | None] = self._replies.get
 
     def keep(self, data: bytes, reply: Reply) -> None:

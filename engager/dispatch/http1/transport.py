@@ -41,7 +41,7 @@ class LeanTransport:
         """Send one request, once."""
         now = self._now
         while True:
-            connection = self._rested() or await self._dialled()
+            connection = self._rested(now()) or await self._dialled()
             if isinstance(connection, NotSent):
                 return connection
             try:
@@ -70,11 +70,11 @@ class LeanTransport:
         head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
         return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
 
-    def _rested(self) -> Connection | None:
-        """A connection that is not known to be closed, the one that rested least."""
+    def _rested(self, now: float) -> Connection | None:
+        """A connection that stands, the one that rested least."""
         while self._resting:
             connection = self._resting.pop()
-            if not connection.closed:
+            if connection.stands(now):
                 return connection
             self._all.discard(connection)
         return None
@@ -87,7 +87,7 @@ class LeanTransport:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, self._loop, self._known, self._block)
+        connection = Connection(sock, self._loop, self._known, self._block, self._now())
         self._all.add(connection)
         return connection
 

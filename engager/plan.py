@@ -1,0 +1,23 @@
+"""How a run sends, in one piece that goes to every process of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engager.adaptation import Adaptive
+from engager.policy import Delivery, Pace, Retry
+from engager.rules import Breaker, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run sends."""
+
+    concurrency: int
+    pace: Pace | None
+    retry: Retry
+    delivery: Delivery
+    adaptive: Adaptive
+    breaker: Breaker | None = None
+    threshold: Threshold | None = None
+    last_row: int | None = None  #: rows behind it are left for another time
