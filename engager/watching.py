@@ -16,8 +16,9 @@ from engager.preparing import Run
 #: Seconds between two snapshots.
 EVERY = 0.25
 
-#: Seconds over which the present pace is taken, and the latency of late, and the time that is left.
-_PACE, _LATE = 2.0, 10.0
+#: Seconds over which the present pace is taken, and the latency of late, and the time that is left. Rows are
+#: counted a batch at a time: over less, the pace would seem to be above its limit.
+_PACE, _LATE = 4.0, 10.0
 
 #: Seconds between two pieces of the count of the input's rows: it must not hold up the rows themselves.
 _COUNT_EVERY = 0.003
