@@ -64,7 +64,8 @@ def enter() -> None:
 
 def _fingerprint() -> str:
     """Of everything that is installed."""
-    files = (ROOT / "pyproject.toml", ROOT / "hatch_build.py", ROOT / "benchmarks" / "requirements.txt")
+    here = ROOT / "benchmarks"
+    files = (ROOT / "pyproject.toml", here / "build_hook.py", here / "requirements.txt")
     sources = sorted((ROOT / "engager").rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, *sources))).hexdigest()
 
