@@ -63,11 +63,12 @@ def enter() -> None:
 
 
 def _fingerprint() -> str:
-    """Of everything that is installed."""
+    """Of everything that is installed, and of what runs it."""
     here = ROOT / "benchmarks"
     files = (ROOT / "pyproject.toml", here / "build_hook.py", here / "requirements.txt")
     sources = sorted((ROOT / "engager").rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, *sources))).hexdigest()
+    python = f"{sys.base_prefix} {sys.version}".encode()
+    return hashlib.sha256(b"".join((python, *(file.read_bytes() for file in (*files, *sources))))).hexdigest()
 
 
 def install() -> dict[str, str]:
