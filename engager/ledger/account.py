@@ -13,6 +13,7 @@ from typing import Any
 from engager.errors import RunDirectoryError
 from engager.ledger import passes
 from engager.ledger.book import Book, Files
+from engager.ledger.clock import Moment, boot_id, on_boot_clock, this_moment
 from engager.ledger.commits import Commits
 from engager.ledger.formats import MENDED_IN, Formats
 from engager.ledger.journal import Entry, Mend
@@ -88,18 +89,20 @@ def _book(run: RunDirectory, keeping: Keeping) -> Book:
 def _recalled(run: RunDirectory, keeping: Keeping, ledgers: Ledgers, book: Book) -> list[Recall]:
     facts = book.read()
     marks, latest_wall, same_token = book.marks, facts["wall"], book.knows_token(facts)
+    begun = on_boot_clock(Moment(run.started_at, 0.0, 0), this_moment(boot_id()), latest_wall)
     intact = book.files.restore(facts)
     entries = [
         entry
         for ledger, mark in zip(ledgers, marks, strict=True)
-        for entry in ledger.recover(mark, latest_wall, same_token)
+        for entry in ledger.recover(mark, latest_wall, same_token, begun)
     ]
     if (another := passes.begun(run)) is not None:
         book.marks = [ledger.journal.mark for ledger in ledgers]
         passes.open_again(run, another, ledgers, book, keeping.formats)
         entries, intact = [], True
     gaps = _gaps(run, ledgers, book, keeping.formats, entries, intact)
-    return [Recall(mark, latest_wall, same_token, book.passes, book.generations, gaps) for mark in book.marks]
+    known = (latest_wall, same_token, book.passes, book.generations, gaps, begun)
+    return [Recall(mark, *known) for mark in book.marks]
 
 
 def _gaps(

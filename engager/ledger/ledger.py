@@ -7,6 +7,12 @@ A run has one for each of its shards; how far their outcomes have come into the 
 A row goes UNTOUCHED → OPEN, right before the first byte of its first try leaves → settled, as soon as its
 answer was judged. Each step is stored in the order in which a kill between two stores does no harm:
 the slot before the row's byte, the journal before the row's byte.
+
+Most rows are settled by their first try and within a moment, and to write a slot for each would cost more
+than all the rest. So a row that leaves for the first time is marked by its byte alone. Twice a second those
+that are still under way get their slots, and then the horizon moves up: whatever is open and has no slot
+left behind it. Where a power cut must be outlived, every row that leaves gets its slot: a disk keeps what was
+stored in no order.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +28,15 @@ import orjson
 
 from engager.errors import RunDirectoryError
 from engager.ledger import clock, slots
-from engager.ledger.clock import on_boot_clock, this_moment
+from engager.ledger.clock import Moment, on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.lock import hold
 from engager.ledger.mapped import MappedFile
-from engager.ledger.slots import Slots
+from engager.ledger.slots import OpenRow, Slots
 from engager.ledger.states import STATES, WORDS, State
 from engager.model import Life
 
-_MAGIC = b"engager ledger 2\n"
+_MAGIC = b"engager ledger 3\n"
 _PAGE: Final = 1 << 16
 _SLOTS: Final = _PAGE
 _JOURNAL: Final = _SLOTS + slots.SIZE
@@ -43,8 +50,8 @@ _OPEN: Final = WORDS[State.OPEN]
 class Ledger:
     """An open ledger of the rows from `first` on."""
 
-    def __init__(self, path: Path, writable: bool = True) -> None:
-        """Raises RunDirectoryError."""
+    def __init__(self, path: Path, writable: bool = True, synced: bool = False) -> None:
+        """`synced`: somebody calls `sync` before a row leaves. Raises RunDirectoryError."""
         if not path.exists():
             raise RunDirectoryError(
                 f"{path}: the ledger is gone, and with it the memory of what was sent. Name a new run with "
@@ -62,7 +69,9 @@ class Ledger:
             self._memory = self._file.map(0, self._rows_at)
             self._rows: list[mmap.mmap] = []
             self._boot = clock.boot_id()
-            self.read_clocks()
+            self._read_clocks()
+            self._synced = synced
+            self._first_tries: dict[int, Life] = {}  #: rows that left behind the horizon, and have no slot
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
@@ -119,20 +128,33 @@ class Ledger:
 
     def leaves(self, row: int, life: Life) -> None:
         """The first byte of a try of this row is about to leave."""
-        self._write_slot(row, life, True)
+        if self._synced or life.attempts or life.generation or life.in_doubt or row in self.slots.rows:
+            self._write_slot(row, life, True)
+        else:
+            self._first_tries[row] = life
         place = row - self.first
         self._rows[place >> 20][place & PART - 1] = _OPEN
 
     def answered(self, row: int, life: Life) -> None:
         """A try came to an end that does not settle the row."""
-        if row in self.slots:
+        if row in self._first_tries or row in self.slots.rows:
             self._write_slot(row, life, False)
+            self._first_tries.pop(row, None)
+
+    def move_horizon(self) -> None:
+        """Give all rows that are under way their slots: to be called now and then."""
+        self._read_clocks()
+        horizon = clock.seconds()
+        for row, life in self._first_tries.items():
+            self._write_slot(row, life, True)
+        self._first_tries.clear()
+        self.slots.write(slots.HORIZON, Life(), horizon, horizon + self._wall_ahead, in_flight=False)
 
     def _write_slot(self, row: int, life: Life, in_flight: bool) -> None:
         first_left = clock.seconds() if life.first_left is None else life.first_left
         self.slots.write(row, life, first_left, first_left + self._wall_ahead, in_flight)
 
-    def read_clocks(self) -> None:
+    def _read_clocks(self) -> None:
         """How far the wall clock is ahead of the boot clock: asked now and then, not for every row."""
         self._wall_ahead = time.time() - clock.seconds()
 
@@ -142,7 +164,8 @@ class Ledger:
             return False
         place = entry.row - self.first
         self._rows[place >> 20][place & PART - 1] = WORDS[entry.state]
-        self.slots.free(entry.row)
+        if self._first_tries.pop(entry.row, None) is None:
+            self.slots.free(entry.row)
         return True
 
     def set_state(self, row: int, state: State) -> None:
@@ -150,39 +173,70 @@ class Ledger:
         place = row - self.first
         self._rows[place >> 20][place & PART - 1] = WORDS[state]
 
-    def recover(self, mark: Mark, latest_wall: float, same_token: bool) -> list[Entry]:
+    def recover(self, mark: Mark, latest_wall: float, same_token: bool, begun: float) -> list[Entry]:
         """The entries that came after a mark; open rows are in `open_rows`.
 
-        A new mark is to be committed before anything else is settled.
+        `begun` is when the run began, on the boot clock. A new mark is to be committed before anything else
+        is settled.
         """
         entries = list(self.journal.recover(mark))
         for entry in entries:
             self.reach(entry.row)
             self.set_state(entry.row, entry.state)
-        self._recover_open_rows(latest_wall, same_token)
+        self._recover_open_rows(latest_wall, same_token, begun)
         _forget(self._memory)
         return entries
 
-    def _recover_open_rows(self, latest_wall: float, same_token: bool) -> None:
-        now = this_moment(self._boot)
+    def _recover_open_rows(self, latest_wall: float, same_token: bool, begun: float) -> None:
+        now, horizon = this_moment(self._boot), None
         for found in self.slots.recover():
-            if self.states(found.row, 1)[0] != State.OPEN:
+            if found.row == slots.HORIZON:
+                horizon = found.first_left
+            elif self.states(found.row, 1)[0] != State.OPEN:
                 self.slots.free(found.row)
-                continue
-            life = Life(
-                found.attempts + found.in_flight,
-                found.generation,
-                on_boot_clock(found.first_left, now, latest_wall),
-                found.in_doubt or found.in_flight,
-                found.asked_for,
-            )
-            if not same_token:
-                # The endpoint knows an id together with its token only; a kill must not undo that.
-                life.first_left = float("-inf")
-                self._write_slot(found.row, life, False)
-            if not life.in_doubt and life.first_left == float("-inf"):
-                life.renew()
-            self.open_rows[found.row] = life
+            else:
+                first_left = on_boot_clock(found.first_left, now, latest_wall)
+                self._take_up(found, first_left, same_token)
+        for row in self._open_without_slot():
+            in_first_try = OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False)
+            self._take_up(in_first_try, self._earliest(horizon, begun), same_token)
+        self.move_horizon()
+
+    def _earliest(self, horizon: Moment | None, begun: float) -> float:
+        """When a row without a slot can have left at the earliest.
+
+        After a power cut, or where a slot is damaged, it may have had one that is gone.
+        """
+        is_sure = horizon is not None and horizon.boot_id == self._boot != 0 and not self.slots.lost
+        return horizon.boot if horizon is not None and is_sure else begun
+
+    def _open_without_slot(self) -> Iterator[int]:
+        for part, rows in enumerate(self._rows):
+            states = rows[:].translate(STATES)
+            at = states.find(State.OPEN)
+            while at >= 0:
+                row = self.first + part * PART + at
+                if row not in self.open_rows:
+                    yield row
+                at = states.find(State.OPEN, at + 1)
+
+    def _take_up(self, found: OpenRow, first_left: float, same_token: bool) -> None:
+        """Remember a row that an earlier process left open."""
+        life = Life(
+            found.attempts + found.in_flight,
+            found.generation,
+            first_left,
+            found.in_doubt or found.in_flight,
+            found.asked_for,
+        )
+        if not same_token:
+            # The endpoint knows an id together with its token only; a kill must not undo that.
+            life.first_left = float("-inf")
+        if not same_token or found.row not in self.slots.rows:
+            self._write_slot(found.row, life, False)
+        if not life.in_doubt and life.first_left == float("-inf"):
+            life.renew()
+        self.open_rows[found.row] = life
 
     def sync(self) -> None:
         """Bring it to the disk. Raises OSError, or RecordingError when it was taken away."""

@@ -75,7 +75,7 @@ class Recorder:
 
     def _recovered(self, recall: Recall) -> list[Entry]:
         """What of the journal is in no file yet."""
-        found = self._ledger.recover(recall.mark, recall.latest_wall, recall.same_token)
+        found = self._ledger.recover(recall.mark, recall.latest_wall, recall.same_token, recall.begun)
         entries = [_lacking(entry, recall.gaps) for entry in found]
         for entry in entries:
             self._count(entry)
@@ -129,7 +129,7 @@ class Recorder:
         if state is State.AGAIN_IN_DOUBT:
             generation = recall.generations.get(row, 0)
             return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
-        # Of a slot that was lost, only the run itself can tell how long ago a try may have left.
+        # Of a byte that was damaged, only the run itself can tell how long ago a try may have left.
         return self._ledger.open_rows.pop(row, None) or Life(1, 0, recall.begun, in_doubt=True)
 
     def intend(self, request: EngageRequest) -> None:
@@ -221,7 +221,7 @@ class Recorder:
         while True:
             await anyio.sleep(FRESH_SECONDS)
             self._ledger.check()
-            self._ledger.read_clocks()
+            self._ledger.move_horizon()
             if self._pending:
                 await self.flush()
 

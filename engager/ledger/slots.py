@@ -1,7 +1,8 @@
-"""The open rows: those of which a try has left and that are not settled. As many as the crew, at most.
+"""Open rows: those of which a try has left and that are not settled. As many as the crew, at most.
 
 Each has a slot of two copies that are written in turn, each with a checksum: a copy that a kill tore is
-passed over, and the one before it counts.
+passed over, and the one before it counts. A row in its first try has none for a moment; that moment is kept
+in the slot of a row that no input has, the horizon.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _COPY: Final = SLOTS * _STEP
 #: Slots that are looked through together.
 _AT_ONCE: Final = 64
 
+#: The row that stands for the horizon: those of an input are counted from 1.
+HORIZON: Final = 0
+
 #: Bytes of all slots. The two copies of a slot lie far apart: a torn sector takes one of them at most.
 SIZE: Final = 2 * _COPY
 
@@ -57,18 +61,16 @@ class Slots:
     def __init__(self, memory: mmap.mmap, offset: int, boot_id: int) -> None:
         self._memory, self._offset, self._boot_id = memory, offset, boot_id
         self._versions: dict[int, int] = {}
-        self._slot_of: dict[int, int] = {}
+        self.rows: dict[int, int] = {}  #: those that have a slot, and which
         self._given_back: list[int] = []
         self._unused: Iterator[int] = iter(range(SLOTS))
-
-    def __contains__(self, row: int) -> bool:
-        return row in self._slot_of
+        self.lost = False  #: a slot was found that says nothing any more
 
     def write(self, row: int, life: Life, first_left: float, wall: float, in_flight: bool) -> None:
         """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
-        slot = self._slot_of.get(row)
+        slot = self.rows.get(row)
         if slot is None:
-            slot = self._slot_of[row] = self._taken()
+            slot = self.rows[row] = self._taken()
         self._versions[slot] = version = self._versions.get(slot, 0) + 1
         flags = in_flight * _IN_FLIGHT | life.in_doubt * _IN_DOUBT | life.asked_for * _ASKED_FOR
         facts = _FACTS.pack(
@@ -85,7 +87,7 @@ class Slots:
 
     def free(self, row: int) -> None:
         """Give up the slot of a row that is settled."""
-        slot = self._slot_of.pop(row, None)
+        slot = self.rows.pop(row, None)
         if slot is not None:
             self._given_back.append(slot)
 
@@ -94,9 +96,9 @@ class Slots:
         found = []
         for slot, version, row in self._newest():
             self._versions[slot] = version
-            self._slot_of[row.row] = slot
+            self.rows[row.row] = slot
             found.append(row)
-        self._unused = filterfalse(set(self._slot_of.values()).__contains__, range(SLOTS))
+        self._unused = filterfalse(set(self.rows.values()).__contains__, range(SLOTS))
         return found
 
     def clear(self) -> None:
@@ -106,9 +108,12 @@ class Slots:
 
     def _newest(self) -> Iterator[tuple[int, int, OpenRow]]:
         for slot in chain.from_iterable(map(self._used, range(0, SLOTS, _AT_ONCE))):
-            copies = filter(None, [self._read(copy * _COPY + slot * _STEP) for copy in (0, 1)])
-            if newest := max(copies, key=lambda read: read[0], default=None):
+            copies = [self._copy(copy * _COPY + slot * _STEP) for copy in (0, 1)]
+            newest = max(filter(None, map(_read, copies)), key=lambda read: read[0], default=None)
+            if newest is not None:
                 yield slot, *newest
+            else:
+                self.lost |= any(map(any, copies))
 
     def _used(self, first: int) -> range:
         """Some slots, or none where nothing was ever written: most of them."""
@@ -116,12 +121,16 @@ class Slots:
         used = [self._memory[begin : begin + _AT_ONCE * _STEP].strip(b"\0") for begin in begins]
         return range(first, first + _AT_ONCE) if any(used) else range(0)
 
-    def _read(self, at: int) -> tuple[int, OpenRow] | None:
-        raw = self._memory[self._offset + at : self._offset + at + _CHECKED]
-        facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
-        version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
-        if not version or _CHECK.unpack(check)[0] != crc32(facts):
-            return None
-        first_left = Moment(wall, boot, boot_id)
-        told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
-        return version, OpenRow(row, attempts, generation, first_left, *told)
+    def _copy(self, at: int) -> bytes:
+        begin = self._offset + at
+        return self._memory[begin : begin + _CHECKED]
+
+
+def _read(raw: bytes) -> tuple[int, OpenRow] | None:
+    facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
+    version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
+    if not version or _CHECK.unpack(check)[0] != crc32(facts):
+        return None
+    first_left = Moment(wall, boot, boot_id)
+    told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
+    return version, OpenRow(row, attempts, generation, first_left, *told)

@@ -75,7 +75,7 @@ async def engage_all(
     """
     folder, synced = shard.directory.ledger_folder, shard.synced
     with ExitStack() as opened:
-        ledger = Ledger(shard_path(folder, shard.index))
+        ledger = Ledger(shard_path(folder, shard.index), synced=synced)
         opened.callback(ledger.close)
         marks = Marks(shard.directory.marks_path(shard.index), synced)
         opened.callback(marks.close)

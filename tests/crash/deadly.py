@@ -84,6 +84,11 @@ def after_unsettled(countdown: Countdown) -> None:
     around(Ledger, "answered", countdown, after=True)
 
 
+def after_horizon(countdown: Countdown) -> None:
+    """Rows that were marked by their byte alone have just got their slots."""
+    around(Ledger, "move_horizon", countdown, after=True)
+
+
 def after_journal(countdown: Countdown) -> None:
     """Between the two stores of an outcome."""
     around(Journal, "append", countdown, after=True)
@@ -209,6 +214,7 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         after_link,
         before_room,
         after_room,
+        after_horizon,
     )
 }
 

@@ -1,0 +1,175 @@
+"""What a ledger knows of open rows after a kill: a new one on the same file is the next process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engager.ledger import clock
+from engager.ledger.journal import Entry, Mark, Mend
+from engager.ledger.ledger import Ledger
+from engager.ledger.slots import SIZE, SLOTS, Slots
+from engager.ledger.states import State
+from engager.model import Life
+
+BEGUN = 10.0
+
+
+class Machine:
+    """A machine with clocks of its own, and the file of a ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self.now, self.boot = 100.0, 7
+        self._path = path
+        self._opened: list[Ledger] = []
+        Ledger.make(path, 1, 1 << 10)
+
+    def process(self, synced: bool = False, same_token: bool = True) -> Ledger:
+        """One more process: whatever the one before it did not do, it never does."""
+        self.end()
+        ledger = Ledger(self._path, synced=synced)
+        self._opened.append(ledger)
+        ledger.reach(9)
+        ledger.recover(Mark(), 0.0, same_token, BEGUN)
+        return ledger
+
+    def reboot(self) -> None:
+        """The boot clock begins anew, and the wall's goes on."""
+        self.boot, self.now = self.boot + 1, 5.0
+
+    def end(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "rows")
+    monkeypatch.setattr(clock, "seconds", lambda: machine.now)
+    monkeypatch.setattr(clock, "boot_id", lambda: machine.boot)
+    yield machine
+    machine.end()
+
+
+def leave(machine: Machine, ledger: Ledger, row: int, life: Life | None = None) -> Life:
+    life = life or Life()
+    life.leaves(machine.now)
+    ledger.leaves(row, life)
+    return life
+
+
+def told(life: Life) -> tuple[int, int, float | None, bool]:
+    return life.attempts, life.generation, life.first_left, life.in_doubt
+
+
+def test_a_first_try_costs_no_slot(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = machine.process()
+    monkeypatch.setattr(Slots, "write", None)
+    leave(machine, ledger, 3)
+    ledger.settle(Entry(3, State.ENGAGED, b"{}\n", Mend.NOWHERE, b""))
+    assert State(ledger.states(3, 1)[0]) is State.ENGAGED
+
+
+def test_a_row_in_its_first_try_left_behind_the_horizon(machine: Machine) -> None:
+    ledger = machine.process()
+    machine.now = 130.0
+    ledger.move_horizon()
+    machine.now = 130.4
+    leave(machine, ledger, 3)
+    machine.now = 500.0
+    # Earlier than it was is safe: the endpoint is trusted to remember it for less long.
+    assert told(machine.process().open_rows[3]) == (1, 0, 130.0, True)
+
+
+def test_a_row_that_is_under_way_when_the_horizon_moves_keeps_its_moment(machine: Machine) -> None:
+    ledger = machine.process()
+    leave(machine, ledger, 3)
+    machine.now = 130.0
+    ledger.move_horizon()
+    machine.now = 160.0
+    ledger.move_horizon()
+    assert told(machine.process().open_rows[3]) == (1, 0, 100.0, True)
+
+
+def test_the_moment_outlives_any_number_of_kills(machine: Machine) -> None:
+    leave(machine, machine.process(), 3)
+    for _ in range(3):
+        machine.now += 50
+        ledger = machine.process()
+    assert told(ledger.open_rows[3]) == (1, 0, 100.0, True)
+
+
+def test_a_try_that_ended_without_settling_its_row_is_not_under_way(machine: Machine) -> None:
+    ledger = machine.process()
+    life = leave(machine, ledger, 3)
+    life.attempts += 1
+    ledger.answered(3, life)
+    assert told(machine.process().open_rows[3]) == (1, 0, 100.0, False)
+
+
+def test_a_further_try_is_known_at_once(machine: Machine) -> None:
+    ledger = machine.process()
+    life = leave(machine, ledger, 3)
+    life.attempts += 1
+    ledger.answered(3, life)
+    machine.now = 140.0
+    leave(machine, ledger, 3, life)
+    assert told(machine.process().open_rows[3]) == (2, 0, 100.0, True)
+
+
+def test_a_row_that_was_held_back_and_leaves_in_the_next_process_is_in_doubt(machine: Machine) -> None:
+    ledger = machine.process()
+    ledger.answered(3, leave(machine, ledger, 3))  # cleared, and then nothing left
+    ledger = machine.process()
+    life = ledger.open_rows.pop(3)
+    assert told(life) == (0, 0, 100.0, False)
+    leave(machine, ledger, 3, life)
+    assert told(machine.process().open_rows[3]) == (1, 0, 100.0, True)
+
+
+def test_a_settled_row_is_not_open(machine: Machine) -> None:
+    ledger = machine.process()
+    for row in (3, 4):
+        leave(machine, ledger, row)
+    ledger.settle(Entry(3, State.ENGAGED, b"{}\n", Mend.NOWHERE, b""))
+    ledger.move_horizon()
+    ledger.settle(Entry(4, State.ENGAGED, b"{}\n", Mend.NOWHERE, b""))
+    assert machine.process().open_rows == {}
+
+
+def test_behind_a_power_cut_only_the_runs_beginning_is_sure(machine: Machine) -> None:
+    ledger = machine.process()
+    leave(machine, ledger, 3)
+    machine.reboot()
+    assert machine.process().open_rows[3].first_left == BEGUN
+
+
+def test_where_a_power_cut_is_to_be_outlived_every_row_has_its_slot(machine: Machine) -> None:
+    ledger = machine.process(synced=True)
+    leave(machine, ledger, 3)
+    assert 3 in ledger.slots.rows
+
+
+def _damage_all_slots(ledger: Ledger) -> None:
+    memory, copy = ledger.slots._memory, SIZE // 2
+    row = ledger.slots._offset + ledger.slots.rows[3] * (copy // SLOTS) + 8
+    for at in (row, row + copy):
+        memory[at] ^= 0xFF
+
+
+def test_where_a_slot_is_damaged_only_the_runs_beginning_is_sure(machine: Machine) -> None:
+    ledger = machine.process()
+    leave(machine, ledger, 3)
+    ledger.move_horizon()
+    _damage_all_slots(ledger)
+    machine.now = 160.0
+    ledger.move_horizon()
+    assert told(machine.process().open_rows[3]) == (1, 0, BEGUN, True)
+
+
+def test_another_token_makes_no_row_in_its_first_try_repeatable(machine: Machine) -> None:
+    leave(machine, machine.process(), 3)
+    machine.process(same_token=False)
+    assert told(machine.process().open_rows[3]) == (1, 0, float("-inf"), True)
