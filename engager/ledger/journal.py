@@ -80,7 +80,12 @@ class Journal:
         self._memory, self._offset, self._size = memory, offset, size
         self._hot = min(_HOT, size)
         self._number, self._at = Mark()
-        self._used = 0  #: bytes that may not be written over, skipped ones included
+        self._has_room_to(size)
+
+    def _has_room_to(self, end: int) -> None:
+        """What may be written over ends here; counted on behind the ring's end, where it goes round."""
+        self._room_to = end
+        self._until = min(end, self._hot)  #: up to here a record follows the last one, no question asked
 
     @property
     def mark(self) -> Mark:
@@ -94,31 +99,38 @@ class Journal:
 
     def append(self, entry: Entry) -> bool:
         """Keep an entry; False where there is no room until what is pending was written to its files."""
-        result, to_mend = entry.result, entry.to_mend
-        head = _HEAD.pack(
+        result, to_mend, at = entry.result, entry.to_mend, self._at
+        record = _HEAD.pack(
             self._number, entry.row, len(result), len(to_mend), entry.state, entry.mend, entry.generation
         )
-        record = head + result + to_mend
-        length, at, skipped = _CHECK.size + len(record), self._at, 0
-        if at + length > self._hot and (at + length > self._size or self._can_begin_again(length)):
-            skipped, at = self._size - at, 0
-        if self._used + skipped + length > self._size:
-            return False
-        begin = self._offset + at
+        record += result + to_mend if to_mend else result
+        length = _CHECK.size + len(record)
+        if at + length > self._until:
+            at = self._place_for(length)
+            if at < 0:
+                return False
+        begin, self._at = self._offset + at, at + length
         # The checksum stands in front of what it checks, and is as good as the whole of it.
         self._memory[begin : begin + length] = _CHECK.pack(crc32(record)) + record
-        self._used += skipped + length
         self._number += 1
-        self._at = at + length
         return True
 
-    def _can_begin_again(self, length: int) -> bool:
-        return self._used + self._size - self._at + length <= self._size
+    def _place_for(self, length: int) -> int:
+        """Where a record of so many bytes begins; -1 where there is no room."""
+        at, room_to = self._at, self._room_to
+        fits_in_front = length <= room_to - self._size
+        if at + length > self._hot and (at + length > self._size or fits_in_front):
+            at, room_to = 0, room_to - self._size
+        if at + length > room_to:
+            return -1
+        self._has_room_to(room_to)
+        return at
 
     def release(self, mark: Mark) -> None:
         """What is before this mark is in its files: its room may be used again."""
         distance = (self._at - mark.at) % self._size
-        self._used = 0 if mark.number == self._number else distance or self._size
+        used = 0 if mark.number == self._number else distance or self._size
+        self._has_room_to(self._at + self._size - used)
 
     def recover(self, mark: Mark) -> Iterator[Entry]:
         """Read back what stands behind a mark, and go on behind it: the new mark is to be committed first."""

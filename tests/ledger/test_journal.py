@@ -29,6 +29,7 @@ def test_what_was_not_released_is_read_back(hot: int, steps: list[tuple[int, boo
     memory = mmap.mmap(-1, SIZE)
     ring, pending, tail = journal(memory), [], Mark()
     ring._hot = hot
+    ring.release(tail)
     for row, (length, release) in enumerate(steps, 1):
         if ring.append(entry(row, length)):
             pending.append(entry(row, length))
