@@ -18,6 +18,7 @@ def at_once(*args: object) -> bool:
 Ledger.leaves = nothing  # type: ignore[method-assign]
 Ledger.answered = nothing  # type: ignore[method-assign]
 Ledger.settle = at_once  # type: ignore[method-assign]
+Ledger.give_slots = nothing  # type: ignore[method-assign]
 Ledger.move_horizon = nothing  # type: ignore[method-assign]
 Book.commit = nothing  # type: ignore[method-assign]
 

@@ -134,39 +134,50 @@ def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, 
     was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
     a bunch. If there is a pause or a stop by then, the try is cleared once more.
     """
+    return _Paced(gate, pacer, hold, clear).clear_in_time
 
-    async def clear_at_pace(effort: Effort) -> bool:
-        while True:
-            while gate.shut or not pacer.free:
-                effort.probing = await gate.passes(effort.probing)
-                if pacer.free:
-                    if effort.probing:
-                        break
-                    continue
-                effort.slot = await pacer.passes(effort.slot, effort.probing)
-                if not gate.bars(effort.probing):
+
+@dataclass(frozen=True, slots=True)
+class _Paced:
+    """Where nobody has to wait, a coroutine would cost every row for nothing."""
+
+    gate: Gate
+    pacer: Pacer
+    hold: Callable[[], Awaitable[None]] | None
+    clear: Clear
+
+    def clear_in_time(self, effort: Effort) -> bool | Awaitable[bool]:
+        if self.gate.shut or not self.pacer.free:
+            return self._clear_at_pace(effort)
+        if not self.clear(effort):
+            return False
+        return True if self.hold is None else self._clear_once_held(effort, self.hold())
+
+    async def _clear_at_pace(self, effort: Effort) -> bool:
+        gate, pacer = self.gate, self.pacer
+        while gate.shut or not pacer.free:
+            effort.probing = await gate.passes(effort.probing)
+            if pacer.free:
+                if effort.probing:
                     break
-                effort.slot = None
-            if not clear(effort):
-                return False
-            if hold is None or await _held(gate, pacer, hold, effort):
-                return True
+                continue
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            if not gate.bars(effort.probing):
+                break
             effort.slot = None
+        if not self.clear(effort):
+            return False
+        return self.hold is None or await self._clear_once_held(effort, self.hold())
 
-    def clear_in_time(effort: Effort) -> bool | Awaitable[bool]:
-        # Where nobody has to wait, a coroutine would cost every row for nothing.
-        at_once = hold is None and pacer.free and not gate.shut
-        return clear(effort) if at_once else clear_at_pace(effort)
-
-    return clear_in_time
-
-
-async def _held(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]], effort: Effort) -> bool:
-    """Wait for the disk; returns whether the try may leave as it was cleared."""
-    await hold()
-    if not pacer.free:
-        effort.slot = await pacer.passes(effort.slot, effort.probing)
-    return not gate.bars(effort.probing) and not gate.stopped
+    async def _clear_once_held(self, effort: Effort, held: Awaitable[None]) -> bool:
+        """The try may leave, but for the disk; and what has changed by then counts."""
+        await held
+        if not self.pacer.free:
+            effort.slot = await self.pacer.passes(effort.slot, effort.probing)
+        if not self.gate.bars(effort.probing) and not self.gate.stopped:
+            return True
+        effort.slot = None
+        return await self._clear_at_pace(effort)
 
 
 def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:

@@ -168,8 +168,8 @@ def _repaired_results(ledgers: Ledgers, book: Book, formats: Formats) -> bytearr
             # A line was only ever written of a settled row.
             ledgers.set_state(row, settled_state(status, renewed=False))
         elif state not in SETTLED:
-            # The line is damaged, or the ledger lost this row in a power cut: a try may have left.
-            ledgers.set_state(row, State.OPEN)
+            # The line is damaged, or the ledger lost this row in a power cut: a try may have left any time.
+            ledgers.set_state(row, State.SLOTTED)
             return False
         try:
             fresh.count([fields])
@@ -220,7 +220,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
         "goes_on": None if complete or running else _command(run),
         "rows": sum(settled.values()),
         "statuses": {str(status): rows for status, rows in settled.items()},
-        "open": counts[State.OPEN],
+        "open": counts[State.OPEN] + counts[State.SLOTTED],
         "unwritten": max(0, sum(settled.values()) - tally.rows),
         "to_be_tried_again": counts[State.AGAIN] + counts[State.AGAIN_IN_DOUBT],
         **{key: value for key, value in tally.as_dict().items() if key not in ("rows", "statuses")},

@@ -10,9 +10,8 @@ the slot before the row's byte, the journal before the row's byte.
 
 Most rows are settled by their first try and within a moment, and to write a slot for each would cost more
 than all the rest. So a row that leaves for the first time is marked by its byte alone. Twice a second those
-that are still under way get their slots, and then the horizon moves up: whatever is open and has no slot
-left behind it. Where a power cut must be outlived, every row that leaves gets its slot: a disk keeps what was
-stored in no order.
+that are still under way get their slots, which turns their bytes from OPEN to SLOTTED, and then the horizon
+moves up: whatever is OPEN left behind it.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from typing import Any, Final
 
 import orjson
 
-from engager.errors import RunDirectoryError
+from engager.errors import RecordingError, RunDirectoryError
 from engager.ledger import clock, slots
-from engager.ledger.clock import Moment, on_boot_clock, this_moment
+from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.lock import hold
 from engager.ledger.mapped import MappedFile
@@ -45,13 +44,14 @@ _JOURNAL: Final = _SLOTS + slots.SIZE
 PART: Final = 1 << 20
 
 _OPEN: Final = WORDS[State.OPEN]
+_SLOTTED: Final = WORDS[State.SLOTTED]
 
 
 class Ledger:
     """An open ledger of the rows from `first` on."""
 
-    def __init__(self, path: Path, writable: bool = True, synced: bool = False) -> None:
-        """`synced`: somebody calls `sync` before a row leaves. Raises RunDirectoryError."""
+    def __init__(self, path: Path, writable: bool = True) -> None:
+        """Raises RunDirectoryError."""
         if not path.exists():
             raise RunDirectoryError(
                 f"{path}: the ledger is gone, and with it the memory of what was sent. Name a new run with "
@@ -70,7 +70,6 @@ class Ledger:
             self._rows: list[mmap.mmap] = []
             self._boot = clock.boot_id()
             self._read_clocks()
-            self._synced = synced
             self._first_tries: dict[int, Life] = {}  #: rows that left behind the horizon, and have no slot
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
@@ -128,12 +127,12 @@ class Ledger:
 
     def leaves(self, row: int, life: Life) -> None:
         """The first byte of a try of this row is about to leave."""
-        if self._synced or life.attempts or life.generation or life.in_doubt or row in self.slots.rows:
+        if life.attempts or life.generation or life.in_doubt or row in self.slots.rows:
             self._write_slot(row, life, True)
         else:
             self._first_tries[row] = life
-        place = row - self.first
-        self._rows[place >> 20][place & PART - 1] = _OPEN
+            place = row - self.first
+            self._rows[place >> 20][place & PART - 1] = _OPEN
 
     def answered(self, row: int, life: Life) -> None:
         """A try came to an end that does not settle the row."""
@@ -141,18 +140,27 @@ class Ledger:
             self._write_slot(row, life, False)
             self._first_tries.pop(row, None)
 
-    def move_horizon(self) -> None:
-        """Give all rows that are under way their slots: to be called now and then."""
+    def give_slots(self) -> float:
+        """Give all rows that are under way a slot each; returns where the horizon may move then."""
         self._read_clocks()
         horizon = clock.seconds()
         for row, life in self._first_tries.items():
             self._write_slot(row, life, True)
         self._first_tries.clear()
+        return horizon
+
+    def move_horizon(self, horizon: float) -> None:
+        """Every OPEN row left behind this moment on the boot clock. To be moved now and then.
+
+        Where a power cut must be outlived, the slots that were given have to be on the disk before.
+        """
         self.slots.write(slots.HORIZON, Life(), horizon, horizon + self._wall_ahead, in_flight=False)
 
     def _write_slot(self, row: int, life: Life, in_flight: bool) -> None:
         first_left = clock.seconds() if life.first_left is None else life.first_left
         self.slots.write(row, life, first_left, first_left + self._wall_ahead, in_flight)
+        place = row - self.first
+        self._rows[place >> 20][place & PART - 1] = _SLOTTED
 
     def _read_clocks(self) -> None:
         """How far the wall clock is ahead of the boot clock: asked now and then, not for every row."""
@@ -188,37 +196,33 @@ class Ledger:
         return entries
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool, begun: float) -> None:
-        now, horizon = this_moment(self._boot), None
+        now, horizon = this_moment(self._boot), begun
         for found in self.slots.recover():
+            first_left = on_boot_clock(found.first_left, now, latest_wall)
             if found.row == slots.HORIZON:
-                horizon = found.first_left
-            elif self.states(found.row, 1)[0] != State.OPEN:
-                self.slots.free(found.row)
-            else:
-                first_left = on_boot_clock(found.first_left, now, latest_wall)
+                horizon = first_left
+            elif self.states(found.row, 1)[0] in (State.OPEN, State.SLOTTED):
                 self._take_up(found, first_left, same_token)
-        for row in self._open_without_slot():
-            in_first_try = OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False)
-            self._take_up(in_first_try, self._earliest(horizon, begun), same_token)
-        self.move_horizon()
+            else:
+                self.slots.free(found.row)
+        # A slot that should be there and is not was damaged: only the run itself tells when that row left.
+        for state, since in ((State.OPEN, horizon), (State.SLOTTED, begun)):
+            for row in self._without_slot(state):
+                in_first_try = OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False)
+                self._take_up(in_first_try, since, same_token)
+        if self.open_rows:
+            self.sync()
+        self.move_horizon(self.give_slots())
 
-    def _earliest(self, horizon: Moment | None, begun: float) -> float:
-        """When a row without a slot can have left at the earliest.
-
-        After a power cut, or where a slot is damaged, it may have had one that is gone.
-        """
-        is_sure = horizon is not None and horizon.boot_id == self._boot != 0 and not self.slots.lost
-        return horizon.boot if horizon is not None and is_sure else begun
-
-    def _open_without_slot(self) -> Iterator[int]:
+    def _without_slot(self, state: State) -> Iterator[int]:
         for part, rows in enumerate(self._rows):
             states = rows[:].translate(STATES)
-            at = states.find(State.OPEN)
+            at = states.find(state)
             while at >= 0:
                 row = self.first + part * PART + at
                 if row not in self.open_rows:
                     yield row
-                at = states.find(State.OPEN, at + 1)
+                at = states.find(state, at + 1)
 
     def _take_up(self, found: OpenRow, first_left: float, same_token: bool) -> None:
         """Remember a row that an earlier process left open."""
@@ -239,9 +243,12 @@ class Ledger:
         self.open_rows[found.row] = life
 
     def sync(self) -> None:
-        """Bring it to the disk. Raises OSError, or RecordingError when it was taken away."""
+        """Bring it to the disk. Raises RecordingError."""
         self._file.refuse_vanished()
-        self._file.sync()
+        try:
+            self._file.sync()
+        except OSError as fault:
+            raise RecordingError(f"the ledger cannot be written: {fault.strerror}.") from fault
 
     def check(self) -> None:
         """Raises RecordingError when the file was taken away: what is stored from now on would be lost."""

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 import anyio
 import orjson
-from anyio import to_thread
 
 from engager.errors import RecordingError
 from engager.ledger import clock
@@ -55,7 +54,7 @@ class Recorder:
         formats: Formats,
         write: Write,
         recall: Recall | None = None,
-        synced: bool = False,
+        hold: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._tally = Tally()  #: what this process has counted, but for what is fresh
         self._fresh: list[dict[str, Any]] = []
@@ -64,7 +63,7 @@ class Recorder:
         self.failing: Callable[[int, str], None] | None = None
         self.clock: Callable[[], float] = clock.seconds
         #: With `durability = "disk"`: awaited before a byte leaves, for what was stored to be on the disk.
-        self.hold: Callable[[], Awaitable[None]] | None = _Disk(ledger).holds_all if synced else None
+        self.hold = hold
         self._shard, self._ledger, self._formats, self._write = shard, ledger, formats, write
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
         self._writing = anyio.Lock()
@@ -146,7 +145,7 @@ class Recorder:
         entry = self._entry(outcome, fields, generation)
         if not self._ledger.settle(entry):
             return self._record_late(outcome, entry, fields)
-        return self.flush() if self._kept(outcome, entry, fields) else None
+        return self.flush(CHUNK) if self._kept(outcome, entry, fields) else None
 
     async def _record_late(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> None:
         """Take an outcome in that the journal had no room for."""
@@ -154,7 +153,7 @@ class Recorder:
         while not self._ledger.settle(entry):
             await self.flush()
         if self._kept(outcome, entry, fields):
-            await self.flush()
+            await self.flush(CHUNK)
 
     def _kept(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> bool:
         is_time = self._keep(entry, fields)
@@ -175,7 +174,7 @@ class Recorder:
         while not self._ledger.settle(entry):
             await self.flush()
         if self._keep(entry, fields):
-            await self.flush()
+            await self.flush(CHUNK)
 
     def _keep(self, entry: Entry, fields: dict[str, Any]) -> bool:
         """Count a settled row; returns whether it is time to write."""
@@ -205,9 +204,11 @@ class Recorder:
         state = settled_state(outcome.status, generation > 0)
         return Entry(outcome.row.number, state, result, mend, to_mend, generation)
 
-    async def flush(self) -> None:
-        """Write what is pending, in order."""
+    async def flush(self, least: int = 0) -> None:
+        """Write what is pending, in order; nothing where it is less by the time that it could be written."""
         async with self._writing:
+            if len(self._pending) < least:
+                return
             # What was taken must be written: nobody else has it.
             with anyio.CancelScope(shield=True):
                 batch = self._take()
@@ -221,7 +222,10 @@ class Recorder:
         while True:
             await anyio.sleep(FRESH_SECONDS)
             self._ledger.check()
-            self._ledger.move_horizon()
+            horizon = self._ledger.give_slots()
+            if self.hold is not None:
+                await self.hold()
+            self._ledger.move_horizon(horizon)
             if self._pending:
                 await self.flush()
 
@@ -265,31 +269,6 @@ def _has(lines: bytearray, row: int) -> bool:
 
 def _number(work: Row | Due) -> int:
     return work.number if isinstance(work, Row | Unreadable) else work.row.number
-
-
-class _Disk:
-    """Brings the ledger to the disk, for many at once."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._turn = anyio.Lock()
-        self._asked = self._held = 0
-
-    async def holds_all(self) -> None:
-        """Return when all that was stored by now would survive a power cut."""
-        self._asked += 1
-        ticket = self._asked
-        async with self._turn:
-            if self._held < ticket:
-                upto = self._asked
-                await to_thread.run_sync(self._sync)
-                self._held = upto
-
-    def _sync(self) -> None:
-        try:
-            self._ledger.sync()
-        except OSError as fault:
-            raise RecordingError(f"the ledger cannot be written: {fault.strerror}.") from fault
 
 
 def _known(work: Due, status: Status) -> Outcome:

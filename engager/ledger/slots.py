@@ -64,7 +64,6 @@ class Slots:
         self.rows: dict[int, int] = {}  #: those that have a slot, and which
         self._given_back: list[int] = []
         self._unused: Iterator[int] = iter(range(SLOTS))
-        self.lost = False  #: a slot was found that says nothing any more
 
     def write(self, row: int, life: Life, first_left: float, wall: float, in_flight: bool) -> None:
         """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
@@ -108,12 +107,9 @@ class Slots:
 
     def _newest(self) -> Iterator[tuple[int, int, OpenRow]]:
         for slot in chain.from_iterable(map(self._used, range(0, SLOTS, _AT_ONCE))):
-            copies = [self._copy(copy * _COPY + slot * _STEP) for copy in (0, 1)]
-            newest = max(filter(None, map(_read, copies)), key=lambda read: read[0], default=None)
-            if newest is not None:
+            copies = filter(None, [self._read(copy * _COPY + slot * _STEP) for copy in (0, 1)])
+            if newest := max(copies, key=lambda read: read[0], default=None):
                 yield slot, *newest
-            else:
-                self.lost |= any(map(any, copies))
 
     def _used(self, first: int) -> range:
         """Some slots, or none where nothing was ever written: most of them."""
@@ -121,16 +117,12 @@ class Slots:
         used = [self._memory[begin : begin + _AT_ONCE * _STEP].strip(b"\0") for begin in begins]
         return range(first, first + _AT_ONCE) if any(used) else range(0)
 
-    def _copy(self, at: int) -> bytes:
-        begin = self._offset + at
-        return self._memory[begin : begin + _CHECKED]
-
-
-def _read(raw: bytes) -> tuple[int, OpenRow] | None:
-    facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
-    version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
-    if not version or _CHECK.unpack(check)[0] != crc32(facts):
-        return None
-    first_left = Moment(wall, boot, boot_id)
-    told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
-    return version, OpenRow(row, attempts, generation, first_left, *told)
+    def _read(self, at: int) -> tuple[int, OpenRow] | None:
+        raw = self._memory[self._offset + at : self._offset + at + _CHECKED]
+        facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
+        version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
+        if not version or _CHECK.unpack(check)[0] != crc32(facts):
+            return None
+        first_left = Moment(wall, boot, boot_id)
+        told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
+        return version, OpenRow(row, attempts, generation, first_left, *told)

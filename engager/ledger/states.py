@@ -16,7 +16,7 @@ class State(IntEnum):
     """What the ledger knows of a row."""
 
     UNTOUCHED = 0  #: no try has left
-    OPEN = 1  #: a try has left, and the row is not settled; its slot says more
+    OPEN = 1  #: its first try has left, and it is not settled
     ENGAGED = 2
     REJECTED = 3
     FAILED = 4
@@ -26,6 +26,7 @@ class State(IntEnum):
     IN_DOUBT_RENEWED = 8  #: in doubt under a Request-ID that is not the row's first
     AGAIN = 9  #: it had failed, and another pass was asked for
     AGAIN_IN_DOUBT = 10  #: it was in doubt, and another pass was asked for
+    SLOTTED = 11  #: a try has left, and it is not settled; its slot says more
     DAMAGED = 15  #: two or more bits were flipped: nothing is known
 
 

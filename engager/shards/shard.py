@@ -19,6 +19,7 @@ from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
+from engager.ledger.disk import Disk
 from engager.ledger.formats import Formats
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
@@ -75,12 +76,13 @@ async def engage_all(
     """
     folder, synced = shard.directory.ledger_folder, shard.synced
     with ExitStack() as opened:
-        ledger = Ledger(shard_path(folder, shard.index), synced=synced)
+        ledger = Ledger(shard_path(folder, shard.index))
         opened.callback(ledger.close)
         marks = Marks(shard.directory.marks_path(shard.index), synced)
         opened.callback(marks.close)
         shard.rows.witness.tell(marks.keep)
-        recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, synced)
+        hold = Disk(ledger.sync, enough=plan.concurrency).holds if synced else None
+        recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, hold)
         recorder.failing = failing
         await recorder.flush()  # what an earlier process could not write, before anything new
         first_rows = FirstRows(shard.rows, plan.last_row)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+
 from engager.ledger.account import Account, Keeping, begin, existing_run, resume
 from engager.ledger.book import Batch
 from engager.ledger.formats import Formats, MendFormat
@@ -25,6 +27,7 @@ class Kept:
         run = existing_run(path) if begun else new_run(path)
         account: Account = (resume if begun else begin)(run, keeping)
         self.book = account.book
+        self.written: list[int] = []  #: lines of every batch
         ledger = Ledger(shard_path(run.ledger_folder, 0))
         self.recorder = Recorder(0, ledger, formats, self._write, account.recalls[0])
 
@@ -36,7 +39,9 @@ class Kept:
         return kept
 
     async def _write(self, batch: Batch) -> None:
+        await anyio.lowlevel.checkpoint()  # as in a run, others go on meanwhile
         self.book.write([batch])
+        self.written.append(batch.results.count)
 
     async def record(self, *outcomes: Outcome) -> None:
         for one in outcomes:

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import anyio
 import orjson
 import pytest
 
@@ -50,6 +51,16 @@ async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
     await kept.record(outcome(1))
     await kept.recorder.flush()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
+    await kept.finish()
+
+
+async def test_a_crew_that_waits_for_one_write_does_not_write_once_each(tmp_path: Path) -> None:
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    before = len(kept.written)
+    async with anyio.create_task_group() as crew:
+        for number in range(1, CHUNK + 64):
+            crew.start_soon(kept.record, outcome(number))
+    assert [len(kept.written) - before, kept.written[-1] >= CHUNK] == [1, True]
     await kept.finish()
 
 

@@ -1,0 +1,103 @@
+"""One sync for all who ask within a moment: nobody goes on before what he stored is on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from threading import Event
+
+import pytest
+
+from engager.ledger.disk import Disk
+
+MANY = 1000
+
+
+class SlowSync:
+    """A disk that is done when it is told to be."""
+
+    def __init__(self) -> None:
+        self.stored = 0  #: what there is to bring to the disk
+        self.on_disk = 0
+        self.syncs = 0
+        self.fault: Exception | None = None
+        self.begun, self.may_end = Event(), Event()
+        self.may_end.set()
+
+    def __call__(self) -> None:
+        stored = self.stored
+        self.begun.set()
+        self.may_end.wait()
+        if self.fault is not None:
+            raise self.fault
+        self.on_disk, self.syncs = stored, self.syncs + 1
+
+
+@pytest.fixture
+def sync() -> Iterator[SlowSync]:
+    sync = SlowSync()
+    yield sync
+    sync.may_end.set()
+
+
+async def store(sync: SlowSync, disk: Disk) -> None:
+    sync.stored += 1
+    mine = sync.stored
+    await disk.holds()
+    assert sync.on_disk >= mine
+
+
+async def test_one_sync_is_for_all_who_ask_at_once(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=MANY)
+    await asyncio.gather(*(store(sync, disk) for _ in range(50)))
+    assert sync.syncs == 1
+
+
+async def test_enough_of_them_wait_for_nobody(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=3)
+    disk._loop = Timeless(disk._loop)  # type: ignore[assignment]
+    await asyncio.gather(*(store(sync, disk) for _ in range(3)))
+
+
+class Timeless:
+    """A loop whose timers never come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.create_future, self.run_in_executor = loop.create_future, loop.run_in_executor
+
+    def call_later(self, *args: object) -> None: ...
+
+
+async def test_who_asks_during_a_sync_is_held_by_the_next(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=1)
+    sync.may_end.clear()
+    first = asyncio.create_task(store(sync, disk))
+    await asyncio.to_thread(sync.begun.wait)
+    late = [asyncio.create_task(store(sync, disk)) for _ in range(2)]
+    await asyncio.sleep(0)
+    sync.may_end.set()
+    await asyncio.gather(first, *late)
+    assert sync.syncs == 2
+
+
+async def test_those_who_come_one_after_the_other_all_go_on(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=MANY)
+    for _ in range(5):
+        await store(sync, disk)
+    assert sync.syncs == 5
+
+
+async def test_a_fault_is_everybodys(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=MANY)
+    sync.fault = OSError("the disk is gone")
+    ends = await asyncio.gather(*(store(sync, disk) for _ in range(3)), return_exceptions=True)
+    assert ends == [sync.fault] * 3
+
+
+async def test_who_gives_up_is_no_loss_to_the_others(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=MANY)
+    waiting = [asyncio.create_task(store(sync, disk)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.gather(*waiting[1:])
+    assert waiting[0].cancelled()
