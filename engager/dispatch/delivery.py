@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum, auto
+from typing import Final
 
 from engager.dispatch.verdict import IN_FLIGHT, Meaning, Verdict
 from engager.model import Life, Status
 from engager.policy import Delivery, Mode
+
+# To ask an enumeration for a member takes a call, and these are asked for with every row.
+_TAKEN: Final = Meaning.TAKEN
+_ENGAGED: Final = Status.ENGAGED
 
 
 class Step(Enum):
@@ -23,8 +28,8 @@ class Step(Enum):
 
 def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status | Step:
     """Settle the row, or say what is done next; keeps `life` true."""
-    if verdict.meaning is Meaning.TAKEN:
-        return Status.ENGAGED
+    if verdict.meaning is _TAKEN:
+        return _ENGAGED
     if verdict.meaning is Meaning.WITHHELD:
         return Step.WITHHOLD
     if _is_the_first_answer(delivery, life, verdict, now):

@@ -39,6 +39,12 @@ from engager.policy import Delivery, Retry
 #: address is wrong: going on would reject a million people for a slip in a URL.
 STRANGERS: Final = 20
 
+# To ask an enumeration for a member takes a call, and these are asked for with every row.
+_WITHHELD: Final = Meaning.WITHHELD
+_REFUSES_ALL: Final = Meaning.REFUSES_ALL
+_AGAIN: Final = Step.AGAIN
+_ENGAGED: Final = Status.ENGAGED
+
 
 @dataclass(slots=True, init=False)
 class Effort:
@@ -188,7 +194,7 @@ def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
         effort.due = effort.slot = None
         ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
         verdict = judge(ending)
-        if verdict.meaning is not Meaning.WITHHELD:
+        if verdict.meaning is not _WITHHELD:
             effort.ended(now())
             heed(verdict)
         return EXPIRED if effort.expired else verdict
@@ -210,7 +216,7 @@ def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
             stop.request(
                 Exit.STOPPED, f"nothing at this address speaks for the endpoint: {verdict.error_text}"
             )
-        if verdict.meaning is Meaning.REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
+        if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
             _pause(gate, stop, retry, verdict.retry_after)
@@ -267,11 +273,11 @@ class _Retried:
                 return _outcome(effort, Status.IN_DOUBT, effort.doubt, self.now())
         self._renew(effort)
         verdict, step = self._step_of(effort, await self.attempt(effort))
-        if step is Step.AGAIN:
+        if step is _AGAIN:
             verdict, step = await self._again(effort, verdict)
         if isinstance(step, Step):
             return None
-        if step is Status.ENGAGED:
+        if step is _ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
             verdict = doubtful(effort.doubt, verdict)
@@ -323,7 +329,7 @@ def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status |
 
 
 def _outcome(effort: Effort, status: Status, verdict: Verdict, now: float) -> Outcome:
-    engaged = status is Status.ENGAGED
+    engaged = status is _ENGAGED
     elapsed = now - effort.taken_up
     return Outcome(
         effort.request.row,

@@ -32,6 +32,11 @@ CHUNK: Final = 1024
 #: How old an outcome may grow before it is written.
 FRESH_SECONDS: Final = 0.5
 
+# To ask an enumeration for a member takes a call, and these are asked for with every row.
+_ENGAGED: Final = Status.ENGAGED
+_SETTLED: Final = State.ENGAGED
+_NOWHERE: Final = Mend.NOWHERE
+
 #: A row that is not settled, or whose line was lost.
 Due = EngageRequest | Invalid | Skipped | Unreadable
 
@@ -193,8 +198,8 @@ class Recorder:
     def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
         # orjson gives out bytes in blocks far larger than they are: it is the sum that is kept.
         result = orjson.dumps(fields) + b"\n"
-        if outcome.status is Status.ENGAGED:
-            return Entry(outcome.row.number, State.ENGAGED, result, Mend.NOWHERE, b"")
+        if outcome.status is _ENGAGED:
+            return Entry(outcome.row.number, _SETTLED, result, _NOWHERE, b"")
         mend = MENDED_IN.get(outcome.status, Mend.NOWHERE)
         to_mend = self._formats.mend.line(outcome) if mend else b""
         if len(result) + len(to_mend) > self._ledger.journal.largest:
@@ -234,13 +239,14 @@ class Recorder:
         generations, self._generations = self._generations, {}
         fresh, self._fresh = self._fresh, []
         self._tally.count(fresh)
+        to_mend = [entry for entry in entries if entry.to_mend]
         return Batch(
             self._shard,
             self._ledger.journal.mark,
             self._tally.copy(),
             Lines.of([self._formats.results.line(e.result) for e in entries if e.result]),
-            Lines.of([e.to_mend for e in entries if e.mend is Mend.FAILED]),
-            Lines.of([e.to_mend for e in entries if e.mend is Mend.IN_DOUBT]),
+            Lines.of([e.to_mend for e in to_mend if e.mend is Mend.FAILED]),
+            Lines.of([e.to_mend for e in to_mend if e.mend is Mend.IN_DOUBT]),
             generations,
         )
 

@@ -19,6 +19,8 @@ MAX_ERROR = 80
 _MAX_SAMPLE = 200
 
 
+_ENGAGED: Final = Status.ENGAGED.value
+
 _GROWTH: Final = math.log(1.02)
 _STEPS: Final = 1 / _GROWTH
 
@@ -130,7 +132,7 @@ class Tally:
         latency, waited = Histogram(), Histogram()
         latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
         waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
-        unengaged = [_unengaged(line) for line in lines if line["status"] != Status.ENGAGED]
+        unengaged = [_unengaged(line) for line in lines if line["status"] != _ENGAGED]
         # Where a line is damaged, none of them has counted.
         self.statuses.update(statuses)
         self.attempts += attempts
