@@ -18,7 +18,7 @@ async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_o
         theirs, _ = listening.accept()
     sock.setblocking(False)
     block = memoryview(bytearray(BLOCK))
-    connection = Connection(sock, asyncio.get_running_loop(), KnownAnswers(), block, now=0.0)
+    connection = Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), block, now=0.0)
     waiter = connection.begin((b"POST / HTTP/1.1\r\n\r\n",), deadline=inf)
     theirs.recv(100)
     theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")

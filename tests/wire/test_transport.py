@@ -391,7 +391,7 @@ async def send_over_tls(context: ssl.SSLContext, times: int = 1, **settings: Any
     async with tls_server(serve, **settings) as url:
         transport = tried(Destination(url, {}, 5, context), 4)
         try:
-            return [await transport.send((b"{}" * 20_000,), "id", cleared) for _ in range(times)]
+            return [await transport.send((b"{}" * 300_000,), "id", cleared) for _ in range(times)]
         finally:
             await transport.aclose()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections import deque
 from collections.abc import Iterable
 from math import inf
@@ -16,14 +15,14 @@ from typing import Final
 
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.parser import AnswerParser, NotHttpError
+from engager.dispatch.http1.tls import Tls
 from engager.model import Ending, Lost, NotSent
 
-#: Bytes that are read at once: more than a record of TLS holds, so that no part of one is left behind,
-#: where it would not make the socket readable again.
+#: Bytes that are read at once.
 BLOCK: Final = 1 << 16
 
-#: A socket that is not ready, plain or under TLS.
-_NOT_READY: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+#: Bytes that are sealed at once, so that no second copy of a large body is made.
+_PIECE: Final = 1 << 18
 
 #: Seconds of rest after which a connection is looked at before it is used.
 _RESTED: Final = 0.02
@@ -35,6 +34,7 @@ class Connection:
     def __init__(
         self,
         sock: socket.socket,
+        tls: Tls | None,
         loop: asyncio.AbstractEventLoop,
         known: KnownAnswers,
         block: memoryview,
@@ -50,9 +50,11 @@ class Connection:
         self._answer_begun = False  #: the parser has a part of the present answer
         self._reusable = True  #: nothing of an exchange is left on it
         self._unsent: deque[bytes | memoryview] = deque()
+        self._piece: bytes | memoryview = b""  #: is being sent
+        self._left = False  #: a byte of the present request has left
         self._used_at = now
+        self._tls = tls
         self._receive, self._send = sock.recv_into, sock.send
-        self._encrypted = isinstance(sock, ssl.SSLSocket)
         loop.add_reader(self._descriptor, self._readable)
 
     def stands(self, now: float) -> bool:
@@ -64,27 +66,21 @@ class Connection:
     def begin(self, parts: Iterable[bytes], deadline: float) -> asyncio.Future[Ending]:
         """Send one request; returns what is to be awaited for its ending. `finish` must follow."""
         self._waiter = waiter = self._loop.create_future()
-        self.deadline, self._answer_begun, self._reusable = deadline, False, False
+        self.deadline, self._answer_begun, self._reusable, self._left = deadline, False, False, False
         self._unsent.extend(parts)
-        before = len(self._unsent)
         try:
             self._flush()
         except OSError as fault:
-            self._end(self._refused(before, fault))
+            # What the system refused whole has not left.
+            ending = Lost if self._left else NotSent
+            self._end(ending("connection_lost", f"{type(fault).__name__}: {fault}"))
         return waiter
-
-    def _refused(self, before: int, fault: OSError) -> Ending:
-        text = f"{type(fault).__name__}: {fault}"
-        whole = len(self._unsent) == before and isinstance(self._unsent[0], bytes)
-        # What the system refused whole has not left; under TLS nobody knows how much it was.
-        not_sent = whole and not self._encrypted
-        return (NotSent if not_sent else Lost)("connection_lost", text)
 
     def finish(self, now: float) -> None:
         """The exchange is over, whatever ended it: from `now` on the connection rests, or is closed."""
         self._waiter = None
         self.deadline, self._used_at = inf, now
-        if not self._reusable or self._unsent:
+        if not self._reusable or self._unsent or self._piece:
             self.close()  # also when the try was cancelled: an answer would be taken for the next one's
 
     def give_up(self, error_text: str) -> None:
@@ -93,16 +89,24 @@ class Connection:
 
     def _flush(self) -> None:
         """Send what the socket takes; the rest follows when it is ready for more."""
-        unsent = self._unsent
         try:
-            while unsent:
-                sent = self._send(unsent[0])
-                if sent == len(unsent[0]):
-                    unsent.popleft()
-                else:
-                    unsent[0] = memoryview(unsent[0])[sent:]
-        except _NOT_READY:
+            while self._piece or self._unsent:
+                piece = self._piece or self._next_piece()
+                self._piece = piece
+                sent = self._send(piece)
+                self._left = True
+                self._piece = b"" if sent == len(piece) else memoryview(piece)[sent:]
+        except BlockingIOError:
             self._loop.add_writer(self._descriptor, self._writable)
+
+    def _next_piece(self) -> bytes | memoryview:
+        part = self._unsent.popleft()
+        if self._tls is None:
+            return part
+        if len(part) > _PIECE:
+            self._unsent.appendleft(memoryview(part)[_PIECE:])
+            part = memoryview(part)[:_PIECE]
+        return self._tls.sealed(part)
 
     def _writable(self) -> None:
         self._loop.remove_writer(self._descriptor)
@@ -122,12 +126,15 @@ class Connection:
         """Take in what can be read at once; returns whether there may be more."""
         try:
             size = self._receive(self._block)  # compiled, a call inside of a slice is made twice
-        except _NOT_READY:
+            data = bytes(self._block[:size])
+            said = (data,) if self._tls is None else self._tls.opened(data)
+        except BlockingIOError:
             return False
         except OSError as fault:
             self._lose(fault)
             return False
-        self._take(bytes(self._block[:size]))
+        for part in said:
+            self._take(part)
         return size > 0
 
     def _take(self, data: bytes) -> None:

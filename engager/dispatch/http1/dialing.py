@@ -6,9 +6,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiohappyeyeballs import start_connection
+
+from engager.dispatch.http1.tls import Tls
 
 AddressInfo = tuple[int, int, int, str, Any]
 
@@ -17,6 +20,9 @@ _NAME_LIFE = 30.0
 
 #: Seconds until the next address is tried beside one that does not answer (RFC 8305).
 _HEAD_START = 0.25
+
+#: Bytes of a handshake that are read at once.
+_BLOCK = 1 << 16
 
 
 class Dialer:
@@ -28,22 +34,20 @@ class Dialer:
         self._looked_up = float("-inf")
         self._looking_up = asyncio.Lock()
 
-    async def dial(self) -> socket.socket:
-        """A connected socket that does not block. Raises OSError, of which TLS's faults are a kind."""
+    async def dial(self) -> tuple[socket.socket, Tls | None]:
+        """A connected socket that does not block, and its TLS. Raises OSError, also for faults of TLS."""
         loop = asyncio.get_running_loop()
         sock = await start_connection(await self._resolved(loop), happy_eyeballs_delay=_HEAD_START, loop=loop)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is None:
-                return sock
-            sock = self._context.wrap_socket(
-                sock, server_hostname=self._host, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
-            await _handshake(sock, loop)
+                return sock, None
+            tls = Tls(self._context, self._host)
+            await _handshake(sock, tls, loop)
         except BaseException:
             sock.close()
             raise
-        return sock
+        return sock, tls
 
     async def _resolved(self, loop: asyncio.AbstractEventLoop) -> Sequence[AddressInfo]:
         """The host's addresses; a crew that starts all at once asks for them once."""
@@ -54,22 +58,13 @@ class Dialer:
         return self._addresses
 
 
-async def _handshake(sock: ssl.SSLSocket, loop: asyncio.AbstractEventLoop) -> None:
-    while True:
-        try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            await _ready(loop.add_reader, loop.remove_reader, sock.fileno())
-        except ssl.SSLWantWriteError:
-            await _ready(loop.add_writer, loop.remove_writer, sock.fileno())
-        else:
-            return
-
-
-async def _ready(add: Any, remove: Any, descriptor: int) -> None:
-    ready = asyncio.Event()
-    add(descriptor, ready.set)
+async def _handshake(sock: socket.socket, tls: Tls, loop: asyncio.AbstractEventLoop) -> None:
     try:
-        await ready.wait()
-    finally:
-        remove(descriptor)
+        while not tls.shakes_hands():
+            await loop.sock_sendall(sock, tls.leaves())
+            tls.arrives(await loop.sock_recv(sock, _BLOCK))
+    except ssl.SSLError:
+        with suppress(OSError):
+            sock.send(tls.leaves())  # the other side is told why
+        raise
+    await loop.sock_sendall(sock, tls.leaves())

@@ -82,12 +82,12 @@ class LeanTransport:
     async def _dialled(self) -> Connection | NotSent:
         try:
             async with asyncio.timeout(self._timeout):
-                sock = await self._dialer.dial()
+                sock, tls = await self._dialer.dial()
         except TimeoutError:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, self._loop, self._known, self._block, self._now())
+        connection = Connection(sock, tls, self._loop, self._known, self._block, self._now())
         self._all.add(connection)
         return connection
 
