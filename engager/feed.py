@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -20,26 +21,34 @@ class Feed:
     def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
         self._chunks = chunks
         self._ready: deque[Work] = deque()
-        self._refilling = anyio.Lock()
+        self._refilled: anyio.Event | None = None  #: is set when the one who waits for a chunk has it
+        self._over = False
         self.rows = 0  #: read so far, whether or not somebody works on them
         self.whole = False  #: the input was read to its end
 
     def ready(self) -> Work | None:
         """The next row, where it is there already: waiting costs, even for nothing."""
+        if not self._ready and self._refilled is None:
+            with suppress(anyio.WouldBlock, anyio.EndOfStream):
+                self._ready.extend(self._chunks.receive_nowait())
         return self._ready.popleft() if self._ready else None
 
     async def next(self) -> Work | None:
         """The next row, in the order of the input; None behind the last one."""
-        while not self._ready:
-            async with self._refilling:
-                if not self._ready and not await self._refill():
-                    return None
-        return self._ready.popleft()
+        while not self._ready and not self._over:
+            if self._refilled is None:
+                await self._refill()
+            else:
+                # No lock: handed on from one to the next, it would be held for ever by a crew in line.
+                await self._refilled.wait()
+        return self._ready.popleft() if self._ready else None
 
-    async def _refill(self) -> bool:
+    async def _refill(self) -> None:
+        self._refilled = refilled = anyio.Event()
         try:
-            chunk = await self._chunks.receive()
+            self._ready.extend(await self._chunks.receive())
         except anyio.EndOfStream:
-            return False
-        self._ready.extend(chunk)
-        return True
+            self._over = True
+        finally:
+            self._refilled = None
+            refilled.set()
