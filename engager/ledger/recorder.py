@@ -189,7 +189,8 @@ class Recorder:
         if entry.generation:
             self._count(entry)
         self._pending.append(entry)
-        return len(self._pending) >= CHUNK
+        # One of the crew writes, and the others go on: the journal's room is what makes them wait.
+        return len(self._pending) == CHUNK
 
     def _count(self, entry: Entry) -> None:
         if entry.state is State.IN_DOUBT_RENEWED:
