@@ -72,6 +72,7 @@ class Recorder:
         self._shard, self._ledger, self._formats, self._write = shard, ledger, formats, write
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
         self._writing = anyio.Lock()
+        self._writes = 0  #: begun so far
         self._recall = recall or Recall()
         self._gaps = self._recall.gaps
         self._generations: dict[int, int] = {}
@@ -150,7 +151,7 @@ class Recorder:
         entry = self._entry(outcome, fields, generation)
         if not self._ledger.settle(entry):
             return self._record_late(outcome, entry, fields)
-        return self.flush(CHUNK) if self._kept(outcome, entry, fields) else None
+        return self.flush() if self._kept(outcome, entry, fields) else None
 
     async def _record_late(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> None:
         """Take an outcome in that the journal had no room for."""
@@ -158,7 +159,7 @@ class Recorder:
         while not self._ledger.settle(entry):
             await self.flush()
         if self._kept(outcome, entry, fields):
-            await self.flush(CHUNK)
+            await self.flush()
 
     def _kept(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> bool:
         is_time = self._keep(entry, fields)
@@ -179,7 +180,7 @@ class Recorder:
         while not self._ledger.settle(entry):
             await self.flush()
         if self._keep(entry, fields):
-            await self.flush(CHUNK)
+            await self.flush()
 
     def _keep(self, entry: Entry, fields: dict[str, Any]) -> bool:
         """Count a settled row; returns whether it is time to write."""
@@ -210,11 +211,13 @@ class Recorder:
         state = settled_state(outcome.status, generation > 0)
         return Entry(outcome.row.number, state, result, mend, to_mend, generation)
 
-    async def flush(self, least: int = 0) -> None:
-        """Write what is pending, in order; nothing where it is less by the time that it could be written."""
+    async def flush(self) -> None:
+        """Write what is pending, in order."""
+        asked = self._writes
         async with self._writing:
-            if len(self._pending) < least:
-                return
+            if self._writes > asked:
+                return  # by whoever began to write after this was asked for
+            self._writes += 1
             # What was taken must be written: nobody else has it.
             with anyio.CancelScope(shield=True):
                 batch = self._take()
