@@ -33,7 +33,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="a part of a client's name; repeatable")
     parser.add_argument("--rate", type=float, default=500, help="requests a second of `rate` (500)")
     parser.add_argument(
-        "--seconds", type=float, default=5, help="about how long a point of `plots` takes (5)"
+        "--seconds",
+        type=float,
+        help="about how long a point of `plots` takes (5), or all of `rate` (12)",
     )
     parser.add_argument(
         "--set", action="append", default=[], help="goes to engager in plots, memory and rate"
@@ -71,7 +73,7 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
     if given.benchmark == "plots":
         from benchmarks import plots
 
-        return plots.draw(folder, given.seconds, given.set, given.keep)
+        return plots.draw(folder, given.seconds or 5, given.set, given.keep)
     if given.benchmark == "ledger":
         from benchmarks import ledger
 
@@ -88,7 +90,7 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
 
     if given.benchmark == "memory":
         return bounds.memory(folder, (given.rows // 10, given.rows), given.set)
-    return bounds.pace(folder, given.rate, given.set)
+    return bounds.pace(folder, given.rate, given.seconds or 12, given.set)
 
 
 if __name__ == "__main__":

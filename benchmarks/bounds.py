@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from benchmarks.clients.bodies import write_people
 from benchmarks.contenders import Course, engager
 from benchmarks.endpoints import endpoint
-from benchmarks.environment import VENV
-from benchmarks.measure import SERVER_CORE, run, start
+from benchmarks.measure import run
 from benchmarks.table import aligned, machine
 
 
@@ -29,30 +25,14 @@ def memory(folder: Path, lengths: Sequence[int], settings: Sequence[str]) -> str
     return "\n".join([machine(), "", *aligned(lines)])
 
 
-def pace(folder: Path, rate: float, settings: Sequence[str]) -> str:
-    """Eight seconds at this rate; the sandbox writes down when each request arrived."""
-    rows, seen = int(rate * 8), folder / "seen.jsonl"
+def pace(folder: Path, rate: float, seconds: float, settings: Sequence[str]) -> str:
+    """A while at this rate; nginx writes down when it answered each request."""
+    rows, seen = int(rate * seconds), folder / "moments"
     write_people(folder / "people.csv", rows)
-    command = [
-        str(VENV / "bin" / "engager"),
-        "sandbox",
-        "--port",
-        "0",
-        "--latency",
-        "20ms",
-        "--log",
-        str(seen),
-    ]
-    process = start(command, [SERVER_CORE], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[-1]
-        course = Course(folder, url, folder / "people.csv", rows)
-        run(engager(*settings, f"limits.rate={rate}")(course), folder)
-    finally:
-        process.terminate()
-        process.wait()
-    times = sorted(orjson.loads(line)["arrived"] for line in seen.read_bytes().splitlines())
+    with endpoint(folder, log=seen) as server:
+        course = Course(folder, server.plain, folder / "people.csv", rows)
+        run(engager(*settings, f"limits.rate={rate}")(course), folder, _processes(settings))
+    times = sorted(map(float, seen.read_text().split()))
     average = (len(times) - 1) / (times[-1] - times[0])
     worst = fullest_second(times)
     told = (
@@ -60,6 +40,11 @@ def pace(folder: Path, rate: float, settings: Sequence[str]) -> str:
     )
     lost = f"this machine keeps {stalls():.0%} of the time from a process that only looks at the clock"
     return f"{machine()}\n\n{told}\n{lost}"
+
+
+def _processes(settings: Sequence[str]) -> int:
+    asked = [setting.partition("=") for setting in settings]
+    return next((int(value) for key, _, value in asked if key == "limits.processes"), 1)
 
 
 def fullest_second(times: Sequence[float]) -> int:

@@ -1,7 +1,7 @@
 """The build: with `ENGAGER_COMPILE=yes`, what every row goes through is compiled.
 
-mypyc turns typed Python into a C extension that does the same in less time. It is an experiment, to measure
-by. One fault of its C is mended here, and `.ci/compiled` runs the tests on what is compiled.
+mypyc turns typed Python into a C extension that does the same in less time. Its C has faults; one is mended
+here, and `.ci/compiled` runs all tests on what is compiled.
 """
 
 from __future__ import annotations

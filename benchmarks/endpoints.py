@@ -27,7 +27,8 @@ CONFIG = """
 worker_processes 1; worker_rlimit_nofile 16384; daemon off; pid nginx.pid; error_log error.log;
 events {{ worker_connections 8192; }}
 http {{
-    access_log off; keepalive_requests 100000000; keepalive_timeout 300; default_type application/json;
+    log_format moment $msec; access_log {log};
+    keepalive_requests 100000000; keepalive_timeout 300; default_type application/json;
     client_body_temp_path body; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     ssl_certificate certificate.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3;
     server {{ listen 127.0.0.1:{counted}; location / {{ stub_status; }} }}
@@ -60,8 +61,8 @@ class Endpoint:
 
 
 @contextmanager
-def endpoint(folder: Path, delays: Sequence[int] = ()) -> Iterator[Endpoint]:
-    """Serve until the block ends."""
+def endpoint(folder: Path, delays: Sequence[int] = (), log: Path | None = None) -> Iterator[Endpoint]:
+    """Serve until the block ends; `log`: where the moment of each request is written to."""
     nginx = find("nginx")
     if nginx is None:
         sys.exit("benchmarks: there is no nginx here, which everything is measured against.")
@@ -71,7 +72,8 @@ def endpoint(folder: Path, delays: Sequence[int] = ()) -> Iterator[Endpoint]:
     servers += [_server(port, delay=delay) for port, delay in zip(slow, delays, strict=True)]
     modules = f"load_module {ECHO};" if delays else ""
     config = folder / "nginx.conf"
-    config.write_text(CONFIG.format(modules=modules, counted=counted, servers="".join(servers)))
+    written = f"{log} moment" if log else "off"
+    config.write_text(CONFIG.format(modules=modules, log=written, counted=counted, servers="".join(servers)))
     process = start([nginx, "-p", str(folder), "-c", str(config), "-e", "error.log"], [SERVER_CORE])
     try:
         for port in ports:

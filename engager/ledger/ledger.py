@@ -11,7 +11,7 @@ the slot before the row's byte, the journal before the row's byte.
 Most rows are settled by their first try and within a moment, and to write a slot for each would cost more
 than all the rest. So a row that leaves for the first time is marked by its byte alone. Twice a second those
 that are still under way get their slots, which turns their bytes from OPEN to SLOTTED, and then the horizon
-moves up: whatever is OPEN left behind it.
+moves up: whatever is OPEN left after it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Ledger:
             self._rows: list[mmap.mmap] = []
             self._boot = clock.boot_id()
             self._read_clocks()
-            self._first_tries: dict[int, Life] = {}  #: rows that left behind the horizon, and have no slot
+            self._first_tries: dict[int, Life] = {}  #: rows that left after the horizon, and have no slot
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
@@ -150,7 +150,7 @@ class Ledger:
         return horizon
 
     def move_horizon(self, horizon: float) -> None:
-        """Every OPEN row left behind this moment on the boot clock. To be moved now and then.
+        """Every OPEN row left after this moment on the boot clock. To be moved now and then.
 
         Where a power cut must be outlived, the slots that were given have to be on the disk before.
         """

@@ -73,7 +73,7 @@ def test_a_first_try_costs_no_slot(machine: Machine, monkeypatch: pytest.MonkeyP
     assert State(ledger.states(3, 1)[0]) is State.ENGAGED
 
 
-def test_a_row_in_its_first_try_left_behind_the_horizon(machine: Machine) -> None:
+def test_a_row_in_its_first_try_left_after_the_horizon(machine: Machine) -> None:
     ledger = machine.process()
     machine.now = 130.0
     ledger.move_horizon(ledger.give_slots())
