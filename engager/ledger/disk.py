@@ -25,13 +25,17 @@ class Disk:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
         self._is_busy = self._is_time = False
+        self._fault: BaseException | None = None
 
     def holds(self) -> asyncio.Future[None]:
         """What is to be awaited: done when all that was stored by now would survive a power cut.
 
-        Raises what `sync` raises.
+        Raises what `sync` raised, now or ever before: what failed to reach the disk is not tried again.
         """
         waiter = self._loop.create_future()
+        if self._fault is not None:
+            waiter.set_exception(self._fault)
+            return waiter
         self._waiting.append(waiter)
         if len(self._waiting) == 1:
             self._is_time = False
@@ -52,13 +56,21 @@ class Disk:
             self._begin()
 
     def _begin(self) -> None:
-        if not self._is_busy:
-            waiting, self._waiting, self._is_busy = self._waiting, [], True
+        if self._is_busy:
+            return
+        waiting, self._waiting, self._is_busy = self._waiting, [], True
+        try:
             syncing = self._loop.run_in_executor(None, self._sync)
-            syncing.add_done_callback(lambda synced: self._end(waiting, synced))
+        except RuntimeError as fault:  # no thread is to be had
+            self._end(waiting, fault)
+        else:
+            syncing.add_done_callback(lambda synced: self._end(waiting, synced.exception()))
 
-    def _end(self, waiting: list[asyncio.Future[None]], synced: asyncio.Future[None]) -> None:
-        fault = synced.exception()
+    def _end(self, waiting: list[asyncio.Future[None]], fault: BaseException | None) -> None:
+        self._is_busy = False
+        if fault is not None:
+            self._fault = fault
+            waiting, self._waiting = [*waiting, *self._waiting], []
         for waiter in waiting:
             if waiter.done():
                 continue  # whoever waited was cancelled
@@ -66,6 +78,5 @@ class Disk:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(fault)
-        self._is_busy = False
         if self._waiting and (self._is_time or len(self._waiting) >= self._enough):
             self._begin()

@@ -10,8 +10,9 @@ the slot before the row's byte, the journal before the row's byte.
 
 Most rows are settled by their first try and within a moment, and to write a slot for each would cost more
 than all the rest. So a row that leaves for the first time is marked by its byte alone. Twice a second those
-that are still under way get their slots, which turns their bytes from OPEN to SLOTTED, and then the horizon
-moves up: whatever is OPEN left after it.
+that are still under way get their slots, then their bytes turn from OPEN to SLOTTED, and then the horizon
+moves up: whatever is OPEN left after it. Where a power cut must be outlived, a sync stands between each of
+these steps and the next.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Ledger:
             self._boot = clock.boot_id()
             self._read_clocks()
             self._first_tries: dict[int, Life] = {}  #: rows that left after the horizon, and have no slot
+            self._to_turn: list[int] = []  #: rows whose slots are newer than their bytes
+            self._slots_given = self._bytes_turned = float("-inf")  #: to all that left until then
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
@@ -127,8 +130,11 @@ class Ledger:
 
     def leaves(self, row: int, life: Life) -> None:
         """The first byte of a try of this row is about to leave."""
-        if life.attempts or life.generation or life.in_doubt or row in self.slots.rows:
+        if row in self.slots.rows:
             self._write_slot(row, life, True)
+        elif life.attempts or life.generation or life.in_doubt:  # in another pass
+            self._write_slot(row, life, True)
+            self.set_state(row, State.SLOTTED)
         else:
             self._first_tries[row] = life
             place = row - self.first
@@ -136,31 +142,40 @@ class Ledger:
 
     def answered(self, row: int, life: Life) -> None:
         """A try came to an end that does not settle the row."""
-        if row in self._first_tries or row in self.slots.rows:
-            self._write_slot(row, life, False)
-            self._first_tries.pop(row, None)
+        if row not in self._first_tries and row not in self.slots.rows:
+            return
+        self._write_slot(row, life, False)
+        self._first_tries.pop(row, None)
+        if life.generation:
+            self.set_state(row, State.SLOTTED)  # without its slot, nobody must take it for a first try
+        else:
+            self._to_turn.append(row)
 
-    def give_slots(self) -> float:
-        """Give all rows that are under way a slot each; returns where the horizon may move then."""
+    def give_slots(self) -> None:
+        """Give all rows that are under way a slot each: now and then, and a call of `move_horizon` follows.
+
+        Where a power cut must be outlived, a sync stands between the two.
+        """
         self._read_clocks()
-        horizon = clock.seconds()
+        self._slots_given = clock.seconds()
         for row, life in self._first_tries.items():
             self._write_slot(row, life, True)
+        self._to_turn.extend(self._first_tries)
         self._first_tries.clear()
-        return horizon
 
-    def move_horizon(self, horizon: float) -> None:
-        """Every OPEN row left after this moment on the boot clock. To be moved now and then.
-
-        Where a power cut must be outlived, the slots that were given have to be on the disk before.
-        """
-        self.slots.write(slots.HORIZON, Life(), horizon, horizon + self._wall_ahead, in_flight=False)
+    def move_horizon(self) -> None:
+        """Let the bytes say who has a slot. Who is OPEN left after those whose bytes said so last time."""
+        horizon, self._bytes_turned = self._bytes_turned, self._slots_given
+        for row in self._to_turn:
+            if self.states(row, 1)[0] == State.OPEN:
+                self.set_state(row, State.SLOTTED)
+        self._to_turn.clear()
+        if horizon > float("-inf"):
+            self.slots.write(slots.HORIZON, Life(), horizon, horizon + self._wall_ahead, in_flight=False)
 
     def _write_slot(self, row: int, life: Life, in_flight: bool) -> None:
         first_left = clock.seconds() if life.first_left is None else life.first_left
         self.slots.write(row, life, first_left, first_left + self._wall_ahead, in_flight)
-        place = row - self.first
-        self._rows[place >> 20][place & PART - 1] = _SLOTTED
 
     def _read_clocks(self) -> None:
         """How far the wall clock is ahead of the boot clock: asked now and then, not for every row."""
@@ -204,25 +219,24 @@ class Ledger:
             elif self.states(found.row, 1)[0] in (State.OPEN, State.SLOTTED):
                 self._take_up(found, first_left, same_token)
             else:
-                self.slots.free(found.row)
-        # A slot that should be there and is not was damaged: only the run itself tells when that row left.
-        for state, since in ((State.OPEN, horizon), (State.SLOTTED, begun)):
-            for row in self._without_slot(state):
-                in_first_try = OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False)
-                self._take_up(in_first_try, since, same_token)
-        if self.open_rows:
+                self.slots.wipe(found.row)
+        for row in list(self._open_without_slot()):
+            self._take_up(OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False), horizon, same_token)
+        for _ in range(2):
             self.sync()
-        self.move_horizon(self.give_slots())
+            self.give_slots()
+            self.move_horizon()
 
-    def _without_slot(self, state: State) -> Iterator[int]:
+    def _open_without_slot(self) -> Iterator[int]:
+        """Not those that are SLOTTED: a slot that is not there was damaged, and nobody knows what it said."""
         for part, rows in enumerate(self._rows):
             states = rows[:].translate(STATES)
-            at = states.find(state)
+            at = states.find(State.OPEN)
             while at >= 0:
                 row = self.first + part * PART + at
                 if row not in self.open_rows:
                     yield row
-                at = states.find(state, at + 1)
+                at = states.find(State.OPEN, at + 1)
 
     def _take_up(self, found: OpenRow, first_left: float, same_token: bool) -> None:
         """Remember a row that an earlier process left open."""
@@ -236,8 +250,12 @@ class Ledger:
         if not same_token:
             # The endpoint knows an id together with its token only; a kill must not undo that.
             life.first_left = float("-inf")
+        if found.row not in self.slots.rows and self.slots.are_all_taken:
+            self.set_state(found.row, State.SLOTTED)  # a power cut made it one of many: it is in doubt
+            return
         if not same_token or found.row not in self.slots.rows:
             self._write_slot(found.row, life, False)
+        self._to_turn.append(found.row)
         if not life.in_doubt and life.first_left == float("-inf"):
             life.renew()
         self.open_rows[found.row] = life

@@ -73,6 +73,7 @@ class Recorder:
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
         self._writing = anyio.Lock()
         self._writes = 0  #: begun so far
+        self._fault: Exception | None = None  #: why one of them failed
         self._recall = recall or Recall()
         self._gaps = self._recall.gaps
         self._generations: dict[int, int] = {}
@@ -134,8 +135,8 @@ class Recorder:
         if state is State.AGAIN_IN_DOUBT:
             generation = recall.generations.get(row, 0)
             return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
-        # Of a byte that was damaged, only the run itself can tell how long ago a try may have left.
-        return self._ledger.open_rows.pop(row, None) or Life(1, 0, recall.begun, in_doubt=True)
+        # Of a byte or a slot that was damaged, nobody knows when a try left, and under which id.
+        return self._ledger.open_rows.pop(row, None) or Life(1, 0, float("-inf"), in_doubt=True)
 
     def intend(self, request: EngageRequest) -> None:
         """A try of this request is about to leave: no kill can take that when this returns."""
@@ -155,9 +156,10 @@ class Recorder:
 
     async def _record_late(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> None:
         """Take an outcome in that the journal had no room for."""
-        await self.flush()
-        while not self._ledger.settle(entry):
+        with anyio.CancelScope(shield=True):  # it is known, and must not be lost
             await self.flush()
+            while not self._ledger.settle(entry):
+                await self.flush()
         if self._kept(outcome, entry, fields):
             await self.flush()
 
@@ -190,8 +192,8 @@ class Recorder:
         if entry.generation:
             self._count(entry)
         self._pending.append(entry)
-        # One of the crew writes, and the others go on: the journal's room is what makes them wait.
-        return len(self._pending) == CHUNK
+        # One of the crew writes, and the others go on, until the disk falls too far behind.
+        return len(self._pending) == CHUNK or len(self._pending) >= 2 * CHUNK
 
     def _count(self, entry: Entry) -> None:
         if entry.state is State.IN_DOUBT_RENEWED:
@@ -215,26 +217,35 @@ class Recorder:
         """Write what is pending, in order."""
         asked = self._writes
         async with self._writing:
+            if self._fault is not None:
+                raise self._fault
             if self._writes > asked:
                 return  # by whoever began to write after this was asked for
             self._writes += 1
             # What was taken must be written: nobody else has it.
             with anyio.CancelScope(shield=True):
-                batch = self._take()
-                if self.hold is not None:
-                    await self.hold()
-                await self._write(batch)
-                self._ledger.journal.release(batch.mark)
+                try:
+                    await self._write_pending()
+                except Exception as fault:
+                    self._fault = fault  # nothing may be committed behind what was not written
+                    raise
+
+    async def _write_pending(self) -> None:
+        batch = self._take()
+        if self.hold is not None:
+            await self.hold()
+        await self._write(batch)
+        self._ledger.journal.release(batch.mark)
 
     async def keep_fresh(self) -> None:
         """Write what is pending every half second, so that a slow run shows in its files."""
         while True:
             await anyio.sleep(FRESH_SECONDS)
             self._ledger.check()
-            horizon = self._ledger.give_slots()
+            self._ledger.give_slots()
             if self.hold is not None:
                 await self.hold()
-            self._ledger.move_horizon(horizon)
+            self._ledger.move_horizon()
             if self._pending:
                 await self.flush()
 

@@ -84,6 +84,19 @@ class Slots:
             raise RecordingError(f"{SLOTS:,} rows are under way. Lower limits.concurrency.")
         return slot
 
+    @property
+    def are_all_taken(self) -> bool:
+        """Whether there is none left for another row, but for those that the crew needs."""
+        return len(self.rows) >= SLOTS // 2
+
+    def wipe(self, row: int) -> None:
+        """Give up the slot of a row that it does not speak of any more: what it says must not come back."""
+        if (slot := self.rows.get(row)) is not None:
+            for copy in (0, 1):
+                begin = self._offset + copy * _COPY + slot * _STEP
+                self._memory[begin : begin + _STEP] = bytes(_STEP)
+            self.free(row)
+
     def free(self, row: int) -> None:
         """Give up the slot of a row that is settled."""
         slot = self.rows.pop(row, None)

@@ -84,8 +84,12 @@ def after_unsettled(countdown: Countdown) -> None:
     around(Ledger, "answered", countdown, after=True)
 
 
-def after_horizon(countdown: Countdown) -> None:
+def after_slots(countdown: Countdown) -> None:
     """Rows that were marked by their byte alone have just got their slots."""
+    around(Ledger, "give_slots", countdown, after=True)
+
+
+def after_horizon(countdown: Countdown) -> None:
     around(Ledger, "move_horizon", countdown, after=True)
 
 
@@ -214,6 +218,7 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         after_link,
         before_room,
         after_room,
+        after_slots,
         after_horizon,
     )
 }

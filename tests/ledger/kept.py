@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anyio
+from anyio.lowlevel import checkpoint
 
 from engager.ledger.account import Account, Keeping, begin, existing_run, resume
 from engager.ledger.book import Batch
@@ -39,7 +39,7 @@ class Kept:
         return kept
 
     async def _write(self, batch: Batch) -> None:
-        await anyio.lowlevel.checkpoint()  # as in a run, others go on meanwhile
+        await checkpoint()  # as in a run, others go on meanwhile
         self.book.write([batch])
         self.written.append(batch.results.count)
 

@@ -101,3 +101,13 @@ async def test_who_gives_up_is_no_loss_to_the_others(sync: SlowSync) -> None:
     waiting[0].cancel()
     await asyncio.gather(*waiting[1:])
     assert waiting[0].cancelled()
+
+
+async def test_behind_a_fault_nothing_is_brought_to_the_disk(sync: SlowSync) -> None:
+    disk = Disk(sync, enough=1)
+    sync.fault = OSError("the disk is gone")
+    with pytest.raises(OSError, match="gone"):
+        await store(sync, disk)
+    sync.fault = None  # a disk may tell of a fault once, and then pass over what it lost
+    with pytest.raises(OSError, match="gone"):
+        await store(sync, disk)

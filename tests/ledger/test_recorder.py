@@ -76,6 +76,38 @@ async def test_those_who_want_it_written_at_once_have_it_written_once(tmp_path: 
     await kept.finish()
 
 
+async def test_the_crew_waits_for_a_disk_that_falls_behind(tmp_path: Path) -> None:
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    waiting = []
+    for number in range(1, 2 * CHUNK + 3):
+        kept.recorder.due([outcome(number).row])
+        if (writing := kept.recorder.record(outcome(number))) is not None:
+            waiting.append((number, writing))
+    assert [number for number, _ in waiting] == [CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 2]
+    for _, writing in waiting:
+        await writing
+    await kept.finish()
+
+
+async def test_behind_a_failed_sync_nothing_is_committed(tmp_path: Path) -> None:
+    kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    await kept.record(outcome(1))
+    faults = [RecordingError("the disk is gone")]
+
+    async def hold() -> None:
+        if faults:  # it may tell of a fault once, and then pass over what it lost
+            raise faults.pop()
+
+    kept.recorder.hold = hold
+    for _ in range(2):
+        with pytest.raises(RecordingError, match="gone"):
+            await kept.recorder.flush()
+    kept.close()
+    again = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    await again.finish()
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
+
+
 async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     kept = await Kept.opened(tmp_path, MendableCsv(COLUMNS, ",", "utf-8", keep))
     for number, status in enumerate(Status, 1):

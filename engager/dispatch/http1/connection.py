@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final
 
@@ -127,7 +127,7 @@ class Connection:
         try:
             size = self._receive(self._block)  # compiled, a call inside of a slice is made twice
             data = bytes(self._block[:size])
-            said = (data,) if self._tls is None else self._tls.opened(data)
+            said = (data,) if self._tls is None else self._opened(self._tls, data)
         except BlockingIOError:
             return False
         except OSError as fault:
@@ -136,6 +136,13 @@ class Connection:
         for part in said:
             self._take(part)
         return size > 0
+
+    def _opened(self, tls: Tls, data: bytes) -> Sequence[bytes]:
+        said = tls.opened(data)
+        if tls.owes:
+            self._piece = b"".join((self._piece, tls.leaves()))
+            self._flush()
+        return said
 
     def _take(self, data: bytes) -> None:
         if self._waiter is None or self._waiter.done():

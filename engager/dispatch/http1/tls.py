@@ -39,6 +39,11 @@ class Tls:
         else:
             self._arrived.write_eof()
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is to be sent that nobody said: TLS's own business."""
+        return self._leaving.pending > 0
+
     def leaves(self) -> bytes:
         """What is to be sent over the wire."""
         return self._leaving.read()
@@ -64,4 +69,7 @@ class Tls:
             pass  # a part of a record, or what is TLS's own business
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             said.append(b"")
+        except ssl.SSLError:
+            if not said:
+                raise  # else what was said before counts, and the fault comes again
         return said

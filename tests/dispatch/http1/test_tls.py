@@ -15,11 +15,16 @@ AUTHORITY = trustme.CA()
 class Pair:
     """Our side, and that of a server which is Python's own."""
 
-    def __init__(self, name: str = "localhost") -> None:
+    def __init__(self, name: str = "localhost", asks_later: bool = False) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         AUTHORITY.issue_cert(name).configure_cert(context)
         trusting = ssl.create_default_context()
         AUTHORITY.configure_trust(trusting)
+        if asks_later:
+            AUTHORITY.issue_cert("client.example").configure_cert(trusting)
+            AUTHORITY.configure_trust(context)
+            context.verify_mode, trusting.post_handshake_auth = ssl.CERT_OPTIONAL, True
+            context.post_handshake_auth = True
         self.to_server, self.from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = context.wrap_bio(self.to_server, self.from_server, server_side=True)
         self.ours = Tls(trusting, "localhost")
@@ -80,6 +85,26 @@ def test_what_was_tampered_with_is_refused(pair: Pair) -> None:
     wire[-1] ^= 1
     with pytest.raises(ssl.SSLError):
         pair.ours.opened(bytes(wire))
+
+
+def test_what_was_said_before_a_fault_counts(pair: Pair) -> None:
+    wire = bytearray(pair.says(b"answer", b"more"))
+    wire[-1] ^= 1
+    assert pair.ours.opened(bytes(wire)) == [b"answer"]
+
+
+def test_a_question_behind_the_handshake_is_answered_at_once() -> None:
+    pair = Pair(asks_later=True)
+    pair.shake_hands()
+    assert not pair.ours.owes
+    pair.server.verify_client_post_handshake()
+    assert pair.ours.opened(pair.says(b"")) == []
+    assert pair.ours.owes
+    pair.to_server.write(pair.ours.leaves() + pair.ours.sealed(b"x"))
+    assert pair.server.read(10) == b"x"
+    certificate = pair.server.getpeercert()
+    assert certificate is not None
+    assert certificate["subjectAltName"] == (("DNS", "client.example"),)
 
 
 def test_a_name_that_is_not_the_certificates_is_refused() -> None:
