@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import anyio
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.dispatch.adaptive import adapted
@@ -104,7 +105,8 @@ async def _read(
             with stop.cuts_short():  # an input that stands still must not hold up a stop
                 while (work := await off_loop(next_chunk)) is not None:
                     feed.rows += len(work)
-                    await begin.send(work)
+                    # Of rows that were settled long ago the crew need not hear.
+                    await (begin.send(work) if work else checkpoint())
                 feed.whole = True
         except InputError as fault:
             stop.request(Exit.STOPPED, str(fault))

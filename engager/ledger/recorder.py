@@ -37,6 +37,8 @@ _ENGAGED: Final = Status.ENGAGED
 _SETTLED: Final = State.ENGAGED
 _NOWHERE: Final = Mend.NOWHERE
 
+_ALL_SETTLED: Final = bytes(SETTLED)
+
 #: A row that is not settled, or whose line was lost.
 Due = EngageRequest | Invalid | Skipped | Unreadable
 
@@ -95,6 +97,8 @@ class Recorder:
         states = self._ledger.states(first, last - first + 1)
         if not any(states):
             return records
+        if self._gaps.results is None and not states.translate(None, _ALL_SETTLED):
+            return []
         return [
             record for record in records if self._is_due(_number(record), states[_number(record) - first])
         ]
