@@ -64,8 +64,7 @@ def enter() -> None:
 
 def _fingerprint() -> str:
     """Of everything that is installed, and of what runs it."""
-    here = ROOT / "benchmarks"
-    files = (ROOT / "pyproject.toml", here / "build_hook.py", here / "requirements.txt")
+    files = (ROOT / "pyproject.toml", ROOT / "hatch_build.py", ROOT / "benchmarks" / "requirements.txt")
     sources = sorted((ROOT / "engager").rglob("*.py"))
     python = f"{sys.base_prefix} {sys.version}".encode()
     return hashlib.sha256(b"".join((python, *(file.read_bytes() for file in (*files, *sources))))).hexdigest()

@@ -45,7 +45,6 @@ _JOURNAL: Final = _SLOTS + slots.SIZE
 PART: Final = 1 << 20
 
 _OPEN: Final = WORDS[State.OPEN]
-_SLOTTED: Final = WORDS[State.SLOTTED]
 
 
 class Ledger:
@@ -250,7 +249,7 @@ class Ledger:
         if not same_token:
             # The endpoint knows an id together with its token only; a kill must not undo that.
             life.first_left = float("-inf")
-        if found.row not in self.slots.rows and self.slots.are_all_taken:
+        if found.row not in self.slots.rows and self.slots.are_scarce:
             self.set_state(found.row, State.SLOTTED)  # a power cut made it one of many: it is in doubt
             return
         if not same_token or found.row not in self.slots.rows:

@@ -85,7 +85,7 @@ class Slots:
         return slot
 
     @property
-    def are_all_taken(self) -> bool:
+    def are_scarce(self) -> bool:
         """Whether there is none left for another row, but for those that the crew needs."""
         return len(self.rows) >= SLOTS // 2
 

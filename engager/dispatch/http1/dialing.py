@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 
+from engager.dispatch.http1.connection import BLOCK
 from engager.dispatch.http1.tls import Tls
 
 AddressInfo = tuple[int, int, int, str, Any]
@@ -20,9 +21,6 @@ _NAME_LIFE = 30.0
 
 #: Seconds until the next address is tried beside one that does not answer (RFC 8305).
 _HEAD_START = 0.25
-
-#: Bytes of a handshake that are read at once.
-_BLOCK = 1 << 16
 
 
 class Dialer:
@@ -62,7 +60,7 @@ async def _handshake(sock: socket.socket, tls: Tls, loop: asyncio.AbstractEventL
     try:
         while not tls.shakes_hands():
             await loop.sock_sendall(sock, tls.leaves())
-            tls.arrives(await loop.sock_recv(sock, _BLOCK))
+            tls.arrives(await loop.sock_recv(sock, BLOCK))
     except ssl.SSLError:
         with suppress(OSError):
             sock.send(tls.leaves())  # the other side is told why
