@@ -7,19 +7,32 @@ import socket
 import struct
 from math import inf
 
+import anyio
+import pytest
+
 from engager.dispatch.http1.connection import BLOCK, Connection
 from engager.dispatch.http1.known import KnownAnswers
-from engager.model import Lost, Reply
+from engager.model import Lost, NotSent, Reply
+
+REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
+def connected() -> tuple[Connection, socket.socket]:
+    """A connection, and the server's end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sock = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
     sock.setblocking(False)
+    theirs.settimeout(10)
     block = memoryview(bytearray(BLOCK))
-    connection = Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), block, now=0.0)
-    waiter = connection.begin((b"POST / HTTP/1.1\r\n\r\n",), deadline=inf)
+    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), block, now=0.0), theirs
+
+
+async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
+    connection, theirs = connected()
+    waiter = connection.begin(REQUEST, deadline=inf)
+    connection.depart()
     theirs.recv(100)
     theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -29,3 +42,29 @@ async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_o
     connection.finish(now=0.0)
     assert isinstance(ending, Lost) or (isinstance(ending, Reply) and not ending.complete)
     assert connection.closed
+
+
+@pytest.mark.parametrize("said", [b"", ANSWER], ids=["closed", "spoke"])
+async def test_what_a_server_does_before_a_request_has_left_is_no_answer_to_it(said: bytes) -> None:
+    connection, theirs = connected()
+    waiter = connection.begin(REQUEST, deadline=inf)
+    theirs.sendall(said)
+    theirs.shutdown(socket.SHUT_WR)
+    with anyio.fail_after(10):
+        ending = await waiter
+    connection.depart()
+    connection.finish(now=0.0)
+    assert isinstance(ending, NotSent)
+    assert connection.closed
+    assert theirs.recv(100) == b""  # nothing came, and nothing will
+    theirs.close()
+
+
+async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -> None:
+    connection, theirs = connected()
+    connection.begin(REQUEST, deadline=inf)
+    connection.finish(now=0.0)
+    connection.depart()
+    assert connection.closed
+    assert theirs.recv(100) == b""
+    theirs.close()

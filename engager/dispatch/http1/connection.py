@@ -64,17 +64,20 @@ class Connection:
         return not self.closed
 
     def begin(self, parts: Iterable[bytes], deadline: float) -> asyncio.Future[Ending]:
-        """Send one request; returns what is to be awaited for its ending. `finish` must follow."""
+        """Take one request, for `depart` to send; returns its ending, to be awaited. `finish` must follow."""
         self._waiter = waiter = self._loop.create_future()
         self.deadline, self._answer_begun, self._reusable, self._left = deadline, False, False, False
         self._unsent.extend(parts)
+        return waiter
+
+    def depart(self) -> None:
+        """Send the request, unless its exchange is over already."""
+        if self._waiter is None or self._waiter.done():
+            return
         try:
             self._flush()
         except OSError as fault:
-            # What the system refused whole has not left.
-            ending = Lost if self._left else NotSent
-            self._end(ending("connection_lost", f"{type(fault).__name__}: {fault}"))
-        return waiter
+            self._end(self._unanswered(f"{type(fault).__name__}: {fault}"))
 
     def finish(self, now: float) -> None:
         """The exchange is over, whatever ended it: from `now` on the connection rests, or is closed."""
@@ -147,6 +150,8 @@ class Connection:
     def _take(self, data: bytes) -> None:
         if self._waiter is None or self._waiter.done():
             self.close()  # at rest: the server closed it, or speaks out of turn
+        elif not self._left:
+            self._end(self._unanswered("the server closed it, or spoke, before the request left"))
         elif self._answer_begun:
             self._parse(data)
         elif (reply := self._known.find(data)) is not None:
@@ -167,7 +172,7 @@ class Connection:
                 self._reusable = parser.reusable
                 self._end(parser.answer)
             elif not data:
-                self._end(Lost("connection_lost", "the server closed the connection without an answer"))
+                self._end(self._unanswered("the server closed the connection without an answer"))
         except NotHttpError as fault:
             self._end(Lost("not_http", str(fault)))
 
@@ -178,7 +183,11 @@ class Connection:
         else:
             broken = self._parser.broken() if self._answer_begun else None
             self._reusable = False
-            self._end(broken or Lost("connection_lost", f"{type(fault).__name__}: {fault}"))
+            self._end(broken or self._unanswered(f"{type(fault).__name__}: {fault}"))
+
+    def _unanswered(self, error_text: str) -> Lost | NotSent:
+        """How an exchange ends without an answer: what the system refused whole has not left."""
+        return (Lost if self._left else NotSent)("connection_lost", error_text)
 
     def _end(self, ending: Ending) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -193,4 +202,4 @@ class Connection:
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._sock.close()
-        self._end(Lost("connection_lost", "the connection was closed"))
+        self._end(self._unanswered("the connection was closed"))

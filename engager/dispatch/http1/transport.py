@@ -32,6 +32,7 @@ class LeanTransport:
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known, self._block = KnownAnswers(), memoryview(bytearray(BLOCK))
         self._resting: list[Connection] = []
+        self._departing: list[Connection] = []  #: with a request, and in this round of the loop
         self._all: set[Connection] = set()
         # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
         self._step = min(0.1, destination.timeout / 10)
@@ -57,13 +58,29 @@ class LeanTransport:
                 break
             self._all.discard(connection)
         try:
-            return await connection.begin(self._request(body, request_id), left + self._timeout)
+            waiter = connection.begin(self._request(body, request_id), left + self._timeout)
+            self._departs(connection)
+            return await waiter
         finally:
             connection.finish(now())
             if connection.closed:
                 self._all.discard(connection)
             else:
                 self._resting.append(connection)
+
+    def _departs(self, connection: Connection) -> None:
+        """Requests that are ready in one round of the loop leave together.
+
+        One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
+        """
+        self._departing.append(connection)
+        if len(self._departing) == 1:
+            self._loop.call_soon(self._depart)
+
+    def _depart(self) -> None:
+        departing, self._departing = self._departing, []
+        for connection in departing:
+            connection.depart()
 
     def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
