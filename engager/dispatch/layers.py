@@ -9,7 +9,6 @@ Layers are composed inside the running loop, whose clock they read.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_second
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Outcome, Status
+from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry
 
 #: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
@@ -40,6 +39,7 @@ from engager.policy import Delivery, Retry
 STRANGERS: Final = 20
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
+_TAKEN: Final = Meaning.TAKEN
 _WITHHELD: Final = Meaning.WITHHELD
 _REFUSES_ALL: Final = Meaning.REFUSES_ALL
 _AGAIN: Final = Step.AGAIN
@@ -58,22 +58,23 @@ class Effort:
     probing: bool  #: it was let through to see whether the endpoint is up again
     expired: bool  #: it was held back, as the endpoint would not know it as a repeat
     doubt: Verdict | None  #: what made the row doubtful, while it is
+    over: float  #: loop time at which the last try came to its end, or at first the row was taken up
     latency: float | None  #: seconds, of the last try
     in_flight: float  #: seconds, of all tries
 
     def __init__(self, request: EngageRequest, taken_up: float) -> None:
         self.request, self.request_id = request, request.request_id
-        self.taken_up = taken_up
+        self.taken_up = self.over = taken_up
         self.due = self.slot = self.latency = None
         self.doubt = None
         self.probing = self.expired = False
         self.in_flight = 0.0
 
-    def ended(self, now: float) -> None:
-        """The present try came to an end, whether or not it had left."""
+    def ended(self) -> None:
+        """The present try is over, whether or not it had left."""
         self.request.life.attempts += 1
         if self.due is not None:
-            self.latency = now - self.due
+            self.latency = self.over - self.due
             self.in_flight += self.latency
         else:
             self.latency = None
@@ -189,13 +190,19 @@ class _Paced:
 def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
     """Carry out one try and judge its ending."""
     now = running_clock()
+    heard: Ending = Withheld()
+    judged = judge(heard)
 
     async def attempt(effort: Effort) -> Verdict:
+        nonlocal heard, judged
         effort.due = effort.slot = None
         ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
-        verdict = judge(ending)
+        if ending is not heard:  # what an endpoint repeats, a transport gives out as the same object
+            heard, judged = ending, judge(ending)
+        verdict = judged
+        effort.over = now()
         if verdict.meaning is not _WITHHELD:
-            effort.ended(now())
+            effort.ended()
             heed(verdict)
         return EXPIRED if effort.expired else verdict
 
@@ -204,18 +211,15 @@ def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
 
 def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
     """Do for everybody what an answer asks: pause the run, or end it."""
-    strangers = 0  # errors by somebody else than the endpoint, as long as it was never heard of
+    strangers: int | None = 0  # errors by somebody else than the endpoint, as long as it was never heard of
 
     def heed(verdict: Verdict) -> None:
         nonlocal strangers
-        if verdict.by_endpoint:
-            strangers = -sys.maxsize
-        elif verdict.meaning is Meaning.REJECTED:
-            strangers += 1
-        if strangers >= STRANGERS:
-            stop.request(
-                Exit.STOPPED, f"nothing at this address speaks for the endpoint: {verdict.error_text}"
-            )
+        if strangers is not None:
+            strangers = None if verdict.by_endpoint else strangers + (verdict.meaning is Meaning.REJECTED)
+            if strangers is not None and strangers >= STRANGERS:
+                told = f"nothing at this address speaks for the endpoint: {verdict.error_text}"
+                stop.request(Exit.STOPPED, told)
         if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
@@ -270,7 +274,7 @@ class _Retried:
         if request.life.in_doubt:
             effort.doubt = doubt_before(request.life)
             if not may_go_on(self.delivery, request.life, self.clock()):
-                return _outcome(effort, Status.IN_DOUBT, effort.doubt, self.now())
+                return _outcome(effort, Status.IN_DOUBT, effort.doubt)
         self._renew(effort)
         verdict, step = self._step_of(effort, await self.attempt(effort))
         if step is _AGAIN:
@@ -281,7 +285,7 @@ class _Retried:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
             verdict = doubtful(effort.doubt, verdict)
-        return _outcome(effort, step, verdict, self.now())
+        return _outcome(effort, step, verdict)
 
     def _renew(self, effort: Effort) -> None:
         """Give the effort the row's present Request-ID."""
@@ -290,7 +294,8 @@ class _Retried:
             effort.request_id = self.fresh_id(request.request_id, request.life.generation)
 
     def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
-        step = decide(self.delivery, effort.request.life, verdict, self.clock())
+        now = 0.0 if verdict.meaning is _TAKEN else self.clock()  # what was taken, was: whenever it is
+        step = decide(self.delivery, effort.request.life, verdict, now)
         if isinstance(step, Step):
             effort.heed_doubt(verdict)
             self._renew(effort)
@@ -328,9 +333,9 @@ def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status |
     return verdict, give_up(effort.request.life)
 
 
-def _outcome(effort: Effort, status: Status, verdict: Verdict, now: float) -> Outcome:
+def _outcome(effort: Effort, status: Status, verdict: Verdict) -> Outcome:
     engaged = status is _ENGAGED
-    elapsed = now - effort.taken_up
+    elapsed = effort.over - effort.taken_up
     return Outcome(
         effort.request.row,
         effort.request.key,

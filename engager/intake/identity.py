@@ -14,11 +14,14 @@ class RequestIds:
     """The Request-IDs of one run."""
 
     def __init__(self, run_id: str) -> None:
-        self._keyed = blake2b(digest_size=_SIZE, key=run_id.encode())
+        # Not as its key: that would be a block of its own, hashed with every row.
+        run = blake2b(run_id.encode(), digest_size=2 * blake2b.SALT_SIZE).digest()
+        salt, person = run[: blake2b.SALT_SIZE], run[blake2b.SALT_SIZE :]
+        self._of_run = blake2b(digest_size=_SIZE, salt=salt, person=person)
 
     def of(self, number: int, content: bytes) -> str:
         """The Request-ID of a row's tries: 32 hexadecimal digits."""
-        digest = self._keyed.copy()  # the key is hashed once a run, not once a row
+        digest = self._of_run.copy()
         digest.update(b"%b\0%d" % (content, number))
         return digest.hexdigest()
 

@@ -20,9 +20,10 @@ _EMPTY = "empty"
 
 # Atoms and labels as mailbox providers accept them, letters of every script included (RFC 6531, 5890);
 # quoted local parts and address literals have no place in a list of people.
-_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
-_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_EMAIL = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+# Nothing is tried twice: where a part could end earlier, what follows would not fit either.
+_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]++"
+_LABEL = r"[^\W_][\w-]{0,62}+(?<![-_])"
+_EMAIL = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@{_LABEL}(?:\.{_LABEL})++")
 _PHONE = re.compile(r"\+?[0-9]{7,15}")
 _PROFILE_ID = re.compile(r"[0-9a-fA-F]{24}")
 

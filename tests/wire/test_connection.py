@@ -10,7 +10,7 @@ from math import inf
 import anyio
 import pytest
 
-from engager.dispatch.http1.connection import BLOCK, Connection
+from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.known import KnownAnswers
 from engager.model import Lost, NotSent, Reply
 
@@ -25,8 +25,7 @@ def connected() -> tuple[Connection, socket.socket]:
         theirs, _ = listening.accept()
     sock.setblocking(False)
     theirs.settimeout(10)
-    block = memoryview(bytearray(BLOCK))
-    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), block, now=0.0), theirs
+    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), now=0.0), theirs
 
 
 async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:

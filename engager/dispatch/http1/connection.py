@@ -18,8 +18,8 @@ from engager.dispatch.http1.parser import AnswerParser, NotHttpError
 from engager.dispatch.http1.tls import Tls
 from engager.model import Ending, Lost, NotSent
 
-#: Bytes that are read at once.
-BLOCK: Final = 1 << 16
+#: Bytes that are read at once: a record of TLS and more.
+BLOCK: Final = 1 << 15
 
 #: Bytes that are sealed at once, so that no second copy of a large body is made.
 _PIECE: Final = 1 << 18
@@ -37,13 +37,12 @@ class Connection:
         tls: Tls | None,
         loop: asyncio.AbstractEventLoop,
         known: KnownAnswers,
-        block: memoryview,
         now: float,
     ) -> None:
-        """`block` is where all connections read to, one after the other; it rests from `now` on."""
+        """It rests from `now` on."""
         self.closed = False
         self.deadline = inf  #: when the present exchange is given up
-        self._sock, self._loop, self._known, self._block = sock, loop, known, block
+        self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
         self._waiter: asyncio.Future[Ending] | None = None
@@ -54,7 +53,7 @@ class Connection:
         self._left = False  #: a byte of the present request has left
         self._used_at = now
         self._tls = tls
-        self._receive, self._send = sock.recv_into, sock.send
+        self._receive, self._send = sock.recv, sock.send
         loop.add_reader(self._descriptor, self._readable)
 
     def stands(self, now: float) -> bool:
@@ -128,8 +127,7 @@ class Connection:
     def _received(self) -> bool:
         """Take in what can be read at once; returns whether there may be more."""
         try:
-            size = self._receive(self._block)  # compiled, a call inside of a slice is made twice
-            data = bytes(self._block[:size])
+            data = self._receive(BLOCK)
             said = (data,) if self._tls is None else self._opened(self._tls, data)
         except BlockingIOError:
             return False
@@ -138,7 +136,7 @@ class Connection:
             return False
         for part in said:
             self._take(part)
-        return size > 0
+        return bool(data)
 
     def _opened(self, tls: Tls, data: bytes) -> Sequence[bytes]:
         said = tls.opened(data)

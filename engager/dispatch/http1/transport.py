@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from engager.dispatch.clock import running_clock
-from engager.dispatch.http1.connection import BLOCK, Connection
+from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.dialing import Dialer
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.transport import Clearance, Destination, why_not_connected
@@ -30,7 +30,7 @@ class LeanTransport:
         self._timeout = destination.timeout
         self._head, self._tail = _head(url.netloc, url.path or "/", destination)
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
-        self._known, self._block = KnownAnswers(), memoryview(bytearray(BLOCK))
+        self._known = KnownAnswers()
         self._resting: list[Connection] = []
         self._departing: list[Connection] = []  #: with a request, and in this round of the loop
         self._all: set[Connection] = set()
@@ -104,7 +104,7 @@ class LeanTransport:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, tls, self._loop, self._known, self._block, self._now())
+        connection = Connection(sock, tls, self._loop, self._known, self._now())
         self._all.add(connection)
         return connection
 
