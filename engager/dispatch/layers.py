@@ -9,6 +9,7 @@ Layers are composed inside the running loop, whose clock they read.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from engager.dispatch.delivery import (
     may_go_on,
 )
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
-from engager.dispatch.transport import Clearance
+from engager.dispatch.transport import Clearance, Held
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
@@ -91,7 +92,9 @@ Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
 #: Whether the try may leave: asked in the last moment, and answered at once.
 Clear = Callable[[Effort], bool]
 #: The same, after waiting for it where that is needed.
-ClearInTime = Callable[[Effort], bool | Awaitable[bool]]
+ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool]]
+#: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
+Hold = Callable[[], asyncio.Future[None]]
 #: Told of every verdict, for what it means to everybody.
 Heed = Callable[[Verdict], None]
 Attempt = Callable[[Effort], Awaitable[Verdict]]
@@ -134,7 +137,7 @@ def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
     return clear_if_known
 
 
-def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, clear: Clear) -> ClearInTime:
+def paced(gate: Gate, pacer: Pacer, hold: Hold | None, clear: Clear) -> ClearInTime:
     """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
 
     A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
@@ -144,21 +147,31 @@ def paced(gate: Gate, pacer: Pacer, hold: Callable[[], Awaitable[None]] | None, 
     return _Paced(gate, pacer, hold, clear).clear_in_time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Paced:
-    """Where nobody has to wait, a coroutine would cost every row for nothing."""
+    """Where nobody has to wait for himself alone, a coroutine would cost every row for nothing."""
 
     gate: Gate
     pacer: Pacer
-    hold: Callable[[], Awaitable[None]] | None
+    hold: Hold | None
     clear: Clear
+    held: Held | None = None  #: who was cleared since the last sync began
 
-    def clear_in_time(self, effort: Effort) -> bool | Awaitable[bool]:
+    def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool]:
         if self.gate.shut or not self.pacer.free:
             return self._clear_at_pace(effort)
         if not self.clear(effort):
             return False
-        return True if self.hold is None else self._clear_once_held(effort, self.hold())
+        return True if self.hold is None else self._together(self.hold())
+
+    def _together(self, stored: asyncio.Future[None]) -> Held:
+        held = self.held
+        if held is None or held.until is not stored:
+            held = self.held = Held(stored, self._nobody_waits)
+        return held
+
+    def _nobody_waits(self) -> bool:
+        return self.pacer.free and not self.gate.shut and not self.gate.stopped
 
     async def _clear_at_pace(self, effort: Effort) -> bool:
         gate, pacer = self.gate, self.pacer
@@ -176,9 +189,9 @@ class _Paced:
             return False
         return self.hold is None or await self._clear_once_held(effort, self.hold())
 
-    async def _clear_once_held(self, effort: Effort, held: Awaitable[None]) -> bool:
+    async def _clear_once_held(self, effort: Effort, stored: asyncio.Future[None]) -> bool:
         """The try may leave, but for the disk; and what has changed by then counts."""
-        await held
+        await asyncio.shield(stored)
         if not self.pacer.free:
             effort.slot = await self.pacer.passes(effort.slot, effort.probing)
         if not self.gate.bars(effort.probing) and not self.gate.stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,14 +17,26 @@ MAX_ANSWER = 1 << 20
 #: What a system says when it, and not the endpoint, has nothing left.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Cleared, but for one thing that many tries wait for together."""
+
+    until: asyncio.Future[None]  #: not to be cancelled; it raises what went wrong
+    still_clear: Callable[[], bool]  #: asked then: where it says no, clearance is to be asked for again
+
+
 #: Asked by the transport at the last moment, when the connection stands and before the first byte
 #: leaves; awaited where the answer is not there at once. False: hold it back.
-Clearance = Callable[[], bool | Awaitable[bool]]
+Clearance = Callable[[], bool | Held | Awaitable[bool]]
 
 
 async def is_cleared(clearance: Clearance) -> bool:
     """Ask for clearance, and wait for it where need be."""
-    answer = clearance()
+    while isinstance(answer := clearance(), Held):
+        await asyncio.shield(answer.until)
+        if answer.still_clear():
+            return True
     return answer if isinstance(answer, bool) else await answer
 
 

@@ -20,63 +20,67 @@ class Disk:
     """Create it inside the running loop."""
 
     def __init__(self, sync: Callable[[], None], enough: int) -> None:
-        """`sync` is called in a thread; without more ado as soon as `enough` are waiting."""
+        """`sync` is called in a thread; without more ado as soon as `enough` have asked."""
         self._sync, self._enough = sync, enough
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[asyncio.Future[None]] = []
+        self._next: asyncio.Future[None] | None = None  #: of those who have asked since a sync began
+        self._asked = 0
         self._is_busy = self._is_time = False
         self._fault: BaseException | None = None
 
     def holds(self) -> asyncio.Future[None]:
-        """What is to be awaited: done when all that was stored by now would survive a power cut.
+        """What is done when all that was stored by now would survive a power cut.
 
-        Raises what `sync` raised, now or ever before: what failed to reach the disk is not tried again.
+        Others wait for the same: who may be cancelled shields it. Raises what `sync` raised, now or ever
+        before: what failed to reach the disk is not tried again.
         """
-        waiter = self._loop.create_future()
         if self._fault is not None:
-            waiter.set_exception(self._fault)
-            return waiter
-        self._waiting.append(waiter)
-        if len(self._waiting) == 1:
-            self._is_time = False
-            self._loop.call_later(_LINGER, self._lingered, waiter, 1)
-        if len(self._waiting) >= self._enough:
+            return _fail(self._loop.create_future(), self._fault)
+        done = self._next
+        if done is None:
+            done = self._next = self._loop.create_future()
+            self._asked, self._is_time = 0, False
+            self._loop.call_later(_LINGER, self._lingered, done, 1)
+        self._asked += 1
+        if self._asked >= self._enough:
             self._begin()
-        return waiter
+        return done
 
-    def _lingered(self, first: asyncio.Future[None], before: int) -> None:
+    def _lingered(self, done: asyncio.Future[None], before: int) -> None:
         """Begin, unless many have come since the last look: then so many more are about to."""
-        waiting = len(self._waiting)
-        if not waiting or self._waiting[0] is not first:
+        if self._next is not done:
             return
-        if waiting - before >= _MANY:
-            self._loop.call_later(_LINGER, self._lingered, first, waiting)
+        if self._asked - before >= _MANY:
+            self._loop.call_later(_LINGER, self._lingered, done, self._asked)
         else:
             self._is_time = True
             self._begin()
 
     def _begin(self) -> None:
-        if self._is_busy:
+        if self._is_busy or self._next is None:
             return
-        waiting, self._waiting, self._is_busy = self._waiting, [], True
+        done, self._next, self._is_busy = self._next, None, True
         try:
             syncing = self._loop.run_in_executor(None, self._sync)
         except RuntimeError as fault:  # no thread is to be had
-            self._end(waiting, fault)
+            self._end(done, fault)
         else:
-            syncing.add_done_callback(lambda synced: self._end(waiting, synced.exception()))
+            syncing.add_done_callback(lambda synced: self._end(done, synced.exception()))
 
-    def _end(self, waiting: list[asyncio.Future[None]], fault: BaseException | None) -> None:
+    def _end(self, done: asyncio.Future[None], fault: BaseException | None) -> None:
         self._is_busy = False
         if fault is not None:
             self._fault = fault
-            waiting, self._waiting = [*waiting, *self._waiting], []
-        for waiter in waiting:
-            if waiter.done():
-                continue  # whoever waited was cancelled
-            if fault is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(fault)
-        if self._waiting and (self._is_time or len(self._waiting) >= self._enough):
+            for waiting in filter(None, (done, self._next)):
+                _fail(waiting, fault)
+            self._next = None
+            return
+        done.set_result(None)
+        if self._is_time or self._asked >= self._enough:
             self._begin()
+
+
+def _fail(done: asyncio.Future[None], fault: BaseException) -> asyncio.Future[None]:
+    done.set_exception(fault)
+    done.exception()  # all who waited may be gone by now: the loop need not complain that nobody looked
+    return done

@@ -6,6 +6,7 @@ ledger's journal, and is appended when the run goes on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -61,7 +62,7 @@ class Recorder:
         formats: Formats,
         write: Write,
         recall: Recall | None = None,
-        hold: Callable[[], Awaitable[None]] | None = None,
+        hold: Callable[[], asyncio.Future[None]] | None = None,
     ) -> None:
         self._tally = Tally()  #: what this process has counted, but for what is fresh
         self._fresh: list[dict[str, Any]] = []
@@ -69,7 +70,8 @@ class Recorder:
         #: Told of every row that was not engaged: how many are settled by then, and what became of it.
         self.failing: Callable[[int, str], None] | None = None
         self.clock: Callable[[], float] = clock.seconds
-        #: With `durability = "disk"`: awaited before a byte leaves, for what was stored to be on the disk.
+        #: With `durability = "disk"`: what is done, before a byte leaves, when all that was stored is on the
+        #: disk. It is shared by many.
         self.hold = hold
         self._shard, self._ledger, self._formats, self._write = shard, ledger, formats, write
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
@@ -236,8 +238,7 @@ class Recorder:
 
     async def _write_pending(self) -> None:
         batch = self._take()
-        if self.hold is not None:
-            await self.hold()
+        await self._stored()
         await self._write(batch)
         self._ledger.journal.release(batch.mark)
 
@@ -247,11 +248,14 @@ class Recorder:
             await anyio.sleep(FRESH_SECONDS)
             self._ledger.check()
             self._ledger.give_slots()
-            if self.hold is not None:
-                await self.hold()
+            await self._stored()
             self._ledger.move_horizon()
             if self._pending:
                 await self.flush()
+
+    async def _stored(self) -> None:
+        if self.hold is not None:
+            await asyncio.shield(self.hold())
 
     def _take(self) -> Batch:
         entries, self._pending = self._pending, []

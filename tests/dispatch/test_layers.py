@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engager.dispatch.layers import (
     Engage,
+    Hold,
     Send,
     obeying,
     paced,
@@ -64,7 +65,7 @@ def compose(
     pace: Pace | None = None,
     stop: Stop | None = None,
     intents: list[str] | None = None,
-    hold: Callable[[], Awaitable[None]] | None = None,
+    hold: Hold | None = None,
     window: float = 86_400,
     gate: Gate | None = None,
 ) -> Engage:
@@ -299,6 +300,17 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
         assert last < 0 or str(last) in (told if doubt == str(last) else then)
 
 
+def after(seconds: float) -> asyncio.Future[None]:
+    """A disk that has everything so much later."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    if seconds:
+        loop.call_later(seconds, done.set_result, None)
+    else:
+        done.set_result(None)
+    return done
+
+
 def departures_in_a_second(script: Script) -> int:
     times = [moment for moment, _ in script.left]
     return max(sum(begin <= moment < begin + 1 for moment in times) for begin in times)
@@ -336,9 +348,8 @@ async def test_a_stop_in_an_outage_leaves_rows_due_and_does_not_use_their_tries_
 
 @pytest.mark.virtual_time
 async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
-    async def slow_once() -> None:
-        if asyncio.get_running_loop().time() < 1:
-            await asyncio.sleep(3)
+    def slow_once() -> asyncio.Future[None]:
+        return after(3 if asyncio.get_running_loop().time() < 1 else 0)
 
     script = Script()
     engage = compose(script, pace=Pace(20), hold=slow_once)
@@ -353,7 +364,7 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
     pace: Pace | None,
 ) -> None:
     gate, loop, script = Gate(Stop()), asyncio.get_running_loop(), Script()
-    engage = compose(script, pace=pace, hold=lambda: asyncio.sleep(3), gate=gate)
+    engage = compose(script, pace=pace, hold=lambda: after(3), gate=gate)
     loop.call_later(1, gate.hold, "window")
     loop.call_later(100, gate.release, "window")
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
@@ -363,9 +374,10 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
 
 
 @pytest.mark.virtual_time
-async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave() -> None:
+@pytest.mark.parametrize("pace", [None, Pace(5)])
+async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace | None) -> None:
     stop, script = Stop(), Script()
-    engage = compose(script, pace=Pace(5), hold=lambda: asyncio.sleep(3), stop=stop)
+    engage = compose(script, pace=pace, hold=lambda: after(3), stop=stop)
     asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
     assert script.left == []

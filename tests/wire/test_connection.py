@@ -30,8 +30,8 @@ def connected() -> tuple[Connection, socket.socket]:
 
 async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
     connection, theirs = connected()
-    waiter = connection.begin(REQUEST, deadline=inf)
-    connection.depart()
+    waiter = connection.begin(REQUEST)
+    connection.depart(deadline=inf)
     theirs.recv(100)
     theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -46,12 +46,12 @@ async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_o
 @pytest.mark.parametrize("said", [b"", ANSWER], ids=["closed", "spoke"])
 async def test_what_a_server_does_before_a_request_has_left_is_no_answer_to_it(said: bytes) -> None:
     connection, theirs = connected()
-    waiter = connection.begin(REQUEST, deadline=inf)
+    waiter = connection.begin(REQUEST)
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
     with anyio.fail_after(10):
         ending = await waiter
-    connection.depart()
+    connection.depart(deadline=inf)
     connection.finish(now=0.0)
     assert isinstance(ending, NotSent)
     assert connection.closed
@@ -61,9 +61,9 @@ async def test_what_a_server_does_before_a_request_has_left_is_no_answer_to_it(s
 
 async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -> None:
     connection, theirs = connected()
-    connection.begin(REQUEST, deadline=inf)
+    connection.begin(REQUEST)
     connection.finish(now=0.0)
-    connection.depart()
+    connection.depart(deadline=inf)
     assert connection.closed
     assert theirs.recv(100) == b""
     theirs.close()

@@ -14,7 +14,7 @@ import trustme
 
 from engager.dispatch.aiohttp_transport import AiohttpTransport
 from engager.dispatch.http1.transport import LeanTransport
-from engager.dispatch.transport import MAX_ANSWER, Destination, Transport
+from engager.dispatch.transport import MAX_ANSWER, Destination, Held, Transport
 from engager.model import Ending, Lost, NotSent, Reply, Withheld
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
@@ -251,6 +251,83 @@ async def test_a_connection_that_dies_while_waiting_for_clearance_is_replaced() 
     async with server(serve) as url, transport_to(url) as transport:
         assert await transport.send((b"{}",), "id", cleared_late) == Reply(200, OK)
     assert connections == 2
+
+
+class Arrivals:
+    """A server that answers, and what has come to it."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes_came = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            self.requests += 1
+            self.bytes_came.set()
+            writer.write(answer())
+
+
+def held(until: asyncio.Future[None], *still_clear: bool) -> Callable[[], Held]:
+    """Clearance that many share."""
+    answers = iter(still_clear)
+    shared = Held(until, lambda: next(answers))
+    return lambda: shared
+
+
+async def test_what_is_held_together_leaves_when_that_is_done_and_not_before() -> None:
+    arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
+    clearance = held(until, *[True] * 3)
+    async with server(arrivals) as url, transport_to(url) as transport:
+        sending = [asyncio.create_task(transport.send((b"{}",), f"id-{n}", clearance)) for n in range(3)]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(arrivals.bytes_came.wait(), 0.1)
+        until.set_result(None)
+        assert await asyncio.gather(*sending) == [Reply(200, OK)] * 3
+
+
+async def test_what_is_held_is_not_timed_meanwhile() -> None:
+    until = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.3, until.set_result, None)
+    async with server(Arrivals()) as url, transport_to(url, seconds=0.2) as transport:
+        assert await transport.send((b"{}",), "id", held(until, True)) == Reply(200, OK)
+
+
+async def test_what_may_not_leave_any_more_asks_for_clearance_again() -> None:
+    arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(until.set_result, None)
+    answers = iter([held(until, False)(), False])
+    async with server(arrivals) as url, transport_to(url, connections=1) as transport:
+        assert await transport.send((b"{}",), "id-1", lambda: next(answers)) == Withheld()
+        assert arrivals.requests == 0
+        assert await transport.send((b"{}",), "id-2", cleared) == Reply(200, OK)
+    assert arrivals.requests == 1
+
+
+async def test_a_fault_of_what_they_wait_for_is_everybodys_and_nothing_leaves() -> None:
+    arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
+    clearance = held(until)
+    async with server(arrivals) as url, transport_to(url) as transport:
+        sending = [asyncio.create_task(transport.send((b"{}",), f"id-{n}", clearance)) for n in range(2)]
+        await asyncio.sleep(0.05)
+        until.set_exception(RuntimeError("the disk is gone"))
+        ends = await asyncio.gather(*sending, return_exceptions=True)
+    assert [type(end) for end in ends] == [RuntimeError] * 2
+    assert arrivals.requests == 0
+
+
+async def test_who_is_cancelled_while_held_leaves_no_byte_and_the_others_leave() -> None:
+    arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
+    clearance = held(until, *[True] * 2)
+    async with server(arrivals) as url, transport_to(url) as transport:
+        sending = [asyncio.create_task(transport.send((b"{}",), f"id-{n}", clearance)) for n in range(2)]
+        await asyncio.sleep(0.05)
+        sending[0].cancel()
+        await asyncio.sleep(0)
+        until.set_result(None)
+        assert await sending[1] == Reply(200, OK)
+        assert sending[0].cancelled()
+    assert arrivals.requests == 1
 
 
 async def test_connections_are_kept_and_nothing_is_sent_twice() -> None:

@@ -45,7 +45,7 @@ class Connection:
         self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
-        self._waiter: asyncio.Future[Ending] | None = None
+        self._waiter: asyncio.Future[Ending | None] | None = None
         self._answer_begun = False  #: the parser has a part of the present answer
         self._reusable = True  #: nothing of an exchange is left on it
         self._unsent: deque[bytes | memoryview] = deque()
@@ -62,17 +62,32 @@ class Connection:
             self._received()
         return not self.closed
 
-    def begin(self, parts: Iterable[bytes], deadline: float) -> asyncio.Future[Ending]:
-        """Take one request, for `depart` to send; returns its ending, to be awaited. `finish` must follow."""
+    def begin(self, parts: Iterable[bytes]) -> asyncio.Future[Ending | None]:
+        """Take one request, for `depart` to send; returns its ending, None if it was recalled.
+
+        It is to be awaited, and `finish` to be called behind it.
+        """
         self._waiter = waiter = self._loop.create_future()
-        self.deadline, self._answer_begun, self._reusable, self._left = deadline, False, False, False
+        self._answer_begun = self._reusable = self._left = False
         self._unsent.extend(parts)
         return waiter
 
-    def depart(self) -> None:
-        """Send the request, unless its exchange is over already."""
+    def recall(self, fault: BaseException | None) -> None:
+        """The request is not to leave: nobody has asked for it to, or as something else went wrong."""
         if self._waiter is None or self._waiter.done():
             return
+        self._unsent.clear()
+        self._reusable = True
+        if fault is None:
+            self._waiter.set_result(None)
+        else:
+            self._waiter.set_exception(fault)
+
+    def depart(self, deadline: float) -> None:
+        """Send the request, unless its exchange is over already; at the deadline it is given up."""
+        if self._waiter is None or self._waiter.done():
+            return
+        self.deadline = deadline
         try:
             self._flush()
         except OSError as fault:

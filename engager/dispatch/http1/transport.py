@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from engager.dispatch.clock import running_clock
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.dialing import Dialer
 from engager.dispatch.http1.known import KnownAnswers
-from engager.dispatch.transport import Clearance, Destination, why_not_connected
+from engager.dispatch.transport import Clearance, Destination, Held, why_not_connected
 from engager.model import Ending, NotSent, Withheld
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
@@ -33,6 +34,7 @@ class LeanTransport:
         self._known = KnownAnswers()
         self._resting: list[Connection] = []
         self._departing: list[Connection] = []  #: with a request, and in this round of the loop
+        self._held: dict[Held, list[Connection]] = {}  #: with a request, and as soon as that is done
         self._all: set[Connection] = set()
         # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
         self._step = min(0.1, destination.timeout / 10)
@@ -47,40 +49,61 @@ class LeanTransport:
                 return connection
             try:
                 cleared = clearance()
-                if not (cleared if isinstance(cleared, bool) else await cleared):
+                if not isinstance(cleared, bool) and not isinstance(cleared, Held):
+                    cleared = await cleared
+                if cleared is False:
                     self._resting.append(connection)
                     return Withheld()
             except BaseException:
                 self._resting.append(connection)
                 raise
-            left = now()
-            if connection.stands(left):
-                break
-            self._all.discard(connection)
-        try:
-            waiter = connection.begin(self._request(body, request_id), left + self._timeout)
-            self._departs(connection)
-            return await waiter
-        finally:
-            connection.finish(now())
-            if connection.closed:
+            if not connection.stands(now()):
                 self._all.discard(connection)
-            else:
-                self._resting.append(connection)
+                continue
+            try:
+                waiter = connection.begin(self._request(body, request_id))
+                self._departs(connection, cleared)
+                ending = await waiter
+            finally:
+                connection.finish(now())
+                if connection.closed:
+                    self._all.discard(connection)
+                else:
+                    self._resting.append(connection)
+            if ending is not None:
+                return ending
 
-    def _departs(self, connection: Connection) -> None:
-        """Requests that are ready in one round of the loop leave together.
+    def _departs(self, connection: Connection, cleared: bool | Held) -> None:
+        """Requests that are ready in one round of the loop, or wait for the same, leave together.
 
         One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
         """
-        self._departing.append(connection)
-        if len(self._departing) == 1:
-            self._loop.call_soon(self._depart)
+        if isinstance(cleared, Held):
+            if cleared not in self._held:
+                self._held[cleared] = []
+                cleared.until.add_done_callback(lambda _: self._release(cleared))
+            self._held[cleared].append(connection)
+        else:
+            self._departing.append(connection)
+            if len(self._departing) == 1:
+                self._loop.call_soon(self._depart)
 
     def _depart(self) -> None:
         departing, self._departing = self._departing, []
-        for connection in departing:
-            connection.depart()
+        self._send_off(departing)
+
+    def _release(self, held: Held) -> None:
+        connections, fault = self._held.pop(held), held.until.exception()
+        if fault is None and held.still_clear():
+            self._send_off(connections)
+        else:
+            for connection in connections:
+                connection.recall(fault)
+
+    def _send_off(self, connections: Iterable[Connection]) -> None:
+        deadline = self._now() + self._timeout
+        for connection in connections:
+            connection.depart(deadline)
 
     def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
