@@ -18,7 +18,7 @@ MAX_ANSWER = 1 << 20
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Held:
     """Cleared, but for one thing that many tries wait for together."""
 

@@ -306,7 +306,7 @@ async def test_what_may_not_leave_any_more_asks_for_clearance_again() -> None:
 
 async def test_a_fault_of_what_they_wait_for_is_everybodys_and_nothing_leaves() -> None:
     arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
-    clearance = held(until)
+    clearance = held(until, *[True] * 2)
     async with server(arrivals) as url, transport_to(url) as transport:
         sending = [asyncio.create_task(transport.send((b"{}",), f"id-{n}", clearance)) for n in range(2)]
         await asyncio.sleep(0.05)

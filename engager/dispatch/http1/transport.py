@@ -79,10 +79,11 @@ class LeanTransport:
         One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
         """
         if isinstance(cleared, Held):
-            if cleared not in self._held:
-                self._held[cleared] = []
+            together = self._held.get(cleared)
+            if together is None:
+                together = self._held[cleared] = []
                 cleared.until.add_done_callback(lambda _: self._release(cleared))
-            self._held[cleared].append(connection)
+            together.append(connection)
         else:
             self._departing.append(connection)
             if len(self._departing) == 1:
