@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
@@ -209,7 +210,7 @@ def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
     async def attempt(effort: Effort) -> Verdict:
         nonlocal heard, judged
         effort.due = effort.slot = None
-        ending = await send(effort.request.body, effort.request_id, lambda: clear(effort))
+        ending = await send(effort.request.body, effort.request_id, partial(clear, effort))
         if ending is not heard:  # what an endpoint repeats, a transport gives out as the same object
             heard, judged = ending, judge(ending)
         verdict = judged
@@ -288,7 +289,8 @@ class _Retried:
             effort.doubt = doubt_before(request.life)
             if not may_go_on(self.delivery, request.life, self.clock()):
                 return _outcome(effort, Status.IN_DOUBT, effort.doubt)
-        self._renew(effort)
+        if request.life.generation:
+            self._renew(effort)
         verdict, step = self._step_of(effort, await self.attempt(effort))
         if step is _AGAIN:
             verdict, step = await self._again(effort, verdict)
@@ -301,17 +303,17 @@ class _Retried:
         return _outcome(effort, step, verdict)
 
     def _renew(self, effort: Effort) -> None:
-        """Give the effort the row's present Request-ID."""
+        """Give the effort the row's present Request-ID, which is not its first."""
         request = effort.request
-        if request.life.generation:
-            effort.request_id = self.fresh_id(request.request_id, request.life.generation)
+        effort.request_id = self.fresh_id(request.request_id, request.life.generation)
 
     def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
         now = 0.0 if verdict.meaning is _TAKEN else self.clock()  # what was taken, was: whenever it is
         step = decide(self.delivery, effort.request.life, verdict, now)
         if isinstance(step, Step):
             effort.heed_doubt(verdict)
-            self._renew(effort)
+            if effort.request.life.generation:
+                self._renew(effort)
             self.answered(effort.request)
         return verdict, step
 

@@ -69,6 +69,11 @@ class Builder:
         self._wire = _wire(spec, attach)
         order = dict.fromkeys(["id", "matching", *p.PARAMETERS])
         self._fields = [self._field(name, given, columns) for name in order if name in given]
+        #: All that is sent, in its order; what is the row's own is put in with the row.
+        self._template = {
+            field.name: field.value.render(()) if field.value.static else None for field in self._fields
+        }
+        self._of_row = [field for field in self._fields if not field.value.static]
         self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
 
     def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
@@ -129,11 +134,12 @@ class Builder:
 
     def build(self, row: Row) -> EngageRequest | Invalid:
         """Build the row's request."""
-        values: dict[str, Any] = {}
+        values = self._template.copy()
         try:
-            for field in self._fields:
+            for field in self._of_row:
                 value = field.value.render(row.values)
                 if value is None and not field.required:
+                    del values[field.name]
                     continue
                 if field.rule is not None and (value is None or (wrong := field.rule(value))):
                     raise _row_error(field, None if value is None else wrong)

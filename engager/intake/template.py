@@ -134,21 +134,19 @@ class _Slot:
     get: Callable[[Any], Any]
     cast: str | None
     default: str | None
+    to_type: Callable[[Any], Any]  #: what the cast does
 
     def value(self, row: Any) -> Any:
         """The column's value, in its own type or the one it is cast to."""
         value = self.get(row)
-        if value is None or value == "":
-            if self.default is None:
-                return value if self.cast is None else self._cast(value)
+        if (value is None or value == "") and self.default is not None:
             value = self.default
             if value == "" and self.cast is not None:
                 return None
-        return value if self.cast is None else self._cast(value)
-
-    def _cast(self, value: Any) -> Any:
+        if self.cast is None:
+            return value
         try:
-            return CASTS[self.cast or "str"](value)
+            return self.to_type(value)
         except (ValueError, TypeError, OverflowError):
             if value is None or value == "":
                 told = f"column {self.column!r} is empty: fill it"
@@ -164,7 +162,7 @@ class _Slot:
 
 def _slot(inner: str, columns: Columns, where: str) -> _Slot:
     if columns is not None and inner in columns:
-        return _Slot(inner, _getter(inner, columns, where), None, None)
+        return _Slot(inner, _getter(inner, columns, where), None, None, as_text)
     name, bar, default = inner.partition("|")
     name, colon, cast = name.rpartition(":") if ":" in name else (name, "", "")
     if columns is not None and colon and f"{name}:{cast}" in columns:
@@ -173,9 +171,8 @@ def _slot(inner: str, columns: Columns, where: str) -> _Slot:
         raise ParameterError(where, f"unknown cast {cast!r} in {{{inner}}}; known are {', '.join(CASTS)}")
     if not name:
         raise ParameterError(where, "empty braces; name a column, or write '{{}}' for braces")
-    return _Slot(
-        name, _getter(name, columns, where, bool(bar)), cast if colon else None, default if bar else None
-    )
+    getter = _getter(name, columns, where, bool(bar))
+    return _Slot(name, getter, cast if colon else None, default if bar else None, CASTS[cast or "str"])
 
 
 def _getter(column: str, columns: Columns, where: str, optional: bool = False) -> Callable[[Any], Any]:
@@ -220,7 +217,9 @@ def as_text(value: Any) -> str:
 
 
 def _to_int(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+    if type(value) is not str and (
+        isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())
+    ):
         raise ValueError
     number = int(value)
     if not -(2**63) <= number < 2**64:

@@ -143,14 +143,17 @@ class Connection:
         """Take in what can be read at once; returns whether there may be more."""
         try:
             data = self._receive(BLOCK)
-            said = (data,) if self._tls is None else self._opened(self._tls, data)
+            said = None if self._tls is None else self._opened(self._tls, data)
         except BlockingIOError:
             return False
         except OSError as fault:
             self._lose(fault)
             return False
-        for part in said:
-            self._take(part)
+        if said is None:
+            self._take(data)
+        else:
+            for part in said:
+                self._take(part)
         return bool(data)
 
     def _opened(self, tls: Tls, data: bytes) -> Sequence[bytes]:

@@ -49,7 +49,7 @@ class LeanTransport:
                 return connection
             try:
                 cleared = clearance()
-                if not isinstance(cleared, bool) and not isinstance(cleared, Held):
+                if cleared is not True and not isinstance(cleared, bool | Held):
                     cleared = await cleared
                 if cleared is False:
                     self._resting.append(connection)
@@ -78,16 +78,16 @@ class LeanTransport:
 
         One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
         """
-        if isinstance(cleared, Held):
+        if isinstance(cleared, bool):
+            if not self._departing:
+                self._loop.call_soon(self._depart)
+            self._departing.append(connection)
+        else:
             together = self._held.get(cleared)
             if together is None:
                 together = self._held[cleared] = []
                 cleared.until.add_done_callback(lambda _: self._release(cleared))
             together.append(connection)
-        else:
-            self._departing.append(connection)
-            if len(self._departing) == 1:
-                self._loop.call_soon(self._depart)
 
     def _depart(self) -> None:
         departing, self._departing = self._departing, []
