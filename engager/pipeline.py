@@ -13,19 +13,9 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.dispatch.adaptive import adapted
+from engager.dispatch.clearing import paced, recorded, remembered, stoppable
 from engager.dispatch.guard import guarded
-from engager.dispatch.layers import (
-    Engage,
-    FreshId,
-    Send,
-    obeying,
-    paced,
-    recorded,
-    remembered,
-    retried,
-    stoppable,
-    tried,
-)
+from engager.dispatch.layers import Engage, FreshId, Send, obeying, retried, tried
 from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work

@@ -12,7 +12,7 @@ from math import inf, sqrt
 
 from engager.adaptation import Adaptive, Climb, Reading
 from engager.dispatch.clock import running_clock
-from engager.dispatch.layers import Attempt, Effort
+from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import Pacer
 from engager.dispatch.verdict import Meaning, Verdict
 from engager.policy import Pace

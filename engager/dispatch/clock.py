@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+#: Seconds that do not jump.
+Clock = Callable[[], float]
 
-def running_clock() -> Callable[[], float]:
+
+def running_clock() -> Clock:
     """The running loop's clock, to the microsecond: uvloop's own counts whole milliseconds of the same."""
     loop = asyncio.get_running_loop()
     return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from engager.dispatch.layers import Attempt, Effort
+from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import BREAKER, Gate, Stop
 from engager.dispatch.verdict import Meaning, Verdict
 from engager.errors import Exit

@@ -17,7 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from engager import cli
-from engager.dispatch import layers
+from engager.dispatch.effort import Effort
+from engager.dispatch.http1.connection import Connection
 from engager.ledger import line_file, mapped, repair, run_directory
 from engager.ledger.book import Book
 from engager.ledger.journal import Journal
@@ -69,6 +70,11 @@ def after_slot(countdown: Countdown) -> None:
     around(Slots, "write", countdown, after=True)
 
 
+def before_departure(countdown: Countdown) -> None:
+    """Marked and cleared, and about to leave together with others."""
+    around(Connection, "depart", countdown, after=False)
+
+
 def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
@@ -77,7 +83,7 @@ def after_send(countdown: Countdown) -> None:
 
 
 def after_answer(countdown: Countdown) -> None:
-    around(layers, "judge", countdown, after=True)
+    around(Effort, "ended", countdown, after=True)
 
 
 def after_unsettled(countdown: Countdown) -> None:
@@ -200,6 +206,7 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         inside_store,
         after_slot,
         after_mark,
+        before_departure,
         after_send,
         after_answer,
         after_unsettled,
@@ -226,7 +233,7 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
 
 #: Points that every row passes.
 OFTEN = (
-    *("before_mark", "inside_store", "after_slot", "after_mark", "after_send"),
+    *("before_mark", "inside_store", "after_slot", "after_mark", "before_departure", "after_send"),
     *("after_answer", "after_unsettled", "after_journal", "after_settling"),
 )
 

@@ -21,7 +21,8 @@ from statistics import fmean
 
 from engager.adaptation import Adaptive, concurrency_climb, rate_climb
 from engager.dispatch.adaptive import adapted
-from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.clearing import paced, recorded, stoppable
+from engager.dispatch.layers import Engage, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from engager.dispatch.clearing import paced, recorded, stoppable
 from engager.dispatch.guard import failing, guarded
-from engager.dispatch.layers import Engage, obeying, paced, recorded, retried, stoppable, tried
+from engager.dispatch.layers import Engage, obeying, retried, tried
 from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit

@@ -11,18 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engager.dispatch.layers import (
-    Engage,
-    Hold,
-    Send,
-    obeying,
-    paced,
-    recorded,
-    remembered,
-    retried,
-    stoppable,
-    tried,
-)
+from engager.dispatch.clearing import Hold, paced, recorded, remembered, stoppable
+from engager.dispatch.layers import Engage, Send, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit

@@ -1,0 +1,124 @@
+"""What must hold before a try's first byte leaves: the layers inside of `tried`, the outermost first.
+
+    paced(stoppable(remembered(recorded(intend))))
+
+A try is paced, may still be held back, is safe to repeat, and is written down before it leaves. What need not
+wait is no coroutine: one for each layer would cost a row more than its parsing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from engager.dispatch.clock import Clock, running_clock
+from engager.dispatch.delivery import may_go_on
+from engager.dispatch.effort import Effort
+from engager.dispatch.limits import Gate, Pacer, Stop
+from engager.dispatch.transport import Held
+from engager.model import EngageRequest
+from engager.policy import Delivery
+
+#: Whether the try may leave: asked in the last moment, and answered at once.
+Clear = Callable[[Effort], bool]
+#: The same, after waiting for it where that is needed.
+ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool]]
+#: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
+Hold = Callable[[], asyncio.Future[None]]
+
+
+def recorded(intend: Callable[[EngageRequest], None], clock: Clock) -> Clear:
+    """Write the intent down, as the last thing before the first byte leaves."""
+    now = running_clock()
+
+    def clear(effort: Effort) -> bool:
+        effort.due = now()
+        effort.request.life.leaves(clock())
+        intend(effort.request)
+        return True
+
+    return clear
+
+
+def stoppable(stop: Stop, clear: Clear) -> Clear:
+    """Hold the try back once the run is to end."""
+
+    def clear_unless_stopped(effort: Effort) -> bool:
+        return stop.exit is None and clear(effort)
+
+    return clear_unless_stopped
+
+
+def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
+    """Hold back a repeat that waited until the endpoint would not know it as one any more."""
+
+    def clear_if_known(effort: Effort) -> bool:
+        life = effort.request.life
+        effort.expired = life.in_doubt and not may_go_on(delivery, life, clock())
+        return not effort.expired and clear(effort)
+
+    return clear_if_known
+
+
+def paced(gate: Gate, pacer: Pacer, hold: Hold | None, clear: Clear) -> ClearInTime:
+    """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
+
+    A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
+    was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
+    a bunch. If there is a pause or a stop by then, the try is cleared once more.
+    """
+    return _Paced(gate, pacer, hold, clear).clear_in_time
+
+
+@dataclass(slots=True)
+class _Paced:
+    """Where nobody has to wait for himself alone, a coroutine would cost every row for nothing."""
+
+    gate: Gate
+    pacer: Pacer
+    hold: Hold | None
+    clear: Clear
+    held: Held | None = None  #: who was cleared since the last sync began
+
+    def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool]:
+        if self.gate.shut or not self.pacer.free:
+            return self._clear_at_pace(effort)
+        if not self.clear(effort):
+            return False
+        return True if self.hold is None else self._together(self.hold())
+
+    def _together(self, stored: asyncio.Future[None]) -> Held:
+        held = self.held
+        if held is None or held.until is not stored:
+            held = self.held = Held(stored, self._nobody_waits)
+        return held
+
+    def _nobody_waits(self) -> bool:
+        return self.pacer.free and not self.gate.shut and not self.gate.stopped
+
+    async def _clear_at_pace(self, effort: Effort) -> bool:
+        gate, pacer = self.gate, self.pacer
+        while gate.shut or not pacer.free:
+            effort.probing = await gate.passes(effort.probing)
+            if pacer.free:
+                if effort.probing:
+                    break
+                continue
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            if not gate.bars(effort.probing):
+                break
+            effort.slot = None
+        if not self.clear(effort):
+            return False
+        return self.hold is None or await self._clear_once_held(effort, self.hold())
+
+    async def _clear_once_held(self, effort: Effort, stored: asyncio.Future[None]) -> bool:
+        """The try may leave, but for the disk; and what has changed by then counts."""
+        await asyncio.shield(stored)
+        if not self.pacer.free:
+            effort.slot = await self.pacer.passes(effort.slot, effort.probing)
+        if not self.gate.bars(effort.probing) and not self.gate.stopped:
+            return True
+        effort.slot = None
+        return await self._clear_at_pace(effort)
