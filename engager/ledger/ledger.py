@@ -36,7 +36,7 @@ from engager.ledger.slots import OpenRow, Slots
 from engager.ledger.states import STATES, WORDS, State
 from engager.model import Life
 
-_MAGIC = b"engager ledger 3\n"
+_MAGIC = b"engager ledger 4\n"
 _PAGE: Final = 1 << 16
 _SLOTS: Final = _PAGE
 _JOURNAL: Final = _SLOTS + slots.SIZE
