@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from engager.dispatch.clock import Clock, running_clock
+from engager.dispatch.clock import BootClock, running_clock
 from engager.dispatch.delivery import may_go_on
 from engager.dispatch.effort import Effort
 from engager.dispatch.limits import Gate, Pacer, Stop
@@ -28,8 +28,8 @@ ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool]]
 Hold = Callable[[], asyncio.Future[None]]
 
 
-def recorded(intend: Callable[[EngageRequest], None], clock: Clock) -> Clear:
-    """Write the intent down, as the last thing before the first byte leaves."""
+def recorded(intend: Callable[[EngageRequest], None], clock: BootClock) -> Clear:
+    """Write the intent down, as the last thing before the try may leave."""
     now = running_clock()
 
     def clear(effort: Effort) -> bool:
@@ -50,7 +50,7 @@ def stoppable(stop: Stop, clear: Clear) -> Clear:
     return clear_unless_stopped
 
 
-def remembered(delivery: Delivery, clock: Clock, clear: Clear) -> Clear:
+def remembered(delivery: Delivery, clock: BootClock, clear: Clear) -> Clear:
     """Hold back a repeat that waited until the endpoint would not know it as one any more."""
 
     def clear_if_known(effort: Effort) -> bool:

@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-#: Seconds that do not jump.
+#: Seconds that do not jump: the loop's, which tries are timed by.
 Clock = Callable[[], float]
+
+#: Seconds that neither jump nor stand still while the machine sleeps: for what the endpoint remembers.
+BootClock = Callable[[], float]
 
 
 def running_clock() -> Clock:

@@ -17,7 +17,7 @@ from typing import Final
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from engager.dispatch.clearing import ClearInTime
-from engager.dispatch.clock import Clock, running_clock
+from engager.dispatch.clock import BootClock, Clock, running_clock
 from engager.dispatch.delivery import (
     EXPIRED,
     STOPPED,
@@ -117,7 +117,7 @@ def retried(
     stop: Stop,
     fresh_id: FreshId,
     answered: Callable[[EngageRequest], None],
-    clock: Clock,
+    clock: BootClock,
 ) -> Engage:
     """Try until the row is settled; None when it is left for the next time."""
     return _Retried(attempt, retry, delivery, budget, stop, fresh_id, answered, clock).engage
@@ -134,7 +134,7 @@ class _Retried:
     stop: Stop
     fresh_id: FreshId
     answered: Callable[[EngageRequest], None]
-    clock: Clock
+    clock: BootClock
     now: Clock = field(default_factory=running_clock)
 
     async def engage(self, request: EngageRequest) -> Outcome | None:

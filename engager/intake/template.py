@@ -172,7 +172,9 @@ def _slot(inner: str, columns: Columns, where: str) -> _Slot:
     if not name:
         raise ParameterError(where, "empty braces; name a column, or write '{{}}' for braces")
     getter = _getter(name, columns, where, bool(bar))
-    return _Slot(name, getter, cast if colon else None, default if bar else None, CASTS[cast or "str"])
+    return _Slot(
+        name, getter, cast if colon else None, default if bar else None, CASTS[cast] if colon else as_text
+    )
 
 
 def _getter(column: str, columns: Columns, where: str, optional: bool = False) -> Callable[[Any], Any]:

@@ -95,7 +95,10 @@ class Ledger:
     def _read_head(self, path: Path) -> Any:
         head = self._file.map(0, _PAGE)[:_PAGE] if self._file.size >= _PAGE else b""
         if not head.startswith(_MAGIC):
-            raise RunDirectoryError(f"{path}: it is no ledger of this version. Name a new run with --out.")
+            raise RunDirectoryError(
+                f"{path}: it is no ledger of this version. Go on with the version that began the run: "
+                "a new run would send to everybody in its input."
+            )
         return orjson.loads(head[len(_MAGIC) : head.index(b"\n", len(_MAGIC))])
 
     def _map_rows(self, size: int) -> None:

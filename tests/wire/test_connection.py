@@ -12,20 +12,20 @@ import pytest
 
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.known import KnownAnswers
-from engager.model import Lost, NotSent, Reply
+from engager.model import Ending, Lost, NotSent, Reply
 
 REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def connected() -> tuple[Connection, socket.socket]:
+def connected(now: float = 0.0) -> tuple[Connection, socket.socket]:
     """A connection, and the server's end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sock = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
     sock.setblocking(False)
     theirs.settimeout(10)
-    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), now=0.0), theirs
+    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), now), theirs
 
 
 async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
@@ -43,9 +43,9 @@ async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_o
     assert connection.closed
 
 
-@pytest.mark.parametrize("said", [b"", ANSWER], ids=["closed", "spoke"])
-async def test_what_a_server_does_before_a_request_has_left_is_no_answer_to_it(said: bytes) -> None:
-    connection, theirs = connected()
+async def before_departure(said: bytes, rested: float) -> Ending | None:
+    """How a request ends whose server does that before it has left."""
+    connection, theirs = connected(asyncio.get_running_loop().time() - rested)
     waiter = connection.begin(REQUEST)
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
@@ -53,9 +53,35 @@ async def test_what_a_server_does_before_a_request_has_left_is_no_answer_to_it(s
         ending = await waiter
     connection.depart(deadline=inf)
     connection.finish(now=0.0)
-    assert isinstance(ending, NotSent)
     assert connection.closed
     assert theirs.recv(100) == b""  # nothing came, and nothing will
+    theirs.close()
+    return ending
+
+
+async def test_what_a_server_says_before_a_request_has_left_is_no_answer_to_it() -> None:
+    assert isinstance(await before_departure(ANSWER, rested=60), NotSent)
+
+
+async def test_a_request_whose_connection_was_closed_at_rest_is_recalled_for_another() -> None:
+    assert await before_departure(b"", rested=60) is None
+
+
+async def test_a_server_that_closes_at_once_takes_a_try() -> None:
+    assert isinstance(await before_departure(b"", rested=0), NotSent)
+
+
+async def test_nothing_but_its_departure_lets_a_request_leave() -> None:
+    connection, theirs = connected()
+    connection.begin(REQUEST)
+    connection._writable()  # as after something else that was to be sent, of TLS say
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(100)
+    connection.depart(deadline=inf)
+    theirs.setblocking(True)
+    assert theirs.recv(100) == REQUEST[0]
+    connection.close()
     theirs.close()
 
 

@@ -48,6 +48,7 @@ class Connection:
         self._waiter: asyncio.Future[Ending | None] | None = None
         self._answer_begun = False  #: the parser has a part of the present answer
         self._reusable = True  #: nothing of an exchange is left on it
+        self._request: Iterable[bytes] | None = None  #: taken, and not to leave before `depart`
         self._unsent: deque[bytes | memoryview] = deque()
         self._piece: bytes | memoryview = b""  #: is being sent
         self._left = False  #: a byte of the present request has left
@@ -69,15 +70,14 @@ class Connection:
         """
         self._waiter = waiter = self._loop.create_future()
         self._answer_begun = self._reusable = self._left = False
-        self._unsent.extend(parts)
+        self._request = parts
         return waiter
 
     def recall(self, fault: BaseException | None) -> None:
-        """The request is not to leave: nobody has asked for it to, or as something else went wrong."""
+        """The request is not to leave: it is not clear any more, or what it waited for went wrong."""
         if self._waiter is None or self._waiter.done():
             return
-        self._unsent.clear()
-        self._reusable = True
+        self._request, self._reusable = None, not self.closed
         if fault is None:
             self._waiter.set_result(None)
         else:
@@ -87,15 +87,19 @@ class Connection:
         """Send the request, unless its exchange is over already; at the deadline it is given up."""
         if self._waiter is None or self._waiter.done():
             return
-        self.deadline = deadline
+        self.deadline, self._left = deadline, False
+        self._unsent.extend(self._request or ())
+        self._request = None
         try:
             self._flush()
         except OSError as fault:
             self._end(self._unanswered(f"{type(fault).__name__}: {fault}"))
+        except Exception as fault:  # whoever waits must hear of it, and those behind must leave
+            self._waiter.set_exception(fault)
 
     def finish(self, now: float) -> None:
         """The exchange is over, whatever ended it: from `now` on the connection rests, or is closed."""
-        self._waiter = None
+        self._waiter = self._request = None
         self.deadline, self._used_at = inf, now
         if not self._reusable or self._unsent or self._piece:
             self.close()  # also when the try was cancelled: an answer would be taken for the next one's
@@ -166,8 +170,10 @@ class Connection:
     def _take(self, data: bytes) -> None:
         if self._waiter is None or self._waiter.done():
             self.close()  # at rest: the server closed it, or speaks out of turn
-        elif not self._left:
-            self._end(self._unanswered("the server closed it, or spoke, before the request left"))
+        elif self._request is not None:
+            self._break_early(
+                "the server spoke before the request left" if data else "the server closed it", bool(data)
+            )
         elif self._answer_begun:
             self._parse(data)
         elif (reply := self._known.find(data)) is not None:
@@ -188,7 +194,7 @@ class Connection:
                 self._reusable = parser.reusable
                 self._end(parser.answer)
             elif not data:
-                self._end(self._unanswered("the server closed the connection without an answer"))
+                self._end(Lost("connection_lost", "the server closed the connection without an answer"))
         except NotHttpError as fault:
             self._end(Lost("not_http", str(fault)))
 
@@ -196,10 +202,24 @@ class Connection:
         """The connection broke; an answer that had begun is cut off."""
         if self._waiter is None:
             self.close()
+        elif self._request is not None:
+            self._break_early(f"{type(fault).__name__}: {fault}", False)
         else:
             broken = self._parser.broken() if self._answer_begun else None
             self._reusable = False
             self._end(broken or self._unanswered(f"{type(fault).__name__}: {fault}"))
+
+    def _break_early(self, error_text: str, spoke: bool) -> None:
+        """It is of no use any more, and its request was not to leave yet.
+
+        Where a server closes what rested, another connection does. One that closes at once, or speaks out of
+        turn, would be dialled for ever: that takes a try.
+        """
+        if spoke or self._loop.time() - self._used_at < _RESTED:
+            self._end(NotSent("connection_lost", error_text))
+        else:
+            self.recall(None)
+        self.close()
 
     def _unanswered(self, error_text: str) -> Lost | NotSent:
         """How an exchange ends without an answer: what the system refused whole has not left."""

@@ -97,9 +97,9 @@ class LeanTransport:
         connections, fault = self._held.pop(held), held.until.exception()
         if fault is None and held.still_clear():
             self._send_off(connections)
-        else:
-            for connection in connections:
-                connection.recall(fault)
+            return
+        for connection in connections:
+            connection.recall(fault)
 
     def _send_off(self, connections: Iterable[Connection]) -> None:
         deadline = self._now() + self._timeout
