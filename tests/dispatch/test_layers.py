@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engager.dispatch.clearing import Hold, paced, recorded, remembered, stoppable
+from engager.dispatch.effort import Effort
 from engager.dispatch.layers import Engage, Send, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance, is_cleared
+from engager.dispatch.transport import Clearance, Held, is_cleared
 from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Mode, Pace, Retry
@@ -371,6 +372,18 @@ async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace |
     asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
     assert script.left == []
+
+
+@pytest.mark.virtual_time
+async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
+    stop, stored = Stop(), asyncio.get_running_loop().create_future()
+    pacer, gate = Pacer(None, stop), Gate(stop)
+    clear = paced(gate, pacer, lambda: stored, lambda effort: True)
+    first, second = clear(Effort(request(1), 0.0)), clear(Effort(request(2), 0.0))
+    assert isinstance(first, Held)
+    assert first is second
+    stored = asyncio.get_running_loop().create_future()
+    assert clear(Effort(request(3), 0.0)) is not first
 
 
 @pytest.mark.virtual_time

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.intake.identity import fresh
 from engager.intake.template import ParameterError
+from engager.ledger.ledger import _MAGIC
 from engager.model import EngageRequest, Invalid, Row
 
 COLUMNS = ("email", "name", "age", "phone", "id")
@@ -450,3 +451,24 @@ def test_any_text_arrives_as_it_is_or_the_row_is_invalid(text: str) -> None:
         assert root.findtext("content/inside") == f"<{text}>"
     for built in (as_json, as_xml):
         assert isinstance(built, EngageRequest) or built.error == "not_writable"
+
+
+def test_a_column_may_have_a_colon_in_its_name_and_a_default() -> None:
+    columns = ("email", "utm:source")
+    job = {**EMAIL, "content": {"from": "x-{utm:source|direct}"}}
+    assert '"from":"x-direct"' in body(job, ["ann@example.com", ""], columns=columns)
+    assert '"from":"x-mail"' in body(job, ["ann@example.com", "mail"], columns=columns)
+
+
+def test_a_row_that_cannot_be_sent_is_named_by_its_key_wherever_that_comes_from() -> None:
+    job = {"id": "{age:int}", "email": "ann@example.com"}
+    built = build(job, ["", "", "old", "", ""])
+    assert isinstance(built, Invalid)
+    assert built.key == "ann@example.com"
+
+
+def test_request_ids_are_those_that_the_ledgers_of_this_version_were_begun_with() -> None:
+    """Where this changes, so must the version: a run that goes on would repeat rows under other ids."""
+    built = build(EMAIL, ["ann@example.com"], columns=("email",))
+    assert isinstance(built, EngageRequest)
+    assert (_MAGIC, built.request_id) == (b"engager ledger 4\n", "20ddbda8c7d79eb89a1549a2f2a64a3c")

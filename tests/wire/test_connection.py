@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from functools import partial
 from math import inf
 
 import anyio
@@ -12,6 +13,8 @@ import pytest
 
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.known import KnownAnswers
+from engager.dispatch.http1.transport import LeanTransport
+from engager.dispatch.transport import Destination
 from engager.model import Ending, Lost, NotSent, Reply
 
 REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
@@ -93,3 +96,31 @@ async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -
     assert connection.closed
     assert theirs.recv(100) == b""
     theirs.close()
+
+
+async def test_requests_that_are_ready_in_one_round_of_the_loop_leave_together() -> None:
+    left: list[str] = []
+    transport = LeanTransport(Destination("http://127.0.0.1:1/", {}, 5))
+    pairs = [connected(asyncio.get_running_loop().time()) for _ in range(2)]
+    transport._resting = [connection for connection, _ in pairs]
+
+    def clearance(name: str) -> bool:
+        left.append(name)
+        for _, theirs in pairs:
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(100)
+        return True
+
+    sending = [
+        asyncio.create_task(transport.send((b"{}",), name, partial(clearance, name))) for name in ("a", "b")
+    ]
+    with anyio.fail_after(10):
+        while len(left) < 2:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    for _, theirs in pairs:
+        assert theirs.recv(1000).startswith(b"POST")
+        theirs.close()
+    await asyncio.gather(*sending)
+    await transport.aclose()
