@@ -95,6 +95,7 @@ class _Paced:
         return held
 
     def _nobody_waits(self) -> bool:
+        """Stricter than what a probe needs: who is refused here asks again by itself."""
         return self.pacer.free and not self.gate.shut and not self.gate.stopped
 
     async def _clear_at_pace(self, effort: Effort) -> bool:

@@ -23,11 +23,12 @@ class Held:
     """Cleared, but for one thing that many tries wait for together."""
 
     until: asyncio.Future[None]  #: not to be cancelled; it raises what went wrong
-    still_clear: Callable[[], bool]  #: asked then: where it says no, clearance is to be asked for again
+    #: Asked then, and raises nothing: where it says no, clearance is to be asked for again.
+    still_clear: Callable[[], bool]
 
 
-#: Asked by the transport at the last moment, when the connection stands and before the first byte
-#: leaves; awaited where the answer is not there at once. False: hold it back.
+#: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
+#: answer is not there at once. False: hold it back.
 Clearance = Callable[[], bool | Held | Awaitable[bool]]
 
 
@@ -57,11 +58,12 @@ class Transport(Protocol):
     async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
         """Send one request, once.
 
-        `clearance` is asked for right before the first byte leaves, so that the pace is kept on the
-        wire and not before a slow handshake, and so that the intent is written down no earlier than
-        needed. It may wait long; a connection that died meanwhile is replaced, and clearance asked
-        again. What provably ends before the first byte is `NotSent`, what ends after it without an
-        answer `Lost`.
+        `clearance` is asked for when nothing but it is missing, so that the pace is kept on the wire and
+        not before a slow handshake, and so that the intent is written down no earlier than needed.
+        Requests that are cleared together may leave together, at the end of the round of the loop, or
+        once what they are `Held` for is done. It may wait long; a connection that died meanwhile is
+        replaced, and clearance asked again. What provably ends before the first byte is `NotSent`, what
+        ends after it without an answer `Lost`.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from threading import Event
 
@@ -101,6 +102,19 @@ async def test_who_gives_up_is_no_loss_to_the_others(sync: SlowSync) -> None:
     waiting[0].cancel()
     await asyncio.gather(*waiting[1:])
     assert waiting[0].cancelled()
+
+
+async def test_a_fault_that_nobody_waits_for_any_more_is_no_noise(sync: SlowSync) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    disk = Disk(sync, enough=1)
+    disk._loop = Timeless(disk._loop)  # type: ignore[assignment]
+    sync.fault = OSError("the disk is gone")
+    disk.holds()
+    while disk._fault is None:
+        await asyncio.sleep(0)
+    gc.collect()
+    assert not complaints
 
 
 async def test_behind_a_fault_nothing_is_brought_to_the_disk(sync: SlowSync) -> None:
