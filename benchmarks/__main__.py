@@ -2,6 +2,7 @@
 
     python3 -m benchmarks                # engager beside other clients, one table
     python3 -m benchmarks stages         # what each stage of engager costs a row
+    python3 -m benchmarks profile        # where a whole run spends its processor time
     python3 -m benchmarks plots          # throughput and latency against concurrency and delay
     python3 -m benchmarks ledger         # what the ledger costs a whole run
     python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
@@ -26,7 +27,7 @@ from benchmarks import environment
 def arguments() -> argparse.Namespace:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
-    kinds = ["compare", "stages", "ledger", "watching", "keys", "plots", "memory", "rate"]
+    kinds = ["compare", "stages", "profile", "ledger", "watching", "keys", "plots", "memory", "rate"]
     parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
@@ -38,7 +39,7 @@ def arguments() -> argparse.Namespace:
         help="about how long a point of `plots` takes (5), or all of `rate` (12)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], help="goes to engager in plots, memory and rate"
+        "--set", action="append", default=[], help="goes to engager in profile, plots, memory and rate"
     )
     parser.add_argument("--keep", action="store_true", help="add the tables to benchmarks/results.md")
     parser.add_argument("--no-install", action="store_true", help="use the tools that are there")
@@ -70,6 +71,10 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         from benchmarks import stages
 
         return stages.table_of(folder, min(given.rows, 50_000), given.turns)
+    if given.benchmark == "profile":
+        from benchmarks import profile
+
+        return profile.profile(folder, given.rows, given.set)
     if given.benchmark == "plots":
         from benchmarks import plots
 
