@@ -91,9 +91,9 @@ def engager(*settings: str, connections: int = CONNECTIONS) -> Callable[[Course]
     return command
 
 
-def interpreted(command: list[str]) -> list[str]:
-    """The same command on this checkout's sources, none of which is compiled."""
-    return ["env", f"PYTHONPATH={ROOT}", *command]
+def interpreted(command: list[str], sources: Path = ROOT) -> list[str]:
+    """The same command on a folder's sources, none of which is compiled."""
+    return ["env", f"PYTHONPATH={sources}", *command]
 
 
 def script(module: str, *flags: str) -> Callable[[Course], list[str]]:

@@ -43,16 +43,13 @@ def enter() -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         sys.exit("benchmarks: engager runs on Python 3.11 to 3.13; start this with one of them.")
     python = VENV / "bin" / "python"
-    needed = _fingerprint()
+    needed = fingerprint()
     stamp = CACHE / "installed"
     if not python.exists() or not stamp.exists() or stamp.read_text() != needed:
         print(f"installing engager and what it is measured with into {VENV} …", file=sys.stderr)
         CACHE.mkdir(exist_ok=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        requirements = str(ROOT / "benchmarks" / "requirements.txt")
-        compiling = {**os.environ, "ENGAGER_COMPILE": "yes"}
-        subprocess.run([*pip, f"{ROOT}[metrics]", "-r", requirements], check=True, env=compiling)
+        install_engager(VENV, ROOT, "-r", str(ROOT / "benchmarks" / "requirements.txt"))
         stamp.write_text(needed)
     # What is measured is the compiled package: its sources must not come first.
     PATH.mkdir(exist_ok=True)
@@ -62,7 +59,14 @@ def enter() -> None:
     os.execv(python, [str(python), "-P", "-m", "benchmarks", *sys.argv[1:]])
 
 
-def _fingerprint() -> str:
+def install_engager(venv: Path, source: Path, *more: str) -> None:
+    """Install engager, compiled, and what else is wanted."""
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    compiling = {**os.environ, "ENGAGER_COMPILE": "yes"}
+    subprocess.run([*pip, f"{source}[metrics]", *more], check=True, env=compiling)
+
+
+def fingerprint() -> str:
     """Of everything that is installed, and of what runs it."""
     files = (ROOT / "pyproject.toml", ROOT / "hatch_build.py", ROOT / "benchmarks" / "requirements.txt")
     sources = sorted((ROOT / "engager").rglob("*.py"))

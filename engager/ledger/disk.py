@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final
+
+from engager.errors import RecordingError
 
 #: Seconds that whoever asks first waits for others: about as long as a disk takes.
 _LINGER: Final = 0.001
@@ -16,17 +20,31 @@ _LINGER: Final = 0.001
 _MANY: Final = 8
 
 
-class Disk:
-    """Create it inside the running loop."""
+#: What brings something to the disk, and for whom.
+_Sync = tuple[Callable[[], None], asyncio.Future[None]]
 
-    def __init__(self, sync: Callable[[], None], enough: int) -> None:
-        """`sync` is called in a thread; without more ado as soon as `enough` have asked."""
+
+class Disk:
+    """Create it inside the running loop, and close it."""
+
+    def __init__(self, sync: Callable[[], Callable[[], None]], enough: int) -> None:
+        """`sync` takes what was stored by then, and returns what brings that to the disk: in a thread.
+
+        It is called without more ado as soon as `enough` have asked. Raises RecordingError.
+        """
         self._sync, self._enough = sync, enough
         self._loop = asyncio.get_running_loop()
         self._next: asyncio.Future[None] | None = None  #: of those who have asked since a sync began
         self._asked = 0
         self._is_busy = self._is_time = False
         self._fault: BaseException | None = None
+        # An executor would hand over in three times the time, which every sync pays.
+        self._to_do: SimpleQueue[_Sync | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="disk", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as fault:
+            raise RecordingError(f"the machine has no thread left to sync the ledger in: {fault}.") from fault
 
     def holds(self) -> asyncio.Future[None]:
         """What is done when all that was stored by now would survive a power cut.
@@ -60,12 +78,22 @@ class Disk:
         if self._is_busy or self._next is None:
             return
         done, self._next, self._is_busy = self._next, None, True
-        try:
-            syncing = self._loop.run_in_executor(None, self._sync)
-        except RuntimeError as fault:  # no thread is to be had
-            self._end(done, fault)
-        else:
-            syncing.add_done_callback(lambda synced: self._end(done, synced.exception()))
+        self._to_do.put((self._sync(), done))
+
+    def _work(self) -> None:
+        while (sync := self._to_do.get()) is not None:
+            bring, done = sync
+            fault: BaseException | None = None
+            try:
+                bring()
+            except BaseException as raised:
+                fault = raised
+            self._loop.call_soon_threadsafe(self._end, done, fault)
+
+    def close(self) -> None:
+        """Wait for what is under way to end."""
+        self._to_do.put(None)
+        self._thread.join()
 
     def _end(self, done: asyncio.Future[None], fault: BaseException | None) -> None:
         self._is_busy = False

@@ -80,6 +80,7 @@ class Journal:
         self._memory, self._offset, self._size = memory, offset, size
         self._hot = min(_HOT, size)
         self._number, self._at = Mark()
+        self._went_round = 0  #: behind the record that was the last one before the ring's beginning
         self._has_room_to(size)
 
     def _has_room_to(self, end: int) -> None:
@@ -123,8 +124,34 @@ class Journal:
             at, room_to = 0, room_to - self._size
         if at + length > room_to:
             return -1
+        if at < self._at:
+            self._went_round = self._at
         self._has_room_to(room_to)
         return at
+
+    def since(self, mark: Mark) -> list[tuple[int, bytes]]:
+        """The records behind a mark, and where they stand; nothing may have been released behind it."""
+        if mark.number == self._number:
+            return []
+        if mark.at < self._at:
+            return [(mark.at, self._stretch(mark.at, self._at))]
+        return [
+            *([(mark.at, self._stretch(mark.at, self._went_round))] if mark.at < self._went_round else []),
+            (0, self._stretch(0, self._at)),
+        ]
+
+    def _stretch(self, begin: int, end: int) -> bytes:
+        return self._memory[self._offset + begin : self._offset + end]
+
+    def redo(self, at: int, stretch: bytes, mark: Mark) -> Iterator[tuple[int, State]]:
+        """Store records again; those before a mark are in their files. Yields the rows that they settled."""
+        begin = 0
+        while found := _record(stretch, begin):
+            number, entry, end = found
+            if number >= mark.number:
+                self._memory[self._offset + at + begin : self._offset + at + end] = stretch[begin:end]
+            yield entry.row, entry.state
+            begin = end
 
     def release(self, mark: Mark) -> None:
         """What is before this mark is in its files: its room may be used again."""
@@ -143,19 +170,26 @@ class Journal:
         self._number += _FAR
 
     def _read(self, at: int) -> tuple[Entry, Mark] | None:
-        if at + _PREFIX > self._size:
+        found = _record(self._memory, self._offset + at, self._offset + self._size)
+        if found is None or found[0] != self._number:
             return None
-        begin = self._offset + at
-        (check,) = _CHECK.unpack_from(self._memory, begin)
-        number, row, result, to_mend, state, mend, generation = _HEAD.unpack_from(
-            self._memory, begin + _CHECK.size
-        )
-        end = at + _PREFIX + result + to_mend
-        if number != self._number or end > self._size:
-            return None
-        record = self._memory[begin + _CHECK.size : self._offset + end]
-        if crc32(record) != check:
-            return None
-        lines = record[_HEAD.size :]
-        entry = Entry(row, State(state), lines[:result], Mend(mend), lines[result:], generation)
-        return entry, Mark(number + 1, end)
+        number, entry, end = found
+        return entry, Mark(number + 1, end - self._offset)
+
+
+def _record(data: mmap.mmap | bytes, at: int, until: int | None = None) -> tuple[int, Entry, int] | None:
+    """The record that begins there, if it is whole: its number, what it says, and where it ends."""
+    until = len(data) if until is None else until
+    if at + _PREFIX > until:
+        return None
+    (check,) = _CHECK.unpack_from(data, at)
+    number, row, result, to_mend, state, mend, generation = _HEAD.unpack_from(data, at + _CHECK.size)
+    end = at + _PREFIX + result + to_mend
+    if end > until:
+        return None
+    record = data[at + _CHECK.size : end]
+    if crc32(record) != check:
+        return None
+    lines = record[_HEAD.size :]
+    entry = Entry(row, State(state), lines[:result], Mend(mend), lines[result:], generation)
+    return number, entry, end

@@ -13,6 +13,10 @@ than all the rest. So a row that leaves for the first time is marked by its byte
 that are still under way get their slots, then their bytes turn from OPEN to SLOTTED, and then the horizon
 moves up: whatever is OPEN left after it. Where a power cut must be outlived, a sync stands between each of
 these steps and the next.
+
+A kill takes nothing of what was stored, a power cut whatever was not synced. A sync is a block in the redo
+log: which rows are in their first try, and what was stored in slots and journal since the block before. It
+does not say which rows are settled, or have a slot: their records and slots do.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from __future__ import annotations
 import mmap
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +38,7 @@ from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.lock import hold
 from engager.ledger.mapped import MappedFile
+from engager.ledger.redo import Block, RedoLog, store_again
 from engager.ledger.slots import OpenRow, Slots
 from engager.ledger.states import STATES, WORDS, State
 from engager.model import Life
@@ -50,8 +57,8 @@ _OPEN: Final = WORDS[State.OPEN]
 class Ledger:
     """An open ledger of the rows from `first` on."""
 
-    def __init__(self, path: Path, writable: bool = True) -> None:
-        """Raises RunDirectoryError."""
+    def __init__(self, path: Path, writable: bool = True, synced: bool = False) -> None:
+        """`synced`: `sync` is going to be called. Raises RunDirectoryError or RecordingError."""
         if not path.exists():
             raise RunDirectoryError(
                 f"{path}: the ledger is gone, and with it the memory of what was sent. Name a new run with "
@@ -77,6 +84,9 @@ class Ledger:
             self.journal = Journal(self._memory, _JOURNAL, size)
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
             self._map_rows(self._file.size)
+            redo = Path(f"{path}.redo")
+            self._redo = RedoLog(redo) if writable and (synced or redo.exists()) else None
+            self._synced_to = self.journal.mark
         except BaseException:
             self._file.close()
             raise
@@ -89,6 +99,8 @@ class Ledger:
         try:
             head = _MAGIC + orjson.dumps({"journal": size, "first": first}) + b"\n"
             file.map(0, _JOURNAL + size)[: len(head)] = head
+            with _refusing():
+                file.sync()
         finally:
             file.close()
 
@@ -204,13 +216,24 @@ class Ledger:
         `begun` is when the run began, on the boot clock. A new mark is to be committed before anything else
         is settled.
         """
+        if self._redo is not None:
+            store_again(self._redo.blocks(), self, mark)
         entries = list(self.journal.recover(mark))
         for entry in entries:
             self.reach(entry.row)
             self.set_state(entry.row, entry.state)
         self._recover_open_rows(latest_wall, same_token, begun)
+        self._begin_log()
         _forget(self._memory)
         return entries
+
+    def _begin_log(self) -> None:
+        """Nothing of the past is to be stored again: rows may be opened for another pass."""
+        self.store()
+        if self._redo is not None:
+            with _refusing():
+                self._redo.forget()
+        self._taken()
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool, begun: float) -> None:
         now, horizon = this_moment(self._boot), begun
@@ -225,7 +248,7 @@ class Ledger:
         for row in list(self._open_without_slot()):
             self._take_up(OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False), horizon, same_token)
         for _ in range(2):
-            self.sync()
+            self.store()
             self.give_slots()
             self.move_horizon()
 
@@ -262,17 +285,33 @@ class Ledger:
             life.renew()
         self.open_rows[found.row] = life
 
-    def sync(self) -> None:
-        """Bring it to the disk. Raises RecordingError."""
+    def store(self) -> None:
+        """Bring all of it to the disk. Raises RecordingError."""
         self._file.refuse_vanished()
-        try:
+        with _refusing():
             self._file.sync()
-        except OSError as fault:
-            raise RecordingError(f"the ledger cannot be written: {fault.strerror}.") from fault
+
+    def sync(self) -> Callable[[], None]:
+        """Begin to bring to the disk what was stored by now, and go on with what this returns: in a thread.
+
+        One at a time. Raises RecordingError, then and ever after.
+        """
+        assert self._redo is not None  # noqa: S101 - who syncs has said so at the beginning
+        bring = self._redo.add(self._taken())
+        if bring is None:
+            self._redo.begin_anew()
+            bring = self._file.sync
+        return partial(_bring, bring)
+
+    def _taken(self) -> Block:
+        since, self._synced_to = self._synced_to, self.journal.mark
+        return Block([*self._first_tries], self.slots.written(), self.journal.since(since))
 
     def check(self) -> None:
-        """Raises RecordingError when the file was taken away: what is stored from now on would be lost."""
+        """Raises RecordingError when a file was taken away: what is stored from now on would be lost."""
         self._file.refuse_vanished()
+        if self._redo is not None:
+            self._redo.refuse_vanished()
 
     @property
     def end(self) -> int:
@@ -283,6 +322,21 @@ class Ledger:
         """Close the file; what was stored stays."""
         self._rows.clear()
         self._file.close()
+        if self._redo is not None:
+            self._redo.close()
+
+
+def _bring(bring: Callable[[], None]) -> None:
+    with _refusing():
+        bring()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise RecordingError(f"the ledger cannot be written: {fault.strerror}.") from fault
 
 
 def _forget(memory: mmap.mmap) -> None:

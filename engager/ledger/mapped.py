@@ -56,17 +56,14 @@ class MappedFile:
 
     def sync(self) -> None:
         """Bring all that was stored to the disk. Raises OSError."""
-        if hasattr(os, "fdatasync"):
-            os.fdatasync(self.descriptor)
-        else:
+        if not hasattr(os, "fdatasync"):
             for mapped in self._maps:
                 mapped.flush()
-            os.fsync(self.descriptor)
+        sync_data(self.descriptor)
 
     def refuse_vanished(self) -> None:
         """Raises RecordingError when its name was removed: what is stored from now on is lost."""
-        if os.fstat(self.descriptor).st_nlink == 0:
-            raise RecordingError(f"{self.path}: it was removed while the run was going on.")
+        refuse_vanished(self.descriptor, self.path)
 
     def close(self) -> None:
         """Give up the file and what is mapped of it."""
@@ -76,3 +73,14 @@ class MappedFile:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def sync_data(descriptor: int) -> None:
+    """Bring a file's content to the disk. Raises OSError."""
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)
+
+
+def refuse_vanished(descriptor: int, path: Path) -> None:
+    """Raises RecordingError when the open file's name was removed: what is stored from now on is lost."""
+    if os.fstat(descriptor).st_nlink == 0:
+        raise RecordingError(f"{path}: it was removed while the run was going on.")

@@ -83,6 +83,8 @@ def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, for
         if (old := _set_aside(file.path, asked)).exists():
             still = keep_only(old, file.path, formats.mend, lambda row, fields: kept[row] == 1, end)
             file.replaced(still.count(1))
+    for ledger in ledgers:
+        ledger.store()  # before the account says that these rows have no outcome
     tally.attempts = book.base.attempts  # tries that were made stay made
     book.base, book.passes = tally, asked.number
     book.commit()

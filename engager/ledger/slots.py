@@ -24,7 +24,9 @@ SLOTS: Final = 8192
 
 _FACTS: Final = Struct("<QQIIddQB")  # version, row, attempts, generation, wall, boot, boot id, flags
 _CHECK: Final = Struct("<I")
-_CHECKED: Final = _FACTS.size + _CHECK.size
+
+#: Bytes of a copy of a slot.
+CHECKED: Final = _FACTS.size + _CHECK.size
 _STEP: Final = 64
 _COPY: Final = SLOTS * _STEP
 
@@ -64,6 +66,7 @@ class Slots:
         self.rows: dict[int, int] = {}  #: those that have a slot, and which
         self._given_back: list[int] = []
         self._unused: Iterator[int] = iter(range(SLOTS))
+        self._written: set[int] = set()  #: where copies were stored since the last look
 
     def write(self, row: int, life: Life, first_left: float, wall: float, in_flight: bool) -> None:
         """Say what is known of an open row; when its first try left, on the boot clock and the wall's."""
@@ -75,8 +78,24 @@ class Slots:
         facts = _FACTS.pack(
             version, row, life.attempts, life.generation, wall, first_left, self._boot_id, flags
         )
-        begin = self._offset + (version & 1) * _COPY + slot * _STEP
-        self._memory[begin : begin + _CHECKED] = facts + _CHECK.pack(crc32(facts))
+        at = (version & 1) * _COPY + slot * _STEP
+        begin = self._offset + at
+        self._memory[begin : begin + CHECKED] = facts + _CHECK.pack(crc32(facts))
+        self._written.add(at)
+
+    def written(self) -> list[tuple[int, bytes]]:
+        """Copies that were stored since this was last asked, and where they stand."""
+        places, self._written = self._written, set()
+        return [(at, self._memory[self._offset + at : self._offset + at + CHECKED]) for at in places]
+
+    def redo(self, at: int, copy: bytes) -> int | None:
+        """Store a copy again where nothing newer stands; the row that it speaks of, if it is whole."""
+        told, known = _parsed(copy), self._read(at)
+        if told is None:
+            return None
+        if known is None or known[0] < told[0]:
+            self._memory[self._offset + at : self._offset + at + CHECKED] = copy
+        return told[1].row
 
     def _taken(self) -> int:
         slot = self._given_back.pop() if self._given_back else next(self._unused, None)
@@ -131,11 +150,15 @@ class Slots:
         return range(first, first + _AT_ONCE) if any(used) else range(0)
 
     def _read(self, at: int) -> tuple[int, OpenRow] | None:
-        raw = self._memory[self._offset + at : self._offset + at + _CHECKED]
-        facts, check = raw[: _FACTS.size], raw[_FACTS.size :]
-        version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
-        if not version or _CHECK.unpack(check)[0] != crc32(facts):
-            return None
-        first_left = Moment(wall, boot, boot_id)
-        told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
-        return version, OpenRow(row, attempts, generation, first_left, *told)
+        return _parsed(self._memory[self._offset + at : self._offset + at + CHECKED])
+
+
+def _parsed(copy: bytes) -> tuple[int, OpenRow] | None:
+    """The version of a copy and what it says, if it is whole."""
+    facts, check = copy[: _FACTS.size], copy[_FACTS.size :]
+    version, row, attempts, generation, wall, boot, boot_id, flags = _FACTS.unpack(facts)
+    if not version or _CHECK.unpack(check)[0] != crc32(facts):
+        return None
+    first_left = Moment(wall, boot, boot_id)
+    told = (bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _ASKED_FOR))
+    return version, OpenRow(row, attempts, generation, first_left, *told)

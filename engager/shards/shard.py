@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -76,12 +76,14 @@ async def engage_all(
     """
     folder, synced = shard.directory.ledger_folder, shard.synced
     with ExitStack() as opened:
-        ledger = Ledger(shard_path(folder, shard.index))
+        ledger = Ledger(shard_path(folder, shard.index), synced=synced)
         opened.callback(ledger.close)
         marks = Marks(shard.directory.marks_path(shard.index), synced)
         opened.callback(marks.close)
         shard.rows.witness.tell(marks.keep)
-        hold = Disk(ledger.sync, enough=plan.concurrency).holds if synced else None
+        hold = None
+        if synced:
+            hold = opened.enter_context(closing(Disk(ledger.sync, enough=plan.concurrency))).holds
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, hold)
         recorder.failing = failing
         await recorder.flush()  # what an earlier process could not write, before anything new

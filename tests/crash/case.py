@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.deadly import OFTEN, POINTS, RARE
+from tests.crash.deadly import OFTEN, POINTS, RARE, SYNCED
 
 MODES = ("exactly-once", "at-most-once", "at-least-once")
 
@@ -117,7 +117,7 @@ class Case:
             spoils=draw.random() < 0.4 and point is None,
             rotates=draw.random() < 0.2 or "token" in forced,
             passes=passes if not rare else ((), ("--in-doubt",)),
-            durability=draw.choice(("process", "process", "disk")),
+            durability=draw.choice(("process", "process", "disk")) if point not in SYNCED else "disk",
             results=draw.choice(("jsonl", "jsonl", "csv")),
             processes=processes,
             # Where keys are unique one process does the work.

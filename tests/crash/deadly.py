@@ -19,7 +19,7 @@ from typing import Any
 from engager import cli
 from engager.dispatch.effort import Effort
 from engager.dispatch.http1.connection import Connection
-from engager.ledger import line_file, mapped, repair, run_directory
+from engager.ledger import line_file, mapped, redo, repair, run_directory
 from engager.ledger.book import Book
 from engager.ledger.journal import Journal
 from engager.ledger.ledger import Ledger
@@ -182,6 +182,24 @@ def inside_write(countdown: Countdown) -> None:
     line_file.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
 
 
+def inside_log(countdown: Countdown) -> None:
+    """In the middle of a block of the redo log."""
+    pwrite = os.pwrite
+
+    def tearing(descriptor: int, data: memoryview, begin: int) -> int:
+        if countdown.due():
+            pwrite(descriptor, data[: len(data) // 2 // 512 * 512], begin)
+            die()
+        return pwrite(descriptor, data, begin)
+
+    redo.os = SimpleNamespace(**{**vars(os), "pwrite": tearing})  # type: ignore[assignment]
+
+
+def after_log(countdown: Countdown) -> None:
+    """What was marked is on the disk, and nothing has left."""
+    around(redo.RedoLog, "_write", countdown, after=True)
+
+
 def inside_draft(countdown: Countdown) -> None:
     """In the middle of a file that is written anew beside the old one."""
 
@@ -212,6 +230,8 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         after_unsettled,
         after_journal,
         after_settling,
+        inside_log,
+        after_log,
         inside_write,
         between_files,
         before_commit,
@@ -236,6 +256,9 @@ OFTEN = (
     *("before_mark", "inside_store", "after_slot", "after_mark", "before_departure", "after_send"),
     *("after_answer", "after_unsettled", "after_journal", "after_settling"),
 )
+
+#: Points that only runs pass that outlive a power cut.
+SYNCED = ("inside_log", "after_log")
 
 #: Points that only some runs pass: where rows were left half settled, where tries fail, in further passes.
 RARE = (

@@ -51,6 +51,42 @@ def test_what_was_not_released_is_read_back(hot: int, steps: list[tuple[int, boo
     assert list(journal(memory).recover(begun)) == further
 
 
+@pytest.mark.parametrize("hot", [SIZE, SIZE // 4])
+@given(steps=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=60))
+def test_stretches_that_are_stored_again_make_the_same_ring(hot: int, steps: list[tuple[int, bool]]) -> None:
+    ring, disk = journal(mmap.mmap(-1, SIZE)), mmap.mmap(-1, SIZE)
+    ring._hot = hot
+    tail = synced = Mark()
+    ring.release(tail)
+    pending: list[Entry] = []
+    for row, (length, release) in enumerate(steps, 1):
+        if ring.append(entry(row, length)):
+            pending.append(entry(row, length))
+        else:
+            release = True
+        if release or row % 5 == 0:
+            for at, stretch in ring.since(synced):
+                settled = list(journal(disk).redo(at, stretch, tail))
+                assert settled
+                assert {state for _, state in settled} == {State.FAILED}
+            synced = ring.mark
+        if release:
+            tail = ring.mark
+            ring.release(tail)
+            pending.clear()
+    for at, stretch in ring.since(synced):
+        list(journal(disk).redo(at, stretch, tail))
+    assert list(journal(disk).recover(tail)) == pending
+
+
+def test_a_record_that_is_in_its_files_is_not_stored_again() -> None:
+    ring, disk = journal(mmap.mmap(-1, SIZE)), mmap.mmap(-1, SIZE)
+    ring.append(entry(1, 10))
+    ((at, stretch),) = ring.since(Mark())
+    assert list(journal(disk).redo(at, stretch, ring.mark)) == [(1, State.FAILED)]
+    assert not any(disk[:])
+
+
 @given(st.integers(0, 900), st.integers(0, 7))
 def test_a_spoiled_record_ends_what_is_read_back(place: int, bit: int) -> None:
     memory = mmap.mmap(-1, SIZE)

@@ -59,3 +59,26 @@ def test_more_rows_under_way_than_there_are_slots_are_refused() -> None:
         slots.write(SLOTS, Life(), THEN.boot, THEN.wall, in_flight=True)
     slots.free(7)
     slots.write(SLOTS, Life(), THEN.boot, THEN.wall, in_flight=True)
+
+
+def test_a_copy_is_stored_again_where_nothing_newer_stands() -> None:
+    memory, disk = mmap.mmap(-1, SIZE), mmap.mmap(-1, SIZE)
+    slots = Slots(memory, 0, THEN.boot_id)
+    told = []
+    for attempts in range(4):
+        slots.write(5, Life(attempts), THEN.boot, THEN.wall, in_flight=True)
+        told.append(slots.written())
+    assert [len(copies) for copies in told] == [1] * 4
+    for copies in (told[2], told[3], told[0], told[1]):
+        for at, copy in copies:
+            assert Slots(disk, 0, THEN.boot_id).redo(at, copy) == 5
+    assert disk[:] == memory[:]
+
+
+def test_a_copy_that_is_not_whole_is_not_stored_again() -> None:
+    slots = Slots(mmap.mmap(-1, SIZE), 0, THEN.boot_id)
+    slots.write(5, Life(), THEN.boot, THEN.wall, in_flight=True)
+    ((at, copy),) = slots.written()
+    disk = mmap.mmap(-1, SIZE)
+    assert Slots(disk, 0, THEN.boot_id).redo(at, bytes([copy[0] ^ 1]) + copy[1:]) is None
+    assert not any(disk[:])

@@ -1,0 +1,21 @@
+"""The engager that is measured against has no ledger, and all else."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.environment import ROOT
+from benchmarks.without import INSTEAD, emptied
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_the_functions_that_are_emptied_are_there(name: str) -> None:
+    source = emptied((ROOT / "engager" / name).read_text(), INSTEAD[name])
+    compile(source, name, "exec")
+
+
+def test_only_what_is_named_is_emptied() -> None:
+    source = "def kept() -> int:\n    return 1\n\ndef settle() -> bool:\n    return kept() == 2"
+    assert emptied(source, {"settle": "return True"}) == source.replace("kept() == 2", "True")
+    with pytest.raises(KeyError, match="leaves"):
+        emptied(source, {"leaves": "pass"})
