@@ -129,7 +129,7 @@ class Journal:
         self._has_room_to(room_to)
         return at
 
-    def since(self, mark: Mark) -> list[tuple[int, bytes]]:
+    def since(self, mark: Mark) -> list[tuple[int, memoryview]]:
         """The records behind a mark, and where they stand; nothing may have been released behind it."""
         if mark.number == self._number:
             return []
@@ -140,10 +140,10 @@ class Journal:
             (0, self._stretch(0, self._at)),
         ]
 
-    def _stretch(self, begin: int, end: int) -> bytes:
-        return self._memory[self._offset + begin : self._offset + end]
+    def _stretch(self, begin: int, end: int) -> memoryview:
+        return memoryview(self._memory)[self._offset + begin : self._offset + end]
 
-    def redo(self, at: int, stretch: bytes, mark: Mark) -> Iterator[tuple[int, State]]:
+    def redo(self, at: int, stretch: bytes | memoryview, mark: Mark) -> Iterator[tuple[int, State]]:
         """Store records again; those before a mark are in their files. Yields the rows that they settled."""
         begin = 0
         while found := _record(stretch, begin):
@@ -177,7 +177,9 @@ class Journal:
         return entry, Mark(number + 1, end - self._offset)
 
 
-def _record(data: mmap.mmap | bytes, at: int, until: int | None = None) -> tuple[int, Entry, int] | None:
+def _record(
+    data: mmap.mmap | bytes | memoryview, at: int, until: int | None = None
+) -> tuple[int, Entry, int] | None:
     """The record that begins there, if it is whole: its number, what it says, and where it ends."""
     until = len(data) if until is None else until
     if at + _PREFIX > until:
@@ -187,7 +189,7 @@ def _record(data: mmap.mmap | bytes, at: int, until: int | None = None) -> tuple
     end = at + _PREFIX + result + to_mend
     if end > until:
         return None
-    record = data[at + _CHECK.size : end]
+    record = bytes(data[at + _CHECK.size : end])
     if crc32(record) != check:
         return None
     lines = record[_HEAD.size :]

@@ -11,6 +11,7 @@ from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
+from engager.errors import RecordingError
 from engager.ledger.mapped import MappedFile
 from engager.ledger.run_directory import sync_folder
 
@@ -41,6 +42,7 @@ class Marks:
         known = len(read_marks(path))
         self._file = MappedFile(path)
         self._synced = synced
+        self._is_stale = False  #: the disk has not all of them
         self._parts: list[mmap.mmap] = []
         # Behind all that is known: two more for the provisional ones.
         self._kept = known + 2 if known else 0
@@ -55,8 +57,17 @@ class Marks:
         else:
             self._turn ^= 1
             self._store(self._kept + self._turn, facts)
-        if self._synced:
+        self._is_stale = self._synced
+
+    def sync(self) -> None:
+        """Bring them to the disk, before a row leaves that they cover. Raises RecordingError."""
+        if not self._is_stale:
+            return
+        self._is_stale = False
+        try:
             self._file.sync()
+        except OSError as fault:
+            raise RecordingError(f"{self._file.path}: it cannot be written: {fault.strerror}.") from fault
 
     def _store(self, index: int, facts: bytes) -> None:
         part, place = divmod(index, _A_PART)

@@ -15,10 +15,9 @@ import errno
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from struct import Struct
+from struct import Struct, pack
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
@@ -62,13 +61,12 @@ _SLOT: Final = Struct(f"<I{slots.CHECKED}s")
 _STRETCH: Final = Struct("<II")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """What was stored since the block before."""
 
     open_rows: Sequence[int] = ()  #: rows in their first try
     slots: Sequence[tuple[int, bytes]] = ()  #: copies of slots, and where they stand
-    stretches: Sequence[tuple[int, bytes]] = ()  #: of the journal, and where they stand
+    stretches: Sequence[tuple[int, bytes | memoryview]] = ()  #: of the journal, and where they stand
 
 
 class RedoLog:
@@ -78,12 +76,10 @@ class RedoLog:
         """Open it, or make it. Raises RecordingError, as without space."""
         self._path = path
         self._epoch, self._number, self._at = os.urandom(8), 0, 0
-        self._buffer = mmap.mmap(-1, SIZE)  #: memory where a block may go to the disk without a copy
+        self._buffer = memoryview(mmap.mmap(-1, SIZE))  #: from where blocks can go to the disk without a copy
         try:
-            if not path.exists() or path.stat().st_size != SIZE:
-                _make(path)
-            sync_folder(path.parent)
             self._descriptor = _opened(path, self._buffer)
+            sync_folder(path.parent)
         except OSError as fault:
             raise RecordingError(
                 f"{path}: the ledger cannot be kept: {fault.strerror}. "
@@ -95,13 +91,18 @@ class RedoLog:
 
         It is to be called before the next block is added.
         """
-        data = _packed(block, self._epoch, self._number)
-        begin, end = self._at, _next_sector(self._at + len(data))
-        if end > SIZE:
+        facts = _packed(block, self._epoch, self._number)
+        begin, end = self._at, len(facts) + sum(len(data) for _, data in block.stretches)
+        behind = _next_sector(begin + end)
+        if behind > SIZE:
             return None
-        self._buffer[: len(data)] = data
-        self._at, self._number = end, self._number + 1
-        return partial(self._write, memoryview(self._buffer)[: end - begin], begin)
+        at, buffer = len(facts), self._buffer
+        buffer[:at] = facts
+        for _, data in block.stretches:
+            buffer[at : at + len(data)] = data
+            at += len(data)
+        self._at, self._number = behind, self._number + 1
+        return partial(self._write, buffer[: behind - begin], begin)
 
     def begin_anew(self) -> None:
         """The ledger is on its way to the disk: there is room again behind that."""
@@ -115,21 +116,21 @@ class RedoLog:
 
     def blocks(self) -> Iterator[Block]:
         """What an earlier process added since it last began anew, up to what is not whole."""
-        log, at, before = self._path.read_bytes(), 0, None
-        while found := _unpacked(log, at):
-            head, block, end = found
-            if before is not None and (head.epoch, head.number) != (before.epoch, before.number + 1):
-                return
-            yield block
-            at, before = _next_sector(end), head
+        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+            at, before = 0, None
+            while found := _unpacked(log, at):
+                head, block, end = found
+                if before is not None and (head.epoch, head.number) != (before.epoch, before.number + 1):
+                    return
+                yield block
+                at, before = _next_sector(end), head
 
     def refuse_vanished(self) -> None:
         """Raises RecordingError when its name was removed: what is added from now on is lost."""
         refuse_vanished(self._descriptor, self._path)
 
     def _write(self, data: memoryview, begin: int) -> None:
-        if os.pwrite(self._descriptor, data, begin) < len(data):
-            raise OSError(errno.EIO, "a write broke off")
+        _write(self._descriptor, data, begin)
 
     def close(self) -> None:
         """Close it; what was added stays."""
@@ -178,31 +179,34 @@ def _has_come_to(ledger: Stored, row: int, state: State) -> None:
         ledger.set_state(row, state)
 
 
-def _make(path: Path) -> None:
-    """Written, and not only promised: a sync need not note then where on the disk a block is."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _SYNCED, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(bytes(SIZE))
-
-
-def _opened(path: Path, buffer: mmap.mmap) -> int:
+def _opened(path: Path, zeros: memoryview) -> int:
     """The log's descriptor; past the cache of the system, where its file system can do that."""
+    direct = getattr(os, "O_DIRECT", 0)
     try:
-        return _opened_past_cache(path, buffer)
+        return _made(path, direct, zeros)
     except OSError as fault:
-        if fault.errno != errno.EINVAL:
+        if fault.errno != errno.EINVAL or not direct:
             raise
-        return os.open(path, os.O_RDWR | _SYNCED)
+        return _made(path, 0, zeros)
 
 
-def _opened_past_cache(path: Path, buffer: mmap.mmap) -> int:
-    descriptor = os.open(path, os.O_RDWR | _SYNCED | getattr(os, "O_DIRECT", 0))
+def _made(path: Path, flag: int, zeros: memoryview) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SYNCED | flag, 0o600)
     try:
-        os.preadv(descriptor, [memoryview(buffer)[:_SECTOR]], 0)
+        if os.fstat(descriptor).st_size != SIZE:
+            # Written, and not only promised: a sync need not note then where on the disk a block is.
+            os.ftruncate(descriptor, 0)
+            _write(descriptor, zeros, 0)
+        os.preadv(descriptor, [zeros[:_SECTOR]], 0)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _write(descriptor: int, data: memoryview, begin: int) -> None:
+    if os.pwrite(descriptor, data, begin) < len(data):
+        raise OSError(errno.EIO, "a write broke off")
 
 
 def _next_sector(at: int) -> int:
@@ -210,21 +214,21 @@ def _next_sector(at: int) -> int:
 
 
 def _packed(block: Block, epoch: bytes, number: int) -> bytes:
+    """All but the stretches, which have checksums of their own, and follow."""
     size = sum(len(data) for _, data in block.stretches)
     counts = len(block.open_rows), len(block.slots), len(block.stretches)
     facts = b"".join(
         [
             _HEAD.pack(epoch, number, *counts, size),
-            Struct(f"<{len(block.open_rows)}Q").pack(*block.open_rows),
+            pack(f"<{len(block.open_rows)}Q", *block.open_rows),
             *[_SLOT.pack(at, copy) for at, copy in block.slots],
             *[_STRETCH.pack(at, len(data)) for at, data in block.stretches],
         ]
     )
-    # What stands in the journal has checksums of its own.
-    return b"".join([_CHECK.pack(crc32(facts)), facts, *[data for _, data in block.stretches]])
+    return _CHECK.pack(crc32(facts)) + facts
 
 
-def _unpacked(log: bytes, at: int) -> tuple[_Head, Block, int] | None:
+def _unpacked(log: mmap.mmap, at: int) -> tuple[_Head, Block, int] | None:
     """The block that begins there, if there is one, and where it ends."""
     if at + _PREFIX > len(log):
         return None

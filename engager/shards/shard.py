@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -83,7 +84,8 @@ async def engage_all(
         shard.rows.witness.tell(marks.keep)
         hold = None
         if synced:
-            hold = opened.enter_context(closing(Disk(ledger.sync, enough=plan.concurrency))).holds
+            disk = Disk(partial(_sync, marks, ledger), enough=plan.concurrency)
+            hold = opened.enter_context(closing(disk)).holds
         recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, hold)
         recorder.failing = failing
         await recorder.flush()  # what an earlier process could not write, before anything new
@@ -96,6 +98,16 @@ async def engage_all(
         finally:
             with anyio.CancelScope(shield=True):
                 await recorder.flush()
+
+
+def _sync(marks: Marks, ledger: Ledger) -> Callable[[], None]:
+    bring_ledger = ledger.sync()
+
+    def bring() -> None:
+        marks.sync()
+        bring_ledger()
+
+    return bring
 
 
 def _selecting(shard: Shard, rows: FirstRows) -> tuple[Build, Chunks]:

@@ -44,19 +44,13 @@ class Disk:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.kept: dict[Path, bytes] = {}
         write = redo.RedoLog._write
-        make = redo._make
-
-        def kept_made(path: Path) -> None:
-            make(path)
-            self.keep(path)
 
         def kept_write(log: redo.RedoLog, data: memoryview, begin: int) -> None:
             write(log, data, begin)
-            before = self.kept[log._path]
+            before = self.kept.get(log._path, bytes(redo.SIZE))
             self.kept[log._path] = before[:begin] + bytes(data) + before[begin + len(data) :]
 
         patch.setattr(MappedFile, "sync", lambda file: self.keep(file.path))
-        patch.setattr(redo, "_make", kept_made)
         patch.setattr(redo.RedoLog, "_write", kept_write)
 
     def keep(self, path: Path) -> None:
