@@ -135,10 +135,10 @@ class Journal:
             return []
         if mark.at < self._at:
             return [(mark.at, self._stretch(mark.at, self._at))]
-        return [
-            *([(mark.at, self._stretch(mark.at, self._went_round))] if mark.at < self._went_round else []),
-            (0, self._stretch(0, self._at)),
-        ]
+        behind = [(0, self._stretch(0, self._at))]
+        if mark.at < self._went_round:
+            return [(mark.at, self._stretch(mark.at, self._went_round)), *behind]
+        return behind
 
     def _stretch(self, begin: int, end: int) -> memoryview:
         return memoryview(self._memory)[self._offset + begin : self._offset + end]

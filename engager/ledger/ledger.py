@@ -25,14 +25,12 @@ import mmap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from engager.errors import RecordingError, RunDirectoryError
+from engager.errors import RunDirectoryError
 from engager.ledger import clock, slots
 from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
@@ -99,8 +97,7 @@ class Ledger:
         try:
             head = _MAGIC + orjson.dumps({"journal": size, "first": first}) + b"\n"
             file.map(0, _JOURNAL + size)[: len(head)] = head
-            with _refusing():
-                file.sync()
+            file.sync()
         finally:
             file.close()
 
@@ -223,17 +220,11 @@ class Ledger:
             self.reach(entry.row)
             self.set_state(entry.row, entry.state)
         self._recover_open_rows(latest_wall, same_token, begun)
-        self._begin_log()
+        self._synced_to = self.journal.mark
+        if self._redo is not None:
+            self._redo.forget()  # what it says must not come back when rows were opened for another pass
         _forget(self._memory)
         return entries
-
-    def _begin_log(self) -> None:
-        """Nothing of the past is to be stored again: rows may be opened for another pass."""
-        self.store()
-        if self._redo is not None:
-            with _refusing():
-                self._redo.forget()
-        self._taken()
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool, begun: float) -> None:
         now, horizon = this_moment(self._boot), begun
@@ -288,8 +279,7 @@ class Ledger:
     def store(self) -> None:
         """Bring all of it to the disk. Raises RecordingError."""
         self._file.refuse_vanished()
-        with _refusing():
-            self._file.sync()
+        self._file.sync()
 
     def sync(self) -> Callable[[], None]:
         """Begin to bring to the disk what was stored by now, and go on with what this returns: in a thread.
@@ -297,15 +287,12 @@ class Ledger:
         One at a time. Raises RecordingError, then and ever after.
         """
         assert self._redo is not None  # noqa: S101 - who syncs has said so at the beginning
-        bring = self._redo.add(self._taken())
-        if bring is None:
-            self._redo.begin_anew()
-            bring = self._file.sync
-        return partial(_bring, bring)
-
-    def _taken(self) -> Block:
         since, self._synced_to = self._synced_to, self.journal.mark
-        return Block([*self._first_tries], self.slots.written(), self.journal.since(since))
+        block = Block([*self._first_tries], self.slots.written(), self.journal.since(since))
+        if (bring := self._redo.add(block)) is not None:
+            return bring
+        self._redo.begin_anew()
+        return self._file.sync
 
     def check(self) -> None:
         """Raises RecordingError when a file was taken away: what is stored from now on would be lost."""
@@ -324,19 +311,6 @@ class Ledger:
         self._file.close()
         if self._redo is not None:
             self._redo.close()
-
-
-def _bring(bring: Callable[[], None]) -> None:
-    with _refusing():
-        bring()
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as fault:
-        raise RecordingError(f"the ledger cannot be written: {fault.strerror}.") from fault
 
 
 def _forget(memory: mmap.mmap) -> None:

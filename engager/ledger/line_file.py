@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from engager.errors import RecordingError
+from engager.ledger.mapped import refuse_vanished, sync_data
 from engager.ledger.run_directory import sync_folder
 
 #: Bytes at a file's end, at least, that are known by their checksum.
@@ -49,13 +49,12 @@ class LineFile:
 
     def _write(self, data: bytes) -> None:
         assert self._descriptor is not None  # noqa: S101 - only called behind open()
-        if os.fstat(self._descriptor).st_nlink == 0:
-            raise RecordingError(f"{self.path}: the file was removed while the run was writing to it.")
+        refuse_vanished(self._descriptor, self.path)
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
         if self._synced:
-            os.fdatasync(self._descriptor)
+            sync_data(self._descriptor)
         begin, check = self._windows[-1]
         if self._end - begin >= _WINDOW:
             begin, check = self._end, 0

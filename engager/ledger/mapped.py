@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engager.errors import RecordingError
@@ -55,11 +57,12 @@ class MappedFile:
             ) from fault
 
     def sync(self) -> None:
-        """Bring all that was stored to the disk. Raises OSError."""
-        if not hasattr(os, "fdatasync"):
-            for mapped in self._maps:
-                mapped.flush()
-        sync_data(self.descriptor)
+        """Bring all that was stored to the disk. Raises RecordingError."""
+        with refusing(self.path):
+            if not hasattr(os, "fdatasync"):
+                for mapped in self._maps:
+                    mapped.flush()
+            sync_data(self.descriptor)
 
     def refuse_vanished(self) -> None:
         """Raises RecordingError when its name was removed: what is stored from now on is lost."""
@@ -78,6 +81,18 @@ class MappedFile:
 def sync_data(descriptor: int) -> None:
     """Bring a file's content to the disk. Raises OSError."""
     (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Raises RecordingError, for whoever can mend it, where the system refuses to write to a file."""
+    try:
+        yield
+    except OSError as fault:
+        raise RecordingError(
+            f"{path}: it cannot be written: {fault.strerror}. "
+            "Nothing is lost: mend it, and run the same command again."
+        ) from fault
 
 
 def refuse_vanished(descriptor: int, path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
-from engager.errors import RecordingError
 from engager.ledger.mapped import MappedFile
 from engager.ledger.run_directory import sync_folder
 
@@ -61,13 +60,9 @@ class Marks:
 
     def sync(self) -> None:
         """Bring them to the disk, before a row leaves that they cover. Raises RecordingError."""
-        if not self._is_stale:
-            return
-        self._is_stale = False
-        try:
+        if self._is_stale:
+            self._is_stale = False
             self._file.sync()
-        except OSError as fault:
-            raise RecordingError(f"{self._file.path}: it cannot be written: {fault.strerror}.") from fault
 
     def _store(self, index: int, facts: bytes) -> None:
         part, place = divmod(index, _A_PART)

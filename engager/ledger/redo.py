@@ -18,16 +18,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from struct import Struct, pack
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from engager.errors import RecordingError
 from engager.ledger import slots
-from engager.ledger.journal import Journal, Mark
-from engager.ledger.mapped import refuse_vanished
+from engager.ledger.journal import Mark
+from engager.ledger.mapped import refuse_vanished, refusing
 from engager.ledger.run_directory import sync_folder
-from engager.ledger.slots import Slots
 from engager.ledger.states import State
+
+if TYPE_CHECKING:
+    from engager.ledger.ledger import Ledger
 
 #: Bytes of a log.
 SIZE: Final = 4 << 20
@@ -87,9 +89,9 @@ class RedoLog:
             ) from fault
 
     def add(self, block: Block) -> Callable[[], None] | None:
-        """What brings a block to the disk, and raises OSError; None where there is no room for it.
+        """What brings a block to the disk; None where there is no room for it.
 
-        It is to be called before the next block is added.
+        It is to be called before the next block is added, and raises RecordingError.
         """
         facts = _packed(block, self._epoch, self._number)
         begin, end = self._at, len(facts) + sum(len(data) for _, data in block.stretches)
@@ -109,7 +111,10 @@ class RedoLog:
         self._at = 0
 
     def forget(self) -> None:
-        """The ledger is on the disk: none of the blocks is to be found again. Raises OSError."""
+        """The ledger is on the disk: none of the blocks is to be found again.
+
+        Raises RecordingError.
+        """
         self._epoch, self._at = os.urandom(8), 0
         if (add := self.add(Block())) is not None:
             add()
@@ -130,35 +135,15 @@ class RedoLog:
         refuse_vanished(self._descriptor, self._path)
 
     def _write(self, data: memoryview, begin: int) -> None:
-        _write(self._descriptor, data, begin)
+        with refusing(self._path):
+            _write(self._descriptor, data, begin)
 
     def close(self) -> None:
         """Close it; what was added stays."""
         os.close(self._descriptor)
 
 
-class Stored(Protocol):
-    """A ledger, in which things are stored again."""
-
-    @property
-    def slots(self) -> Slots:
-        """Its slots."""
-
-    @property
-    def journal(self) -> Journal:
-        """Its journal."""
-
-    def reach(self, row: int) -> None:
-        """Make room up to this row."""
-
-    def states(self, first: int, count: int) -> bytes:
-        """The states of so many rows."""
-
-    def set_state(self, row: int, state: State) -> None:
-        """Change what is known of a row."""
-
-
-def store_again(blocks: Iterable[Block], ledger: Stored, mark: Mark) -> None:
+def store_again(blocks: Iterable[Block], ledger: Ledger, mark: Mark) -> None:
     """Store what a power cut took; what is before the mark in the journal is in its files."""
     for block in blocks:
         for row in block.open_rows:
@@ -171,7 +156,7 @@ def store_again(blocks: Iterable[Block], ledger: Stored, mark: Mark) -> None:
                 _has_come_to(ledger, row, state)
 
 
-def _has_come_to(ledger: Stored, row: int, state: State) -> None:
+def _has_come_to(ledger: Ledger, row: int, state: State) -> None:
     """A row is in this state or further."""
     ledger.reach(row)
     known = State(ledger.states(row, 1)[0])
