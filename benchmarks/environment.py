@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".bench"
 VENV = CACHE / "venv"
 
+#: What engager is built by, beside its sources.
+BUILD = ("pyproject.toml", ".ci/compiling.py")
+REQUIREMENTS = ROOT / "benchmarks" / "requirements.txt"
+
 #: Where Python finds the benchmarks, and nothing else of this checkout.
 PATH = CACHE / "path"
 NPM = CACHE / "npm"
@@ -42,34 +46,33 @@ def enter() -> None:
         return
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         sys.exit("benchmarks: engager runs on Python 3.11 to 3.13; start this with one of them.")
-    python = VENV / "bin" / "python"
-    needed = fingerprint()
-    stamp = CACHE / "installed"
-    if not python.exists() or not stamp.exists() or stamp.read_text() != needed:
-        print(f"installing engager and what it is measured with into {VENV} …", file=sys.stderr)
-        CACHE.mkdir(exist_ok=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-        install_engager(VENV, ROOT, "-r", str(ROOT / "benchmarks" / "requirements.txt"))
-        stamp.write_text(needed)
+    provide(VENV, ROOT, "-r", str(REQUIREMENTS))
     # What is measured is the compiled package: its sources must not come first.
     PATH.mkdir(exist_ok=True)
     (PATH / "benchmarks").unlink(missing_ok=True)
     (PATH / "benchmarks").symlink_to(ROOT / "benchmarks")
     os.environ["PYTHONPATH"] = str(PATH)
-    os.execv(python, [str(python), "-P", "-m", "benchmarks", *sys.argv[1:]])
+    python = str(VENV / "bin" / "python")
+    os.execv(python, [python, "-P", "-m", "benchmarks", *sys.argv[1:]])
 
 
-def install_engager(venv: Path, source: Path, *more: str) -> None:
-    """Install engager, compiled, and what else is wanted."""
+def provide(venv: Path, source: Path, *more: str) -> None:
+    """An environment with a folder's engager, compiled, and what more pip is told; made where need be."""
+    needed, stamp = _fingerprint(source), venv / "installed"
+    if stamp.exists() and stamp.read_text() == needed:
+        return
+    print(f"installing what is measured into {venv} …", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     compiling = {**os.environ, "ENGAGER_COMPILE": "yes"}
     subprocess.run([*pip, f"{source}[metrics]", *more], check=True, env=compiling)
+    stamp.write_text(needed)
 
 
-def fingerprint() -> str:
+def _fingerprint(source: Path) -> str:
     """Of everything that is installed, and of what runs it."""
-    files = (ROOT / "pyproject.toml", ROOT / "hatch_build.py", ROOT / "benchmarks" / "requirements.txt")
-    sources = sorted((ROOT / "engager").rglob("*.py"))
+    files = (*(source / name for name in BUILD), REQUIREMENTS)
+    sources = sorted((source / "engager").rglob("*.py"))
     python = f"{sys.base_prefix} {sys.version}".encode()
     return hashlib.sha256(b"".join((python, *(file.read_bytes() for file in (*files, *sources))))).hexdigest()
 

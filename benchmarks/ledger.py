@@ -1,8 +1,12 @@
-"""What the ledger costs: whole runs with it, by durability, beside the same runs without it, in turn."""
+"""What the ledger costs: whole runs with it, by durability, beside the same runs without it.
+
+They share a core, all at once: whatever slows the machine then slows each of them, and the ratio stays.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -22,20 +26,29 @@ def cost(folder: Path, rows: int, turns: int) -> str:
     write_people(folder / "people.csv", rows)
     program = str(without.engager())
     cpu: dict[tuple[str, str], list[float]] = defaultdict(list)
-    with endpoint(folder) as server:
-        course = Course(folder, server.plain, folder / "people.csv", rows)
-        for turn in range(turns + 1):
-            for build, variant in product(BUILDS, VARIANTS):
-                took = run(command(course, build, variant, program), folder).cpu
+    with endpoint(folder) as server, ThreadPoolExecutor(len(VARIANTS)) as at_once:
+
+        def taken(build: str, variant: str) -> float:
+            course = Course(folder / variant, server.plain, folder / "people.csv", rows)
+            course.folder.mkdir(exist_ok=True)
+            return run(command(course, build, variant, program), course.folder).cpu / rows * 1e6
+
+        for turn, build in product(range(turns + 1), BUILDS):
+            each = list(at_once.map(taken, [build] * len(VARIANTS), VARIANTS))
+            for variant, microseconds in zip(VARIANTS, each, strict=True):
                 if turn:  # the first turn warms up
-                    cpu[build, variant].append(took / rows * 1e6)
+                    cpu[build, variant].append(microseconds)
+    return "\n".join([f"{rows:,} rows, {turns} turns: medians.", machine(), "", *aligned(_lines(cpu))])
+
+
+def _lines(cpu: dict[tuple[str, str], list[float]]) -> list[list[str]]:
     lines = [["engager", "ledger", "CPU µs/row", "to without", "(least–most)"]]
     for build, variant in product(BUILDS, VARIANTS):
         taken, bare = cpu[build, variant], cpu[build, "without"]
         ratio = spread([a / b for a, b in zip(taken, bare, strict=True)])
         figures = (f"{spread(taken).median:.1f}", f"{ratio.median:.3f}")
         lines.append([build, variant, *figures, f"({ratio.least:.3f}–{ratio.most:.3f})"])
-    return "\n".join([f"{rows:,} rows, {turns} turns: medians.", machine(), "", *aligned(lines)])
+    return lines
 
 
 def command(course: Course, build: str, variant: str, program: str) -> list[str]:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.clients.bodies import write_people
@@ -37,13 +38,13 @@ def profile(folder: Path, rows: int, settings: Iterable[str]) -> str:
         run([*spy, *interpreted(engager(*settings)(course))], folder)
         own, below = shares(samples.read_text().splitlines())
     lines = [["function", "own %", "with all that it calls %"]]
-    for function, share in own.most_common():
+    for function, share in sorted(own.items(), key=itemgetter(1), reverse=True):
         if share >= LEAST:
             lines.append([function, f"{share * 100:.1f}", f"{below[function] * 100:.1f}"])
     return "\n".join([f"{rows:,} rows, {RATE} samples a second.", machine(), "", *aligned(lines)])
 
 
-def shares(samples: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
+def shares(samples: Iterable[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Of stacks with their counts, every function's share: at the top, and anywhere in the stack."""
     own: Counter[str] = Counter()
     below: Counter[str] = Counter()
@@ -57,8 +58,8 @@ def shares(samples: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
     return _divided(own, every), _divided(below, every)
 
 
-def _divided(counts: Counter[str], every: int) -> Counter[str]:
-    return Counter({function: count / every for function, count in counts.items()})  # type: ignore[misc]
+def _divided(counts: Counter[str], every: int) -> dict[str, float]:
+    return {function: count / every for function, count in counts.items()}
 
 
 def _function(frame: str) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ast
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks import environment
@@ -30,27 +28,19 @@ INSTEAD = {
 
 
 def engager() -> Path:
-    """The compiled program without its ledger, made where need be; its sources are in SOURCES then."""
-    program, stamp = VENV / "bin" / "engager", environment.CACHE / "without-installed"
-    needed = environment.fingerprint() + Path(__file__).read_text()
-    if not program.exists() or not stamp.exists() or stamp.read_text() != needed:
-        print(f"building engager without its ledger in {VENV} …", file=sys.stderr)
-        _copy()
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-        environment.install_engager(VENV, SOURCES)
-        stamp.write_text(needed)
-    return program
+    """The compiled program without its ledger; its sources are in SOURCES then."""
+    _copy()
+    environment.provide(VENV, SOURCES)
+    return VENV / "bin" / "engager"
 
 
 def _copy() -> None:
     shutil.rmtree(SOURCES, ignore_errors=True)
-    shutil.copytree(
-        environment.ROOT / "engager",
-        SOURCES / "engager",
-        ignore=shutil.ignore_patterns("__pycache__", "*.so"),
-    )
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
-        shutil.copy(environment.ROOT / name, SOURCES)
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(environment.ROOT / "engager", SOURCES / "engager", ignore=unwanted)
+    for name in (*environment.BUILD, "README.md", "LICENSE"):
+        (SOURCES / name).parent.mkdir(exist_ok=True)
+        shutil.copy(environment.ROOT / name, SOURCES / name)
     for name, bodies in INSTEAD.items():
         path = SOURCES / "engager" / name
         path.write_text(emptied(path.read_text(), bodies))
