@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.environment import ROOT
+import engager
 from benchmarks.without import INSTEAD, emptied
+
+PACKAGE = Path(engager.__file__).parent
 
 
 @pytest.mark.parametrize("name", INSTEAD)
 def test_the_functions_that_are_emptied_are_there(name: str) -> None:
-    source = emptied((ROOT / "engager" / name).read_text(), INSTEAD[name])
+    source = emptied((PACKAGE / name).read_text(), INSTEAD[name])
     compile(source, name, "exec")
 
 
