@@ -53,7 +53,6 @@ class Browser:
 
     def open(self, page: str | Path) -> None:
         """Open an address or a file, and wait until it is loaded."""
-        self.driver.get("about:blank")  # what the page before still loads, such as its icon, is given up
         self.complaints()
         self.driver.get(page if isinstance(page, str) else page.resolve().as_uri())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import http.client
 import re
 from collections.abc import AsyncIterator, Callable
@@ -57,11 +58,12 @@ class Shown:
 
 @asynccontextmanager
 async def shown(
-    folder: Path, rows: int = 4000, **tables: Any
+    folder: Path, malformed: str = "nobody", **tables: Any
 ) -> AsyncIterator[tuple[Shown, asyncio.Task[Summary]]]:
-    (folder / "people.csv").write_text(
-        "email,name\n" + "".join(f"{f'p{n}@example.com' if n % 10 else 'nobody'},x\n" for n in range(4000))
-    )
+    with (folder / "people.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("email", "name"))
+        rows.writerows((f"p{n}@example.com" if n % 10 else malformed, "x") for n in range(4000))
     job = engager.build_job(
         {
             "job": {"name": "test"},
@@ -160,7 +162,7 @@ async def test_it_fits_a_desk_and_a_phone(tmp_path: Path, browser: Browser, widt
 
 
 async def test_what_comes_from_a_row_is_text(tmp_path: Path, browser: Browser) -> None:
-    async with shown(tmp_path, request={"id": 12, "email": f"{HOSTILE}{{email}}"}) as (run, _):
+    async with shown(tmp_path, HOSTILE) as (run, _):
         await off_loop(browser.open, run.url)
         await shows(browser, "#errors tbody", re.escape("<img src=x"))
         assert await off_loop(browser.run, "return document.querySelectorAll('img').length") == 0
