@@ -18,6 +18,7 @@ VENV = environment.CACHE / "without-venv"
 INSTEAD = {
     "ledger/ledger.py": {
         "leaves": "pass",
+        "keep": "pass",
         "answered": "pass",
         "settle": "return True",
         "give_slots": "pass",

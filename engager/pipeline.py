@@ -58,7 +58,7 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limit
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, pacer = limits.stop, limits.gate, limits.pacer
     safe = remembered(plan.delivery, recorder.clock, recorded(recorder.intend, recorder.clock))
-    clear = paced(gate, pacer, recorder.hold, stoppable(stop, safe))
+    clear = paced(gate, pacer, recorder.keep, recorder.hold, stoppable(stop, safe))
     attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
         adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt)),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from engager.dispatch.clock import BootClock, running_clock
 from engager.dispatch.delivery import may_go_on
@@ -24,12 +23,14 @@ from engager.policy import Delivery
 Clear = Callable[[Effort], bool]
 #: The same, after waiting for it where that is needed.
 ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool]]
+#: Writes down, for good, whatever was cleared by now.
+Keep = Callable[[], None]
 #: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
 Hold = Callable[[], asyncio.Future[None]]
 
 
 def recorded(intend: Callable[[EngageRequest], None], clock: BootClock) -> Clear:
-    """Write the intent down, as the last thing before the try may leave."""
+    """Note the intent, as the last thing before the try may leave."""
     now = running_clock()
 
     def clear(effort: Effort) -> bool:
@@ -61,36 +62,39 @@ def remembered(delivery: Delivery, clock: BootClock, clear: Clear) -> Clear:
     return clear_if_known
 
 
-def paced(gate: Gate, pacer: Pacer, hold: Hold | None, clear: Clear) -> ClearInTime:
+def paced(gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear) -> ClearInTime:
     """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
+
+    Without `hold`, those that leave together are written down together, by `keep`.
 
     A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
     was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
     a bunch. If there is a pause or a stop by then, the try is cleared once more.
     """
-    return _Paced(gate, pacer, hold, clear).clear_in_time
+    return _Paced(gate, pacer, keep, hold, clear).clear_in_time
 
 
-@dataclass(slots=True)
 class _Paced:
     """Where nobody has to wait for himself alone, a coroutine would cost every row for nothing."""
 
-    gate: Gate
-    pacer: Pacer
-    hold: Hold | None
-    clear: Clear
-    held: Held | None = None  #: who was cleared since the last sync began
+    def __init__(self, gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear) -> None:
+        self.gate, self.pacer, self.keep, self.hold, self.clear = gate, pacer, keep, hold, clear
+        self.held = Held(None, self._kept)  #: who was cleared in this round, or since the last sync began
 
     def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool]:
         if self.gate.shut or not self.pacer.free:
             return self._clear_at_pace(effort)
         if not self.clear(effort):
             return False
-        return True if self.hold is None else self._together(self.hold())
+        return self.held if self.hold is None else self._together(self.hold())
+
+    def _kept(self) -> bool:
+        self.keep()
+        return True
 
     def _together(self, stored: asyncio.Future[None]) -> Held:
         held = self.held
-        if held is None or held.until is not stored:
+        if held.until is not stored:
             held = self.held = Held(stored, self._nobody_waits)
         return held
 
@@ -112,7 +116,7 @@ class _Paced:
             effort.slot = None
         if not self.clear(effort):
             return False
-        return self.hold is None or await self._clear_once_held(effort, self.hold())
+        return self._kept() if self.hold is None else await self._clear_once_held(effort, self.hold())
 
     async def _clear_once_held(self, effort: Effort, stored: asyncio.Future[None]) -> bool:
         """The try may leave, but for the disk; and what has changed by then counts."""

@@ -20,11 +20,13 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """Cleared, but for one thing that many tries wait for together."""
+    """Cleared, but for what is done once for many tries that leave together."""
 
-    until: asyncio.Future[None]  #: not to be cancelled; it raises what went wrong
-    #: Asked then, and raises nothing: where it says no, clearance is to be asked for again.
-    still_clear: Callable[[], bool]
+    #: What they wait for, not to be cancelled; it raises what went wrong. None: this round of the loop.
+    until: asyncio.Future[None] | None
+    #: Asked once then, right before they leave: where it says no, clearance is to be asked for again; and
+    #: where it raises, none of them leaves.
+    may_leave: Callable[[], bool]
 
 
 #: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
@@ -35,8 +37,9 @@ Clearance = Callable[[], bool | Held | Awaitable[bool]]
 async def is_cleared(clearance: Clearance) -> bool:
     """Ask for clearance, and wait for it where need be."""
     while isinstance(answer := clearance(), Held):
-        await asyncio.shield(answer.until)
-        if answer.still_clear():
+        if answer.until is not None:
+            await asyncio.shield(answer.until)
+        if answer.may_leave():
             return True
     return answer if isinstance(answer, bool) else await answer
 

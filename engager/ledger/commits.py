@@ -38,7 +38,7 @@ class Commits:
 
     def write(self, facts: dict[str, Any]) -> None:
         """Replace what was last said, whole or not at all."""
-        data = orjson.dumps(facts, option=orjson.OPT_NON_STR_KEYS)
+        data = orjson.dumps(facts)
         if len(data) > _COPY - _HEAD.size:
             raise ValueError(f"{len(data)} bytes are too many for a commit")
         self._version += 1

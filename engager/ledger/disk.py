@@ -40,9 +40,9 @@ class Disk:
         self._fault: BaseException | None = None
         # An executor would hand over in three times the time, which every sync pays.
         self._to_do: SimpleQueue[_Sync | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name="disk", daemon=True)
+        self._syncing = Thread(target=self._work, name="disk", daemon=True)
         try:
-            self._thread.start()
+            self._syncing.start()
         except RuntimeError as fault:
             raise RecordingError(f"the machine has no thread left to sync the ledger in: {fault}.") from fault
 
@@ -93,7 +93,7 @@ class Disk:
     def close(self) -> None:
         """Wait for what is under way to end."""
         self._to_do.put(None)
-        self._thread.join()
+        self._syncing.join()
 
     def _end(self, done: asyncio.Future[None], fault: BaseException | None) -> None:
         self._is_busy = False

@@ -1,18 +1,21 @@
 """Outcomes that are known and not yet in their files: a ring of records in mapped memory.
 
 A record holds the very lines that will be appended, so that nothing has to be thought up again after a
-kill. Records are numbered and carry a checksum: the first that does not fit ends what is read back.
+kill. Records are numbered and carry a checksum: the first that does not fit ends what is read back. Rows that
+were engaged come in bursts, and a burst takes one record: each of its lines says itself which row it is of.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
+
+import orjson
 
 from engager.ledger.states import State
 
@@ -25,6 +28,9 @@ _PREFIX: Final = _HEAD.size + _CHECK.size
 
 #: Bytes of the ring that are used as long as they suffice: they stay in the processor's cache.
 _HOT: Final = 1 << 19
+
+#: Instead of a row, those of an input being counted from 1: the record is of as many as it has lines.
+_MANY: Final = 0
 
 #: More records than are ever written between two starts.
 _FAR: Final = 1 << 32
@@ -98,36 +104,43 @@ class Journal:
         """The most bytes that the lines of one record may have."""
         return self._size // 2 - _PREFIX
 
+    def append_engaged(self, results: Sequence[bytes]) -> bool:
+        """Keep entries of engaged rows, by their lines alone; False where there is no room for all."""
+        return self.append(Entry(_MANY, State.ENGAGED, b"".join(results), Mend.NOWHERE, b""))
+
+    def has_room(self, size: int) -> bool:
+        """Whether a record whose lines have so many bytes can be kept."""
+        return self._at + _PREFIX + size <= self._until or self._place_for(_PREFIX + size)[0] >= 0
+
     def append(self, entry: Entry) -> bool:
         """Keep an entry; False where there is no room until what is pending was written to its files."""
         result, to_mend, at = entry.result, entry.to_mend, self._at
-        record = _HEAD.pack(
+        head = _HEAD.pack(
             self._number, entry.row, len(result), len(to_mend), entry.state, entry.mend, entry.generation
         )
-        record += result + to_mend if to_mend else result
-        length = _CHECK.size + len(record)
+        lines = result + to_mend if to_mend else result
+        length = _PREFIX + len(lines)
         if at + length > self._until:
-            at = self._place_for(length)
+            at, room_to = self._place_for(length)
             if at < 0:
                 return False
+            if at < self._at:
+                self._went_round = self._at
+            self._has_room_to(room_to)
         begin, self._at = self._offset + at, at + length
         # The checksum stands in front of what it checks, and is as good as the whole of it.
-        self._memory[begin : begin + length] = _CHECK.pack(crc32(record)) + record
+        self._memory[begin : begin + _PREFIX] = _CHECK.pack(crc32(lines, crc32(head))) + head
+        self._memory[begin + _PREFIX : begin + length] = lines
         self._number += 1
         return True
 
-    def _place_for(self, length: int) -> int:
-        """Where a record of so many bytes begins; -1 where there is no room."""
+    def _place_for(self, length: int) -> tuple[int, int]:
+        """Where a record of so many bytes begins, and where the room ends then; -1 where there is none."""
         at, room_to = self._at, self._room_to
         fits_in_front = length <= room_to - self._size
         if at + length > self._hot and (at + length > self._size or fits_in_front):
             at, room_to = 0, room_to - self._size
-        if at + length > room_to:
-            return -1
-        if at < self._at:
-            self._went_round = self._at
-        self._has_room_to(room_to)
-        return at
+        return (at if at + length <= room_to else -1), room_to
 
     def since(self, mark: Mark) -> list[tuple[int, memoryview]]:
         """The records behind a mark, and where they stand; nothing may have been released behind it."""
@@ -150,7 +163,8 @@ class Journal:
             number, entry, end = found
             if number >= mark.number:
                 self._memory[self._offset + at + begin : self._offset + at + end] = stretch[begin:end]
-            yield entry.row, entry.state
+            for each in _each(entry):
+                yield each.row, each.state
             begin = end
 
     def release(self, mark: Mark) -> None:
@@ -164,7 +178,7 @@ class Journal:
         self._number, self._at = mark
         while (found := self._read(self._at)) or (found := self._read(0)):
             entry, (self._number, self._at) = found
-            yield entry
+            yield from _each(entry)
         self.release(mark)
         # After a power cut, what stood behind may come back: its numbers are not used again.
         self._number += _FAR
@@ -175,6 +189,15 @@ class Journal:
             return None
         number, entry, end = found
         return entry, Mark(number + 1, end - self._offset)
+
+
+def _each(entry: Entry) -> Iterator[Entry]:
+    """The entries that a record is of."""
+    if entry.row != _MANY:
+        yield entry
+        return
+    for line in entry.result.splitlines(keepends=True):
+        yield Entry(orjson.loads(line)["row"], entry.state, line, entry.mend, b"")
 
 
 def _record(

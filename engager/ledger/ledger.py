@@ -6,7 +6,9 @@ A run has one for each of its shards; how far their outcomes have come into the 
 
 A row goes UNTOUCHED → OPEN, right before the first byte of its first try leaves → settled, as soon as its
 answer was judged. Each step is stored in the order in which a kill between two stores does no harm:
-the slot before the row's byte, the journal before the row's byte.
+the slot before the row's byte, the journal before the row's byte. Steps that come in a burst are stored
+together, right before the requests among them leave: outcomes first, so that never more rows are open than
+are under way.
 
 Most rows are settled by their first try and within a moment, and to write a slot for each would cost more
 than all the rest. So a row that leaves for the first time is marked by its byte alone. Twice a second those
@@ -21,10 +23,8 @@ does not say which rows are settled, or have a slot: their records and slots do.
 
 from __future__ import annotations
 
-import mmap
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,21 +35,24 @@ from engager.ledger import clock, slots
 from engager.ledger.clock import on_boot_clock, this_moment
 from engager.ledger.journal import Entry, Journal, Mark
 from engager.ledger.lock import hold
-from engager.ledger.mapped import MappedFile
+from engager.ledger.mapped import MappedFile, forget
 from engager.ledger.redo import Block, RedoLog, store_again
+from engager.ledger.row_states import RowStates
 from engager.ledger.slots import OpenRow, Slots
-from engager.ledger.states import STATES, WORDS, State
+from engager.ledger.states import State
 from engager.model import Life
 
-_MAGIC = b"engager ledger 4\n"
+_MAGIC = b"engager ledger 5\n"
 _PAGE: Final = 1 << 16
 _SLOTS: Final = _PAGE
 _JOURNAL: Final = _SLOTS + slots.SIZE
 
-#: Rows whose bytes are mapped at once.
-PART: Final = 1 << 20
+#: Outcomes that are stored together, at most, and how long the line of each may be.
+_BURST: Final = 64
+_SHORT: Final = 1024
 
-_OPEN: Final = WORDS[State.OPEN]
+# To ask an enumeration for a member takes a call, and this one is asked for with every row.
+_ENGAGED: Final = State.ENGAGED
 
 
 class Ledger:
@@ -67,21 +70,21 @@ class Ledger:
             if writable:
                 hold(self._file.descriptor, path)
             head = self._read_head(path)
-            self.first, size = int(head["first"]), int(head["journal"])
-            self._rows_at = _JOURNAL + size
-            if self._file.size < self._rows_at:
+            size = int(head["journal"])
+            if self._file.size < _JOURNAL + size:
                 raise RunDirectoryError(f"{path}: it is just being made. Look again in a moment.")
-            self._memory = self._file.map(0, self._rows_at)
-            self._rows: list[mmap.mmap] = []
+            self._memory = self._file.map(0, _JOURNAL + size)
             self._boot = clock.boot_id()
             self._read_clocks()
+            self._engaged: list[Entry] = []  #: outcomes of first tries that are not stored yet
+            self._leaving: dict[int, Life] = {}  #: first tries that are about to leave, and not stored yet
             self._first_tries: dict[int, Life] = {}  #: rows that left after the horizon, and have no slot
             self._to_turn: list[int] = []  #: rows whose slots are newer than their bytes
             self._slots_given = self._bytes_turned = float("-inf")  #: to all that left until then
             self.slots = Slots(self._memory, _SLOTS, self._boot)
             self.journal = Journal(self._memory, _JOURNAL, size)
+            self.rows = RowStates(self._file, _JOURNAL + size, int(head["first"]))
             self.open_rows: dict[int, Life] = {}  #: rows that an earlier process left open
-            self._map_rows(self._file.size)
             redo = Path(f"{path}.redo")
             self._redo = RedoLog(redo) if writable and (synced or redo.exists()) else None
             self._synced_to = self.journal.mark
@@ -110,55 +113,41 @@ class Ledger:
             )
         return orjson.loads(head[len(_MAGIC) : head.index(b"\n", len(_MAGIC))])
 
-    def _map_rows(self, size: int) -> None:
-        while (at := self._rows_at + len(self._rows) * PART) + PART <= size:
-            self._rows.append(self._file.map(at, PART))
-
-    def reach(self, row: int) -> None:
-        """Make room up to this row. Raises RecordingError when there is no space on the disk."""
-        while len(self._rows) * PART <= row - self.first:
-            self._rows.append(self._file.map(self._rows_at + len(self._rows) * PART, PART))
-            if len(self._rows) > 2:
-                _forget(self._rows[-3])
-
-    def states(self, first: int, count: int) -> bytes:
-        """The states of so many rows, a byte each."""
-        part, place = divmod(first - self.first, PART)
-        if part >= len(self._rows):
-            return bytes(count)
-        found = self._rows[part][place : place + count]
-        if len(found) < count:
-            found += b"".join(rows[: count - len(found)] for rows in self._rows[part + 1 : part + 2])
-        return found.translate(STATES).ljust(count, b"\0")
-
-    def count(self) -> Counter[State]:
-        """How many rows are in which state; untouched ones are not counted."""
-        counts: Counter[State] = Counter()
-        for rows in self._rows:
-            states = rows[:].translate(STATES)
-            counts.update({state: states.count(state) for state in State if state})
-        return +counts
-
     def leaves(self, row: int, life: Life) -> None:
-        """The first byte of a try of this row is about to leave."""
-        if row in self.slots.rows:
+        """A try of this row is about to leave: not before `keep` was called."""
+        slotted = self.slots.rows
+        if life.attempts or life.generation or life.in_doubt or (slotted and row in slotted):
+            self.keep()
+            is_new = row not in self.slots.rows  # in another pass
             self._write_slot(row, life, True)
-        elif life.attempts or life.generation or life.in_doubt:  # in another pass
-            self._write_slot(row, life, True)
-            self.set_state(row, State.SLOTTED)
+            if is_new:
+                self.rows.store(row, State.SLOTTED)
         else:
-            self._first_tries[row] = life
-            place = row - self.first
-            self._rows[place >> 20][place & PART - 1] = _OPEN
+            self._leaving[row] = life
+
+    def keep(self) -> None:
+        """Store what was said since the last call: when this returns, no kill can take it."""
+        if self._engaged:
+            # In a burst, most have rows that follow one another, and their outcomes came in any order.
+            rows = sorted([entry.row for entry in self._engaged])
+            stored = self.journal.append_engaged([entry.result for entry in self._engaged])
+            assert stored, "there was room when they came"  # noqa: S101 - `settle` has seen to it
+            self._engaged.clear()
+            self.rows.store_all(rows, _ENGAGED)
+        if self._leaving:
+            self.rows.store_all([*self._leaving], State.OPEN)
+            self._first_tries.update(self._leaving)
+            self._leaving.clear()
 
     def answered(self, row: int, life: Life) -> None:
         """A try came to an end that does not settle the row."""
+        self.keep()
         if row not in self._first_tries and row not in self.slots.rows:
             return
         self._write_slot(row, life, False)
         self._first_tries.pop(row, None)
         if life.generation:
-            self.set_state(row, State.SLOTTED)  # without its slot, nobody must take it for a first try
+            self.rows.store(row, State.SLOTTED)  # without its slot, nobody must take it for a first try
         else:
             self._to_turn.append(row)
 
@@ -178,8 +167,8 @@ class Ledger:
         """Let the bytes say who has a slot. Who is OPEN left after those whose bytes said so last time."""
         horizon, self._bytes_turned = self._bytes_turned, self._slots_given
         for row in self._to_turn:
-            if self.states(row, 1)[0] == State.OPEN:
-                self.set_state(row, State.SLOTTED)
+            if self.rows.of(row) is State.OPEN:
+                self.rows.store(row, State.SLOTTED)
         self._to_turn.clear()
         if horizon > float("-inf"):
             self.slots.write(slots.HORIZON, Life(), horizon, horizon + self._wall_ahead, in_flight=False)
@@ -193,19 +182,30 @@ class Ledger:
         self._wall_ahead = time.time() - clock.seconds()
 
     def settle(self, entry: Entry) -> bool:
-        """The row has its outcome; False where the journal has no room for it before the next commit."""
+        """The row has its outcome; False where the journal has no room for it before the next commit.
+
+        It is stored when `keep` is called, at the latest.
+        """
+        life, result = self._first_tries.pop(entry.row, None), entry.result
+        is_plain = life is not None and entry.state is _ENGAGED and 0 < len(result) <= _SHORT
+        if is_plain and (self._engaged or self.journal.has_room(_BURST * _SHORT)):
+            self._engaged.append(entry)
+            if len(self._engaged) == _BURST:
+                self.keep()
+            return True
+        return self._settle_alone(entry, life)
+
+    def _settle_alone(self, entry: Entry, life: Life | None) -> bool:
+        self.keep()
         if not self.journal.append(entry):
+            if life is not None:
+                self._first_tries[entry.row] = life
             return False
-        place = entry.row - self.first
-        self._rows[place >> 20][place & PART - 1] = WORDS[entry.state]
-        if self._first_tries.pop(entry.row, None) is None:
+        self.rows.store(entry.row, entry.state)
+        if life is None:
+            self._first_tries.pop(entry.row, None)
             self.slots.free(entry.row)
         return True
-
-    def set_state(self, row: int, state: State) -> None:
-        """Change what is known of a row."""
-        place = row - self.first
-        self._rows[place >> 20][place & PART - 1] = WORDS[state]
 
     def recover(self, mark: Mark, latest_wall: float, same_token: bool, begun: float) -> list[Entry]:
         """The entries that came after a mark; open rows are in `open_rows`.
@@ -217,13 +217,13 @@ class Ledger:
             store_again(self._redo.blocks(), self, mark)
         entries = list(self.journal.recover(mark))
         for entry in entries:
-            self.reach(entry.row)
-            self.set_state(entry.row, entry.state)
+            self.rows.reach(entry.row)
+            self.rows.store(entry.row, entry.state)
         self._recover_open_rows(latest_wall, same_token, begun)
         self._synced_to = self.journal.mark
         if self._redo is not None:
             self._redo.forget()  # what it says must not come back when rows were opened for another pass
-        _forget(self._memory)
+        forget(self._memory)
         return entries
 
     def _recover_open_rows(self, latest_wall: float, same_token: bool, begun: float) -> None:
@@ -232,27 +232,17 @@ class Ledger:
             first_left = on_boot_clock(found.first_left, now, latest_wall)
             if found.row == slots.HORIZON:
                 horizon = first_left
-            elif self.states(found.row, 1)[0] in (State.OPEN, State.SLOTTED):
+            elif self.rows.of(found.row) in (State.OPEN, State.SLOTTED):
                 self._take_up(found, first_left, same_token)
             else:
                 self.slots.wipe(found.row)
-        for row in list(self._open_without_slot()):
+        # Not those that are SLOTTED: a slot that is not there was damaged, and nobody knows what it said.
+        for row in [row for row in self.rows.all_open() if row not in self.open_rows]:
             self._take_up(OpenRow(row, 0, 0, now, in_flight=True, in_doubt=False), horizon, same_token)
         for _ in range(2):
             self.store()
             self.give_slots()
             self.move_horizon()
-
-    def _open_without_slot(self) -> Iterator[int]:
-        """Not those that are SLOTTED: a slot that is not there was damaged, and nobody knows what it said."""
-        for part, rows in enumerate(self._rows):
-            states = rows[:].translate(STATES)
-            at = states.find(State.OPEN)
-            while at >= 0:
-                row = self.first + part * PART + at
-                if row not in self.open_rows:
-                    yield row
-                at = states.find(State.OPEN, at + 1)
 
     def _take_up(self, found: OpenRow, first_left: float, same_token: bool) -> None:
         """Remember a row that an earlier process left open."""
@@ -267,7 +257,7 @@ class Ledger:
             # The endpoint knows an id together with its token only; a kill must not undo that.
             life.first_left = float("-inf")
         if found.row not in self.slots.rows and self.slots.are_scarce:
-            self.set_state(found.row, State.SLOTTED)  # a power cut made it one of many: it is in doubt
+            self.rows.store(found.row, State.SLOTTED)  # a power cut made it one of many: it is in doubt
             return
         if not same_token or found.row not in self.slots.rows:
             self._write_slot(found.row, life, False)
@@ -287,6 +277,7 @@ class Ledger:
         One at a time. Raises RecordingError, then and ever after.
         """
         assert self._redo is not None  # noqa: S101 - who syncs has said so at the beginning
+        self.keep()
         since, self._synced_to = self._synced_to, self.journal.mark
         block = Block([*self._first_tries], self.slots.written(), self.journal.since(since))
         if (bring := self._redo.add(block)) is not None:
@@ -300,20 +291,13 @@ class Ledger:
         if self._redo is not None:
             self._redo.refuse_vanished()
 
-    @property
-    def end(self) -> int:
-        """Behind the last row that there is room for."""
-        return self.first + len(self._rows) * PART
-
     def close(self) -> None:
-        """Close the file; what was stored stays."""
-        self._rows.clear()
-        self._file.close()
-        if self._redo is not None:
-            self._redo.close()
-
-
-def _forget(memory: mmap.mmap) -> None:
-    """Give up the memory that a mapping takes: what is stored stays with the file."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        memory.madvise(mmap.MADV_DONTNEED)
+        """Close the file: the outcomes stay; who was about to leave has not left."""
+        self._leaving.clear()
+        try:
+            self.keep()
+        finally:
+            self.rows.close()
+            self._file.close()
+            if self._redo is not None:
+                self._redo.close()

@@ -22,7 +22,7 @@ class Ledgers:
 
     def __init__(self, ledgers: Sequence[Ledger]) -> None:
         self._ledgers = ledgers
-        self._firsts = [ledger.first for ledger in ledgers]
+        self._firsts = [ledger.rows.first for ledger in ledgers]
 
     def __iter__(self) -> Iterator[Ledger]:
         return iter(self._ledgers)
@@ -33,20 +33,20 @@ class Ledgers:
 
     def state(self, row: int) -> State:
         """What is known of a row."""
-        return State(self.of(row).states(row, 1)[0])
+        return self.of(row).rows.of(row)
 
     def set_state(self, row: int, state: State) -> None:
         """Change what is known of a row."""
-        self.of(row).set_state(row, state)
+        self.of(row).rows.store(row, state)
 
     def count(self) -> Counter[State]:
         """How many rows are in which state; untouched ones are not counted."""
-        return sum((ledger.count() for ledger in self._ledgers), Counter())
+        return sum((ledger.rows.count() for ledger in self._ledgers), Counter())
 
     @property
     def end(self) -> int:
         """Behind the last row that there is room for."""
-        return max(ledger.end for ledger in self._ledgers)
+        return max(ledger.rows.end for ledger in self._ledgers)
 
 
 @contextmanager

@@ -78,6 +78,12 @@ class MappedFile:
             self.descriptor = -1
 
 
+def forget(memory: mmap.mmap) -> None:
+    """Give up the memory that a mapping takes: what was stored stays with the file."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+
+
 def sync_data(descriptor: int) -> None:
     """Bring a file's content to the disk. Raises OSError."""
     (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)

@@ -53,7 +53,10 @@ Write = Callable[[Batch], Awaitable[None]]
 
 
 class Recorder:
-    """Writes down what happens to every row of a shard, and recalls what had happened."""
+    """Writes down what happens to every row of a shard, and recalls what had happened.
+
+    Create it inside the running loop.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,8 @@ class Recorder:
         self.hold = hold
         self._shard, self._ledger, self._formats, self._write = shard, ledger, formats, write
         self._redact = lru_cache(maxsize=256)(formats.redact)  # what endpoints say, they say often
+        self._loop = asyncio.get_running_loop()
+        self._keeps_soon = False
         self._writing = anyio.Lock()
         self._writes = 0  #: begun so far
         self._fault: Exception | None = None  #: why one of them failed
@@ -95,8 +100,8 @@ class Recorder:
     def due(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of some rows in a row that are not settled. Raises RecordingError."""
         first, last = _number(records[0]), _number(records[-1])
-        self._ledger.reach(last)
-        states = self._ledger.states(first, last - first + 1)
+        self._ledger.rows.reach(last)
+        states = self._ledger.rows.read(first, last - first + 1)
         if not any(states):
             return records
         if self._gaps.results is None and not states.translate(None, _ALL_SETTLED):
@@ -121,7 +126,7 @@ class Recorder:
         if not works:
             return []
         first, last = _number(works[0]), _number(works[-1])
-        states = self._ledger.states(first, last - first + 1)
+        states = self._ledger.rows.read(first, last - first + 1)
         if not any(states):
             return [*works]
         return [self._recalled(work, State(states[_number(work) - first])) for work in works]
@@ -145,20 +150,34 @@ class Recorder:
         return self._ledger.open_rows.pop(row, None) or Life(1, 0, float("-inf"), in_doubt=True)
 
     def intend(self, request: EngageRequest) -> None:
-        """A try of this request is about to leave: no kill can take that when this returns."""
+        """A try of this request is about to leave: not before `keep` was called."""
         self._ledger.leaves(request.row.number, request.life)
+
+    def keep(self) -> None:
+        """What is about to leave, and what became of others: no kill can take it when this returns."""
+        self._ledger.keep()
 
     def answered(self, request: EngageRequest) -> None:
         """A try of this request came to its end and did not settle it."""
         self._ledger.answered(request.row.number, request.life)
 
     def record(self, outcome: Outcome, generation: int = 0) -> Awaitable[None] | None:
-        """Take one outcome in; now and then its bringer must wait for what this returns: the disk."""
+        """Take one outcome in; now and then its bringer must wait for what this returns: the disk.
+
+        No kill can take it as soon as `keep` was called, which happens in this round of the loop.
+        """
+        if not self._keeps_soon:
+            self._keeps_soon = True
+            self._loop.call_soon(self._keep_soon)
         fields = result_fields(outcome, self._redact)
         entry = self._entry(outcome, fields, generation)
         if not self._ledger.settle(entry):
             return self._record_late(outcome, entry, fields)
         return self.flush() if self._kept(outcome, entry, fields) else None
+
+    def _keep_soon(self) -> None:
+        self._keeps_soon = False
+        self.keep()
 
     async def _record_late(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> None:
         """Take an outcome in that the journal had no room for."""
@@ -178,7 +197,7 @@ class Recorder:
     async def restore(self, outcome: Outcome) -> None:
         """Write the lines of a settled row again, in those files that lost them."""
         row = outcome.row.number
-        state = State(self._ledger.states(row, 1)[0])
+        state = self._ledger.rows.of(row)
         fields = result_fields(outcome, self._redact)
         entry = replace(self._entry(outcome, fields, 0), state=state)
         if not self._lacks(self._gaps.results, row):
@@ -258,6 +277,7 @@ class Recorder:
             await asyncio.shield(self.hold())
 
     def _take(self) -> Batch:
+        self.keep()
         entries, self._pending = self._pending, []
         generations, self._generations = self._generations, {}
         fresh, self._fresh = self._fresh, []

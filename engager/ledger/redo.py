@@ -158,10 +158,10 @@ def store_again(blocks: Iterable[Block], ledger: Ledger, mark: Mark) -> None:
 
 def _has_come_to(ledger: Ledger, row: int, state: State) -> None:
     """A row is in this state or further."""
-    ledger.reach(row)
-    known = State(ledger.states(row, 1)[0])
+    ledger.rows.reach(row)
+    known = ledger.rows.of(row)
     if _FAR_AS.get(known, _END) < _FAR_AS.get(state, _END):
-        ledger.set_state(row, state)
+        ledger.rows.store(row, state)
 
 
 def _opened(path: Path, zeros: memoryview) -> int:

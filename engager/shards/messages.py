@@ -39,7 +39,7 @@ class Line:
     def say(self, kind: str, blobs: Sequence[bytes] = (), **facts: Any) -> None:
         """Say something; who does not listen any more is not waited for."""
         sizes = [len(blob) for blob in blobs]
-        head = orjson.dumps([kind, facts, sizes], option=orjson.OPT_NON_STR_KEYS)
+        head = orjson.dumps([kind, facts, sizes])
         self._writer.write(b"".join((_LENGTH.pack(len(head)), head, *blobs)))
 
     async def hear(self) -> Message | None:

@@ -19,10 +19,11 @@ from typing import Any
 from engager import cli
 from engager.dispatch.effort import Effort
 from engager.dispatch.http1.connection import Connection
-from engager.ledger import line_file, mapped, redo, repair, run_directory
+from engager.ledger import line_file, mapped, repair, run_directory
 from engager.ledger.book import Book
 from engager.ledger.journal import Journal
 from engager.ledger.ledger import Ledger
+from engager.ledger.row_states import RowStates
 from engager.ledger.slots import Slots
 
 
@@ -58,10 +59,20 @@ def around(owner: Any, name: str, countdown: Countdown, after: bool, kill: Calla
 
 
 def before_mark(countdown: Countdown) -> None:
-    around(Ledger, "leaves", countdown, after=False)
+    around(Ledger, "keep", countdown, after=False)
+
+
+def between_marks(countdown: Countdown) -> None:
+    """The outcomes of a burst are stored, and what is about to leave is not; or both are."""
+    around(RowStates, "store_all", countdown, after=True)
 
 
 def after_mark(countdown: Countdown) -> None:
+    around(Ledger, "keep", countdown, after=True)
+
+
+def after_clearance(countdown: Countdown) -> None:
+    """Cleared to leave, and not marked yet."""
     around(Ledger, "leaves", countdown, after=True)
 
 
@@ -192,12 +203,12 @@ def inside_log(countdown: Countdown) -> None:
             die()
         return pwrite(descriptor, data, begin)
 
-    redo.os = SimpleNamespace(**{**vars(os), "pwrite": tearing})  # type: ignore[assignment]
+    os.pwrite = tearing  # type: ignore[assignment]
 
 
 def after_log(countdown: Countdown) -> None:
     """What was marked is on the disk, and nothing has left."""
-    around(redo.RedoLog, "_write", countdown, after=True)
+    around(os, "pwrite", countdown, after=True)
 
 
 def inside_draft(countdown: Countdown) -> None:
@@ -220,9 +231,11 @@ def inside_draft(countdown: Countdown) -> None:
 POINTS: dict[str, Callable[[Countdown], None]] = {
     point.__name__: point
     for point in (
+        after_clearance,
         before_mark,
         inside_store,
         after_slot,
+        between_marks,
         after_mark,
         before_departure,
         after_send,
@@ -253,8 +266,8 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
 
 #: Points that every row passes.
 OFTEN = (
-    *("before_mark", "inside_store", "after_slot", "after_mark", "before_departure", "after_send"),
-    *("after_answer", "after_unsettled", "after_journal", "after_settling"),
+    *("after_clearance", "before_mark", "inside_store", "after_slot", "between_marks", "after_mark"),
+    *("before_departure", "after_send", "after_answer", "after_unsettled", "after_journal", "after_settling"),
 )
 
 #: Points that only runs pass that outlive a power cut.

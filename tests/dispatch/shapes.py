@@ -177,7 +177,7 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = Gate(stop)
     pacer = Pacer(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
-    clear = paced(gate, pacer, None, stoppable(stop, recorded(lambda request: None, clock)))
+    clear = paced(gate, pacer, lambda: None, None, stoppable(stop, recorded(lambda request: None, clock)))
     tries = tried(endpoint.send, clear, obeying(gate, stop, retry))
     attempt = adapted(adaptive, pacer, tries)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)

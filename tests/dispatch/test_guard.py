@@ -54,7 +54,8 @@ def compose(
     attempts: int = 6,
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
-    clear = paced(gate, Pacer(pace, stop, gate), None, stoppable(stop, recorded(lambda request: None, clock)))
+    safe = stoppable(stop, recorded(lambda request: None, clock))
+    clear = paced(gate, Pacer(pace, stop, gate), lambda: None, None, safe)
     return retried(
         guarded(breaker, gate, stop, tried(endpoint.send, clear, obeying(gate, stop, retry))),
         retry,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engager.dispatch.clearing import Hold, paced, recorded, remembered, stoppable
+from engager.dispatch.clearing import Hold, Keep, paced, recorded, remembered, stoppable
 from engager.dispatch.effort import Effort
 from engager.dispatch.layers import Engage, Send, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
@@ -56,6 +56,7 @@ def compose(
     pace: Pace | None = None,
     stop: Stop | None = None,
     intents: list[str] | None = None,
+    keep: Keep = lambda: None,
     hold: Hold | None = None,
     window: float = 86_400,
     gate: Gate | None = None,
@@ -71,7 +72,7 @@ def compose(
 
     pacer = Pacer(pace, stop, gate)
     safe = remembered(Delivery(mode, window), clock, recorded(intend, clock))
-    clear = paced(gate, pacer, hold, stoppable(stop, safe))
+    clear = paced(gate, pacer, keep, hold, stoppable(stop, safe))
     return retried(
         tried(script, clear, obeying(gate, stop, retry)),
         retry,
@@ -375,10 +376,27 @@ async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace |
 
 
 @pytest.mark.virtual_time
+@pytest.mark.parametrize("pace", [None, Pace(5)])
+async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
+    kept: list[str] = []
+    noted: list[str] = []
+    script = Script()
+
+    async def send(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+        assert await is_cleared(clearance)
+        assert request_id in kept
+        return await script(body, request_id, lambda: True)
+
+    engage = compose(send, pace=pace, intents=noted, keep=lambda: kept.extend(noted))
+    await asyncio.gather(*(engage(request(n)) for n in range(4)))
+    assert [*dict.fromkeys(kept)] == noted
+
+
+@pytest.mark.virtual_time
 async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
     stop, stored = Stop(), asyncio.get_running_loop().create_future()
     pacer, gate = Pacer(None, stop), Gate(stop)
-    clear = paced(gate, pacer, lambda: stored, lambda effort: True)
+    clear = paced(gate, pacer, lambda: None, lambda: stored, lambda effort: True)
     first, second = clear(Effort(request(1), 0.0)), clear(Effort(request(2), 0.0))
     assert isinstance(first, Held)
     assert first is second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,11 @@ SIZE = 2000
 def entry(row: int, length: int) -> Entry:
     to_mend = bytes([row % 251]) * (length // 3)
     return Entry(row, State.FAILED, bytes([row % 256]) * length, Mend.FAILED, to_mend)
+
+
+def engaged(row: int, length: int) -> Entry:
+    line = orjson.dumps({"row": row, "key": "\r" * length}) + b"\n"
+    return Entry(row, State.ENGAGED, line, Mend.NOWHERE, b"")
 
 
 def journal(memory: mmap.mmap) -> Journal:
@@ -98,6 +104,26 @@ def test_a_spoiled_record_ends_what_is_read_back(place: int, bit: int) -> None:
     recovered = list(journal(memory).recover(Mark()))
     assert recovered == entries[: len(recovered)]
     assert len(recovered) == place // 167
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 60), st.booleans()), max_size=40))
+def test_rows_that_were_engaged_together_are_read_back_one_by_one(steps: list[tuple[int, int, bool]]) -> None:
+    memory, disk = mmap.mmap(-1, SIZE), mmap.mmap(-1, SIZE)
+    ring, pending, tail = journal(memory), list[Entry](), Mark()
+    for first, (count, length, release) in enumerate(steps):
+        entries = [engaged(10 * first + n, length) for n in range(1, count + 1)]
+        lines = [one.result for one in entries]
+        has_room = ring.has_room(sum(map(len, lines)))
+        assert ring.append_engaged(lines) is has_room
+        pending += entries if has_room else []
+        if release or not has_room:
+            tail = ring.mark
+            ring.release(tail)
+            pending.clear()
+    settled = [row for at, stretch in ring.since(tail) for row in journal(disk).redo(at, stretch, tail)]
+    assert settled == [(one.row, one.state) for one in pending]
+    for ledger in (memory, disk):
+        assert list(journal(ledger).recover(tail)) == pending
 
 
 def test_nothing_that_is_pending_is_written_over() -> None:

@@ -6,6 +6,7 @@ since, and what was written to the log is there once the write has returned. Not
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -43,15 +45,17 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.kept: dict[Path, bytes] = {}
-        write = redo.RedoLog._write
+        pwrite = os.pwrite
 
-        def kept_write(log: redo.RedoLog, data: memoryview, begin: int) -> None:
-            write(log, data, begin)
-            before = self.kept.get(log._path, bytes(redo.SIZE))
-            self.kept[log._path] = before[:begin] + bytes(data) + before[begin + len(data) :]
+        def kept_pwrite(descriptor: int, data: memoryview, begin: int) -> int:
+            written = pwrite(descriptor, data, begin)
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            before = self.kept.get(path, b"")
+            self.kept[path] = before[:begin].ljust(begin, b"\0") + bytes(data) + before[begin + len(data) :]
+            return written
 
         patch.setattr(MappedFile, "sync", lambda file: self.keep(file.path))
-        patch.setattr(redo.RedoLog, "_write", kept_write)
+        patch.setattr(os, "pwrite", kept_pwrite)
 
     def keep(self, path: Path) -> None:
         self.kept[path] = path.read_bytes()
@@ -86,7 +90,8 @@ class PowerCut(RuleBasedStateMachine):
         self.patch.setattr(journal, "_HOT", 1 << 13)
         self.disk = Disk(self.patch)
         self.histories: dict[int, list[Known]] = {}
-        self.held: dict[int, int] = {}  #: how far a row's history is on the disk
+        self.stored: dict[int, int] = {}  #: how far a row's history is where no kill can take it
+        self.held: dict[int, int] = {}  #: how far it is on the disk
         self.lives: dict[int, Life] = {}
         #: When the first try of a row and its generation left, on the wall clock.
         self.left: dict[tuple[int, int], float] = {}
@@ -116,7 +121,7 @@ class PowerCut(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.ledger = Ledger(self.path, synced=True)
-        self.ledger.reach(ROWS)
+        self.ledger.rows.reach(ROWS)
         entries = self.ledger.recover(self.mark, 0.0, True, BEGUN - self.booted)
         self.pending = [entry.row for entry in entries]
         self.is_under_way, self.steps = False, 0
@@ -136,7 +141,7 @@ class PowerCut(RuleBasedStateMachine):
         self.histories.setdefault(row, [None]).append(known)
 
     def state(self, row: int) -> State:
-        return State(self.ledger.states(row, 1)[0])
+        return self.ledger.rows.of(row)
 
     @rule(rows=st.integers(1, 4), later=st.sampled_from((0.0, 0.1, 7.0)))
     def leave_for_the_first_time(self, rows: int, later: float) -> None:
@@ -178,7 +183,7 @@ class PowerCut(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     def settle(self, rows: int, size: int, state: State) -> None:
         for row in sorted(self.flying)[:rows]:
-            result = b"%d" % next(self.numbers) * size
+            result = orjson.dumps({"row": row, "text": f"{next(self.numbers)}" * size}) + b"\n"
             if self.ledger.settle(Entry(row, state, result, Mend.NOWHERE, b"")):
                 self.pending.append(row)
                 self.flying.discard(row)
@@ -186,9 +191,16 @@ class PowerCut(RuleBasedStateMachine):
                 self.knows(row, state)
 
     @rule()
+    @precondition(lambda self: self.is_under_way)
+    def keep(self) -> None:
+        self.ledger.keep()
+        self.stored = self.latest()
+
+    @rule()
     @precondition(lambda self: self.begun is None and self.is_under_way)
     def begin_sync(self) -> None:
         self.begun = self.ledger.sync(), self.latest(), set(self.marked)
+        self.stored = self.latest()
 
     @rule()
     @precondition(lambda self: self.begun is not None)
@@ -216,6 +228,7 @@ class PowerCut(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
+        self.keep()
         mark, rows = self.ledger.journal.mark, self.pending
         self.pending = []
         self.hold()
@@ -232,8 +245,7 @@ class PowerCut(RuleBasedStateMachine):
             written = self.disk.kept[self.log]
             self.begun[0]()
             self.disk.kept[self.log] = written
-        self.begun = None
-        self.ledger.close()
+        self.end()
         self.disk.cut(self.path, draw)
         self.disk.cut(self.log, draw)
         self.boot, self.booted, self.wall = self.boot + 1, self.wall + 5, self.wall + 30
@@ -243,10 +255,16 @@ class PowerCut(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.is_under_way and self.steps > 5)
     def kill(self) -> None:
-        self.begun = None
-        self.ledger.close()
+        self.end()
         self.open()
-        self.look(self.latest())
+        self.look(self.stored)
+
+    def end(self) -> None:
+        """End without warning."""
+        self.begun = None
+        self.ledger._engaged.clear()
+        self.ledger._leaving.clear()
+        self.ledger.close()
 
     def latest(self) -> dict[int, int]:
         return {row: len(history) - 1 for row, history in self.histories.items()}
@@ -268,6 +286,7 @@ class PowerCut(RuleBasedStateMachine):
                 if not lines:
                     self.lines[row] = 1  # a run writes a line that was lost again
         self.held = dict.fromkeys(self.histories, 0)
+        self.stored = dict.fromkeys(self.histories, 0)
 
     def known(self, row: int, may_be_lost: bool) -> Known:
         state = self.state(row)
@@ -293,5 +312,5 @@ def _one_of(rows: Iterable[int], choice: int) -> int:
     return found[choice % len(found)]
 
 
-PowerCut.TestCase.settings = settings(max_examples=30, stateful_step_count=60, deadline=None)
+PowerCut.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestPowerCut = PowerCut.TestCase

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 
@@ -15,7 +17,8 @@ from engager.errors import RecordingError
 from engager.ledger.fields import RESULT_COLUMNS, result_fields
 from engager.ledger.lines import CsvLines, MendableCsv, MendableJson
 from engager.ledger.recorder import CHUNK
-from engager.model import Outcome, Row, Status, Unreadable
+from engager.ledger.states import State
+from engager.model import EngageRequest, Outcome, Row, Status, Unreadable
 from engager.secret import Secret
 from tests.ledger.kept import Kept
 
@@ -52,6 +55,44 @@ async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
     await kept.recorder.flush()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
     await kept.finish()
+
+
+async def in_its_first_try(path: Path) -> Kept:
+    kept = await Kept.opened(path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    kept.recorder.due([outcome(1).row])
+    kept.recorder.intend(EngageRequest(outcome(1).row, "p1@x.org", "id", (b"{}",)))
+    kept.recorder.keep()
+    return kept
+
+
+async def lines_after(kept: Kept, path: Path) -> int:
+    """How many there are once the next process is through."""
+    kept.close()
+    again = await Kept.opened(path, MendableCsv(COLUMNS, ",", "utf-8", keep))
+    await again.finish()
+    return (path / "results.jsonl").read_bytes().count(b"\n")
+
+
+async def test_no_kill_takes_an_outcome_once_the_loop_went_round(tmp_path: Path) -> None:
+    """Though nothing leaves behind it: nobody waits for the next request to have an answer kept."""
+    kept = await in_its_first_try(tmp_path)
+    assert kept.recorder.record(outcome(1)) is None
+    rows = kept.recorder._ledger.rows
+    assert rows.of(1) is State.OPEN
+    await anyio.lowlevel.checkpoint()
+    assert rows.of(1) is State.ENGAGED
+    assert await lines_after(kept, tmp_path) == 1
+
+
+async def test_what_comes_right_before_a_write_is_written_once(tmp_path: Path) -> None:
+    kept, loop = await in_its_first_try(tmp_path), asyncio.get_running_loop()
+    # In the very round of the loop in which what is pending is taken.
+    loop.call_soon(loop.call_soon, kept.recorder.record, outcome(1))
+    await asyncio.create_task(kept.recorder.flush())
+    await anyio.lowlevel.checkpoint()
+    assert kept.written[-1] == 1
+    assert kept.recorder._ledger.journal.since(kept.book.marks[0]) == []  # nothing is left to be written
+    assert await lines_after(kept, tmp_path) == 1
 
 
 async def test_a_crew_that_waits_for_one_write_does_not_write_once_each(tmp_path: Path) -> None:

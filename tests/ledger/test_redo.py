@@ -117,7 +117,7 @@ def opened(path: Path, mark: Mark | None = None) -> Ledger:
     if not path.exists():
         Ledger.make(path, 1, 1 << 10)
     ledger = Ledger(path, synced=True)
-    ledger.reach(9)
+    ledger.rows.reach(9)
     ledger.recover(mark or Mark(), 0.0, True, 0.0)
     return ledger
 
@@ -129,12 +129,12 @@ def test_what_a_block_says_is_no_news_of_a_row_that_went_on(
     ledger = opened(tmp_path / "rows")
     ledger.leaves(3, Life(first_left=1.0))
     ledger.sync()()
-    ledger.settle(Entry(3, State.ENGAGED, b"{}\n", Mend.NOWHERE, b""))
+    ledger.settle(Entry(3, State.ENGAGED, b'{"row":3}\n', Mend.NOWHERE, b""))
     ledger.sync()()  # there is no room in the log: it goes on saying that the row is in its first try
     mark = ledger.journal.mark
     ledger.close()
     ledger = opened(tmp_path / "rows", mark)
-    assert ledger.states(3, 1)[0] == State.ENGAGED
+    assert ledger.rows.of(3) == State.ENGAGED
     ledger.close()
 
 

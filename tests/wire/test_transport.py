@@ -268,9 +268,9 @@ class Arrivals:
             writer.write(answer())
 
 
-def held(until: asyncio.Future[None], *still_clear: bool) -> Callable[[], Held]:
+def held(until: asyncio.Future[None], *may_leave: bool) -> Callable[[], Held]:
     """Clearance that many share."""
-    answers = iter(still_clear)
+    answers = iter(may_leave)
     shared = Held(until, lambda: next(answers))
     return lambda: shared
 
@@ -284,6 +284,29 @@ async def test_what_is_held_together_leaves_when_that_is_done_and_not_before() -
             await asyncio.wait_for(arrivals.bytes_came.wait(), 0.1)
         until.set_result(None)
         assert await asyncio.gather(*sending) == [Reply(200, OK)] * 3
+
+
+async def test_what_leaves_in_one_round_asks_once_more_before_it_leaves() -> None:
+    arrivals, asked = Arrivals(), list[int]()
+    together = Held(None, lambda: asked.append(arrivals.requests) or True)
+    async with server(arrivals) as url, transport_to(url) as transport:
+        sending = [transport.send((b"{}",), f"id-{n}", lambda: together) for n in range(3)]
+        assert await asyncio.gather(*sending) == [Reply(200, OK)] * 3
+        assert asked[0] == 0  # and those that had to dial first ask later
+
+
+async def test_what_cannot_be_written_down_does_not_leave() -> None:
+    arrivals = Arrivals()
+
+    def full() -> bool:
+        raise RuntimeError("the ledger cannot be kept")
+
+    async with server(arrivals) as url, transport_to(url) as transport:
+        sending = [transport.send((b"{}",), f"id-{n}", lambda: Held(None, full)) for n in range(3)]
+        ends = await asyncio.gather(*sending, return_exceptions=True)
+        assert [type(end) for end in ends] == [RuntimeError] * 3
+        assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)
+    assert arrivals.requests == 1
 
 
 async def test_what_is_held_is_not_timed_meanwhile() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
 from math import inf
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +17,9 @@ from engager.model import Ending, NotSent, Withheld
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
 _SMALL: Final = 1 << 16
+
+#: Cleared without more ado: it leaves at the end of this round of the loop.
+_WITH_ALL: Final = Held(None, lambda: True)
 
 
 class LeanTransport:
@@ -33,8 +35,7 @@ class LeanTransport:
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
         self._resting: list[Connection] = []
-        self._departing: list[Connection] = []  #: with a request, and in this round of the loop
-        self._held: dict[Held, list[Connection]] = {}  #: with a request, and as soon as that is done
+        self._departing: dict[Held, list[Connection]] = {}  #: with a request, and as soon as that is done
         self._all: set[Connection] = set()
         # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
         self._step = min(0.1, destination.timeout / 10)
@@ -62,7 +63,7 @@ class LeanTransport:
                 continue
             try:
                 waiter = connection.begin(self._request(body, request_id))
-                self._departs(connection, cleared)
+                self._departs(connection, cleared if isinstance(cleared, Held) else _WITH_ALL)
                 ending = await waiter
             finally:
                 connection.finish(now())
@@ -73,38 +74,33 @@ class LeanTransport:
             if ending is not None:
                 return ending
 
-    def _departs(self, connection: Connection, cleared: bool | Held) -> None:
+    def _departs(self, connection: Connection, held: Held) -> None:
         """Requests that are ready in one round of the loop, or wait for the same, leave together.
 
         One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
         """
-        if isinstance(cleared, bool):
-            if not self._departing:
-                self._loop.call_soon(self._depart)
-            self._departing.append(connection)
-        else:
-            together = self._held.get(cleared)
-            if together is None:
-                together = self._held[cleared] = []
-                cleared.until.add_done_callback(lambda _: self._release(cleared))
-            together.append(connection)
+        together = self._departing.get(held)
+        if together is None:
+            together = self._departing[held] = []
+            if held.until is None:
+                self._loop.call_soon(self._depart, held)
+            else:
+                held.until.add_done_callback(lambda _: self._depart(held))
+        together.append(connection)
 
-    def _depart(self) -> None:
-        departing, self._departing = self._departing, []
-        self._send_off(departing)
-
-    def _release(self, held: Held) -> None:
-        connections, fault = self._held.pop(held), held.until.exception()
-        if fault is None and held.still_clear():
-            self._send_off(connections)
-            return
+    def _depart(self, held: Held) -> None:
+        connections, deadline = self._departing.pop(held), self._now() + self._timeout
+        fault = None if held.until is None else held.until.exception()
+        may_leave = False
+        try:
+            may_leave = fault is None and held.may_leave()
+        except Exception as raised:
+            fault = raised
         for connection in connections:
-            connection.recall(fault)
-
-    def _send_off(self, connections: Iterable[Connection]) -> None:
-        deadline = self._now() + self._timeout
-        for connection in connections:
-            connection.depart(deadline)
+            if may_leave:
+                connection.depart(deadline)
+            else:
+                connection.recall(fault)
 
     def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
