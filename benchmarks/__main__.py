@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
         help="about how long a point of `plots` takes (5), or all of `rate` (12)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], help="goes to engager in profile, plots, memory and rate"
+        "--set", action="append", default=[], help="goes to engager in profile, ledger, plots, memory, rate"
     )
     parser.add_argument("--keep", action="store_true", help="add the tables to benchmarks/results.md")
     parser.add_argument("--no-install", action="store_true", help="use the tools that are there")
@@ -82,7 +82,7 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
     if given.benchmark == "ledger":
         from benchmarks import ledger
 
-        return ledger.cost(folder, given.rows, given.turns)
+        return ledger.cost(folder, given.rows, given.turns, given.set)
     if given.benchmark == "keys":
         from benchmarks import keys
 

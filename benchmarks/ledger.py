@@ -6,6 +6,7 @@ They share a core, all at once: whatever slows the machine then slows each of th
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -22,7 +23,7 @@ BUILDS = ("compiled", "pure")
 VARIANTS = ("without", "process", "disk")
 
 
-def cost(folder: Path, rows: int, turns: int) -> str:
+def cost(folder: Path, rows: int, turns: int, settings: Sequence[str]) -> str:
     write_people(folder / "people.csv", rows)
     program = str(without.engager())
     cpu: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -31,14 +32,15 @@ def cost(folder: Path, rows: int, turns: int) -> str:
         def taken(build: str, variant: str) -> float:
             course = Course(folder / variant, server.plain, folder / "people.csv", rows)
             course.folder.mkdir(exist_ok=True)
-            return run(command(course, build, variant, program), course.folder).cpu / rows * 1e6
+            return run(command(course, build, variant, program, settings), course.folder).cpu / rows * 1e6
 
         for turn, build in product(range(turns + 1), BUILDS):
             each = list(at_once.map(taken, [build] * len(VARIANTS), VARIANTS))
             for variant, microseconds in zip(VARIANTS, each, strict=True):
                 if turn:  # the first turn warms up
                     cpu[build, variant].append(microseconds)
-    return "\n".join([f"{rows:,} rows, {turns} turns: medians.", machine(), "", *aligned(_lines(cpu))])
+    measured = f"{rows:,} rows, {turns} turns{''.join(f', {one}' for one in settings)}: medians."
+    return "\n".join([measured, machine(), "", *aligned(_lines(cpu))])
 
 
 def _lines(cpu: dict[tuple[str, str], list[float]]) -> list[list[str]]:
@@ -51,9 +53,9 @@ def _lines(cpu: dict[tuple[str, str], list[float]]) -> list[list[str]]:
     return lines
 
 
-def command(course: Course, build: str, variant: str, program: str) -> list[str]:
+def command(course: Course, build: str, variant: str, program: str, settings: Sequence[str]) -> list[str]:
     durability = "disk" if variant == "disk" else "process"
-    with_ledger, *flags = engager(f"delivery.durability={durability}")(course)
+    with_ledger, *flags = engager(f"delivery.durability={durability}", *settings)(course)
     whole = [program if variant == "without" else with_ledger, *flags]
     if build == "compiled":
         return whole
