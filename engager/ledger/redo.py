@@ -31,8 +31,8 @@ from engager.ledger.states import State
 if TYPE_CHECKING:
     from engager.ledger.ledger import Ledger
 
-#: Bytes of a log.
-SIZE: Final = 4 << 20
+#: Bytes of a log; less where a test wants to see it full, which is why it is not final.
+SIZE = 4 << 20
 
 #: One call writes and syncs: each further one would have to wait in line for the interpreter.
 _SYNCED: Final = getattr(os, "O_DSYNC", os.O_SYNC)
