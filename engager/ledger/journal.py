@@ -110,7 +110,7 @@ class Journal:
 
     def has_room(self, size: int) -> bool:
         """Whether a record whose lines have so many bytes can be kept."""
-        return self._at + _PREFIX + size <= self._until or self._place_for(_PREFIX + size)[0] >= 0
+        return self._place_for(_PREFIX + size)[0] >= 0
 
     def append(self, entry: Entry) -> bool:
         """Keep an entry; False where there is no room until what is pending was written to its files."""

@@ -118,7 +118,7 @@ class Ledger:
         slotted = self.slots.rows
         if life.attempts or life.generation or life.in_doubt or (slotted and row in slotted):
             self.keep()
-            is_new = row not in self.slots.rows  # in another pass
+            is_new = row not in slotted  # in another pass
             self._write_slot(row, life, True)
             if is_new:
                 self.rows.store(row, State.SLOTTED)

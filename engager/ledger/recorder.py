@@ -173,7 +173,7 @@ class Recorder:
         entry = self._entry(outcome, fields, generation)
         if not self._ledger.settle(entry):
             return self._record_late(outcome, entry, fields)
-        return self.flush() if self._kept(outcome, entry, fields) else None
+        return self.flush() if self._pend_and_tell(outcome, entry, fields) else None
 
     def _keep_soon(self) -> None:
         self._keeps_soon = False
@@ -185,11 +185,11 @@ class Recorder:
             await self.flush()
             while not self._ledger.settle(entry):
                 await self.flush()
-        if self._kept(outcome, entry, fields):
+        if self._pend_and_tell(outcome, entry, fields):
             await self.flush()
 
-    def _kept(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> bool:
-        is_time = self._keep(entry, fields)
+    def _pend_and_tell(self, outcome: Outcome, entry: Entry, fields: dict[str, Any]) -> bool:
+        is_time = self._pend(entry, fields)
         if self.failing is not None and outcome.status not in (Status.ENGAGED, Status.SKIPPED):
             self.failing(self.settled, f"{outcome.status}: {outcome.error}")
         return is_time
@@ -206,11 +206,11 @@ class Recorder:
             entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
         while not self._ledger.settle(entry):
             await self.flush()
-        if self._keep(entry, fields):
+        if self._pend(entry, fields):
             await self.flush()
 
-    def _keep(self, entry: Entry, fields: dict[str, Any]) -> bool:
-        """Count a settled row; returns whether it is time to write."""
+    def _pend(self, entry: Entry, fields: dict[str, Any]) -> bool:
+        """Count a settled row, whose lines are pending now; returns whether it is time to write."""
         self.settled += 1
         if fields:
             self._fresh.append(fields)

@@ -70,15 +70,15 @@ class RowStates:
     def store(self, row: int, state: State) -> None:
         """Say that a row is in this state."""
         place = row - self.first
-        self._parts[place >> 20][place & PART - 1] = WORDS[state]
+        self._parts[place // PART][place % PART] = WORDS[state]
 
     def store_all(self, rows: list[int], state: State) -> None:
         """Say that some rows are; those that follow one another cost least."""
         first, count = rows[0], len(rows)
         place = first - self.first
-        begin = place & PART - 1
+        begin = place % PART
         if begin + count <= PART and rows == list(range(first, first + count)):
-            self._parts[place >> 20][begin : begin + count] = WORDS[state : state + 1] * count
+            self._parts[place // PART][begin : begin + count] = WORDS[state : state + 1] * count
         else:
             for row in rows:
                 self.store(row, state)

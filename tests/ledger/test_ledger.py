@@ -45,7 +45,6 @@ class Machine:
     def kill(self, ledger: Ledger) -> None:
         """What is not stored is gone."""
         ledger._engaged.clear()
-        ledger._leaving.clear()
 
     def reboot(self) -> None:
         """The boot clock begins anew, and the wall's goes on."""

@@ -263,7 +263,6 @@ class PowerCut(RuleBasedStateMachine):
         """End without warning."""
         self.begun = None
         self.ledger._engaged.clear()
-        self.ledger._leaving.clear()
         self.ledger.close()
 
     def latest(self) -> dict[int, int]:
