@@ -61,7 +61,7 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limit
     clear = paced(gate, pacer, recorder.keep, recorder.hold, stoppable(stop, safe))
     attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
-        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt)),
+        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt, plan.slow_start)),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),

@@ -22,6 +22,7 @@ from engager.ledger.book import Batch
 from engager.model import Status
 from engager.plan import Plan
 from engager.preparing import Run, repeats_of
+from engager.rules import SlowStart
 from engager.shards.shard import Rest, Shard, engage_all, warn_of_repeat
 from engager.shards.worker import Task
 from engager.timekeeping import Timekeeper
@@ -149,13 +150,15 @@ async def _in_processes(run: Run, last_row: int | None) -> Rest:
 
 
 def _plan(job: Job, last_row: int | None) -> Plan:
+    breaker = job.breaker.policy
     return Plan(
         job.limits.crew,
         job.pace,
         job.retry_policy,
         job.delivery_policy,
         job.adaptive,
-        job.breaker.policy,
+        breaker and breaker.for_concurrency(job.limits.crew),
+        SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
         job.stop.threshold,
         last_row,
     )

@@ -19,6 +19,7 @@ class Effort:
     due: float | None  #: loop time at which the present try was let through
     slot: float | None  #: loop time of the slot that it was given by the pace
     probing: bool  #: it was let through to see whether the endpoint is up again
+    unheard: bool  #: nobody at the address was heard to be the endpoint yet: no row is given up for that
     expired: bool  #: it was held back, as the endpoint would not know it as a repeat
     doubt: Verdict | None  #: what made the row doubtful, while it is
     over: float  #: loop time at which the last try came to its end, or at first the row was taken up
@@ -30,7 +31,7 @@ class Effort:
         self.taken_up = self.over = taken_up
         self.due = self.slot = self.latency = None
         self.doubt = None
-        self.probing = self.expired = False
+        self.probing = self.expired = self.unheard = False
         self.in_flight = 0.0
 
     def ended(self) -> None:

@@ -48,7 +48,9 @@ class Batch:
     results: Lines = Lines()
     failed: Lines = Lines()
     in_doubt: Lines = Lines()
-    generations: Mapping[int, int] = field(default_factory=dict)  #: of rows in doubt under a renewed id
+    generations: Mapping[int, int] = field(
+        default_factory=dict
+    )  #: of rows that may be tried again, under a renewed id
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Book:
         self.files = files
         self.base = Tally()  #: what was counted before this process
         self.passes = 0  #: how often failed rows were opened again
-        self.generations: dict[int, int] = {}  #: of rows in doubt under a renewed id
+        self.generations: dict[int, int] = {}  #: of rows that may be tried again, under a renewed id
         self.marks = [Mark()] * shards
         #: Why a batch could not be written: nothing may be committed behind it.
         self._fault: RecordingError | None = None

@@ -142,7 +142,8 @@ class Recorder:
         """What is known of a row that is due though it was taken up before."""
         recall = self._recall
         if state is State.AGAIN:
-            return Life(generation=recall.passes << 16)
+            # Under its id: where a gateway denied what was done, the endpoint knows it as a repeat.
+            return Life(generation=recall.generations.get(row, 0))
         if state is State.AGAIN_IN_DOUBT:
             generation = recall.generations.get(row, 0)
             return Life(0, generation, clock.seconds(), in_doubt=True, asked_for=True)
@@ -221,7 +222,7 @@ class Recorder:
         return len(self._pending) == CHUNK or len(self._pending) >= 2 * CHUNK
 
     def _count(self, entry: Entry) -> None:
-        if entry.state is State.IN_DOUBT_RENEWED:
+        if entry.generation and entry.state in (State.IN_DOUBT_RENEWED, State.FAILED):
             self._generations[entry.row] = entry.generation
 
     def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
