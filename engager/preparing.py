@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -41,6 +40,7 @@ from engager.ledger.run_directory import (
     take_folder,
     whole_identity,
 )
+from engager.log import log
 from engager.model import Status
 from engager.naming import expanded
 from engager.secret import Secret
@@ -53,8 +53,6 @@ LEAST_SHARE = 100.0
 
 #: Bytes of input below which a further process takes longer to start than it saves.
 _WORTH_A_PROCESS = 1 << 20
-
-log = logging.getLogger("engager")
 
 
 @dataclass(slots=True)
