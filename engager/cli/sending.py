@@ -35,7 +35,7 @@ SHOWN_ROWS = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name>.",
+    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name> beside JOB.",
 )
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
