@@ -25,6 +25,7 @@ from engager.ledger.lock import RunLock
 from engager.ledger.run_directory import Files, RunDirectory, find_run, input_identity
 from engager.model import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
+from engager.printable import name_fault
 
 #: So many of the latest runs of a name are looked at.
 LOOKED_AT = 100
@@ -55,6 +56,8 @@ def chosen(job_file: JobFile, out: str | None, input_path: str | None) -> Iterat
     namesake is under way, and RunDirectoryError where one has sent this input already.
     """
     pattern = _pattern(job_file, out)
+    if fault := name_fault(pattern):
+        raise JobError(f"--out {fault}")
     former = _former(job_file, out)
     try:
         turn = _turn(pattern) if is_dated(pattern) else nullcontext()

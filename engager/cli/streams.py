@@ -39,7 +39,8 @@ class Output(io.RawIOBase):
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.fault: OSError | None = None  #: why nothing can be written any more
+        self.fault: OSError | None = None  #: why nothing is written any more
+        self.is_told = False  #: the fault was reported
         self.in_background = False
         self._descriptor, self._process = descriptor, os.getpid()
         self._waiting = deque[bytes]()
@@ -126,12 +127,11 @@ class Output(io.RawIOBase):
     def drain(self) -> None:
         """Wait for what was handed over, as long as somebody reads it."""
         with self._changed:
-            while self._writer is not None:
+            while self._writer is not None and self.fault is None:
                 before = self._size
                 self._changed.wait(PATIENCE)
                 if self._writer is not None and self._size == before:
                     self.fault = self.fault or TimeoutError(errno.ETIMEDOUT, "nobody reads it")
-                    return
 
 
 class _Text(io.TextIOWrapper):
@@ -229,10 +229,10 @@ def drain() -> None:
 def fault_of_stdout() -> str | None:
     """Why stdout could not be written; told once."""
     output = _output(sys.stdout)
-    if output is None or (fault := output.fault) is None:
+    if output is None or output.fault is None or output.is_told:
         return None
-    output.fault = None
-    return fault.strerror or str(fault)
+    output.is_told = True
+    return output.fault.strerror or str(output.fault)
 
 
 def stderr_is_behind() -> bool:
