@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-import orjson
-
+from engager.as_json import as_json
 from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
 from engager.dispatch.limits import Stop
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
@@ -40,10 +39,10 @@ async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Fi
     return findings
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def document_of(findings: Sequence[Finding]) -> bytes:
     """The findings for a program."""
     shown = [{"check": finding.check, **asdict(finding)} for finding in findings]
-    return orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+    return as_json(shown, indented=True)
 
 
 async def hear(probe: Probe) -> Finding:

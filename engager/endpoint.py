@@ -33,7 +33,7 @@ def token_of(job_file: JobFile) -> Secret:
         return read_secret(reference, job_file.base)
     except JobError as fault:
         key = "endpoint.token"
-        raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+        raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
 
 
 def headers_of(job: Job, token: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from engager.errors import JobError
 from engager.intake.template import ParameterError
 from engager.job_tables import SANDBOX, UNCHOSEN, Job
+from engager.printable import name_fault
 from engager.toml_lines import locate
 
 #: Keys whose values are shown nowhere.
@@ -25,6 +26,8 @@ class JobFile:
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
         """The job in a file."""
+        if fault := name_fault(str(path.resolve())):
+            raise JobError(fault)
         text = _read_text(path)
         self._take(path, text, path.resolve().parent, _parse(path, text), overrides)
 

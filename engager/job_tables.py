@@ -268,7 +268,8 @@ class OutputSection(Section):
 
     directory: Annotated[str, AfterValidator(_directory)] | None = Field(
         None,
-        description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`.",
+        description="The run directory, `{date}` and its like as of the start; "
+        "else `runs/<job.name>` beside this file.",
         examples=["runs/nightly-{date}"],
         json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
     )

@@ -43,14 +43,14 @@ async def carry_out(
     engage, stop = _engage(plan, send, fresh_id, recorder, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
     feed = Feed(end)
-    async with anyio.create_task_group() as upkeep:
-        upkeep.start_soon(recorder.keep_fresh)
-        async with anyio.create_task_group() as crew:
-            crew.start_soon(_read, chunks, build, recorder, begin, feed, stop, off_loop)
-            for _ in range(plan.concurrency):
-                crew.start_soon(_work, feed, engage, recorder, stop)
-        upkeep.cancel_scope.cancel()
-    end.close()
+    with end:
+        async with anyio.create_task_group() as upkeep:
+            upkeep.start_soon(recorder.keep_fresh)
+            async with anyio.create_task_group() as crew:
+                crew.start_soon(_read, chunks, build, recorder, begin, feed, stop, off_loop)
+                for _ in range(plan.concurrency):
+                    crew.start_soon(_work, feed, engage, recorder, stop)
+            upkeep.cancel_scope.cancel()
     return feed.whole and recorder.settled == feed.rows
 
 

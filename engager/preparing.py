@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ import orjson
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
 from engager.endpoint import spec_of, tls_of, token_of
-from engager.errors import BusyError, JobError, RunDirectoryError
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.keys import KeyFile, Keys
@@ -41,8 +40,10 @@ from engager.ledger.run_directory import (
     take_folder,
     whole_identity,
 )
+from engager.log import log
 from engager.model import Status
 from engager.naming import expanded
+from engager.printable import name_fault
 from engager.secret import Secret
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
@@ -53,8 +54,6 @@ LEAST_SHARE = 100.0
 
 #: Bytes of input below which a further process takes longer to start than it saves.
 _WORTH_A_PROCESS = 1 << 20
-
-log = logging.getLogger("engager")
 
 
 @dataclass(slots=True)
@@ -99,7 +98,11 @@ def open_input(
         max_row_bytes=given.max_row_bytes,
         range=part,
     )
-    return open_rows(spec, witness=witness)
+    rows = open_rows(spec, witness=witness)
+    if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
+        rows.close()
+        raise InputError(fault)
+    return rows
 
 
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:

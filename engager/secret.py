@@ -17,6 +17,10 @@ from engager.errors import JobError
 MASK = "***"
 
 
+class MissingSecretError(JobError):
+    """What the job refers to holds no secret, yet."""
+
+
 class Secret:
     """A token that prints as a mask."""
 
@@ -78,7 +82,7 @@ def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: s
         )
     value = value.strip()
     if not value:
-        raise JobError(f"{key}: {where} is empty or not set. Put the {what} there.")
+        raise MissingSecretError(f"{key}: {where} is empty or not set. Put the {what} there.")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise JobError(f"{key}: {where} holds something that cannot be an {what}.")
     return Secret(value)
@@ -88,7 +92,7 @@ def _read_file(path: Path, key: str) -> tuple[str, str]:
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"{key}: {path} cannot be read: {fault}.") from fault
+        raise MissingSecretError(f"{key}: {path} cannot be read: {fault}.") from fault
 
 
 class RedactingFormatter(logging.Formatter):

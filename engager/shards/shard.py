@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -28,13 +27,12 @@ from engager.ledger.marks import Marks
 from engager.ledger.recall import Recall
 from engager.ledger.recorder import Recorder, Write
 from engager.ledger.run_directory import RunDirectory
+from engager.log import log
 from engager.model import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
 
 T = TypeVar("T")
-
-log = logging.getLogger("engager")
 
 #: Told of every row that was not engaged: how many are settled by then, and what became of it.
 Failing = Callable[[int, str], None]

@@ -62,7 +62,7 @@ def main(sock: socket.socket, others: list[socket.socket], task: Task) -> None:
     """Carry the task out; the process ends when this returns."""
     # A loop that was running when this process was forked must not hear of our signals.
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for other in others:
         other.close()  # or nobody would see its end when the book's keeper is gone
