@@ -13,11 +13,11 @@ from engager.cli.scenarios import scenarios_command
 from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
-from engager.version import __version__, is_compiled
+from engager.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(f"{__version__} ({'compiled' if is_compiled() else 'pure Python'})")
+@click.version_option(__version__)
 def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
 
