@@ -17,7 +17,7 @@ from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
 from engager.cli.streams import standard_streams
-from engager.version import __version__, is_compiled
+from engager.version import __version__
 
 
 class _Program(click.Group):
@@ -34,7 +34,7 @@ class _Program(click.Group):
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(f"{__version__} ({'compiled' if is_compiled() else 'pure Python'})")
+@click.version_option(__version__)
 def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
 

@@ -44,7 +44,7 @@ class Mend(IntEnum):
     IN_DOUBT = 2
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class Entry:
     """One settled row."""
 
@@ -53,23 +53,7 @@ class Entry:
     result: bytes  #: the fields of its line of results, as a line of JSON
     mend: Mend
     to_mend: bytes  #: its line in the file that `mend` names
-    generation: int  #: how often its Request-ID had been renewed
-
-    def __init__(
-        self,
-        row: int,
-        state: State,
-        result: bytes,
-        mend: Mend,
-        to_mend: bytes,
-        generation: int = 0,
-    ) -> None:
-        self.row = row
-        self.state = state
-        self.result = result
-        self.mend = mend
-        self.to_mend = to_mend
-        self.generation = generation
+    generation: int = 0  #: how often its Request-ID had been renewed
 
 
 class Mark(NamedTuple):
