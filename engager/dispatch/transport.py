@@ -31,17 +31,21 @@ class Held:
 
 #: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
 #: answer is not there at once. False: hold it back.
-Clearance = Callable[[], bool | Held | Awaitable[bool]]
+Clearance = Callable[[], bool | Held | Awaitable[bool | Held]]
 
 
 async def is_cleared(clearance: Clearance) -> bool:
     """Ask for clearance, and wait for it where need be."""
-    while isinstance(answer := clearance(), Held):
+    while True:
+        answer = clearance()
+        if not isinstance(answer, bool | Held):
+            answer = await answer
+        if isinstance(answer, bool):
+            return answer
         if answer.until is not None:
             await asyncio.shield(answer.until)
         if answer.may_leave():
             return True
-    return answer if isinstance(answer, bool) else await answer
 
 
 @dataclass(frozen=True, slots=True)
