@@ -121,7 +121,8 @@ class _Paced:
     async def _is_let_through(self, effort: Effort) -> bool:
         """Wait for the gate, and then for a slot; a pause or a change of the pace can have come between."""
         gate, pacer = self.gate, self.pacer
-        effort.probing = await gate.passes(effort.probing)
+        if gate.shut:
+            effort.probing = await gate.passes(effort.probing)
         if not pacer.free:
             effort.slot = await pacer.passes(effort.slot, effort.probing)
             if effort.slot is None and not gate.stopped:
