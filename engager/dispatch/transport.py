@@ -6,7 +6,7 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engager.model import OWN_MACHINE, Ending
@@ -49,6 +49,16 @@ async def is_cleared(clearance: Clearance) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy, and what it alone is told."""
+
+    url: str  #: without user and password
+    authorization: str = field(default="", repr=False)  #: the value of Proxy-Authorization, a secret
+    #: A text without that secret and its parts, which a proxy may repeat.
+    redact: Callable[[str], str] = str
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """Where requests go and what each carries."""
 
@@ -56,7 +66,7 @@ class Destination:
     headers: Mapping[str, str]
     timeout: float  #: seconds for connecting, and again for one exchange from its first byte
     ssl: ssl.SSLContext | None = None
-    proxy: str | None = None  #: the proxy's address, for a transport that can go through one
+    proxy: Proxy | None = None  #: for a transport that can go through one
 
 
 class Transport(Protocol):
