@@ -18,6 +18,7 @@ from engager.methods import Scenario, read_listing
 from engager.policy import Mode
 from engager.reaching import Finding, Probe, State, certify, connect, resolve
 from engager.scenarios import Platform
+from engager.secret import Secret
 
 
 async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Finding]:
@@ -33,7 +34,7 @@ async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Fi
             found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
             if found.state is State.FAILED and name in NEEDED:
                 failed = name
-            seen = " ".join(secret.redact(found.seen).split())
+            seen = " ".join(Secret.redact_all(found.seen).split())
             findings.append(replace(found, seen=seen, check=name))
             tell(findings[-1])
     return findings

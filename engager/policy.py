@@ -28,6 +28,15 @@ class Pace:
         """Requests that may leave in any sliding second."""
         return max(1, int(self.rate * 1.01)) if self.rate else 0
 
+    @property
+    def second(self) -> float:
+        """Seconds that `a_second` counts over.
+
+        A hundredth more than one, where the long run leaves room for it: an endpoint that stalls for so long
+        still sees no second with more.
+        """
+        return 1 + min(0.01, max(0.0, 0.75 * (self.a_second / self.leak - 1))) if self.rate else 1.0
+
     def share(self, index: int, parts: int) -> Pace:
         """What one of several processes has of it: one a second at least, or nothing.
 
@@ -48,9 +57,22 @@ class Pace:
         return self.rate - min(0.005 * self.rate, 2.0)
 
     @property
-    def period(self) -> float:
-        """Seconds in which a full bucket runs empty."""
-        return self.depth / self.leak
+    def peak(self) -> float:
+        """Requests a second at which a stall is made up for: what left in a burst would arrive in another."""
+        return 3 * self.rate
+
+    @property
+    def tick(self) -> float:
+        """Seconds that who waits sleeps at least: to wake up costs more than to send.
+
+        A hundredth of a second's requests leave together then, and of a high rate's no more than eight.
+        """
+        return min(0.01, 8 / self.rate) if self.rate else 0.01
+
+    @property
+    def burst(self) -> float:
+        """Requests that may leave at once while a stall is made up for."""
+        return 1 + self.peak * self.tick
 
     @property
     def silence(self) -> float:

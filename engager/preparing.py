@@ -13,7 +13,7 @@ import orjson
 
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
-from engager.endpoint import spec_of, tls_of, token_of
+from engager.endpoint import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
@@ -323,7 +323,11 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
 
 def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
     """How the files of outcomes look."""
-    job, redact = job_file.job, secret.redact
+    job, proxy = job_file.job, proxy_of(job_file)
+
+    def redact(text: str) -> str:
+        return secret.redact(proxy.redact(text) if proxy else text)
+
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
         return Formats(results, MendableJson(redact), redact)

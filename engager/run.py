@@ -39,6 +39,9 @@ class Bound:
 
 UNBOUNDED = Bound()
 
+#: Seconds after which what left before counts for no rate any more: the second, and what the way there takes.
+_FORGOTTEN = 1.02
+
 
 async def send(
     run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, page: str | None = None
@@ -75,13 +78,24 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | Non
     carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
     timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
     timekeeper.look()
+    begun = time.monotonic()
     async with _shown(run, watching, watch, page), anyio.create_task_group() as watchers:
         watchers.start_soon(timekeeper.keep)
         watchers.start_soon(watching.tell, watch)
         watchers.start_soon(watching.count)
+        await _until_forgotten(run, begun)
         rest = await carry_out(run, last_row)
         watchers.cancel_scope.cancel()
     return rest
+
+
+async def _until_forgotten(run: Run, begun: float) -> None:
+    """Wait until no departure of the process before can count in the same second as one of this process.
+
+    That process was gone when this one had the lock. What it sent last is recorded nowhere for good.
+    """
+    if run.goes_on and run.job_file.job.limits.rate is not None:
+        await run.control.stop.sleep(begun + _FORGOTTEN - time.monotonic())
 
 
 @asynccontextmanager

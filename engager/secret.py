@@ -27,13 +27,18 @@ class Secret:
     __slots__ = ("_forms", "_value")
     _all: ClassVar[list[Secret]] = []
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, *notations: str) -> None:
+        """`notations`: how else the same may be written."""
         self._value = value
         forms = {
-            value,
-            orjson.dumps(value).decode()[1:-1],
-            html.escape(value),
-            html.escape(value, quote=False),
+            form
+            for text in (value, *notations)
+            for form in (
+                text,
+                orjson.dumps(text).decode()[1:-1],
+                html.escape(text),
+                html.escape(text, quote=False),
+            )
         }
         self._forms = sorted((form for form in forms if form), key=len, reverse=True)
         self._all.append(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from engager.dispatch.limits import Slot
 from engager.dispatch.verdict import Verdict
 from engager.model import EngageRequest
 
@@ -17,7 +18,7 @@ class Effort:
     taken_up: float  #: loop time
     request_id: str = field(init=False)
     due: float | None = None  #: loop time at which the present try was let through
-    slot: float | None = None  #: loop time of the slot that it was given by the pace
+    slot: Slot | None = None  #: what it was given by the pace, and has not used yet
     probing: bool = False  #: it was let through to see whether the endpoint is up again
     unheard: bool = False  #: the endpoint was not heard yet: no row is given up for that
     expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
