@@ -22,6 +22,7 @@ class Pace:
     """
 
     rate: float  #: requests a second; 0: nothing leaves until there is another pace
+    even: bool = False  #: one by one: a limit that is being looked for is misjudged by what leaves together
 
     @property
     def a_second(self) -> int:
@@ -67,12 +68,12 @@ class Pace:
 
         A hundredth of a second's requests leave together then, and of a high rate's no more than eight.
         """
-        return min(0.01, 8 / self.rate) if self.rate else 0.01
+        return 0.0 if self.even or not self.rate else min(0.01, 8 / self.rate)
 
     @property
     def burst(self) -> float:
         """Requests that may leave at once while a stall is made up for."""
-        return 1 + self.peak * self.tick
+        return 1 + self.peak * max(self.tick, 0.002)
 
     @property
     def silence(self) -> float:
