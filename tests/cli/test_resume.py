@@ -47,6 +47,9 @@ async def stopped(b: Any, after: int, number: int, *args: str, stdin: bytes | No
         process.stdin.write(stdin)
     await seen(b, after)
     process.send_signal(number)
+    if stdin is not None:
+        # `communicate` would close the stream, and an input that ended in time is a run that is complete.
+        await asyncio.wait_for(process.wait(), 30)
     await asyncio.wait_for(process.communicate(), 30)
     return process
 
