@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from defusedxml.ElementTree import fromstring
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +204,13 @@ def test_every_parameter(parameters: dict[str, Any], as_json: str, as_xml: str |
     if as_xml is not None:
         golden = f"<xml><token>{TOKEN}</token><format>xml</format>{as_xml}</xml>"
         assert body(parameters, wire="xml", answer="xml") == golden
+
+
+def test_a_carriage_return_survives_the_reader_of_xml() -> None:
+    """A reader turns a bare one into a line feed (https://www.w3.org/TR/xml/#sec-line-ends)."""
+    text = "one\r\ntwo\rthree"
+    written = body({**EMAIL, "content": {"t": text}}, wire="xml")
+    assert fromstring(written).findtext("content/t") == text
 
 
 @pytest.mark.parametrize("answer", ["xml", "csv"])
