@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from reprlib import Repr
 from typing import Any, Final, TypeVar
 
 import anyio
 import orjson
 
-from engager.errors import RecordingError
 from engager.ledger import clock
 from engager.ledger.book import Batch, Lines
 from engager.ledger.fields import result_fields
@@ -37,6 +38,13 @@ FRESH_SECONDS: Final = 0.5
 _ENGAGED: Final = Status.ENGAGED
 _SETTLED: Final = State.ENGAGED
 _NOWHERE: Final = Mend.NOWHERE
+
+#: How much of a row is shown that cannot be kept whole.
+RAW: Final = 1000
+
+_BRIEF: Final = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 200
+_BRIEF.maxlist = _BRIEF.maxdict = 50
 
 _ALL_SETTLED: Final = bytes(SETTLED)
 
@@ -227,17 +235,26 @@ class Recorder:
 
     def _entry(self, outcome: Outcome, fields: dict[str, Any], generation: int) -> Entry:
         # orjson gives out bytes in blocks far larger than they are: it is the sum that is kept.
-        result = orjson.dumps(fields) + b"\n"
+        result = _json_line(fields)
         if outcome.status is _ENGAGED:
             return Entry(outcome.row.number, _SETTLED, result, _NOWHERE, b"")
         mend = MENDED_IN.get(outcome.status, Mend.NOWHERE)
-        to_mend = self._formats.mend.line(outcome) if mend else b""
-        if len(result) + len(to_mend) > self._ledger.journal.largest:
-            raise RecordingError(
-                f"row {outcome.row.number} is too long to be kept. Lower input.max_row_bytes in a new run."
-            )
+        to_mend = self._to_mend(outcome, self._ledger.journal.largest - len(result)) if mend else b""
         state = settled_state(outcome.status, generation > 0)
         return Entry(outcome.row.number, state, result, mend, to_mend, generation)
+
+    def _to_mend(self, outcome: Outcome, largest: int) -> bytes:
+        """The row with the reason; of one that cannot be written or is too long, its beginning."""
+        with suppress(Exception):  # whatever a row's values make a writer raise must not cost the other rows
+            if len(line := self._formats.mend.line(outcome)) <= largest:
+                return line
+        row = outcome.row
+        shown = row.raw if isinstance(row, Unreadable) else _BRIEF.repr(row.values)
+        unreadable = Unreadable(
+            row.number, row.line, row.source, str(outcome.error), "", _writable(shown)[:RAW]
+        )
+        text = outcome.error_text and _writable(outcome.error_text)
+        return self._formats.mend.line(replace(outcome, row=unreadable, error_text=text))
 
     async def flush(self) -> None:
         """Write what is pending, in order."""
@@ -297,6 +314,19 @@ class Recorder:
     def close(self) -> None:
         """Close the ledger; what was stored stays."""
         self._ledger.close()
+
+
+def _writable(text: str) -> str:
+    """The text without halves of surrogate pairs, which no writer takes."""
+    return text.encode(errors="replace").decode()
+
+
+def _json_line(fields: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields) + b"\n"
+    except TypeError:
+        fields.update({name: _writable(value) for name, value in fields.items() if isinstance(value, str)})
+        return orjson.dumps(fields) + b"\n"
 
 
 def _lacking(entry: Entry, gaps: Gaps) -> Entry:

@@ -412,6 +412,25 @@ def test_an_optional_parameter_that_is_null_is_left_out(parameter: str, cast: st
     assert parameter not in json.loads(built)
 
 
+DEEP = "[" * 600 + "]" * 600
+
+
+@pytest.mark.parametrize("wire", ["json", "xml"])
+@pytest.mark.parametrize(
+    ("parameters", "value"),
+    [
+        ({**EMAIL, "content": {"a": "{name:json}"}}, DEEP),
+        ({**EMAIL, "content": {"a": "{name:json}"}}, '{"a":' * 600 + "1" + "}" * 600),
+        ({"id": 1, "custom_request": "{name:json}"}, '{"a":' + DEEP + "}"),
+        ({"id": 1, "matching": "custom", "field_name": "a", "field_value": "{name}"}, "\ud800"),
+    ],
+)
+def test_whatever_cannot_be_written_is_invalid(parameters: dict[str, Any], value: str, wire: str) -> None:
+    built = build(parameters, ["ann@example.com", value, *VALUES[2:]], wire=wire)
+    assert isinstance(built, Invalid)
+    assert built.error == "not_writable"
+
+
 def test_a_request_that_is_too_large_is_invalid() -> None:
     built = build({**EMAIL, "content": {"a": "{name}"}}, ["a@x.org", "x" * 10_000_000, "", "", ""])
     assert isinstance(built, Invalid)
