@@ -30,10 +30,13 @@ from engager.job import JobFile
 from engager.job_tables import AUTO, Job
 from engager.ledger import account, passes
 from engager.ledger.account import Account, Keeping
-from engager.ledger.formats import Formats
-from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.ledger.marks import read_marks
-from engager.ledger.run_directory import (
+from engager.model import Status
+from engager.naming import expanded
+from engager.secret import Secret
+from engager.store.formats import Formats
+from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.store.run_directory import (
     RunDirectory,
     find_run,
     input_identity,
@@ -41,9 +44,6 @@ from engager.ledger.run_directory import (
     take_folder,
     whole_identity,
 )
-from engager.model import Status
-from engager.naming import expanded
-from engager.secret import Secret
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
 REQUEST_FORM = 1

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 
 from engager.events import ErrorKind, Progressed, Snapshot, Watch
-from engager.ledger.tally import Histogram, Tally
 from engager.model import Status
 from engager.preparing import Run
+from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.
 EVERY = 0.25

@@ -13,20 +13,21 @@ from typing import Any
 from engager.errors import RunDirectoryError
 from engager.ledger import passes
 from engager.ledger.book import Book, Files
-from engager.ledger.clock import Moment, boot_id, on_boot_clock, this_moment
 from engager.ledger.commits import Commits
-from engager.ledger.formats import MENDED_IN, Formats
-from engager.ledger.journal import Entry, Mend
+from engager.ledger.journal import Entry
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import Ledgers, opened, shard_path
-from engager.ledger.line_file import LineFile
-from engager.ledger.lock import RunLock
 from engager.ledger.recall import Gaps, Recall
-from engager.ledger.repair import keep_only
-from engager.ledger.run_directory import RunDirectory, clear_folder, find_run, write_run
 from engager.ledger.states import SETTLED, State, settled_state
-from engager.ledger.tally import Tally
 from engager.model import Status
+from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment
+from engager.store.formats import REJECT_FILE, Formats
+from engager.store.formats import RejectFile as Mend
+from engager.store.lock import RunLock
+from engager.store.repair import keep_only
+from engager.store.result_files import LineFile
+from engager.store.run_directory import RunDirectory, clear_folder, find_run, write_run
+from engager.store.tally import Tally
 
 log = logging.getLogger("engager")
 
@@ -134,7 +135,7 @@ def _mended(files: Files, unwritten: Counter[Mend]) -> list[int]:
 def _to_mend(tally: Tally) -> list[int]:
     """How many there must be."""
     return [
-        sum(tally.statuses[status] for status, kind in MENDED_IN.items() if kind is mend)
+        sum(tally.statuses[status] for status, kind in REJECT_FILE.items() if kind is mend)
         for mend in (Mend.FAILED, Mend.IN_DOUBT)
     ]
 
@@ -150,7 +151,7 @@ def _settled(ledgers: Ledgers) -> dict[Status, int]:
 
 
 def _repaired(file: LineFile, formats: Formats, end: int) -> bytearray:
-    kept = keep_only(file.path, file.path, formats.mend, lambda row, fields: True, end)
+    kept = keep_only(file.path, file.path, formats.reject, lambda row, fields: True, end)
     file.replaced(kept.count(1))
     return kept
 

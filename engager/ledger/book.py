@@ -15,11 +15,11 @@ from typing import Any
 from engager.errors import RecordingError, RunDirectoryError
 from engager.ledger import commits
 from engager.ledger.commits import Commits
-from engager.ledger.formats import Formats
 from engager.ledger.journal import Mark
-from engager.ledger.line_file import LineFile
 from engager.ledger.mapped import MappedFile
-from engager.ledger.tally import Tally
+from engager.store.formats import Formats
+from engager.store.result_files import LineFile
+from engager.store.tally import Tally
 
 #: Rows whose further ids are remembered. One beyond that cannot be tried again under its id.
 MAX_GENERATIONS = 2000
@@ -62,7 +62,7 @@ class Files:
     @classmethod
     def of(cls, folder: Path, formats: Formats, synced: bool = False) -> Files:
         """The files of a run."""
-        mend = formats.mend
+        mend = formats.reject
         return cls(
             LineFile(folder / formats.results.name, formats.results.head, synced),
             LineFile(folder / f"failed{mend.suffix}", mend.head, synced),

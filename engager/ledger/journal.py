@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -18,6 +17,7 @@ from zlib import crc32
 import orjson
 
 from engager.ledger.states import State
+from engager.store.formats import RejectFile as Mend
 
 _HEAD: Final = Struct(
     "<QQIIBBI"
@@ -34,14 +34,6 @@ _MANY: Final = 0
 
 #: More records than are ever written between two starts.
 _FAR: Final = 1 << 32
-
-
-class Mend(IntEnum):
-    """In which file the row itself is kept, to be mended or looked into."""
-
-    NOWHERE = 0
-    FAILED = 1
-    IN_DOUBT = 2
 
 
 @dataclass(slots=True, init=False)
@@ -106,7 +98,7 @@ class Journal:
 
     def append_engaged(self, results: Sequence[bytes]) -> bool:
         """Keep entries of engaged rows, by their lines alone; False where there is no room for all."""
-        return self.append(Entry(_MANY, State.ENGAGED, b"".join(results), Mend.NOWHERE, b""))
+        return self.append(Entry(_MANY, State.ENGAGED, b"".join(results), Mend.NONE, b""))
 
     def has_room(self, size: int) -> bool:
         """Whether a record whose lines have so many bytes can be kept."""

@@ -31,16 +31,17 @@ from typing import Any, Final
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.ledger import clock, slots
-from engager.ledger.clock import on_boot_clock, this_moment
+from engager.ledger import slots
 from engager.ledger.journal import Entry, Journal, Mark
-from engager.ledger.lock import hold
 from engager.ledger.mapped import MappedFile, forget
 from engager.ledger.redo import Block, RedoLog, store_again
 from engager.ledger.row_states import RowStates
 from engager.ledger.slots import OpenRow, Slots
 from engager.ledger.states import State
 from engager.model import Life
+from engager.store import clock
+from engager.store.clock import on_boot_clock, this_moment
+from engager.store.lock import hold
 
 _MAGIC = b"engager ledger 5\n"
 _PAGE: Final = 1 << 16

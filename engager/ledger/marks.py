@@ -12,7 +12,7 @@ from struct import Struct
 from zlib import crc32
 
 from engager.ledger.mapped import MappedFile
-from engager.ledger.run_directory import sync_folder
+from engager.store.run_directory import sync_folder
 
 _MARK = Struct("<Q16s")
 _CHECK = Struct("<I")

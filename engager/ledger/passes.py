@@ -16,13 +16,13 @@ import orjson
 
 from engager.errors import RunDirectoryError
 from engager.ledger.book import Book
-from engager.ledger.formats import Formats
 from engager.ledger.ledgers import Ledgers
-from engager.ledger.repair import keep_only
-from engager.ledger.run_directory import RunDirectory, write_whole
 from engager.ledger.states import State
-from engager.ledger.tally import Tally
 from engager.model import Status
+from engager.store.formats import Formats
+from engager.store.repair import keep_only
+from engager.store.run_directory import RunDirectory, write_whole
+from engager.store.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, for
     files.results.replaced(kept.count(1))
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
-            still = keep_only(old, file.path, formats.mend, lambda row, fields: kept[row] == 1, end)
+            still = keep_only(old, file.path, formats.reject, lambda row, fields: kept[row] == 1, end)
             file.replaced(still.count(1))
     for ledger in ledgers:
         ledger.store()  # before the account says that these rows have no outcome

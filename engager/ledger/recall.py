@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engager.ledger.journal import Mark, Mend
+from engager.ledger.journal import Mark
+from engager.store.formats import RejectFile as Mend
 
 _BEGINNING = Mark()
 

@@ -16,16 +16,17 @@ import anyio
 import orjson
 
 from engager.errors import RecordingError
-from engager.ledger import clock
 from engager.ledger.book import Batch, Lines
-from engager.ledger.fields import result_fields
-from engager.ledger.formats import MENDED_IN, Formats
-from engager.ledger.journal import Entry, Mend
+from engager.ledger.journal import Entry
 from engager.ledger.ledger import Ledger
 from engager.ledger.recall import Gaps, Recall
 from engager.ledger.states import SETTLED, State, settled_state
-from engager.ledger.tally import Tally
 from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
+from engager.store import clock
+from engager.store.fields import result_fields
+from engager.store.formats import REJECT_FILE, Formats
+from engager.store.formats import RejectFile as Mend
+from engager.store.tally import Tally
 
 #: Outcomes that are written in one go.
 CHUNK: Final = 1024
@@ -36,7 +37,7 @@ FRESH_SECONDS: Final = 0.5
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _ENGAGED: Final = Status.ENGAGED
 _SETTLED: Final = State.ENGAGED
-_NOWHERE: Final = Mend.NOWHERE
+_NOWHERE: Final = Mend.NONE
 
 _ALL_SETTLED: Final = bytes(SETTLED)
 
@@ -114,7 +115,7 @@ class Recorder:
         return state not in SETTLED or self._lacks_line(row, State(state))
 
     def _lacks_line(self, row: int, state: State) -> bool:
-        mended = self._gaps.mended.get(MENDED_IN.get(SETTLED[state], Mend.NOWHERE))
+        mended = self._gaps.mended.get(REJECT_FILE.get(SETTLED[state], Mend.NONE))
         return self._lacks(self._gaps.results, row) or self._lacks(mended, row)
 
     @staticmethod
@@ -203,7 +204,7 @@ class Recorder:
         if not self._lacks(self._gaps.results, row):
             entry, fields = replace(entry, result=b""), {}
         if not self._lacks(self._gaps.mended.get(entry.mend), row):
-            entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
+            entry = replace(entry, mend=Mend.NONE, to_mend=b"")
         while not self._ledger.settle(entry):
             await self.flush()
         if self._pend(entry, fields):
@@ -229,8 +230,8 @@ class Recorder:
         result = orjson.dumps(fields) + b"\n"
         if outcome.status is _ENGAGED:
             return Entry(outcome.row.number, _SETTLED, result, _NOWHERE, b"")
-        mend = MENDED_IN.get(outcome.status, Mend.NOWHERE)
-        to_mend = self._formats.mend.line(outcome) if mend else b""
+        mend = REJECT_FILE.get(outcome.status, Mend.NONE)
+        to_mend = self._formats.reject.line(outcome) if mend else b""
         if len(result) + len(to_mend) > self._ledger.journal.largest:
             raise RecordingError(
                 f"row {outcome.row.number} is too long to be kept. Lower input.max_row_bytes in a new run."
@@ -305,7 +306,7 @@ def _lacking(entry: Entry, gaps: Gaps) -> Entry:
     if entry.result and _has(gaps.results, entry.row):
         entry = replace(entry, result=b"")
     if entry.mend and _has(gaps.mended[entry.mend], entry.row):
-        entry = replace(entry, mend=Mend.NOWHERE, to_mend=b"")
+        entry = replace(entry, mend=Mend.NONE, to_mend=b"")
     return entry
 
 

@@ -24,9 +24,9 @@ from zlib import crc32
 from engager.errors import RecordingError
 from engager.ledger import slots
 from engager.ledger.journal import Mark
-from engager.ledger.mapped import refuse_vanished, refusing
-from engager.ledger.run_directory import sync_folder
 from engager.ledger.states import State
+from engager.store.disk import refuse_vanished, refusing
+from engager.store.run_directory import sync_folder
 
 if TYPE_CHECKING:
     from engager.ledger.ledger import Ledger

@@ -16,8 +16,8 @@ from typing import Final
 from zlib import crc32
 
 from engager.errors import RecordingError
-from engager.ledger.clock import Moment
 from engager.model import Life
+from engager.store.clock import Moment
 
 #: Slots; more than the largest crew.
 SLOTS: Final = 8192

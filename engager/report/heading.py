@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engager.ledger.passes import latest
-from engager.ledger.run_directory import RunDirectory
 from engager.report.figures import Figures
 from engager.report.lines import ResultLines
 from engager.report.wording import duration, number, plural
+from engager.store.run_directory import RunDirectory
 
 
 def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -15,8 +15,6 @@ from markupsafe import Markup
 
 from engager.errors import RunDirectoryError
 from engager.ledger.account import look
-from engager.ledger.run_directory import RunDirectory, replace_file
-from engager.ledger.tally import Histogram
 from engager.report import svg
 from engager.report.figures import MANY_TRIES, Cell, Figures, Kind
 from engager.report.heading import head, notices, told
@@ -24,6 +22,8 @@ from engager.report.lines import ResultLines
 from engager.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
 from engager.report.wording import duration, milliseconds, number, share, word
 from engager.secret import Secret
+from engager.store.run_directory import RunDirectory, replace_file
+from engager.store.tally import Histogram
 from engager.version import __version__
 
 NAME = "report.html"

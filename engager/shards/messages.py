@@ -15,8 +15,8 @@ import orjson
 
 from engager.ledger.book import Batch, Lines
 from engager.ledger.journal import Mark
-from engager.ledger.tally import Tally
 from engager.model import Status
+from engager.store.tally import Tally
 
 _LENGTH = Struct("<I")
 

@@ -20,17 +20,17 @@ from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
-from engager.ledger.disk import Disk
-from engager.ledger.formats import Formats
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
 from engager.ledger.marks import Marks
 from engager.ledger.recall import Recall
 from engager.ledger.recorder import Recorder, Write
-from engager.ledger.run_directory import RunDirectory
 from engager.model import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
+from engager.store.formats import Formats
+from engager.store.run_directory import RunDirectory
+from engager.store.syncing import Disk
 
 T = TypeVar("T")
 

@@ -32,12 +32,12 @@ from engager.job import JobFile
 from engager.ledger.book import Batch
 from engager.ledger.marks import read_marks
 from engager.ledger.recall import Recall
-from engager.ledger.run_directory import RunDirectory
 from engager.plan import Plan
 from engager.preparing import builder_of, formats_of, open_input, repeats_of, selection_of
 from engager.secret import Secret
 from engager.shards.messages import Line, say_batch
 from engager.shards.shard import Rest, Shard, engage_all
+from engager.store.run_directory import RunDirectory
 
 #: Seconds between two words about how this process is.
 _PULSE = 0.5

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engager.errors import BusyError
-from engager.ledger.run_directory import take_folder
+from engager.store.run_directory import take_folder
 
 SCHEDULERS = Path(__file__).parents[2] / "configs/schedulers"
 

@@ -19,12 +19,13 @@ from typing import Any
 from engager import cli
 from engager.dispatch.effort import Effort
 from engager.dispatch.http1.connection import Connection
-from engager.ledger import line_file, mapped, repair, run_directory
+from engager.ledger import mapped
 from engager.ledger.book import Book
 from engager.ledger.journal import Journal
 from engager.ledger.ledger import Ledger
 from engager.ledger.row_states import RowStates
 from engager.ledger.slots import Slots
+from engager.store import repair, result_files, run_directory
 
 
 def die() -> None:
@@ -129,7 +130,7 @@ def after_commit(countdown: Countdown) -> None:
 
 def between_files(countdown: Countdown) -> None:
     """An outcome is in some of its files, and the ledger does not know of it."""
-    around(line_file.LineFile, "append", countdown, after=True)
+    around(result_files.LineFile, "append", countdown, after=True)
 
 
 def before_cut(countdown: Countdown) -> None:
@@ -190,7 +191,7 @@ def inside_write(countdown: Countdown) -> None:
             die()
         return write(descriptor, data)
 
-    line_file.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
+    result_files.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
 
 
 def inside_log(countdown: Countdown) -> None:

@@ -8,19 +8,19 @@ from anyio.lowlevel import checkpoint
 
 from engager.ledger.account import Account, Keeping, begin, existing_run, resume
 from engager.ledger.book import Batch
-from engager.ledger.formats import Formats, MendFormat
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
-from engager.ledger.lines import JsonLines
 from engager.ledger.recorder import Recorder
-from engager.ledger.run_directory import find_run, new_run
 from engager.model import Outcome
+from engager.store.formats import Formats, RejectFormat
+from engager.store.lines import JsonLines
+from engager.store.run_directory import find_run, new_run
 
 
 class Kept:
     """Begins a run in a folder, or takes up the one that is there."""
 
-    def __init__(self, path: Path, mendable: MendFormat) -> None:
+    def __init__(self, path: Path, mendable: RejectFormat) -> None:
         formats = Formats(JsonLines(), mendable, str)
         keeping = Keeping(formats, 1 << 16, synced=False, token="")
         begun = find_run(path) is not None
@@ -32,7 +32,7 @@ class Kept:
         self.recorder = Recorder(0, ledger, formats, self._write, account.recalls[0])
 
     @classmethod
-    async def opened(cls, path: Path, mendable: MendFormat) -> Kept:
+    async def opened(cls, path: Path, mendable: RejectFormat) -> Kept:
         """As a process opens it: what an earlier one could not write comes first."""
         kept = cls(path, mendable)
         await kept.recorder.flush()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engager.ledger.lines import MendableJson
 from engager.model import Invalid, Outcome, Row, Status
+from engager.store.lines import MendableJson
 from tests.ledger.kept import Kept
 
 ROW = Row(1, 1, "people.jsonl", {"email": "x"})

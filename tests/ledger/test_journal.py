@@ -22,7 +22,7 @@ def entry(row: int, length: int) -> Entry:
 
 def engaged(row: int, length: int) -> Entry:
     line = orjson.dumps({"row": row, "key": "\r" * length}) + b"\n"
-    return Entry(row, State.ENGAGED, line, Mend.NOWHERE, b"")
+    return Entry(row, State.ENGAGED, line, Mend.NONE, b"")
 
 
 def journal(memory: mmap.mmap) -> Journal:

@@ -10,13 +10,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from engager.ledger import clock
 from engager.ledger.journal import Entry, Mark, Mend
 from engager.ledger.ledger import Ledger
 from engager.ledger.row_states import RowStates
 from engager.ledger.slots import HORIZON, SIZE, SLOTS, Slots
 from engager.ledger.states import State
 from engager.model import Life
+from engager.store import clock
 
 BEGUN = 10.0
 
@@ -74,7 +74,7 @@ def leave(machine: Machine, ledger: Ledger, row: int, life: Life | None = None) 
 
 def engaged(row: int, text: str = "") -> Entry:
     line = orjson.dumps({"row": row, "text": text}) + b"\n"
-    return Entry(row, State.ENGAGED, line, Mend.NOWHERE, b"")
+    return Entry(row, State.ENGAGED, line, Mend.NONE, b"")
 
 
 def tick(ledger: Ledger) -> None:
@@ -223,7 +223,7 @@ def test_what_fills_the_journal_in_bursts_is_read_back(machine: Machine) -> None
 
 def test_a_row_that_the_journal_has_no_room_for_is_under_way_all_the_same(machine: Machine) -> None:
     ledger = machine.process()
-    long = Entry(3, State.ENGAGED, b"x" * ledger.journal.largest, Mend.NOWHERE, b"")
+    long = Entry(3, State.ENGAGED, b"x" * ledger.journal.largest, Mend.NONE, b"")
     for row in (1, 2, 3):
         leave(machine, ledger, row)
         settled = ledger.settle(replace(long, row=row))

@@ -21,12 +21,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engager.ledger import clock, journal, redo
+from engager.ledger import journal, redo
 from engager.ledger.journal import Entry, Mark, Mend
 from engager.ledger.ledger import Ledger
 from engager.ledger.mapped import MappedFile
 from engager.ledger.states import SETTLED, State
 from engager.model import Life
+from engager.store import clock
 
 SECTOR = 512
 ROWS = 200
@@ -184,7 +185,7 @@ class PowerCut(RuleBasedStateMachine):
     def settle(self, rows: int, size: int, state: State) -> None:
         for row in sorted(self.flying)[:rows]:
             result = orjson.dumps({"row": row, "text": f"{next(self.numbers)}" * size}) + b"\n"
-            if self.ledger.settle(Entry(row, state, result, Mend.NOWHERE, b"")):
+            if self.ledger.settle(Entry(row, state, result, Mend.NONE, b"")):
                 self.pending.append(row)
                 self.flying.discard(row)
                 del self.lives[row]

@@ -14,12 +14,12 @@ import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.fields import RESULT_COLUMNS, result_fields
-from engager.ledger.lines import CsvLines, MendableCsv, MendableJson
 from engager.ledger.recorder import CHUNK
 from engager.ledger.states import State
 from engager.model import EngageRequest, Outcome, Row, Status, Unreadable
 from engager.secret import Secret
+from engager.store.fields import RESULT_COLUMNS, result_fields
+from engager.store.lines import CsvLines, MendableCsv, MendableJson
 from tests.ledger.kept import Kept
 
 COLUMNS = ("email", "name", "engager_error")

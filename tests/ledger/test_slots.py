@@ -7,9 +7,9 @@ import mmap
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger.clock import Moment
 from engager.ledger.slots import SIZE, SLOTS, OpenRow, Slots
 from engager.model import Life
+from engager.store.clock import Moment
 
 THEN = Moment(1000.0, 50.0, 7)
 

@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from engager.errors import RecordingError
-from engager.ledger import line_file
-from engager.ledger.lines import MendableJson
 from engager.model import Outcome, Row, Status
+from engager.store import result_files
+from engager.store.lines import MendableJson
 from tests.ledger.kept import Kept
 
 
@@ -44,7 +44,7 @@ async def test_what_a_full_disk_refused_is_written_by_the_next_process(
             raise OSError(28, "No space left on device")
         return os.write(descriptor, data[: len(data) // 2])
 
-    monkeypatch.setattr(line_file, "os", SimpleNamespace(**{**vars(os), "write": full}))
+    monkeypatch.setattr(result_files, "os", SimpleNamespace(**{**vars(os), "write": full}))
     with pytest.raises(RecordingError, match="No space left"):
         await run.recorder.flush()
     monkeypatch.undo()  # somebody made room

@@ -9,13 +9,13 @@ from typing import Any
 
 from engager.ledger.account import Keeping, begin
 from engager.ledger.book import Batch
-from engager.ledger.formats import Formats
 from engager.ledger.ledger import Ledger
 from engager.ledger.ledgers import shard_path
-from engager.ledger.lines import CsvLines, JsonLines, MendableJson
 from engager.ledger.recorder import Recorder
-from engager.ledger.run_directory import RunDirectory, new_run
 from engager.model import EngageRequest, Outcome, Row, Status
+from engager.store.formats import Formats
+from engager.store.lines import CsvLines, JsonLines, MendableJson
+from engager.store.run_directory import RunDirectory, new_run
 
 #: 2026-11-24 08:00:00 UTC
 MORNING = 1_795_507_200.0

@@ -10,8 +10,8 @@ import pytest
 
 from engager.ledger.book import Batch, Lines
 from engager.ledger.journal import Mark
-from engager.ledger.tally import Tally
 from engager.shards.messages import Line, batch_of, say_batch
+from engager.store.tally import Tally
 
 
 @pytest.fixture

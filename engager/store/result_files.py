@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from engager.ledger.mapped import refuse_vanished, sync_data
-from engager.ledger.run_directory import sync_folder
+from engager.store.disk import refuse_vanished, sync_data
+from engager.store.run_directory import sync_folder
 
 #: Bytes at a file's end, at least, that are known by their checksum.
 _WINDOW = 1 << 16

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engager.errors import RunDirectoryError
-from engager.ledger.lock import RunLock, file_system_of, refuse_networked
+from engager.store.lock import RunLock, file_system_of, refuse_networked
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
@@ -31,7 +31,7 @@ def test_a_second_one_is_refused_until_the_first_lets_go(tmp_path: Path) -> None
 
 def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, signal; from engager.ledger.lock import RunLock\n"
+        "import os, pathlib, signal; from engager.store.lock import RunLock\n"
         f"RunLock.take(pathlib.Path({str(tmp_path / 'lock')!r})); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engager.errors import InputError, RunDirectoryError
-from engager.ledger.run_directory import RunDirectory, input_identity, new_run
+from engager.store.run_directory import RunDirectory, input_identity, new_run
 
 MARCH = {"bytes": 1_200, "sample": "a1"}
 APRIL = {"bytes": 34, "sample": "b2"}

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from engager.ledger.fields import result_fields
-from engager.ledger.tally import Histogram, Tally
 from engager.model import Outcome, Row, Status
+from engager.store.fields import result_fields
+from engager.store.tally import Histogram, Tally
 
 
 def line(status: Status, error: str | int | None = None, **fields: object) -> dict[str, Any]:

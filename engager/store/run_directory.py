@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from engager.errors import InputError, RecordingError, RunDirectoryError
-from engager.ledger.lock import RunLock
+from engager.store.lock import RunLock
 
 _SAMPLE = 1 << 16
 _SAMPLES = 16

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
-from engager.ledger.fields import Redact
-from engager.ledger.journal import Mend
-from engager.ledger.lines import LineFormat
 from engager.model import Outcome, Status
+from engager.store.fields import Redact
+from engager.store.lines import LineFormat
+
+
+class RejectFile(IntEnum):
+    """The file that keeps a row which was not engaged."""
+
+    NONE = 0
+    FAILED = 1  #: to be mended and sent again
+    IN_DOUBT = 2  #: to be looked into
+
 
 #: Rows that are certainly not engaged may be mended and sent again; those that may be engaged must not be
 #: among them.
-MENDED_IN = {
-    Status.REJECTED: Mend.FAILED,
-    Status.FAILED: Mend.FAILED,
-    Status.INVALID: Mend.FAILED,
-    Status.IN_DOUBT: Mend.IN_DOUBT,
+REJECT_FILE = {
+    Status.REJECTED: RejectFile.FAILED,
+    Status.FAILED: RejectFile.FAILED,
+    Status.INVALID: RejectFile.FAILED,
+    Status.IN_DOUBT: RejectFile.IN_DOUBT,
 }
 
 
@@ -30,7 +39,7 @@ class ResultFormat(LineFormat, Protocol):
         ...
 
 
-class MendFormat(LineFormat, Protocol):
+class RejectFormat(LineFormat, Protocol):
     """How a row looks that is kept to be mended."""
 
     suffix: str
@@ -45,5 +54,5 @@ class Formats:
     """How the files look."""
 
     results: ResultFormat
-    mend: MendFormat
+    reject: RejectFormat
     redact: Redact

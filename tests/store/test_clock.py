@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engager.ledger.clock import Moment, on_boot_clock
+from engager.store.clock import Moment, on_boot_clock
 
 HOUR = 3600.0
 NEVER = float("-inf")

@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from engager.ledger.disk import Disk
+from engager.store.syncing import Disk
 
 MANY = 1000
 
