@@ -28,15 +28,6 @@ class Pace:
         """Requests that may leave in any sliding second."""
         return max(1, int(self.rate * 1.01)) if self.rate else 0
 
-    def share(self, index: int, parts: int) -> Pace:
-        """What one of several processes has of it: one a second at least, or nothing.
-
-        With less each, all of them could send in the same second. Who has nothing waits until another one
-        is done.
-        """
-        sharing = min(parts, max(1, int(self.rate)))
-        return Pace(self.rate / sharing if index < sharing else 0.0)
-
     @property
     def depth(self) -> float:
         """Requests that a stall may keep back and that may still be made up for: half a second's."""

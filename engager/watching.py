@@ -39,7 +39,7 @@ class Watching:
 
     def snapshot(self) -> Snapshot:
         """The run as it is."""
-        now, tally = time.monotonic(), self._run.account.book.tally
+        now, tally = time.monotonic(), self._run.store.tally
         self._past.append((now, tally.rows, tally.latency))
         while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
             self._past.popleft()

@@ -31,3 +31,12 @@ def refuse_vanished(descriptor: int, path: Path) -> None:
     """Raises RecordingError when the open file's name was removed: what is stored from now on is lost."""
     if os.fstat(descriptor).st_nlink == 0:
         raise RecordingError(f"{path}: it was removed while the run was going on.")
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

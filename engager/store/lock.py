@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engager.errors import BusyError, RunDirectoryError
 
-#: File systems whose locks and mapped files are kept elsewhere, by somebody who may not know of the others.
+#: File systems whose locks are kept elsewhere, by somebody who may not know of the others.
 NETWORKED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "ocfs2"}
     | {"gfs2", "9p", "virtiofs", "davfs"}
@@ -61,18 +61,6 @@ class RunLock:
     def release(self) -> None:
         """Give it up."""
         os.close(self._descriptor)
-
-
-def hold(descriptor: int, path: Path) -> None:
-    """Lock an open file for as long as it is open. Raises BusyError when somebody else holds it.
-
-    A process of a run that was killed may live on for a moment behind the one that held the run's lock.
-    """
-    deadline = time.monotonic() + 4 * _PATIENCE
-    while not _locked(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
-            raise BusyError(f"{path}: a process of this run is still at work. Wait for it to end.")
-        time.sleep(0.02)
 
 
 def _locked(descriptor: int, kind: int) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engager.store.disk import sync_folder
 from engager.store.lines import LineFormat
-from engager.store.run_directory import sync_folder
 
 
 class Rewritten:

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any
 import orjson
 
 from engager.errors import InputError, RecordingError, RunDirectoryError
+from engager.store.disk import sync_folder
 from engager.store.lock import RunLock
 
 _SAMPLE = 1 << 16
@@ -28,7 +28,10 @@ _SAMPLES = 16
 #: What the files of an input are known by; none for a stream.
 Files = Sequence[Mapping[str, Any]]
 
-_OURS = frozenset({"lock", "ledger", "engager.log", "run.json.new"})
+_OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
+
+#: Of what the store writes; a run of another one goes on with the version that began it.
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,7 @@ class RunDirectory:
     started_at: float  #: seconds since the epoch
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
     invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find and name them again
-    shards: Sequence[Mapping[str, Any]] = ({"first_row": 1},)  #: which rows of the input each has
-
-    @property
-    def first_rows(self) -> list[int]:
-        """The number of every shard's first row."""
-        return [shard["first_row"] for shard in self.shards]
+    format: int = FORMAT  #: of the store
 
     @property
     def summary_path(self) -> Path:
@@ -56,25 +54,6 @@ class RunDirectory:
     def log_path(self) -> Path:
         """Where the log is."""
         return self.path / "engager.log"
-
-    @property
-    def ledger_folder(self) -> Path:
-        """Where the ledgers are."""
-        return self.path / "ledger"
-
-    @property
-    def book_path(self) -> Path:
-        """Where the book is."""
-        return self.ledger_folder / "book"
-
-    def marks_path(self, shard: int) -> Path:
-        """Where the digests of a shard's input are."""
-        return self.ledger_folder / (f"input.{shard}" if shard else "input")
-
-    @property
-    def excluded_path(self) -> Path:
-        """Where the keys of rows that are left out are, while several processes look into them."""
-        return self.ledger_folder / "excluded"
 
     @property
     def lock_path(self) -> Path:
@@ -125,7 +104,12 @@ def find_run(path: Path) -> RunDirectory | None:
     if begun is None:
         return None
     try:
-        names = ("run_id", "started_at", "identity", "invocation", "shards")
+        if begun.get("format") != FORMAT and "run_id" in begun:
+            raise RunDirectoryError(
+                f"{path}: another version of engager began this run, and keeps it in another form. Go on "
+                "with that version: a new run would send to everybody in its input."
+            )
+        names = ("run_id", "started_at", "identity", "invocation", "format")
         return RunDirectory(path, *(begun[name] for name in names))
     except KeyError as missing:
         raise RunDirectoryError(
@@ -161,15 +145,6 @@ def _refuse_foreign_files(path: Path) -> None:
         raise RunDirectoryError(f"{path}: the folder is not empty and holds no run. Name another with --out.")
 
 
-def clear_folder(path: Path) -> None:
-    """Remove what a process left that was killed before its run began. Raises RunDirectoryError."""
-    try:
-        shutil.rmtree(path / "ledger", ignore_errors=True)
-        (path / "ledger").mkdir(mode=0o700)
-    except OSError as fault:
-        raise RunDirectoryError(f"{path}: the ledger cannot be made: {fault.strerror}.") from fault
-
-
 def new_run(path: Path) -> RunDirectory:
     """A run that is about to begin in a folder; what it belongs to is not known yet."""
     return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
@@ -180,7 +155,6 @@ def write_run(run: RunDirectory) -> None:
     facts = asdict(run)
     del facts["path"]
     try:
-        sync_folder(run.ledger_folder)
         write_whole(run.path / "run.json", facts)
     except OSError as fault:
         raise RunDirectoryError(f"{run.path}: the run cannot be begun: {fault.strerror}.") from fault
@@ -205,15 +179,6 @@ def replace_file(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)  # on a full disk it would take the room of what matters
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk. Raises OSError."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _difference(where: str, before: Any, now: Any) -> str | None:

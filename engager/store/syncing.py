@@ -78,7 +78,10 @@ class Disk:
         if self._is_busy or self._next is None:
             return
         done, self._next, self._is_busy = self._next, None, True
-        self._to_do.put((self._sync(), done))
+        try:
+            self._to_do.put((self._sync(), done))
+        except Exception as fault:
+            self._end(done, fault)
 
     def _work(self) -> None:
         while (sync := self._to_do.get()) is not None:

@@ -1,7 +1,7 @@
 """Another pass over rows that were not engaged: their lines are set aside, and the rows are due again.
 
-What was said of them before stays in `results.1.jsonl` and its like. A kill in the middle costs nothing:
-the intent is written first, and carried out again from the files that were set aside.
+What was said of them before stays in `results.1.jsonl` and its like. A kill in the middle costs nothing: the
+intent is written first, and carried out again from the files that were set aside.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.ledger.book import Book
-from engager.ledger.ledgers import Ledgers
-from engager.ledger.states import State
 from engager.model import Status
 from engager.store.formats import Formats
 from engager.store.repair import keep_only
+from engager.store.result_files import ResultFiles
+from engager.store.row_states import AGAIN, FAILED, IN_DOUBT, VERSIONS
 from engager.store.run_directory import RunDirectory, write_whole
+from engager.store.state import RunState, Unwritten
 from engager.store.tally import Tally
+
+_AGAIN_IN_DOUBT = AGAIN + IN_DOUBT - FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Pass:
 
     number: int  #: 1 = the first pass after the run itself
     statuses: tuple[str, ...]
-    done: bool = False  #: the rows are due; whether they were tried is the ledger's to know
+    done: bool = False  #: the rows are due; whether they were tried is the journal's to know
 
 
 def latest(run: RunDirectory) -> Pass | None:
@@ -50,7 +52,7 @@ def begun(run: RunDirectory) -> Pass | None:
 
 
 def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
-    """Write the intent down: whoever takes the run up next carries it out. Raises RunDirectoryError."""
+    """Write the intent down: the process that resumes the run carries it out. Raises RunDirectoryError."""
     before = latest(run)
     number = before.number + 1 if before else 1
     try:
@@ -60,22 +62,21 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
     run.write_summary({**(run.summary() or {}), "complete": False})
 
 
-def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, formats: Formats) -> None:
-    """Make the rows due, and commit the account without them."""
+def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
+    """Make the rows due, and take them out of files and account: in memory, until a snapshot says so."""
     tally = Tally()
 
     def keeps(row: int, fields: dict[str, Any]) -> bool:
         try:
-            again = Status(fields["status"]) in asked.statuses and _reopen(ledgers, book, row)
+            again = Status(fields["status"]) in asked.statuses and _reopen(state, row)
             if not again:
                 tally.count([fields])
         except (KeyError, ValueError, TypeError):
             return False  # damage: the account will not add up, and is repaired
         return not again
 
-    for ledger in ledgers:
-        ledger.slots.clear()
-    files, end = book.files, ledgers.end
+    state.open.clear()
+    state.last_row, end = 0, state.rows.end
     old = _set_aside(files.results.path, asked)
     kept = keep_only(old, files.results.path, formats.results, keeps, end)
     files.results.replaced(kept.count(1))
@@ -83,23 +84,22 @@ def open_again(run: RunDirectory, asked: Pass, ledgers: Ledgers, book: Book, for
         if (old := _set_aside(file.path, asked)).exists():
             still = keep_only(old, file.path, formats.reject, lambda row, fields: kept[row] == 1, end)
             file.replaced(still.count(1))
-    for ledger in ledgers:
-        ledger.store()  # before the account says that these rows have no outcome
-    tally.attempts = book.base.attempts  # tries that were made stay made
-    book.base, book.passes = tally, asked.number
-    book.commit()
+    tally.attempts = state.tally.attempts  # attempts that were made stay made
+    state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
+
+
+def finish(run: RunDirectory, asked: Pass) -> None:
+    """Note that the rows are due. Raises OSError."""
     write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
 
 
-def _reopen(ledgers: Ledgers, book: Book, row: int) -> bool:
-    """Make a row due; False for one in doubt whose id is not known any more."""
-    state = ledgers.state(row)
-    if state in (State.FAILED, State.AGAIN):
-        ledgers.set_state(row, State.AGAIN)
-    elif state in (State.IN_DOUBT, State.AGAIN_IN_DOUBT) or row in book.generations:
-        ledgers.set_state(row, State.AGAIN_IN_DOUBT)
-    else:
+def _reopen(state: RunState, row: int) -> bool:
+    """Make a row due; False for one whose request id is not known any more."""
+    code = state.rows[row]
+    form, version = code & ~VERSIONS, code & VERSIONS
+    if form not in (FAILED, IN_DOUBT) or state.version_of(row, code) is None:
         return False
+    state.rows.store(row, (AGAIN if form == FAILED else _AGAIN_IN_DOUBT) + version)
     return True
 
 

@@ -1,13 +1,11 @@
-"""What one process carries out: the rows of a shard in, their outcomes recorded."""
+"""Carries a run out in this process: the rows of its input in, their outcomes stored."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -20,99 +18,58 @@ from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
-from engager.ledger.ledger import Ledger
-from engager.ledger.ledgers import shard_path
-from engager.ledger.marks import Marks
-from engager.ledger.recall import Recall
-from engager.ledger.recorder import Recorder, Write
 from engager.model import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
-from engager.store.formats import Formats
-from engager.store.run_directory import RunDirectory
-from engager.store.syncing import Disk
+from engager.store.store import ResultStore
 
 T = TypeVar("T")
 
 log = logging.getLogger("engager")
 
-#: Told of every row that was not engaged: how many are settled by then, and what became of it.
-Failing = Callable[[int, str], None]
 
-
-class Rest(IntEnum):
+class Remaining(IntEnum):
     """What is left of some rows."""
 
     NONE = 0
-    BEHIND = 1  #: rows behind the last one that was wanted
+    BEYOND = 1  #: rows after the last one that was wanted
     DUE = 2  #: rows that were wanted
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """Some rows, and all that is needed to engage them but the way to the endpoint."""
+class Work:
+    """Rows, and all that is needed to engage them but the way to the endpoint."""
 
-    index: int
     rows: Rows
     builder: Builder
     selection: Selection | None
     repeats: Repeats | None
-    directory: RunDirectory
-    formats: Formats
-    recall: Recall
-    synced: bool
+    store: ResultStore
 
 
-async def engage_all(
-    shard: Shard,
-    plan: Plan,
-    transport: Transport,
-    write: Write,
-    limits: Limits,
-    failing: Failing | None = None,
-) -> Rest:
-    """Carry a shard out; returns what is left of it.
+async def engage_all(work: Work, plan: Plan, transport: Transport, limits: Limits) -> Remaining:
+    """Engage the rows; returns what is left of them.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
-    folder, synced = shard.directory.ledger_folder, shard.synced
-    with ExitStack() as opened:
-        ledger = Ledger(shard_path(folder, shard.index), synced=synced)
-        opened.callback(ledger.close)
-        marks = Marks(shard.directory.marks_path(shard.index), synced)
-        opened.callback(marks.close)
-        shard.rows.witness.tell(marks.keep)
-        hold = None
-        if synced:
-            disk = Disk(partial(_sync, marks, ledger), enough=plan.concurrency)
-            hold = opened.enter_context(closing(disk)).holds
-        recorder = Recorder(shard.index, ledger, shard.formats, write, shard.recall, hold)
-        recorder.failing = failing
-        await recorder.flush()  # what an earlier process could not write, before anything new
-        first_rows = FirstRows(shard.rows, plan.last_row)
-        build, chunks = _selecting(shard, first_rows)
-        off_loop = _off_loop if shard.rows.flows else _at_once
-        try:
-            done = await carry_out(plan, chunks, build, transport.send, fresh, recorder, limits, off_loop)
-            return Rest.DUE if not done else Rest.BEHIND if first_rows.cut else Rest.NONE
-        finally:
-            with anyio.CancelScope(shield=True):
-                await recorder.flush()
+    store = work.store
+    store.start(plan.concurrency)
+    work.rows.witness.tell(store.checkpoint)
+    await store.flush()  # what an earlier process could not append, before anything new
+    first_rows = FirstRows(work.rows, plan.last_row)
+    build, chunks = _selecting(work, first_rows)
+    off_loop = _off_loop if work.rows.flows else _at_once
+    try:
+        done = await carry_out(plan, chunks, build, transport.send, fresh, store, limits, off_loop)
+        return Remaining.DUE if not done else Remaining.BEYOND if first_rows.cut else Remaining.NONE
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.finish()
 
 
-def _sync(marks: Marks, ledger: Ledger) -> Callable[[], None]:
-    bring_ledger = ledger.sync()
-
-    def bring() -> None:
-        marks.sync()
-        bring_ledger()
-
-    return bring
-
-
-def _selecting(shard: Shard, rows: FirstRows) -> tuple[Build, Chunks]:
+def _selecting(work: Work, rows: FirstRows) -> tuple[Build, Chunks]:
     """How rows become requests, and the rows, built already where a rule of the job must see every one."""
-    build, selection, repeats = shard.builder.build, shard.selection, shard.repeats
+    build, selection, repeats = work.builder.build, work.selection, work.repeats
     if selection is None:
         return (build if repeats is None else repeats.beside(build)), rows
     selection.look = None if repeats is None else repeats.look
@@ -133,7 +90,7 @@ class FirstRows(Iterator[Sequence[Row | Unreadable]]):
     """The chunks up to a row, or all."""
 
     def __init__(self, rows: Rows, last_row: int | None) -> None:
-        self.cut = False  #: there are rows behind it
+        self.cut = False  #: there are rows after it
         self._chunks, self._flows, self._last = rows.chunks(), rows.flows, last_row
         self._over = False
 
