@@ -8,7 +8,9 @@
     python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
     python3 -m benchmarks keys           # what unique and exclude cost a key, and their memory
     python3 -m benchmarks memory         # peak memory at two lengths of input
-    python3 -m benchmarks rate --rate 500    # the pace, measured at the endpoint
+    python3 -m benchmarks rate               # what a rate costs a row, and whether it is kept at the endpoint
+    python3 -m benchmarks rate --stall       # the same, with the process stopped for 0.4 s now and then
+    python3 -m benchmarks rate --runs 20 --rows 10000 --rate 500 --rate 1000    # stopped and continued
 
 Client and endpoint have a core each. Machines are noisy: read the ratios.
 """
@@ -32,11 +34,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
     parser.add_argument("--only", action="append", default=[], help="a part of a client's name; repeatable")
-    parser.add_argument("--rate", type=float, default=500, help="requests a second of `rate` (500)")
+    parser.add_argument(
+        "--rate", type=float, action="append", help="requests a second of `rate` (100, 500, 2000); repeatable"
+    )
+    parser.add_argument("--stall", action="store_true", help="stop the process of `rate` now and then")
+    parser.add_argument("--runs", type=int, help="runs of `rate`, stopped and continued three times each")
     parser.add_argument(
         "--seconds",
         type=float,
-        help="about how long a point of `plots` takes (5), or all of `rate` (12)",
+        help="about how long a point of `plots` takes (5), or a run of `rate` (10)",
     )
     parser.add_argument(
         "--set", action="append", default=[], help="goes to engager in profile, ledger, plots, memory, rate"
@@ -91,11 +97,16 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         from benchmarks import watching
 
         return watching.cost(folder, given.rows, given.turns)
-    from benchmarks import bounds
-
     if given.benchmark == "memory":
+        from benchmarks import bounds
+
         return bounds.memory(folder, (given.rows // 10, given.rows), given.set)
-    return bounds.pace(folder, given.rate, given.seconds or 12, given.set)
+    from benchmarks import pace
+
+    rates = given.rate or [100, 500, 2000]
+    if given.runs:
+        return pace.stopped(folder, rates, given.rows, given.runs, given.stall, given.set)
+    return pace.cost(folder, rates, given.seconds or 10, given.turns, given.stall, given.set)
 
 
 if __name__ == "__main__":

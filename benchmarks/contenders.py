@@ -12,7 +12,7 @@ import orjson
 
 from benchmarks.clients.bodies import bodies
 from benchmarks.endpoints import METHOD
-from benchmarks.environment import CACHE, ROOT, find
+from benchmarks.environment import ROOT, find
 
 CONNECTIONS = 64
 CLIENTS = ROOT / "benchmarks" / "clients"
@@ -91,13 +91,6 @@ def engager(*settings: str, connections: int = CONNECTIONS) -> Callable[[Course]
     return command
 
 
-def interpreted(command: list[str], sources: Path = ROOT) -> list[str]:
-    """The same command on a folder's sources, none of which is compiled."""
-    # Each start would else compile what is not installed, and pay for it.
-    cached = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={CACHE / 'bytecode'}"]
-    return ["env", *cached, f"PYTHONPATH={sources}", *command]
-
-
 def script(module: str, *flags: str) -> Callable[[Course], list[str]]:
     def command(course: Course) -> list[str]:
         program = [sys.executable, "-m", f"benchmarks.clients.{module}"]
@@ -153,7 +146,6 @@ TWO = "limits.processes=2"
 CONTENDERS = [
     Contender("engager", engager()),
     Contender("engager, lean", engager("endpoint.transport=lean")),
-    Contender("engager, pure Python", lambda course: interpreted(engager()(course))),
     Contender("engager, aiohttp", engager("endpoint.transport=aiohttp")),
     Contender("engager, lean, 2 processes", engager("endpoint.transport=lean", TWO), processes=2),
     Contender("engager, aiohttp, 2 processes", engager("endpoint.transport=aiohttp", TWO), processes=2),

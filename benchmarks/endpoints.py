@@ -31,7 +31,7 @@ http {{
     keepalive_requests 100000000; keepalive_timeout 300; default_type application/json;
     client_body_temp_path body; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     ssl_certificate certificate.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3;
-    server {{ listen 127.0.0.1:{counted}; location / {{ stub_status; }} }}
+    server {{ listen 127.0.0.1:{counted}; access_log off; location / {{ stub_status; }} }}
     {servers}
 }}
 """

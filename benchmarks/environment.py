@@ -17,7 +17,7 @@ CACHE = ROOT / ".bench"
 VENV = CACHE / "venv"
 
 #: What engager is built by, beside its sources.
-BUILD = ("pyproject.toml", ".ci/compiling.py")
+BUILD = ("pyproject.toml",)
 REQUIREMENTS = ROOT / "benchmarks" / "requirements.txt"
 
 #: Where Python finds the benchmarks, and nothing else of this checkout.
@@ -44,10 +44,8 @@ def enter() -> None:
     """Go on in the benchmark's own environment, made or brought up to date where need be."""
     if Path(sys.prefix) == VENV:
         return
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        sys.exit("benchmarks: engager runs on Python 3.11 to 3.13; start this with one of them.")
     provide(VENV, ROOT, "-r", str(REQUIREMENTS))
-    # What is measured is the compiled package: its sources must not come first.
+    # What is measured is the installed package, its bytecode at hand: its sources must not come first.
     PATH.mkdir(exist_ok=True)
     (PATH / "benchmarks").unlink(missing_ok=True)
     (PATH / "benchmarks").symlink_to(ROOT / "benchmarks")
@@ -57,15 +55,14 @@ def enter() -> None:
 
 
 def provide(venv: Path, source: Path, *more: str) -> None:
-    """An environment with a folder's engager, compiled, and what more pip is told; made where need be."""
+    """An environment with a folder's engager and what more pip is told; made where need be."""
     needed, stamp = _fingerprint(source), venv / "installed"
     if stamp.exists() and stamp.read_text() == needed:
         return
     print(f"installing what is measured into {venv} …", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    compiling = {**os.environ, "ENGAGER_COMPILE": "yes"}
-    subprocess.run([*pip, f"{source}[metrics]", *more], check=True, env=compiling)
+    subprocess.run([*pip, f"{source}[metrics]", *more], check=True)
     stamp.write_text(needed)
 
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.clients.bodies import write_people
-from benchmarks.contenders import Course, engager, interpreted
+from benchmarks.contenders import Course, engager
 from benchmarks.endpoints import endpoint
 from benchmarks.measure import run
 from benchmarks.table import aligned, machine
@@ -34,8 +34,7 @@ def profile(folder: Path, rows: int, settings: Iterable[str]) -> str:
         samples = folder / "samples"
         spy = [str(Path(sys.executable).parent / "py-spy"), "record", "--format", "raw", "--function"]
         spy += ["--nonblocking", "--rate", str(RATE), "--output", str(samples), "--"]
-        # The sources: nothing can be seen inside of what is compiled.
-        run([*spy, *interpreted(engager(*settings)(course))], folder)
+        run([*spy, *engager(*settings)(course)], folder)
         own, below = shares(samples.read_text().splitlines())
     lines = [["function", "own %", "with all that it calls %"]]
     for function, share in sorted(own.items(), key=itemgetter(1), reverse=True):

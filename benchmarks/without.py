@@ -1,6 +1,6 @@
 """engager without its ledger: its sources, but that nothing in them keeps what a kill would leave behind.
 
-What is compiled cannot be changed as it runs; so there is a package of its own to measure against.
+It is a package of its own, in an environment of its own, so that both are installed alike.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INSTEAD = {
 
 
 def engager() -> Path:
-    """The compiled program without its ledger; its sources are in SOURCES then."""
+    """The program without its ledger; its sources are in SOURCES then."""
     _copy()
     environment.provide(VENV, SOURCES)
     return VENV / "bin" / "engager"
@@ -40,7 +40,6 @@ def _copy() -> None:
     unwanted = shutil.ignore_patterns("__pycache__")
     shutil.copytree(environment.ROOT / "engager", SOURCES / "engager", ignore=unwanted)
     for name in (*environment.BUILD, "README.md", "LICENSE"):
-        (SOURCES / name).parent.mkdir(exist_ok=True)
         shutil.copy(environment.ROOT / name, SOURCES / name)
     for name, bodies in INSTEAD.items():
         path = SOURCES / "engager" / name

@@ -6,7 +6,6 @@ to `engager report`.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -16,13 +15,12 @@ from anyio import to_thread
 
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
+from engager.log import log
 from engager.notification import Notice, message_of, notify
 from engager.store.run_directory import RunDirectory
 
 #: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.
 MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000
-
-log = logging.getLogger("engager")
 
 
 async def afterwards(
@@ -37,7 +35,7 @@ async def afterwards(
 
 
 async def _leave_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:
-    interrupted = summary.exit_code in (Exit.INTERRUPTED, Exit.TERMINATED)
+    interrupted = summary.exit_code in (Exit.HUNG_UP, Exit.INTERRUPTED, Exit.TERMINATED)
     if summary.rows > (MOST_ROWS_INTERRUPTED if interrupted else MOST_ROWS):
         watch(Reported(run.path, None))
         return

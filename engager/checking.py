@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from engager.endpoint import METHOD, headers_of, token_of
@@ -17,7 +17,7 @@ from engager.notification import notice_of
 from engager.policy import Pace
 from engager.preparing import builder_of, open_input, selection_of
 from engager.rules import shown
-from engager.secret import MASK
+from engager.secret import MASK, MissingSecretError
 from engager.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
@@ -79,7 +79,8 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
-        told = asdict(self)
+        # A copy of a Counter would count its items.
+        told = asdict(replace(self, invalid=Counter(), skipped=Counter())) | {"skipped": dict(self.skipped)}
         examples = told.pop("examples")
         told["invalid"] = [
             {"error": error, "rows": rows, "example": examples[error]}
@@ -90,12 +91,11 @@ class Findings:
 
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
-    token_of(job_file)
-    notice_of(job_file)
+    unset = _unset(job_file)
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
-        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job)])
+        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job), *unset])
         selection = selection_of(job_file, builder, look=True)
         assert selection is not None  # noqa: S101 - who looks is given one
         for chunk in FirstRows(rows, limit):
@@ -116,6 +116,17 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
     _fit(findings, job_file.job, time.time())
     return findings
+
+
+def _unset(job_file: JobFile) -> list[str]:
+    """The secrets that a run would miss: a look needs none. Raises JobError for one that can never do."""
+    missing = []
+    for read in (token_of, notice_of):
+        try:
+            read(job_file)
+        except MissingSecretError as fault:
+            missing.append(f"{fault} Only a run needs it")
+    return missing
 
 
 def _fit(findings: Findings, job: Job, now: float) -> None:

@@ -23,6 +23,7 @@ from engager.intake.sources import STDIN, find_files
 from engager.job import JobFile
 from engager.model import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
+from engager.printable import name_fault
 from engager.store.lock import RunLock
 from engager.store.run_directory import Files, RunDirectory, find_run, input_identity
 
@@ -55,12 +56,20 @@ def chosen(job_file: JobFile, out: str | None, input_path: str | None) -> Iterat
     namesake is under way, and RunDirectoryError where one has sent this input already.
     """
     pattern = _pattern(job_file, out)
+    if fault := name_fault(pattern):
+        raise JobError(f"--out {fault}")
+    former = _former(job_file, out)
     try:
         turn = _turn(pattern) if is_dated(pattern) else nullcontext()
     except NamingError as fault:
         raise JobError(f"--out {out}: {fault}.") from None
     with turn:
-        yield _at(moment_of_name(job_file, time.time()), pattern, job_file, input_path)
+        moment = moment_of_name(job_file, time.time())
+        if former is not None and not is_dated(pattern):
+            _refuse_former(
+                Path(expanded(former, moment)), Path(expanded(pattern, moment)), job_file, input_path
+            )
+        yield _at(moment, pattern, job_file, input_path, former)
 
 
 @contextmanager
@@ -75,11 +84,16 @@ def _turn(pattern: str) -> Iterator[None]:
         turn.release()
 
 
-def _at(moment: datetime, pattern: str, job_file: JobFile, input_path: str | None) -> Chosen:
+def _at(
+    moment: datetime, pattern: str, job_file: JobFile, input_path: str | None, former: str | None
+) -> Chosen:
     path = Path(expanded(pattern, moment))
     if not is_dated(pattern) or find_run(path) is not None:
         return Chosen(path)
     earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
+    if former is not None:
+        of_others = _earlier(namesakes(former), job_file.job.job.name)
+        earlier += [found for found in of_others if _is_of(found, job_file)]
     _refuse_while_busy(earlier)
     return _among(earlier, path, job_file, input_path)
 
@@ -89,8 +103,44 @@ def _pattern(job_file: JobFile, out: str | None) -> str:
         return out
     job = job_file.job
     if job.output.directory is None:
-        return f"runs/{job.job.name}"
+        return str(Path(taken_literally(str(_shown(job_file.base)))) / "runs" / job.job.name)
     return str(Path(taken_literally(str(job_file.base))) / job.output.directory)
+
+
+def _shown(folder: Path) -> Path:
+    """A folder as a person names it from here."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _former(job_file: JobFile, out: str | None) -> str | None:
+    """Where earlier versions of engager had the default: beside wherever they were called from."""
+    if out is not None or job_file.job.output.directory is not None or Path.cwd() == job_file.base:
+        return None
+    return f"runs/{job_file.job.job.name}"
+
+
+def _is_of(found: RunDirectory, job_file: JobFile) -> bool:
+    """Whether a run of the job's name is one of this job, and not of another file that is there, too."""
+    told = found.invocation
+    if found.identity.get("job") != {"name": job_file.job.job.name}:
+        return False
+    if job_file.path is None or told.get("job") is None:
+        return told.get("job") is None and told.get("base") in (None, str(job_file.base))
+    return told["job"] == str(job_file.path.resolve()) or not Path(told["job"]).exists()
+
+
+def _refuse_former(former: Path, path: Path, job_file: JobFile, input_path: str | None) -> None:
+    """Raises RunDirectoryError where a run is beside the caller that would be missed beside the job."""
+    found = None if find_run(path) is not None else find_run(former)
+    if found is None or not _is_of(found, job_file):
+        return
+    raise RunDirectoryError(
+        f"{former.absolute()}: a run of this job is there, and the default is beside the job file: {path}. "
+        "Nothing was sent. Go on with that run, or begin anew, which sends to everybody in the input:\n  "
+        f"{_command(job_file.source, input_path, former.absolute())}\n  "
+        f"{_command(job_file.source, input_path, path)}"
+    )
 
 
 def _earlier(pattern: str, name: str) -> Iterator[RunDirectory]:

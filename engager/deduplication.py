@@ -8,7 +8,6 @@ mark on a repeat proves that the endpoint deduplicates; the lack of one proves t
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,11 +19,10 @@ from engager.dispatch.transports import transport_to
 from engager.dispatch.verdict import Meaning, Verdict, judge
 from engager.errors import Exit
 from engager.intake.builder import RequestSpec, compile_builder
+from engager.log import log
 from engager.methods import PAGE, addressed
 from engager.model import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policy import Pace
-
-log = logging.getLogger("engager")
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
 NOBODY = "ffffffff"

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-import orjson
-
+from engager.as_json import as_json
 from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
 from engager.dispatch.limits import Stop
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
@@ -19,6 +18,7 @@ from engager.methods import Scenario, read_listing
 from engager.policy import Mode
 from engager.reaching import Finding, Probe, State, certify, connect, resolve
 from engager.scenarios import Platform
+from engager.secret import Secret
 
 
 async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Finding]:
@@ -34,16 +34,16 @@ async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Fi
             found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
             if found.state is State.FAILED and name in NEEDED:
                 failed = name
-            seen = " ".join(secret.redact(found.seen).split())
+            seen = " ".join(Secret.redact_all(found.seen).split())
             findings.append(replace(found, seen=seen, check=name))
             tell(findings[-1])
     return findings
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def document_of(findings: Sequence[Finding]) -> bytes:
     """The findings for a program."""
     shown = [{"check": finding.check, **asdict(finding)} for finding in findings]
-    return orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+    return as_json(shown, indented=True)
 
 
 async def hear(probe: Probe) -> Finding:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
 
 from engager.deduplication import refuse_unfit
 from engager.dispatch.limits import Stop
-from engager.dispatch.transport import Destination, Transport
+from engager.dispatch.transport import Destination, Proxy, Transport
 from engager.dispatch.transports import transport_to
 from engager.errors import JobError
 from engager.intake.builder import RequestSpec
 from engager.job import JobFile
-from engager.job_tables import SANDBOX, Job
+from engager.job_tables import SANDBOX, Job, proxy_address
 from engager.policy import Mode
 from engager.secret import Secret, read_secret
 from engager.version import __version__
@@ -33,7 +35,7 @@ def token_of(job_file: JobFile) -> Secret:
         return read_secret(reference, job_file.base)
     except JobError as fault:
         key = "endpoint.token"
-        raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+        raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
 
 
 def headers_of(job: Job, token: str) -> dict[str, str]:
@@ -101,11 +103,33 @@ async def origin_of(job: Job) -> AsyncIterator[str]:
         yield sandbox.url
 
 
+def proxy_of(job_file: JobFile) -> Proxy | None:
+    """The proxy that the job refers to; its password is a secret as the token is. Raises JobError."""
+    key, given = "endpoint.proxy", job_file.job.endpoint.proxy
+    if given is None:
+        return None
+    if "://" not in given:
+        try:
+            given = read_secret(given, job_file.base, key, "address of a proxy").reveal()
+        except JobError as fault:
+            raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+    try:
+        parts = urlsplit(proxy_address(given))
+    except ValueError as fault:
+        raise JobError(job_file.at(key, str(fault))) from None
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if parts.username is None:
+        return Proxy(url)
+    password = parts.password or ""
+    said = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
+    return Proxy(url, f"Basic {said}", Secret(said, *filter(None, (password, unquote(password)))).redact)
+
+
 def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
     """Where the job's requests go, and what each carries. Raises JobError."""
     endpoint = job_file.job.endpoint
     headers = headers_of(job_file.job, secret.reveal())
-    return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), endpoint.proxy)
+    return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     WRONG = 2  #: the usage, the job or the input is wrong and nothing was sent
     STOPPED = 3  #: stopped before the end by a rule: run it again to go on
     INTERNAL = 4  #: our own fault
+    HUNG_UP = 129  #: SIGHUP
     INTERRUPTED = 130  #: SIGINT
     TERMINATED = 143  #: SIGTERM
 

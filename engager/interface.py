@@ -5,8 +5,8 @@ Whatever a person must act on is raised as an EngagerError, whose text says what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from engager.afterwards import afterwards
 from engager.checking import Findings
 from engager.control import Control
 from engager.dated import chosen
-from engager.errors import first_of, one_at_a_time
-from engager.events import Began, Ended, Summary, Unneeded, Watch, watched_by_nobody
+from engager.errors import EngagerError, Exit, first_of, one_at_a_time
+from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
+from engager.log import log
 from engager.logs import LogFormat, RunLog, logged
 from engager.model import Status
 from engager.notification import Notice, notice_of
@@ -26,8 +27,9 @@ from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
+from engager.stopping import stopped_by_signals
 from engager.store.status import existing_run, look
-from engager.watching import kinds_of
+from engager.watching import kinds_of, tolerated
 
 AnyPath = str | PathLike[str]
 
@@ -67,17 +69,21 @@ async def run_async(
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
+    stop_on_signals: bool = False,
 ) -> Summary:
     """Send: one request a row; the same call again goes on where it stopped.
 
     `out` is the run directory, which may hold `{date}`; unless given, the job says it. A run of another
     date that is not complete and has the same input is gone on with. `input` is another than the job's;
     `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
-    `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, `control` can
-    pause and stop the run, and is for this one only. A run that is complete already sends nothing, and its
-    summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
+    `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, and nothing more
+    once it has raised. `control` can pause and stop the run, and is for this one only. `stop_on_signals`:
+    SIGINT, SIGTERM and SIGHUP stop the run in good order, and a second one at once, as they stop the
+    command; for one run at a time, in the main thread. A run that is complete already sends nothing, and
+    its summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
-    return await _run(job, out, input, _bound(job, limit, yes), _Manner(watch, control, log_format, page))
+    how = _Manner(watch, control, log_format, page, stop_on_signals)
+    return await _run(job, out, input, _bound(job, limit, yes), how)
 
 
 async def retry_async(
@@ -89,13 +95,15 @@ async def retry_async(
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
+    stop_on_signals: bool = False,
 ) -> Summary:
     """Another pass over the rows of a complete run that failed; `in_doubt`: also those in doubt.
 
     The job is the run's, `overrides` (`section.key=value`) are for this pass: more tries, a lower rate.
     With `in_doubt` some people may get a second message. Raises as `run_async` does.
     """
-    return await _retry(run_directory, in_doubt, overrides, _Manner(watch, control, log_format, page))
+    how = _Manner(watch, control, log_format, page, stop_on_signals)
+    return await _retry(run_directory, in_doubt, overrides, how)
 
 
 def run(
@@ -109,9 +117,10 @@ def run(
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
+    stop_on_signals: bool = False,
 ) -> Summary:
     """`run_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format, page)
+    how = _Manner(watch, control, log_format, page, stop_on_signals)
     return loop.run(_run(job, out, input, _bound(job, limit, yes), how))
 
 
@@ -124,9 +133,10 @@ def retry(
     watch: Watch = watched_by_nobody,
     control: Control | None = None,
     log_format: LogFormat = "text",
+    stop_on_signals: bool = False,
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format, page)
+    how = _Manner(watch, control, log_format, page, stop_on_signals)
     return loop.run(_retry(run_directory, in_doubt, overrides, how))
 
 
@@ -152,6 +162,7 @@ class _Manner:
     control: Control | None
     log_format: LogFormat
     page: str | None
+    stop_on_signals: bool
 
     def __post_init__(self) -> None:
         if self.page is not None:
@@ -165,14 +176,18 @@ async def _run(
 ) -> Summary:
     given, notice = _text(input_path), notice_of(job)
     name = None if out is None else str(out)
-    with logged(how.log_format) as log:
-        with chosen(job, name, given) as directory:
-            run = prepare(job, directory.path, given)
-        if isinstance(run, Summary):
-            why = "this run is complete, and a new run needs a new run directory"
-            how.watch(Unneeded(directory.path, why, run))
-            return run
-        return await _carried_out(run, bound, how, log, notice, directory.warnings)
+
+    async def carry_out(how: _Manner) -> Summary:
+        with logged(how.log_format) as log:
+            with chosen(job, name, given) as directory:
+                run = prepare(job, directory.path, given)
+            if isinstance(run, Summary):
+                why = "this run is complete, and a new run needs a new run directory"
+                how.watch(Unneeded(directory.path, why, run))
+                return run
+            return await _carried_out(run, bound, how, log, notice, directory.warnings)
+
+    return await _stoppable(carry_out, how)
 
 
 async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:
@@ -180,12 +195,39 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.again(found.invocation, overrides)
     notice = notice_of(job)
-    with logged(how.log_format) as log:
-        run = prepare(job, found.path, found.invocation["input"], asked)
-        if isinstance(run, Summary):
-            how.watch(Unneeded(found.path, "no row to try again", run))
-            return run
-        return await _carried_out(run, UNBOUNDED, how, log, notice)
+
+    async def carry_out(how: _Manner) -> Summary:
+        with logged(how.log_format) as log:
+            run = prepare(job, found.path, found.invocation["input"], asked)
+            if isinstance(run, Summary):
+                how.watch(Unneeded(found.path, "no row to try again", run))
+                return run
+            return await _carried_out(run, UNBOUNDED, how, log, notice)
+
+    return await _stoppable(carry_out, how)
+
+
+async def _stoppable(carry_out: Callable[[_Manner], Awaitable[Summary]], how: _Manner) -> Summary:
+    """Carry it out, stopped by signals if that is wanted, and tell a watcher who can do no harm."""
+    summary: Summary | None = None
+    watch_it = tolerated(how.watch)
+
+    def watch(event: Event) -> None:
+        nonlocal summary
+        summary = event.summary if isinstance(event, Ended) else summary
+        watch_it(event)
+
+    how = replace(how, watch=watch)
+    if not how.stop_on_signals:
+        return await carry_out(how)
+    control = how.control or Control()
+    async with stopped_by_signals(control, log.warning):
+        summary = await carry_out(replace(how, control=control))
+    if summary is None:  # the second signal came before there was anything to account for
+        fault = EngagerError("interrupted at once. The same call goes on.")
+        fault.exit = control.stop.exit or Exit.INTERNAL
+        raise fault
+    return summary
 
 
 async def _carried_out(

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from engager.errors import JobError
 from engager.intake.template import ParameterError
-from engager.job_tables import SANDBOX, UNCHOSEN, Job
+from engager.job_tables import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.printable import name_fault
 from engager.toml_lines import locate
 
 #: Keys whose values are shown nowhere.
-_SECRET = frozenset({"endpoint.token", "notify", "notify.url"})
+_SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})
 
 
 class JobFile:
@@ -25,6 +26,8 @@ class JobFile:
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
         """The job in a file."""
+        if fault := name_fault(str(path.resolve())):
+            raise JobError(fault)
         text = _read_text(path)
         self._take(path, text, path.resolve().parent, _parse(path, text), overrides)
 
@@ -70,7 +73,23 @@ class JobFile:
             unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
             raise JobError(self.at("request.id", unchosen))
         self._refuse_address_in_sight(job.notify.url)
+        self._refuse_proxy(job.endpoint)
         return job
+
+    def _refuse_proxy(self, endpoint: EndpointSection) -> None:
+        """Where a proxy would be passed by, or could read the token; its password is kept out of sight."""
+        if endpoint.proxy is None:
+            return
+        if endpoint.transport == "lean":
+            told = "this transport cannot use endpoint.proxy; take it out, or leave the proxy out"
+            raise JobError(self.at("endpoint.transport", told))
+        if endpoint.url.startswith("http:") and not endpoint.is_here:
+            told = "the proxy would read the token: endpoint.url is http; give it as https, or go without"
+            raise JobError(self.at("endpoint.proxy", told))
+        in_sight = self.path is None or "endpoint.proxy" in self._overridden
+        if in_sight and "://" in endpoint.proxy and "@" in endpoint.proxy:
+            told = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
+            raise JobError(self.at("endpoint.proxy", told))
 
     def _refuse_address_in_sight(self, url: str | None) -> None:
         """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from ipaddress import ip_address
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -27,6 +28,18 @@ def _job_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", example_of(name)):
         raise ValueError("letters, digits, dot, dash and underscore make a name, up to 100 of them")
     return name
+
+
+def proxy_address(text: str) -> str:
+    """The address of a proxy, if it is one. Raises ValueError, which does not hold it."""
+    told = 'give "http://HOST:PORT"; other kinds of proxy are not supported'
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return text
+    except ValueError:
+        pass
+    raise ValueError(told)
 
 
 def _directory(name: str) -> str:
@@ -80,7 +93,9 @@ class EndpointSection(Section):
         "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
     )
     proxy: str | None = Field(
-        None, description='An HTTP proxy, `"http://HOST:PORT"`.', examples=["http://proxy:3128"]
+        None,
+        description='An HTTP proxy, `"http://HOST:PORT"`; with a password, `"env:NAME"` or `"file:PATH"`.',
+        examples=["http://proxy:3128"],
     )
     further_matching: bool = Field(
         False, description="Accept the matching modes that the platform knows and this method's page omits."
@@ -96,6 +111,22 @@ class EndpointSection(Section):
             raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
         _ = parts.port
         return url.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: str | None) -> str | None:
+        return proxy if proxy is None or proxy.startswith(("env:", "file:")) else proxy_address(proxy)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether nobody on a network reads what is said to the endpoint."""
+        host = urlsplit(self.url).hostname or ""
+        if self.url == SANDBOX or host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
 
 
 class InputSection(Section):
@@ -267,7 +298,8 @@ class OutputSection(Section):
 
     directory: Annotated[str, AfterValidator(_directory)] | None = Field(
         None,
-        description="The run directory, `{date}` and its like as of the start; else `runs/<job.name>`.",
+        description="The run directory, `{date}` and its like as of the start; "
+        "else `runs/<job.name>` beside this file.",
         examples=["runs/nightly-{date}"],
         json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
     )

@@ -15,8 +15,7 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
+from engager.as_json import as_json
 from engager.errors import EngagerError
 from engager.events import ErrorKind, Event, Progressed, Serving, Watch
 from engager.model import Status
@@ -44,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         fields |= getattr(record, "facts", {})
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(fields, default=str).decode()
+        return as_json(fields).decode()
 
 
 class TextFormatter(logging.Formatter):
@@ -54,7 +53,7 @@ class TextFormatter(logging.Formatter):
         """The record's line."""
         told = super().formatMessage(record)
         facts = {name: fact for name, fact in getattr(record, "facts", {}).items() if name != "event"}
-        return f"{told} {orjson.dumps(facts, default=str).decode()}" if facts else told
+        return f"{told} {as_json(facts).decode()}" if facts else told
 
 
 class EventLog:

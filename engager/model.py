@@ -1,14 +1,10 @@
-"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know no file and no socket.
-
-Those that every row makes have an `__init__` of their own: where this is compiled, that of a dataclass would
-still be Python.
-"""
+"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know no file and no socket."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +12,7 @@ from typing import Any
 Values = Sequence[str] | Mapping[str, Any]
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class Row:
     """One readable record of the input."""
 
@@ -24,18 +20,6 @@ class Row:
     line: int  #: the line it begins at in its file, counted from 1
     source: str  #: the file's name as the operator knows it
     values: Values
-
-    def __init__(
-        self,
-        number: int,
-        line: int,
-        source: str,
-        values: Values,
-    ) -> None:
-        self.number = number
-        self.line = line
-        self.source = source
-        self.values = values
 
 
 @dataclass(slots=True)
@@ -50,29 +34,15 @@ class Unreadable:
     raw: str  #: the beginning of the record as it stands in the file
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class Life:
-    """What is known of a row between its tries: kept by dispatch, remembered by the ledger."""
+    """What is known of a row between its tries: kept by dispatch, remembered by the journal."""
 
-    attempts: int  #: tries that came to an end
-    generation: int  #: how often the Request-ID had to be renewed
-    first_left: float | None  #: when the first try under the present id left, on the boot clock
-    in_doubt: bool  #: a try under the present id may have been taken
-    asked_for: bool  #: the operator wants another try all the same
-
-    def __init__(
-        self,
-        attempts: int = 0,
-        generation: int = 0,
-        first_left: float | None = None,
-        in_doubt: bool = False,
-        asked_for: bool = False,
-    ) -> None:
-        self.attempts = attempts
-        self.generation = generation
-        self.first_left = first_left
-        self.in_doubt = in_doubt
-        self.asked_for = asked_for
+    attempts: int = 0  #: tries that came to an end
+    generation: int = 0  #: how often the Request-ID had to be renewed
+    first_left: float | None = None  #: when the first try under the present id left, on the boot clock
+    in_doubt: bool = False  #: a try under the present id may have been taken
+    asked_for: bool = False  #: the operator wants another try all the same
 
     def leaves(self, now: float) -> None:
         """A try is about to leave."""
@@ -86,7 +56,7 @@ class Life:
         self.in_doubt = False
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class EngageRequest:
     """What a row becomes: one body, complete but for its way to the endpoint."""
 
@@ -94,24 +64,8 @@ class EngageRequest:
     key: str  #: what the profile is matched by
     request_id: str  #: stable for the row: across tries, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
-    life: Life
-    identity: str  #: all that the profile is matched by, where somebody asked for it
-
-    def __init__(
-        self,
-        row: Row,
-        key: str,
-        request_id: str,
-        body: tuple[bytes, ...],
-        life: Life | None = None,
-        identity: str = "",
-    ) -> None:
-        self.row = row
-        self.key = key
-        self.request_id = request_id
-        self.body = body
-        self.life = Life() if life is None else life
-        self.identity = identity
+    life: Life = field(default_factory=Life)
+    identity: str = ""  #: all that the profile is matched by, where somebody asked for it
 
 
 @dataclass(slots=True)
@@ -184,54 +138,23 @@ class Status(StrEnum):
     INVALID = "invalid"
     SKIPPED = "skipped"
 
-    # The enumeration's own hash is a call into Python, for every row several times.
-    __hash__ = str.__hash__
 
-
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class Outcome:
     """One line of results, with the row it speaks of."""
 
     row: Row | Unreadable
     key: str | None
     status: Status
-    attempts: int
-    http_status: int | None
-    error: int | str | None  #: the endpoint's code, or a word of ours
-    error_text: str | None
-    request_id: str | None
-    duplicate: bool
-    latency_ms: float | None  #: the last try: from when it was due to its ending
-    waited_ms: float | None  #: all that was spent waiting: pace, pauses, backoff, a free connection
-    finished_at: float  #: seconds since the epoch
-
-    def __init__(
-        self,
-        row: Row | Unreadable,
-        key: str | None,
-        status: Status,
-        attempts: int = 0,
-        http_status: int | None = None,
-        error: int | str | None = None,
-        error_text: str | None = None,
-        request_id: str | None = None,
-        duplicate: bool = False,
-        latency_ms: float | None = None,
-        waited_ms: float | None = None,
-        finished_at: float | None = None,
-    ) -> None:
-        self.row = row
-        self.key = key
-        self.status = status
-        self.attempts = attempts
-        self.http_status = http_status
-        self.error = error
-        self.error_text = error_text
-        self.request_id = request_id
-        self.duplicate = duplicate
-        self.latency_ms = latency_ms
-        self.waited_ms = waited_ms
-        self.finished_at = time.time() if finished_at is None else finished_at
+    attempts: int = 0
+    http_status: int | None = None
+    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error_text: str | None = None
+    request_id: str | None = None
+    duplicate: bool = False
+    latency_ms: float | None = None  #: the last try: from when it was due to its ending
+    waited_ms: float | None = None  #: all that was spent waiting: pace, pauses, backoff, a free connection
+    finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
 
     @classmethod
     def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:

@@ -6,7 +6,6 @@ The webhook's address is a secret itself: whoever has it can write into the chan
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Mapping
@@ -17,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
-import orjson
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from engager.as_json import as_json
 from engager.errors import Exit, JobError
 from engager.events import Summary
 from engager.job import JobFile
+from engager.log import log
 from engager.secret import Secret, read_secret
 from engager.version import __version__
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
-
-log = logging.getLogger("engager")
 
 _KEY = "notify.url"
 _ERRORS = 10
@@ -63,7 +61,7 @@ def notice_of(job_file: JobFile) -> Notice | None:
         try:
             url = read_secret(notify.url, job_file.base, _KEY, "address of a webhook")
         except JobError as fault:
-            raise JobError(job_file.at(_KEY, str(fault).removeprefix(f"{_KEY}: "))) from fault.__cause__
+            raise type(fault)(job_file.at(_KEY, str(fault).removeprefix(f"{_KEY}: "))) from fault.__cause__
     if not _is_address(url.reveal()):
         raise JobError(job_file.at(_KEY, f"{notify.shown} is not an address such as https://HOST/PATH"))
     return Notice(url, notify.on == "trouble", notify.timeout)
@@ -116,7 +114,7 @@ async def notify(notice: Notice, message: Mapping[str, Any]) -> None:
     told = f"no answer within {notice.timeout:g} s"
     with anyio.move_on_after(notice.timeout):
         try:
-            await _delivered(notice, orjson.dumps(message))
+            await _delivered(notice, as_json(message))
             return
         except _UndeliveredError as fault:
             told = str(fault)

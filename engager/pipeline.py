@@ -44,14 +44,14 @@ async def carry_out(
     engage, stop = _engage(plan, send, fresh_id, store, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
     feed = Feed(end)
-    async with anyio.create_task_group() as upkeep:
-        upkeep.start_soon(store.keep_fresh)
-        async with anyio.create_task_group() as crew:
-            crew.start_soon(_read, chunks, build, store, begin, feed, stop, off_loop)
-            for _ in range(plan.concurrency):
-                crew.start_soon(_work, feed, engage, store, stop)
-        upkeep.cancel_scope.cancel()
-    end.close()
+    with end:
+        async with anyio.create_task_group() as upkeep:
+            upkeep.start_soon(store.keep_fresh)
+            async with anyio.create_task_group() as crew:
+                crew.start_soon(_read, chunks, build, store, begin, feed, stop, off_loop)
+                for _ in range(plan.concurrency):
+                    crew.start_soon(_work, feed, engage, store, stop)
+            upkeep.cancel_scope.cancel()
     return feed.whole and store.settled == feed.rows
 
 
@@ -64,7 +64,7 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limit
     clear = paced(gate, pacer, partial(store.before_send, leaving), hold, stoppable(stop, safe))
     attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
-        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt)),
+        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt, plan.slow_start)),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engager.adaptation import Adaptive
 from engager.policy import Delivery, Pace, Retry
-from engager.rules import Breaker, Threshold
+from engager.rules import Breaker, SlowStart, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +19,6 @@ class Plan:
     delivery: Delivery
     adaptive: Adaptive
     breaker: Breaker | None = None
+    slow_start: SlowStart | None = None
     threshold: Threshold | None = None
     last_row: int | None = None  #: rows behind it are left for another time

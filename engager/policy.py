@@ -22,11 +22,21 @@ class Pace:
     """
 
     rate: float  #: requests a second; 0: nothing leaves until there is another pace
+    even: bool = False  #: one by one: a limit that is being looked for is misjudged by what leaves together
 
     @property
     def a_second(self) -> int:
         """Requests that may leave in any sliding second."""
         return max(1, int(self.rate * 1.01)) if self.rate else 0
+
+    @property
+    def second(self) -> float:
+        """Seconds that `a_second` counts over.
+
+        A hundredth more than one, where the long run leaves room for it: an endpoint that stalls for so long
+        still sees no second with more.
+        """
+        return 1 + min(0.01, max(0.0, 0.75 * (self.a_second / self.leak - 1))) if self.rate else 1.0
 
     @property
     def depth(self) -> float:
@@ -39,9 +49,22 @@ class Pace:
         return self.rate - min(0.005 * self.rate, 2.0)
 
     @property
-    def period(self) -> float:
-        """Seconds in which a full bucket runs empty."""
-        return self.depth / self.leak
+    def peak(self) -> float:
+        """Requests a second at which a stall is made up for: what left in a burst would arrive in another."""
+        return 3 * self.rate
+
+    @property
+    def tick(self) -> float:
+        """Seconds that who waits sleeps at least: to wake up costs more than to send.
+
+        A hundredth of a second's requests leave together then, and of a high rate's no more than eight.
+        """
+        return 0.0 if self.even or not self.rate else min(0.01, 8 / self.rate)
+
+    @property
+    def burst(self) -> float:
+        """Requests that may leave at once while a stall is made up for."""
+        return 1 + self.peak * max(self.tick, 0.002)
 
     @property
     def silence(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,8 @@ import orjson
 
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
-from engager.endpoint import spec_of, tls_of, token_of
-from engager.errors import BusyError, JobError, RunDirectoryError
+from engager.endpoint import proxy_of, spec_of, tls_of, token_of
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.repeats import Repeated, Repeats
@@ -26,6 +25,7 @@ from engager.intake.witness import Witness
 from engager.job import JobFile
 from engager.model import Status
 from engager.naming import expanded
+from engager.printable import name_fault
 from engager.secret import Secret
 from engager.store import opening, passes
 from engager.store.formats import Formats
@@ -43,8 +43,6 @@ from engager.store.store import ResultStore, StoreOptions
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
 REQUEST_FORM = 1
-
-log = logging.getLogger("engager")
 
 
 @dataclass(slots=True)
@@ -81,7 +79,11 @@ def open_input(job_file: JobFile, input_path: str | None, witness: Witness | Non
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
     )
-    return open_rows(spec, witness=witness)
+    rows = open_rows(spec, witness=witness)
+    if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
+        rows.close()
+        raise InputError(fault)
+    return rows
 
 
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
@@ -253,7 +255,11 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
 
 def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
     """How the files of outcomes look."""
-    job, redact = job_file.job, secret.redact
+    job, proxy = job_file.job, proxy_of(job_file)
+
+    def redact(text: str) -> str:
+        return secret.redact(proxy.redact(text) if proxy else text)
+
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
         return Formats(results, MendableJson(redact), redact)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,20 @@ if TYPE_CHECKING:
 PLAIN_EVERY = 10.0
 
 
-class Progress(AbstractContextManager["Progress"]):
-    """Shows a run on stderr while it is entered. Colours obey NO_COLOR."""
+def can_move() -> bool:
+    """Whether stderr can show a live view: a terminal that moves its cursor and knows all characters."""
+    knows_all = (sys.stderr.encoding or "").lower().startswith("utf")
+    return sys.stderr.isatty() and knows_all and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
+
+class Progress(AbstractContextManager["Progress"]):
+    """Shows a run on stderr while it is entered. Colours obey NO_COLOR.
+
+    `behind`: whether what stderr is given would not be seen now; a live view waits for the next moment then.
+    """
+
+    def __init__(self, wanted: bool, behind: Callable[[], bool] = lambda: False) -> None:
+        self._wanted, self._behind = wanted, behind
         self._view: View | None = None
         self._told_at = 0.0
         self._holders: set[str] = set()  #: who was told of as holding the run
@@ -34,8 +45,9 @@ class Progress(AbstractContextManager["Progress"]):
             return
         if not isinstance(event, Progressed):
             self._end()
-        elif sys.stderr.isatty():
-            self._show(event.now)
+        elif self._view is not None or can_move():
+            if not self._behind():
+                self._show(event.now)
         elif event.now.seconds - self._told_at >= PLAIN_EVERY or set(event.now.holders) - self._holders:
             self._told_at, self._holders = event.now.seconds, set(event.now.holders)
             print(plain(event.now), file=sys.stderr, flush=True)

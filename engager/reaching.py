@@ -57,7 +57,8 @@ class Probe:
     @property
     def address(self) -> tuple[str, int]:
         """The host and port that are connected to: the endpoint's, or the proxy's before it."""
-        parts = urlsplit(self.destination.proxy or self.destination.url)
+        proxy = self.destination.proxy
+        parts = urlsplit(proxy.url if proxy else self.destination.url)
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 

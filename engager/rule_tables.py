@@ -80,6 +80,11 @@ class StopSection(Section):
     )
     window: int = Field(1000, ge=10, description="A share is judged over so many last rows, and over all.")
     min_rows: int = Field(100, ge=1, description="Rows that must be settled before a share is judged.")
+    all_rejected: int = Field(
+        100,
+        ge=0,
+        description="Stop when so many first answers are one and the same permanent error; 0 = off.",
+    )
     deadline: Annotated[float | str, BeforeValidator(_deadline), _DEADLINE] | None = Field(
         None,
         description='When the run stops: `"06:00"`, a date and time, or a duration such as `"4h"`.',
@@ -171,21 +176,20 @@ class WindowSection(Section):
 class BreakerSection(Section):
     """[breaker]"""
 
-    failures: int | None = Field(
-        None,
-        ge=1,
-        description="Tries in a row that find nobody there, until nothing leaves; absent = off.",
-        examples=[20],
+    failures: int = Field(
+        20,
+        ge=0,
+        description="Requests in a row that the endpoint did not answer, until nothing leaves; 0 = off.",
     )
-    pause: Seconds = Field(30.0, description="How long until a single try probes; doubled when it fails.")
-    longest_pause: Seconds = Field(600.0, description="How far it is doubled.")
-    give_up: Seconds | None = Field(
-        None, description="Stop the run when nobody was there for so long.", examples=["30m"]
+    pause: Seconds = Field(5.0, description="How long until a single request probes; doubled when it fails.")
+    longest_pause: Seconds = Field(60.0, description="How far it is doubled.")
+    give_up: Seconds = Field(
+        1800.0, description="Stop the run when the endpoint was not heard for so long.", examples=["30m"]
     )
 
     @property
     def policy(self) -> Breaker | None:
         """The breaker as a policy."""
-        if self.failures is None:
+        if not self.failures:
             return None
         return Breaker(self.failures, self.pause, self.longest_pause, self.give_up)

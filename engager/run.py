@@ -20,6 +20,7 @@ from engager.job_tables import Job
 from engager.model import Status
 from engager.plan import Plan
 from engager.preparing import Run, repeats_of
+from engager.rules import SlowStart
 from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching
@@ -34,6 +35,9 @@ class Bound:
 
 
 UNBOUNDED = Bound()
+
+#: Seconds after which what left before counts for no rate any more: the second, and what the way there takes.
+_FORGOTTEN = 1.02
 
 
 async def send(
@@ -70,13 +74,24 @@ def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
 async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Remaining:
     timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
     timekeeper.look()
+    begun = time.monotonic()
     async with _shown(run, watching, watch, page), anyio.create_task_group() as watchers:
         watchers.start_soon(timekeeper.keep)
         watchers.start_soon(watching.tell, watch)
         watchers.start_soon(watching.count)
+        await _until_forgotten(run, begun)
         rest = await _carried_out(run, last_row)
         watchers.cancel_scope.cancel()
     return rest
+
+
+async def _until_forgotten(run: Run, begun: float) -> None:
+    """Wait until no departure of the process before can count in the same second as one of this process.
+
+    That process was gone when this one had the lock. What it sent last is recorded nowhere for good.
+    """
+    if run.goes_on and run.job_file.job.limits.rate is not None:
+        await run.control.stop.sleep(begun + _FORGOTTEN - time.monotonic())
 
 
 @asynccontextmanager
@@ -106,13 +121,15 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
 
 
 def _plan(job: Job, last_row: int | None) -> Plan:
+    breaker = job.breaker.policy
     return Plan(
         job.limits.crew,
         job.pace,
         job.retry_policy,
         job.delivery_policy,
         job.adaptive,
-        job.breaker.policy,
+        breaker and breaker.for_concurrency(job.limits.crew),
+        SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
         job.stop.threshold,
         last_row,
     )

@@ -17,19 +17,28 @@ from engager.errors import JobError
 MASK = "***"
 
 
+class MissingSecretError(JobError):
+    """What the job refers to holds no secret, yet."""
+
+
 class Secret:
     """A token that prints as a mask."""
 
     __slots__ = ("_forms", "_value")
     _all: ClassVar[list[Secret]] = []
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, *notations: str) -> None:
+        """`notations`: how else the same may be written."""
         self._value = value
         forms = {
-            value,
-            orjson.dumps(value).decode()[1:-1],
-            html.escape(value),
-            html.escape(value, quote=False),
+            form
+            for text in (value, *notations)
+            for form in (
+                text,
+                orjson.dumps(text).decode()[1:-1],
+                html.escape(text),
+                html.escape(text, quote=False),
+            )
         }
         self._forms = sorted((form for form in forms if form), key=len, reverse=True)
         self._all.append(self)
@@ -78,7 +87,7 @@ def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: s
         )
     value = value.strip()
     if not value:
-        raise JobError(f"{key}: {where} is empty or not set. Put the {what} there.")
+        raise MissingSecretError(f"{key}: {where} is empty or not set. Put the {what} there.")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise JobError(f"{key}: {where} holds something that cannot be an {what}.")
     return Secret(value)
@@ -88,7 +97,7 @@ def _read_file(path: Path, key: str) -> tuple[str, str]:
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"{key}: {path} cannot be read: {fault}.") from fault
+        raise MissingSecretError(f"{key}: {path} cannot be read: {fault}.") from fault
 
 
 class RedactingFormatter(logging.Formatter):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,14 +17,13 @@ from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
+from engager.log import log
 from engager.model import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
 from engager.store.store import ResultStore
 
 T = TypeVar("T")
-
-log = logging.getLogger("engager")
 
 
 class Remaining(IntEnum):

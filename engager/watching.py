@@ -8,9 +8,12 @@ from typing import Any
 
 import anyio
 
-from engager.events import ErrorKind, Progressed, Snapshot, Watch
+from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
+from engager.log import log
 from engager.model import Status
 from engager.preparing import Run
+from engager.printable import printable
+from engager.secret import Secret
 from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.
@@ -105,6 +108,24 @@ class Watching:
             counted = rows
             await anyio.sleep(_COUNT_EVERY)
         self._total = counted
+
+
+def tolerated(watch: Watch) -> Watch:
+    """The same watcher, who hears nothing more once he has failed: a fault of his is not the run's."""
+    listening = True
+
+    def tell(event: Event) -> None:
+        nonlocal listening
+        if not listening:
+            return
+        try:
+            watch(event)
+        except Exception as fault:
+            listening = False
+            told = printable(Secret.redact_all(f"{type(fault).__name__}: {fault}"), " ")
+            log.warning("watch: it failed and is told nothing more of this run: %s", told)
+
+    return tell
 
 
 def kinds_of(tally: Tally) -> list[ErrorKind]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from engager.doctor import CHECKS, as_json, examine
+from engager.doctor import CHECKS, document_of, examine
 from engager.job import JobFile
 from engager.reaching import Finding, State
 from engager.sandbox import Sandbox, SandboxConfig
@@ -39,7 +39,7 @@ async def findings(folder: Path, url: str, *overrides: str) -> Mapping[str, Find
     found = await examine(JobFile(job, overrides), told.append)
     assert found == told
     assert [finding.check for finding in found] == list(CHECKS)
-    assert TOKEN not in as_json(found) + "".join(map(str, found))
+    assert TOKEN not in document_of(found).decode() + "".join(map(str, found))
     assert all("\n" not in str(finding) for finding in found)
     return {finding.check: finding for finding in found}
 

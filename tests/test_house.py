@@ -1,4 +1,4 @@
-"""The house stays as it was drawn: the page is a page, the manual is true, the files are small."""
+"""The house stays as it was drawn: the page is a page, the manual is true, each file says what it is for."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ def test_the_whole_way_fits_on_one_page() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "engager").rglob("*.py")), ids=lambda file: file.name)
-def test_every_file_says_what_it_is_for_and_is_no_hall(file: Path) -> None:
-    text = file.read_text()
-    assert text.startswith('"""')
-    assert len(text.splitlines()) <= 360
+def test_every_file_says_what_it_is_for(file: Path) -> None:
+    assert file.read_text().startswith('"""')
 
 
 def test_the_manual_has_every_key_and_no_other() -> None:

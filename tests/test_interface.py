@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +132,7 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
     def broken(*args: Any) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("engager.shards.shard.carry_out", broken)
+    monkeypatch.setattr("engager.single_process.carry_out", broken)
     with pytest.raises(RuntimeError):
         engager.run(job(folder), out=folder / "run")
     text = (folder / "run/engager.log").read_text()
@@ -139,13 +141,17 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
 
 
 def test_what_was_found_before_a_run_could_begin_stands_in_its_log(folder: Path) -> None:
-    engager.run(job(folder, limits={"processes": 2, "rate": 150}), out=folder / "run")
+    engager.run(job(folder), out=folder / "run", limit=9)
+    (folder / "run/engager.log").unlink()
+    data = (folder / "run/journal.0").read_bytes()
+    (folder / "run/journal.0").write_bytes(data.replace(b'"row":2,', b'"row":3,', 1))
+    engager.run(job(folder), out=folder / "run")
     first, *_ = (folder / "run/engager.log").read_text().splitlines()
-    assert "WARNING limits.processes: this input and rate give work to 1" in first
+    assert "WARNING" in first
+    assert "the journal is damaged" in first
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, processes: int) -> None:
+async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> None:
     (folder / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(300)))
     control, held, grown = engager.Control(), list[int](), list[int]()
 
@@ -161,7 +167,7 @@ async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, proce
             control.set_rate(1000)
             control.release()
 
-    slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200, "processes": processes})
+    slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200})
     summary = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
     assert summary.rows == 300
     assert held[-1] == held[-2] < 300  # what was in flight when the pause began has ended by the second look
@@ -214,10 +220,11 @@ def engager_complete(summary: engager.Summary) -> bool:
 
 
 def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -> None:
-    down = {"faults": {"503": 1.0}}
-    failing = job(folder, sandbox=down, retry={"attempts": 1})
-    assert engager.run(failing, out=folder / "run").statuses["failed"] == 50
-    assert engager.retry(folder / "run").statuses["failed"] == 50  # by the job as it was
+    busy = {"faults": {"503": 0.5}, "seed": 4}
+    failing = job(folder, sandbox=busy, retry={"attempts": 1})
+    before = engager.run(failing, out=folder / "run").statuses["failed"]
+    assert before > 10
+    assert 0 < engager.retry(folder / "run").statuses["failed"] < before  # by the job as it was
 
 
 def test_what_a_person_must_act_on_is_raised_bare(folder: Path) -> None:
@@ -248,8 +255,108 @@ async def test_in_a_loop_that_is_running_the_plain_call_says_what_to_call(folder
     assert not (folder / "run").exists()
 
 
-async def test_beside_other_threads_processes_are_begun_anew(folder: Path) -> None:
-    """What is forked while a thread holds a lock may wait for it for ever."""
-    two = job(folder, limits={"processes": 2})
-    summary = await asyncio.to_thread(engager.run, two, out=folder / "run")
-    assert (summary.exit_code, summary.statuses["engaged"]) == (1, 50)
+def test_without_a_folder_the_run_is_beside_the_base_of_its_job(folder: Path) -> None:
+    engager.run(job(folder))
+    assert engager.status(folder / "runs/test")["state"] == "complete"
+
+
+@pytest.mark.parametrize("event_type", [Began, Progressed, Ended, Reported])
+def test_a_watcher_who_fails_is_dropped_and_the_run_goes_on(folder: Path, event_type: type[Event]) -> None:
+    heard: list[Event] = []
+
+    def watch(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, event_type):
+            raise ValueError("no room for k3y-that-nobody-may-see")
+
+    (folder / "token").write_text("k3y-that-nobody-may-see")
+    endpoint = {"url": "sandbox", "token": "file:token"}
+    sent_once = {"mode": "at-most-once"}
+    slow = {"latency": "20-80ms", "tokens": ["k3y-that-nobody-may-see"]}
+    summary = engager.run(
+        job(folder, endpoint=endpoint, sandbox=slow, delivery=sent_once, limits={"rate": 60}),
+        out=folder / "run",
+        watch=watch,
+    )
+    assert (summary.statuses["engaged"], summary.statuses["in_doubt"]) == (50, 0)
+    assert [isinstance(event, event_type) for event in heard].index(True) == len(heard) - 1
+    log = (folder / "run/engager.log").read_text()
+    assert log.count("ValueError: no room for ***") == 1
+
+
+@pytest.mark.parametrize("broken", ["handler", "filter"])
+def test_a_log_handler_that_fails_is_no_reason_to_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("broken")
+
+    def fails(record: logging.LogRecord) -> bool:
+        raise RuntimeError("broken")
+
+    logger, handler = logging.getLogger("engager"), Broken()
+    if broken == "handler":
+        logger.addHandler(handler)
+    else:
+        logger.addFilter(fails)
+    try:
+        (folder / "people.csv").write_text("email\na@x.org\na@x.org\n")  # a repeat is a warning
+        assert engager.run(job(folder), out=folder / "run").statuses["engaged"] == 2
+    finally:
+        logger.removeHandler(handler)
+        logger.removeFilter(fails)
+
+
+async def _stopped(folder: Path, numbers: list[signal.Signals], latency: str) -> engager.Summary:
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed) and event.now.in_flight and numbers:
+            os.kill(os.getpid(), numbers.pop(0))
+
+    slow = job(folder, sandbox={"latency": latency}, limits={"concurrency": 8})
+    return await engager.run_async(slow, out=folder / "run", watch=watch, stop_on_signals=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_stops_a_run_in_good_order(folder: Path, number: signal.Signals) -> None:
+    def before(*args: Any) -> None:
+        """The embedding program's own."""
+
+    kept = signal.signal(number, before)
+    try:
+        summary = await _stopped(folder, [number], "200ms")
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, kept)
+    assert (summary.exit_code, summary.complete) == (128 + number, False)
+    assert 0 < summary.statuses["engaged"] == summary.rows < 50
+    assert engager.status(folder / "run")["open"] == 0
+
+
+async def test_a_second_signal_stops_it_at_once(folder: Path) -> None:
+    summary = await asyncio.wait_for(_stopped(folder, [signal.SIGTERM, signal.SIGTERM], "60s"), 20)
+    assert (summary.exit_code, summary.rows) == (143, 0)
+    assert engager.status(folder / "run")["open"] == 8
+
+
+def test_the_plain_call_stops_on_signals_too(folder: Path) -> None:
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    slow = job(folder, sandbox={"latency": "200ms"}, limits={"concurrency": 4})
+    assert engager.run(slow, out=folder / "run", watch=watch, stop_on_signals=True).exit_code == 143
+    engager.run(job(folder, sandbox={"faults": {"503": 1.0}}, retry={"attempts": 1}), out=folder / "failed")
+    assert engager.retry(folder / "failed", stop_on_signals=True).statuses["failed"] == 50
+
+
+async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:
+    with pytest.raises(engager.JobError, match="main thread"):
+        await asyncio.to_thread(engager.run, job(folder), out=folder / "run", stop_on_signals=True)
+    runs = [
+        engager.run_async(job(folder, sandbox={"latency": "50ms"}), out=folder / name, stop_on_signals=True)
+        for name in "ab"
+    ]
+    ended = await asyncio.gather(*runs, return_exceptions=True)
+    assert [type(end) for end in ended] == [engager.Summary, engager.JobError]
+    assert not (folder / "run").exists()

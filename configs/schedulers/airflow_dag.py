@@ -2,7 +2,7 @@
 
 The run is named by the DAG run's date and not by the clock, so every retry goes on with the same one.
 0: success. 1 (some were not engaged) and 2 (job or input is wrong) are for a person: no retry. 3 and 4
-(stopped before the end), a crash or a kill: retried, and goes on.
+(stopped before the end), a crash or a kill: retried, and goes on. A SIGTERM lets what is in flight end.
 """
 
 from datetime import timedelta
@@ -30,7 +30,9 @@ def nightly_orders():
         day = dag_run.run_after.astimezone(ZONE)
         try:
             job = engager.load_job(HOME / "nightly.toml")
-            summary = engager.run(job, out=HOME / f"runs/nightly-{day:%Y-%m-%d}", yes=True)
+            summary = engager.run(
+                job, out=HOME / f"runs/nightly-{day:%Y-%m-%d}", yes=True, stop_on_signals=True
+            )
         except engager.EngagerError as fault:
             if fault.exit is engager.Exit.WRONG:
                 raise AirflowFailException(fault) from fault

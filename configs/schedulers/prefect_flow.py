@@ -30,7 +30,7 @@ def goes_on(task, task_run, state):
 def engage(day):
     try:
         job = engager.load_job(HOME / "nightly.toml")
-        summary = engager.run(job, out=HOME / f"runs/nightly-{day}", yes=True)
+        summary = engager.run(job, out=HOME / f"runs/nightly-{day}", yes=True, stop_on_signals=True)
     except engager.EngagerError as fault:
         if fault.exit is engager.Exit.WRONG:
             raise ForAPersonError(fault) from fault

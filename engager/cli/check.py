@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-import orjson
 
 import engager
 from engager import Exit, Findings
+from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
+from engager.cli.streams import echo_json
 from engager.job_tables import LimitsSection
 from engager.wording import duration
 
@@ -36,7 +37,7 @@ def check_command(
         for warning in findings.warnings:
             click.echo(f"warning: {warning}", err=True)
         if output == "json":
-            click.echo(orjson.dumps(findings.as_dict(), option=orjson.OPT_INDENT_2).decode())
+            echo_json(as_json(findings.as_dict(), indented=True))
         else:
             click.echo(_found(findings, job_file.job.limits))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE

@@ -10,7 +10,8 @@ import click
 
 from engager.cli.ending import exit_with
 from engager.cli.options import SET
-from engager.doctor import as_json, examine
+from engager.cli.streams import echo_json
+from engager.doctor import document_of, examine
 from engager.errors import Exit
 from engager.job import JobFile
 from engager.reaching import Finding, State
@@ -30,7 +31,7 @@ def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoRetu
     def look() -> int:
         findings = anyio.run(examine, JobFile(job, overrides), tell)
         if output == "json":
-            click.echo(as_json(findings))
+            echo_json(document_of(findings))
         return Exit.WRONG if any(found.state is State.FAILED for found in findings) else Exit.DONE
 
     exit_with(look)

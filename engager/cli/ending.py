@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from engager.cli.streams import drain, fault_of_stdout
 from engager.errors import EngagerError, Exit
 from engager.secret import Secret
 
@@ -21,8 +22,16 @@ def exit_with(action: Callable[[], int]) -> NoReturn:
         code = Exit.INTERRUPTED
     except Exception as fault:
         code = _fault_told(fault)
-    sys.stdout.flush()
     sys.exit(code)
+
+
+def honest(code: Any) -> Any:
+    """The exit code of a command that ended: another one where its output did not reach stdout."""
+    drain()
+    if (fault := fault_of_stdout()) is None:
+        return code
+    click.echo(f"error: stdout: {fault}. What was to be read there is not complete.", err=True)
+    return int(Exit.INTERNAL)
 
 
 def _fault_told(fault: BaseException) -> int:

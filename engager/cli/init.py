@@ -72,11 +72,11 @@ def _write(job: Path, text: str, input_path: str, force: bool) -> None:
 
 
 def _written(job: Path, guessed: str, called: str) -> str:
-    path = shlex.quote(str(job))
+    path, rehearsal = shlex.quote(str(job)), shlex.quote(str(job.parent / "runs" / f"{called}-rehearsal"))
     steps = (
         ("export ALTCRAFT_TOKEN=…", "a job only ever refers to it"),
         (f"engager check {path}", "reads every row, sends nothing"),
-        (f"engager run {path} --out runs/{called}-rehearsal", "sends to the embedded sandbox"),
+        (f"engager run {path} --out {rehearsal}", "sends to the embedded sandbox"),
         (f"engager run {path}", "sends to people, once request.id and endpoint.url are changed"),
     )
     width = max(len(command) for command, _ in steps)

@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 import anyio
 import click
-import orjson
 
+from engager.as_json import as_json
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
 from engager.cli.options import SET
+from engager.cli.streams import echo_json
 from engager.errors import Exit
 from engager.job import JobFile
 from engager.methods import Scenario
@@ -53,15 +54,19 @@ def list_command(
             for found in anyio.run(listed)
             if wanted in found.name.casefold() and active in (None, found.active)
         ]
-        click.echo(_as_json(chosen) if output == "json" else _as_table(chosen))
+        if output == "json":
+            echo_json(_as_json(chosen))
+        else:
+            click.echo(_as_table(chosen))
+
         return Exit.DONE
 
     exit_with(show)
 
 
-def _as_json(scenarios: Sequence[Scenario]) -> str:
+def _as_json(scenarios: Sequence[Scenario]) -> bytes:
     shown = [asdict(scenario) for scenario in scenarios]
-    return Secret.redact_all(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    return Secret.redact_all(as_json(shown, indented=True).decode()).encode()
 
 
 def _as_table(scenarios: Sequence[Scenario]) -> str:

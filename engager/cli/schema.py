@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 import click
-import orjson
 
 from engager import Exit
+from engager.as_json import as_json
 from engager.cli.ending import exit_with
+from engager.cli.streams import echo_json
 
 
 @click.command("schema", short_help="Print the job file's JSON Schema.")
@@ -18,7 +19,7 @@ def schema_command() -> NoReturn:
     def tell() -> int:
         from engager.schema import job_schema  # it describes the sandbox, which costs a tenth of a second
 
-        click.echo(orjson.dumps(job_schema(), option=orjson.OPT_INDENT_2).decode())
+        echo_json(as_json(job_schema(), indented=True))
         return Exit.DONE
 
     exit_with(tell)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-import anyio
 import click
 
 import engager
 from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded, loop
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
-from engager.errors import one_at_a_time
+from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
+from engager.log import log
 from engager.logs import EventLog, LogFormat, log_to_stderr
 from engager.printable import printable
 from engager.progress import Progress
+from engager.stopping import stopped_by_signals
+from engager.watching import tolerated
 
 #: Rows that are shown when a run stops behind a stated one.
 SHOWN_ROWS = 20
@@ -33,7 +35,7 @@ SHOWN_ROWS = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name>.",
+    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name> beside JOB.",
 )
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
@@ -112,48 +114,44 @@ def _at_terminal() -> bool:
 def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
     log_to_stderr(manner.log_format, manner.quiet)
-    return loop.run(_carried_out(send, manner))
+    with _whoever_reads():
+        return loop.run(_carried_out(send, manner))
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """The exit code says what became of the rows: a stdout that fails is a warning."""
+    try:
+        with in_background():
+            yield
+    finally:
+        if fault := fault_of_stdout():
+            log.warning("stdout: %s. What was to be read there stands in the run directory.", fault)
 
 
 async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
     control, in_words = Control(), manner.log_format == "text"
-    show = Progress(in_words and not (manner.no_progress or manner.quiet))
-    log = EventLog(logging.getLogger().handle)
+    show = Progress(in_words and not (manner.no_progress or manner.quiet), stderr_is_behind)
+    shown = [tolerated(show), tolerated(partial(_tell, manner=manner, in_words=in_words))]
+    if not in_words:
+        shown.insert(1, tolerated(EventLog(logging.getLogger().handle)))
     code: int | None = None
     ended: Ended | None = None
 
     def watch(event: Event) -> None:
         nonlocal ended
         ended = event if isinstance(event, Ended) else ended
-        show(event)
-        if not in_words:
-            log(event)
-        _tell(event, manner, in_words)
+        for tell in shown:
+            tell(event)
 
-    with one_at_a_time():
-        async with anyio.create_task_group() as watchers:
-            say = show.say if in_words else logging.getLogger("engager").warning
-            watchers.start_soon(_obey_signals, control, say, watchers.cancel_scope)
-            with show:
-                code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
-            watchers.cancel_scope.cancel()
+    say = show.say if in_words else log.warning
+    async with stopped_by_signals(control, say):
+        with show:
+            code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
     if code is None:  # the second signal came before it could end in good order
         code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
     return code, ended is not None and ended.unconfirmed
-
-
-async def _obey_signals(control: Control, say: Callable[[str], None], everything: anyio.CancelScope) -> None:
-    """The first signal ends the run in good order, the second one at once."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        asked = False
-        async for number in signals:
-            if asked:
-                everything.cancel()
-                return
-            asked, name = True, signal.Signals(number).name
-            control.end(f"interrupted by {name}", Exit(128 + number))
-            say(f"{name}: finishing what is in flight; once more to stop now.")
 
 
 def _tell(event: Event, manner: _Manner, in_words: bool) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import orjson
 
 import engager
 from engager import Exit
+from engager.as_json import as_json
 from engager.cli.ending import exit_with
+from engager.cli.streams import echo_json
 
 
 @click.command("status", short_help="How far a run has come.")
@@ -21,8 +22,10 @@ def status_command(run_path: Path, output: str) -> NoReturn:
 
     def tell() -> int:
         seen = engager.status(run_path)
-        as_json = orjson.dumps(seen, option=orjson.OPT_INDENT_2).decode()
-        click.echo(as_json if output == "json" else _seen(seen))
+        if output == "json":
+            echo_json(as_json(seen, indented=True))
+        else:
+            click.echo(_seen(seen))
         return Exit.DONE
 
     exit_with(tell)

@@ -141,7 +141,7 @@ class Steering:
         if adaptive.concurrency:
             self._knobs.append(_Knob(adaptive.concurrency, lambda value: places.move(int(value))))
         if adaptive.rate:
-            self._knobs.append(_Knob(adaptive.rate, lambda value: pacer.move(Pace(value))))
+            self._knobs.append(_Knob(adaptive.rate, lambda value: pacer.move(Pace(value, even=True))))
         climb = self._knobs[0].climb
         self._samples, self._window = climb.samples, climb.window
         self.usual = 0.0  #: seconds that a success took of late

@@ -11,7 +11,14 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
-from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination, is_cleared, why_not_connected
+from engager.dispatch.transport import (
+    MAX_ANSWER,
+    Clearance,
+    Destination,
+    Proxy,
+    is_cleared,
+    why_not_connected,
+)
 from engager.model import Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
@@ -109,10 +116,15 @@ class AiohttpTransport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=destination.timeout),
-            # A compressed answer could be small on the wire and endless in memory.
-            headers={**destination.headers, "Accept-Encoding": "identity"},
             auto_decompress=False,
         )
+        # A compressed answer could be small on the wire and endless in memory. The session has no headers: it
+        # copies its own into what it says to a proxy, in clear text.
+        self._headers = {**destination.headers, "Accept-Encoding": "identity"}
+        self._proxy = destination.proxy
+        self._to_proxy = _credentials(destination.proxy)
+        if destination.url.startswith("http:"):  # then the proxy reads the request itself
+            self._headers |= self._to_proxy
 
     @property
     def in_flight(self) -> int:
@@ -132,7 +144,8 @@ class AiohttpTransport:
         except TimeoutError:
             return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as fault:
-            return _ended(departure, _word(fault), f"{type(fault).__name__}: {fault}")
+            told = f"{type(fault).__name__}: {fault}"
+            return _ended(departure, _word(fault), self._proxy.redact(told) if self._proxy else told)
         finally:
             self._under_way -= 1
 
@@ -142,9 +155,10 @@ class AiohttpTransport:
         async with self._session.post(
             self._destination.url,
             data=data,
-            headers={"Request-ID": request_id},
+            headers={**self._headers, "Request-ID": request_id},
             allow_redirects=False,
-            proxy=self._destination.proxy,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._to_proxy,
         ) as response:
             answer, complete = await _read(response)
             return Reply(
@@ -178,6 +192,10 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     except aiohttp.ClientPayloadError:
         return bytes(parts), False
     return bytes(parts), True
+
+
+def _credentials(proxy: Proxy | None) -> dict[str, str]:
+    return {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
 
 
 def _is_duplicate(headers: Mapping[str, str]) -> bool:

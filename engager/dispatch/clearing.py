@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from engager.dispatch.clock import BootClock, running_clock
 from engager.dispatch.delivery import may_go_on
 from engager.dispatch.effort import Effort
-from engager.dispatch.limits import Gate, Pacer, Stop
+from engager.dispatch.limits import Gate, Pacer, Slot, Stop
 from engager.dispatch.transport import Held
 from engager.model import EngageRequest
 from engager.policy import Delivery
@@ -22,7 +22,7 @@ from engager.policy import Delivery
 #: Whether the try may leave: asked in the last moment, and answered at once.
 Clear = Callable[[Effort], bool]
 #: The same, after waiting for it where that is needed.
-ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool]]
+ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool | Held]]
 #: Writes down, for good, whatever was cleared by now.
 Keep = Callable[[], None]
 #: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
@@ -80,8 +80,10 @@ class _Paced:
     def __init__(self, gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear) -> None:
         self.gate, self.pacer, self.keep, self.hold, self.clear = gate, pacer, keep, hold, clear
         self.held = Held(None, self._kept)  #: who was cleared in this round, or since the last sync began
+        self.departing = Held(None, self._departs)  #: who was given a slot, and leaves in this round
+        self.slots: list[Slot] = []  #: theirs
 
-    def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool]:
+    def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool | Held]:
         if self.gate.shut or not self.pacer.free:
             return self._clear_at_pace(effort)
         if not self.clear(effort):
@@ -90,6 +92,13 @@ class _Paced:
 
     def _kept(self) -> bool:
         self.keep()
+        return True
+
+    def _departs(self) -> bool:
+        slots, self.slots = self.slots, []
+        if self.hold is None:
+            self.keep()
+        self.pacer.departed(slots)
         return True
 
     def _together(self, stored: asyncio.Future[None]) -> Held:
@@ -102,28 +111,37 @@ class _Paced:
         """Stricter than what a probe needs: who is refused here asks again by itself."""
         return self.pacer.free and not self.gate.shut and not self.gate.stopped
 
-    async def _clear_at_pace(self, effort: Effort) -> bool:
-        gate, pacer = self.gate, self.pacer
-        while gate.shut or not pacer.free:
-            effort.probing = await gate.passes(effort.probing)
-            if pacer.free:
-                if effort.probing:
-                    break
-                continue
-            effort.slot = await pacer.passes(effort.slot, effort.probing)
-            if not gate.bars(effort.probing):
-                break
+    async def _clear_at_pace(self, effort: Effort) -> bool | Held:
+        while not await self._is_let_through(effort):
             effort.slot = None
         if not self.clear(effort):
             return False
-        return self._kept() if self.hold is None else await self._clear_once_held(effort, self.hold())
+        return self._in_this_round(effort) if self.hold is None else await self._clear_once_held(effort)
 
-    async def _clear_once_held(self, effort: Effort, stored: asyncio.Future[None]) -> bool:
+    async def _is_let_through(self, effort: Effort) -> bool:
+        """Wait for the gate, and then for a slot; a pause or a change of the pace can have come between."""
+        gate, pacer = self.gate, self.pacer
+        if gate.shut:
+            effort.probing = await gate.passes(effort.probing)
+        if not pacer.free:
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            if effort.slot is None and not gate.stopped:
+                return False
+        return not gate.bars(effort.probing)
+
+    def _in_this_round(self, effort: Effort) -> Held:
+        if effort.slot is not None:
+            self.slots.append(effort.slot)
+        return self.departing
+
+    async def _clear_once_held(self, effort: Effort) -> bool | Held:
         """The try may leave, but for the disk; and what has changed by then counts."""
-        await asyncio.shield(stored)
-        if not self.pacer.free:
-            effort.slot = await self.pacer.passes(effort.slot, effort.probing)
-        if not self.gate.bars(effort.probing) and not self.gate.stopped:
-            return True
-        effort.slot = None
-        return await self._clear_at_pace(effort)
+        assert self.hold is not None  # noqa: S101 - or it would not be asked for
+        await asyncio.shield(self.hold())
+        gate, pacer = self.gate, self.pacer
+        if not pacer.free:
+            effort.slot = await pacer.passes(effort.slot, effort.probing)
+        if gate.bars(effort.probing) or gate.stopped or (effort.slot is None and not pacer.free):
+            effort.slot = None
+            return await self._clear_at_pace(effort)
+        return self._in_this_round(effort)

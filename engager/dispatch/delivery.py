@@ -41,7 +41,7 @@ def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Stat
         return Step.WITHHOLD
     if verdict.meaning is Meaning.REJECTED:
         return _rejected(delivery, life, verdict, now)
-    if verdict.meaning is Meaning.UNKNOWN:
+    if verdict.meaning is Meaning.UNKNOWN or (verdict.assumed and delivery.mode is Mode.AT_MOST_ONCE):
         life.in_doubt = True
     return _again(delivery, life, now)
 
@@ -50,10 +50,10 @@ def _is_the_first_answer(delivery: Delivery, life: Life, verdict: Verdict, now: 
     """Whether an answer is what the first try under this id was told, and so settles that one.
 
     Outside of the window the endpoint may have forgotten the first try and repeat the answer to a later
-    one; and that a try is still being worked on is no answer to it.
+    one: that leaves a row in doubt. That a try is still being worked on is no answer to it.
     """
     repeated = verdict.duplicate and verdict.by_endpoint and verdict.error != IN_FLIGHT
-    return repeated and _is_remembered(delivery, life, now)
+    return repeated and (not life.in_doubt or _is_remembered(delivery, life, now))
 
 
 def _is_remembered(delivery: Delivery, life: Life, now: float) -> bool:

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from engager.dispatch.limits import Slot
 from engager.dispatch.verdict import Verdict
 from engager.model import EngageRequest
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class Effort:
     """One request and all that happens to it until it is settled."""
 
     request: EngageRequest
     taken_up: float  #: loop time
-    request_id: str
-    due: float | None  #: loop time at which the present try was let through
-    slot: float | None  #: loop time of the slot that it was given by the pace
-    probing: bool  #: it was let through to see whether the endpoint is up again
-    expired: bool  #: it was held back, as the endpoint would not know it as a repeat
-    doubt: Verdict | None  #: what made the row doubtful, while it is
-    over: float  #: loop time at which the last try came to its end, or at first the row was taken up
-    latency: float | None  #: seconds, of the last try
-    in_flight: float  #: seconds, of all tries
+    request_id: str = field(init=False)
+    due: float | None = None  #: loop time at which the present try was let through
+    slot: Slot | None = None  #: what it was given by the pace, and has not used yet
+    probing: bool = False  #: it was let through to see whether the endpoint is up again
+    unheard: bool = False  #: the endpoint was not heard yet: no row is given up for that
+    expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
+    doubt: Verdict | None = None  #: what made the row doubtful, while it is
+    over: float = field(init=False)  #: loop time at which the last try ended, or the row was taken up
+    latency: float | None = None  #: seconds, of the last try
+    in_flight: float = 0.0  #: seconds, of all tries
 
-    def __init__(self, request: EngageRequest, taken_up: float) -> None:
-        self.request, self.request_id = request, request.request_id
-        self.taken_up = self.over = taken_up
-        self.due = self.slot = self.latency = None
-        self.doubt = None
-        self.probing = self.expired = False
-        self.in_flight = 0.0
+    def __post_init__(self) -> None:
+        self.request_id = self.request.request_id
+        self.over = self.taken_up
 
     def ended(self) -> None:
         """The present try is over, whether or not it had left."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
+from engager.dispatch.delivery import STOPPED
 from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import BREAKER, Gate, Stop
-from engager.dispatch.verdict import Meaning, Verdict
+from engager.dispatch.verdict import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.errors import Exit
 from engager.model import OWN_MACHINE
-from engager.rules import Breaker, Circuit, Failures, Threshold
+from engager.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
 
 
-def guarded(breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt) -> Attempt:
-    """Let nothing leave while nobody is there; rows wait without using up their tries."""
-    if breaker is None:
-        return attempt
-    outage = _Outage(breaker, gate, stop)
+def guarded(
+    breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt, slow_start: SlowStart | None = None
+) -> Attempt:
+    """Let nothing leave while the endpoint is down, and begin carefully; held rows use up no tries."""
+    if breaker is not None:
+        attempt = _with_breaker(_Outage(breaker, gate, stop), gate, attempt)
+    return attempt if slow_start is None else _with_slow_start(_Start(slow_start, stop), stop, attempt)
+
+
+def _with_breaker(outage: _Outage, gate: Gate, attempt: Attempt) -> Attempt:
     circuit = outage.circuit
 
     async def attempt_if_up(effort: Effort) -> Verdict:
@@ -36,6 +43,89 @@ def guarded(breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt) -
         return verdict
 
     return attempt_if_up
+
+
+def _with_slow_start(start: _Start, stop: Stop, attempt: Attempt) -> Attempt:
+    async def attempt_carefully(effort: Effort) -> Verdict:
+        if start.answers.over:
+            return await attempt(effort)
+        await start.enter(again=effort.request.life.attempts > 0)
+        try:
+            # Asked here: those that waited for the first request must not follow it after a stop.
+            verdict = STOPPED if stop.requested else await attempt(effort)
+        except BaseException:
+            start.leave()
+            raise
+        if verdict.meaning is not Meaning.WITHHELD and not effort.expired:
+            start.observe(verdict)
+        start.leave_after(start.answers.pause)
+        effort.unheard = not start.answers.heard
+        return verdict
+
+    return attempt_carefully
+
+
+class _Start:
+    """Holds requests back until the endpoint was heard, and stops the run where it never will be."""
+
+    def __init__(self, policy: SlowStart, stop: Stop) -> None:
+        self.answers = FirstAnswers(policy)
+        self._stop = stop
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self, again: bool) -> None:
+        """Wait for a place in flight; a row that is tried again comes first, so that few rows are touched."""
+        while self._in_flight >= self.answers.limit:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.appendleft(turn) if again else self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._admit()  # the place may have been this one's
+                raise
+        self._in_flight += 1
+
+    def leave(self) -> None:
+        """A request ended."""
+        self._in_flight -= 1
+        self._admit()
+
+    def leave_after(self, seconds: float) -> None:
+        """A request ended, and the next one may not leave before so many seconds."""
+        if seconds and not self._stop.requested:
+            asyncio.get_running_loop().call_later(seconds, self.leave)
+        else:
+            self.leave()
+
+    def _admit(self) -> None:
+        free = min(len(self._waiting), self.answers.limit - self._in_flight)
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    def observe(self, verdict: Verdict) -> None:
+        """Learn from how a request ended."""
+        answers = self.answers
+        if verdict.by_endpoint:
+            answers.heard = True
+        if verdict.meaning is Meaning.TAKEN:
+            answers.took()
+        elif verdict.meaning is Meaning.REJECTED:
+            if answers.rejected(verdict.error):
+                self._stop.request(Exit.STOPPED, why_all_rejected(verdict, answers.policy.all_rejected))
+        elif not verdict.by_endpoint and self._is_hopeless(verdict):
+            self._stop.request(Exit.STOPPED, why_unheard(verdict))
+        self._admit()
+
+    def _is_hopeless(self, verdict: Verdict) -> bool:
+        """Whether the endpoint is not to be expected at this address."""
+        if self.answers.heard or verdict.error == OWN_MACHINE:
+            return False
+        # A gateway that asks for credentials would ask every further request, too.
+        return self.answers.missed(verdict.sent) or verdict.http_status in (401, 403, 407)
 
 
 class _Outage:

@@ -36,10 +36,6 @@ from engager.errors import Exit
 from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry
 
-#: So many errors that only a gateway can have written, before the endpoint was ever heard of, and the
-#: address is wrong: going on would reject a million people for a slip in a URL.
-STRANGERS: Final = 20
-
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _TAKEN: Final = Meaning.TAKEN
 _WITHHELD: Final = Meaning.WITHHELD
@@ -79,15 +75,8 @@ def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
 
 def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
     """Do for everybody what an answer asks: pause the run, or end it."""
-    strangers: int | None = 0  # errors by somebody else than the endpoint, as long as it was never heard of
 
     def heed(verdict: Verdict) -> None:
-        nonlocal strangers
-        if strangers is not None:
-            strangers = None if verdict.by_endpoint else strangers + (verdict.meaning is Meaning.REJECTED)
-            if strangers is not None and strangers >= STRANGERS:
-                told = f"nothing at this address speaks for the endpoint: {verdict.error_text}"
-                stop.request(Exit.STOPPED, told)
         if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
@@ -184,7 +173,7 @@ class _Retried:
         # One object a row: tenacity keeps the state of its tries in it.
         trying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Step.AGAIN),
-            stop=self.retry.stop,
+            stop=lambda state: self.retry.stop(state) and not effort.unheard,
             wait=self._waiting,
             sleep=self.stop.sleep,
             retry_error_callback=lambda state: _exhausted(state, effort),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import inf
+from math import ceil, inf
 from typing import Final
 
 import anyio
@@ -30,6 +30,7 @@ class Stop:
         self.exit: Exit | None = None
         self.reason = ""
         self._waiting: set[anyio.CancelScope] = set()
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
@@ -43,6 +44,12 @@ class Stop:
         self.exit, self.reason = exit_code, reason
         for scope in self._waiting:
             scope.cancel()
+        for callback in self._callbacks:
+            callback()
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        """Call this when the stop is asked for."""
+        self._callbacks.append(callback)
 
     @contextmanager
     def cuts_short(self) -> Iterator[None]:
@@ -66,7 +73,7 @@ class Stop:
     async def sleep(self, seconds: float) -> None:
         """Sleep for so long, or until the stop."""
         with self.cuts_short():
-            await anyio.sleep(seconds)
+            await anyio.sleep(max(0.0, seconds))
 
 
 #: The holder of the pause while nobody is there to answer.
@@ -83,6 +90,11 @@ class Gate:
         self._holders: set[str] = set()
         self._one_may = False
         self._moved = asyncio.Event()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call this whenever a pause begins, moves or ends before its time."""
+        self._callbacks.append(callback)
 
     @property
     def shut(self) -> bool:
@@ -139,6 +151,8 @@ class Gate:
         self._until = inf if self._holders else self._paused
         self._moved.set()  # who waits looks again
         self._moved = asyncio.Event()
+        for callback in self._callbacks:
+            callback()
 
     async def passes(self, probing: bool = False) -> bool:
         """Wait until it is open, or the run stops; returns whether it was passed as a probe.
@@ -161,9 +175,45 @@ class Gate:
 
     async def _moves(self) -> None:
         """Wait until there is reason to look again."""
-        until = self._paused if self._is_paused() else self._until
-        with self._stop.cuts_short(), anyio.move_on_after(until - asyncio.get_running_loop().time()):
+        now = asyncio.get_running_loop().time()
+        until = self._paused if self._paused > now else self._until
+        with self._stop.cuts_short(), anyio.move_on_after(max(0.0, until - now)):
             await self._moved.wait()
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The right of one request to leave."""
+
+    at: float  #: running clock: when it was given, and once its request has left, when that was
+
+
+class _Bucket(AsyncLimiter):
+    """A leaky bucket that says how long to wait. Its own `acquire` spins on a clock of whole milliseconds."""
+
+    def __init__(self, depth: float, leak: float, room: float) -> None:
+        """`room`: how much it can take at once."""
+        super().__init__(depth, depth / leak)
+        self._leak()
+        self._level = depth - room
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it can take one."""
+        return 0.0 if self.has_capacity() else (self._level + 1 - self.max_rate) / self._rate_per_sec
+
+    def take(self, amount: float = 1) -> None:
+        """Take one, which there is room for; less than none gives back."""
+        self._level = max(0.0, self._level + amount)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """One request in the queue of a pacer."""
+
+    turn: asyncio.Future[Slot | None]
+    probing: bool
+    paid: bool  #: it had a slot, which it could not use in time: the long run has counted it
 
 
 _FREE = Pace(1.0)
@@ -172,9 +222,9 @@ _FREE = Pace(1.0)
 class Pacer:
     """Lets requests through at the pace, in the order in which they came.
 
-    Two bounds in series: a leaky bucket for the long run, which starts full so that nothing rushes
-    out at the start, and is deep enough to make up for a stall of the machine; and the last second's
-    departures, which no making up may exceed.
+    Three bounds: a leaky bucket for the long run, which starts full so that nothing rushes out at the start,
+    and is deep enough to make up for a stall of the machine; a shallow bucket, so that making up is no burst;
+    and the departures of the last second, which no making up may exceed. All that wait share one timer.
     """
 
     def __init__(self, pace: Pace | None, stop: Stop, gate: Gate | None = None) -> None:
@@ -182,99 +232,131 @@ class Pacer:
         self._pace = pace or _FREE
         self._stop = stop
         self._gate = gate
-        self._turn = asyncio.Lock()
-        self._bucket: AsyncLimiter | None = None
-        self._most = self._pace.a_second
-        self._left: deque[float] = deque(maxlen=self._most)
-        self._waiting: set[anyio.CancelScope] = set()  #: for the present pace to let them leave
-        self._now = running_clock()
+        self._loop, self._now = asyncio.get_running_loop(), running_clock()
+        self._long_run: _Bucket | None = None
+        self._spread: _Bucket | None = None
+        self._left: deque[Slot] = deque(maxlen=self._pace.a_second)
+        self._queue: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        stop.on_request(self._serve)
+        if gate is not None:
+            gate.on_change(self._serve)
 
     def move(self, pace: Pace) -> None:
         """From now on another pace, also for who waits; the last second's departures stay counted."""
         self.free = False
-        self._pace, self._most, self._bucket = pace, pace.a_second, None
+        self._pace, self._long_run = pace, None
         # Never shorter: a rate that is lowered and raised again must not forget what had left.
-        self._left = deque(self._left, maxlen=max(self._most, self._left.maxlen or 0))
-        for scope in self._waiting:
-            scope.cancel()
+        self._left = deque(self._left, maxlen=max(pace.a_second, self._left.maxlen or 0))
+        self._serve()
 
-    async def passes(self, slot: float | None = None, probing: bool = False) -> float:
-        """Wait for a slot, or until the run stops; with a slot that was not used in time, move it to now.
+    async def passes(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
+        """Wait for a slot; a slot that was given before and not used in time is exchanged for another one.
 
-        Returns the loop time of the slot; of none, when the gate was shut by the time that it came.
-        A probe does not queue.
+        Returns None once the run is to stop, or the gate is shut: who waits here would keep all after him
+        from the gate, where any of them may be the probe. A probe does not queue.
         """
-        with self._stop.cuts_short():
-            if slot is not None:
-                return await self._moved(slot, probing)
-            if probing:
-                return await self._next(probing)
-            async with self._turn:
-                return await self._next(probing)
-        return self._now()
-
-    def _is_barred(self, probing: bool) -> bool:
-        return self._gate is not None and self._gate.bars(probing)
-
-    async def _next(self, probing: bool) -> float:
-        # A slot that is taken while nothing may leave would be made up for in a burst, and who waits here
-        # would keep all behind from the gate, where any of them may be the probe.
-        while not self._is_barred(probing):
-            bucket = self._bucket
-            if bucket is None or (self._left and self._now() - self._left[-1] > self._pace.silence):
-                if not self._has_place():
-                    await self._waited(None)  # with a bucket, it would save up meanwhile
-                    continue
-                bucket = self._bucket = await self._filled()
-            if bucket.has_capacity() and self._has_place():
-                await bucket.acquire()
-                return self._place()
-            if await self._waited(bucket):
-                break
-        return self._place_in_time(probing)
-
-    async def _waited(self, bucket: AsyncLimiter | None) -> bool:
-        """Wait for a bucket and a place; returns whether the pace was not moved meanwhile."""
-        with anyio.CancelScope() as scope:
-            self._waiting.add(scope)
-            try:
-                if bucket is not None:
-                    await bucket.acquire()
-                while not self._has_place():  # noqa: ASYNC110
-                    await anyio.sleep(self._left[-self._most] + 1 - self._now() if self._most else inf)
-            finally:
-                self._waiting.discard(scope)
-        return not scope.cancelled_caught
-
-    async def _filled(self) -> AsyncLimiter:
-        """A bucket from which the next one leaves when the pace has it, counted from the last departure."""
-        pace = self._pace
-        since = self._now() - self._left[-1] if self._left else inf
-        bucket = AsyncLimiter(pace.depth, pace.period)
-        await bucket.acquire(pace.depth - min(1.0, since * pace.leak))
-        return bucket
-
-    async def _moved(self, slot: float, probing: bool) -> float:
-        if self._now() - slot < _PUNCTUAL:
+        now = self._now()
+        if slot is not None and now - slot.at < _PUNCTUAL:
             return slot
+        paid = slot is not None
+        if slot is not None:
+            self._exchange(slot, now)
+        if self._is_turned_away(probing):
+            return None
+        if not self._queue and self._wait(now, paid) <= 0:
+            return self._give(now, paid)
+        waiter = _Waiter(self._loop.create_future(), probing, paid)
+        if probing or paid:
+            self._queue.appendleft(waiter)
+        else:
+            self._queue.append(waiter)
+        if self._queue[0] is waiter:
+            self._serve()
+        return await waiter.turn
+
+    def departed(self, slots: Iterable[Slot]) -> None:
+        """The requests of these slots leave now: however late that is, the last second counts it as it is."""
+        now = self._now()
+        for slot in slots:
+            if now - slot.at >= _PUNCTUAL:
+                self._forget(slot)
+                self._left.append(slot)
+            slot.at = now
+
+    def _exchange(self, slot: Slot, now: float) -> None:
+        self._forget(slot)
+        if self._spread is not None:  # what of it has not leaked yet
+            self._spread.take(min(0.0, (now - slot.at) * self._pace.peak - 1))
+
+    def _forget(self, slot: Slot) -> None:
         with suppress(ValueError):
             self._left.remove(slot)
-        while not await self._waited(None):
-            pass
-        return self._place_in_time(probing)
 
-    def _has_place(self) -> bool:
-        """Whether the last second's departures leave room for one more."""
-        return len(self._left) < self._most or (self._most > 0 and self._left[-self._most] + 1 <= self._now())
+    def _is_turned_away(self, probing: bool) -> bool:
+        return self._stop.requested or (self._gate is not None and self._gate.bars(probing))
 
-    def _place_in_time(self, probing: bool) -> float:
-        """Take the next place, unless a pause overtook it."""
-        return self._now() if self._is_barred(probing) else self._place()
+    def _serve(self) -> None:
+        """Let through, in order, all that are due, and set the timer for the first who is not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._turn_away()
+        while self._queue:
+            waiter, now = self._queue[0], self._now()
+            if not waiter.turn.done() and (wait := self._wait(now, waiter.paid)) > 0:
+                if wait < inf:
+                    rest = _whole_milliseconds(max(wait, self._pace.tick))
+                    self._timer = self._loop.call_later(rest, self._serve)
+                return
+            self._queue.popleft()
+            if not waiter.turn.done():
+                waiter.turn.set_result(self._give(now, waiter.paid))
 
-    def _place(self) -> float:
-        slot = self._now()
+    def _turn_away(self) -> None:
+        """Send back whoever may not leave at all; a pause saves nothing up."""
+        if not (self._stop.requested or (self._gate is not None and self._gate.shut)):
+            return
+        for waiter in [waiter for waiter in self._queue if self._is_turned_away(waiter.probing)]:
+            self._queue.remove(waiter)
+            if not waiter.turn.done():
+                waiter.turn.set_result(None)
+            self._long_run = None
+
+    def _wait(self, now: float, paid: bool) -> float:
+        """Seconds until the next one may leave."""
+        pace, left = self._pace, self._left
+        most = pace.a_second
+        if not most:
+            return inf
+        full = left[-most].at + pace.second - now if len(left) >= most else 0.0
+        if self._long_run is None or (left and now - left[-1].at > pace.silence):
+            if full > 0:
+                return full  # with a bucket, it would save up meanwhile
+            self._fill(now)
+        assert self._long_run is not None and self._spread is not None  # noqa: S101, PT018 - just filled
+        return max(0.0, full, self._spread.wait, 0.0 if paid else self._long_run.wait)
+
+    def _fill(self, now: float) -> None:
+        """Take buckets of which the next one leaves when the pace has it, counted from the last departure."""
+        pace = self._pace
+        since = max(0.0, now - self._left[-1].at) if self._left else inf
+        self._long_run = _Bucket(pace.depth, pace.leak, min(1.0, since * pace.leak))
+        self._spread = _Bucket(pace.burst, pace.peak, 1.0)
+
+    def _give(self, now: float, paid: bool) -> Slot:
+        assert self._long_run is not None and self._spread is not None  # noqa: S101, PT018 - `_wait` saw to it
+        self._spread.take()
+        if not paid:
+            self._long_run.take()
+        slot = Slot(now)
         self._left.append(slot)
         return slot
+
+
+def _whole_milliseconds(seconds: float) -> float:
+    """At least one: a loop that counts no finer would else come back at once, again and again."""
+    return max(1, ceil(seconds * 1000)) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +404,7 @@ class RetryBudget:
 
     def spend(self, now: float) -> float:
         """Take one retry; returns the seconds after which it may be used."""
-        elapsed = now - self._at if self._at is not None else 0.0
+        elapsed = max(0.0, now - self._at) if self._at is not None else 0.0
         self._at = now
         self._tokens = min(self._reserve, self._tokens + elapsed * self._rate) - 1
         return max(0.0, -self._tokens / self._rate)

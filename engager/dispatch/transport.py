@@ -6,7 +6,7 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engager.model import OWN_MACHINE, Ending
@@ -31,17 +31,31 @@ class Held:
 
 #: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
 #: answer is not there at once. False: hold it back.
-Clearance = Callable[[], bool | Held | Awaitable[bool]]
+Clearance = Callable[[], bool | Held | Awaitable[bool | Held]]
 
 
 async def is_cleared(clearance: Clearance) -> bool:
     """Ask for clearance, and wait for it where need be."""
-    while isinstance(answer := clearance(), Held):
+    while True:
+        answer = clearance()
+        if not isinstance(answer, bool | Held):
+            answer = await answer
+        if isinstance(answer, bool):
+            return answer
         if answer.until is not None:
             await asyncio.shield(answer.until)
         if answer.may_leave():
             return True
-    return answer if isinstance(answer, bool) else await answer
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy, and what it alone is told."""
+
+    url: str  #: without user and password
+    authorization: str = field(default="", repr=False)  #: the value of Proxy-Authorization, a secret
+    #: A text without that secret and its parts, which a proxy may repeat.
+    redact: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ class Destination:
     headers: Mapping[str, str]
     timeout: float  #: seconds for connecting, and again for one exchange from its first byte
     ssl: ssl.SSLContext | None = None
-    proxy: str | None = None  #: the proxy's address, for a transport that can go through one
+    proxy: Proxy | None = None  #: for a transport that can go through one
 
 
 class Transport(Protocol):

@@ -31,19 +31,32 @@ class Meaning(IntEnum):
 #: Assumed: what a repeat is told while the first try is still being worked on.
 IN_FLIGHT: Final = 409
 
-#: Code → what it proves, for the HTTP status and for the body's `error` alike. First match counts.
+#: Code → what it proves, for the HTTP status and for the body's `error` alike, in an answer in the contract's
+#: form. First match counts; any other code is a permanent error.
 TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(1), Meaning.TAKEN, "success"),
     (range(401, 402), Meaning.REFUSES_ALL, "the token is missing or wrong"),
     (range(402, 403), Meaning.REFUSES_ALL, "the tariff's limit is reached"),
     (range(403, 404), Meaning.REFUSES_ALL, "the token has no rights to this"),
-    (range(408, 409), Meaning.NOT_TAKEN, "the request did not arrive whole"),
+    # Proxies say it after the deed, too, when the endpoint took longer than they wait.
+    (range(408, 409), Meaning.UNKNOWN, "it took too long"),
     (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier try is still in flight"),
     (range(425, 426), Meaning.NOT_TAKEN, "too early"),
     (range(429, 430), Meaning.NOT_TAKEN, "too many requests"),
     # Assumed: an overloaded gateway turns a request away before anyone acts on it.
     (range(503, 504), Meaning.NOT_TAKEN, "the service is unavailable"),
     (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
+)
+
+#: HTTP status → what it proves in an answer of another form, which a gateway wrote. It says nothing about the
+#: row, so no status rejects it. First match counts.
+GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
+    # A redirect after a POST may follow the deed (RFC 9110, 15.4.3 and 15.4.4).
+    (range(302, 304), Meaning.UNKNOWN),
+    (range(300, 400), Meaning.NOT_TAKEN),
+    (range(408, 410), Meaning.UNKNOWN),
+    (range(400, 500), Meaning.NOT_TAKEN),
+    (range(503, 504), Meaning.NOT_TAKEN),
 )
 
 #: The codes under which a Retry-After pauses the run.
@@ -61,6 +74,8 @@ class Verdict:
     duplicate: bool = False
     by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
     retry_after: str | None = None  #: the header's text, where it is to be obeyed
+    sent: bool = True  #: False: the request ended before its first byte left
+    assumed: bool = False  #: that it was not taken is an assumption: some gateways answer so after the deed
 
     @property
     def is_limit(self) -> bool:
@@ -74,7 +89,7 @@ def judge(ending: Ending) -> Verdict:
         judged = _judged_often if len(ending.body) <= _SHORT else _judged
         return judged(ending.status, ending.body, ending.complete, ending.retry_after, ending.duplicate)
     if isinstance(ending, NotSent):
-        return Verdict(_of_not_sent(ending), ending.error, ending.error_text)
+        return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
     if isinstance(ending, Lost):
         return Verdict(Meaning.UNKNOWN, ending.error, ending.error_text)
     return Verdict(Meaning.WITHHELD)
@@ -91,7 +106,7 @@ def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, d
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
     if answer is None:
-        meaning = _of_status(status)
+        meaning = _of_gateway(status)
         error = "unusable_answer" if 200 <= status < 300 else f"http_{status}"
         text = f"HTTP {status}: {_excerpt(body, complete)}"
     else:
@@ -104,6 +119,7 @@ def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, d
         duplicate,
         by_endpoint=answer is not None,
         retry_after=retry_after if limited else None,
+        assumed=answer is None and status == 503 and retry_after is None,
     )
 
 
@@ -116,9 +132,9 @@ def _of_code(code: int) -> Meaning:
     return next((meaning for codes, meaning, _ in TABLE if code in codes), Meaning.REJECTED)
 
 
-def _of_status(status: int) -> Meaning:
-    """The status alone, under a body that says nothing: a success without its proof is unknown."""
-    return Meaning.UNKNOWN if 200 <= status < 300 else _of_code(status)
+def _of_gateway(status: int) -> Meaning:
+    """The status alone, under a body that is not the endpoint's: a success without its proof is unknown."""
+    return next((meaning for statuses, meaning in GATEWAY_TABLE if status in statuses), Meaning.UNKNOWN)
 
 
 def _of_both(status: int, code: int) -> Meaning:
@@ -144,3 +160,29 @@ def why_refused(verdict: Verdict) -> str:
     codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
     named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.REFUSES_ALL)
     return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"
+
+
+#: What to look at by a word of ours, before the endpoint was heard.
+_ADVICE: Final = {
+    "connect_failed": "look for a slip in endpoint.url, at this machine's name server, and for a firewall",
+    "connect_timeout": "look at the host and port in endpoint.url, and for a firewall between here and there",
+    "timeout": "look whether endpoint.url is the platform's address, and whether it is at work",
+}
+
+
+def why_unheard(verdict: Verdict) -> str:
+    """Why a run stops before its endpoint was heard, in words for the operator."""
+    advice = _ADVICE.get(str(verdict.error))
+    if advice is None:
+        advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
+    what = "no answer there is the endpoint's own" if verdict.http_status else "the endpoint is not reached"
+    return f"{what}: {verdict.error_text}; {advice} (engager doctor looks closer)"
+
+
+def why_all_rejected(verdict: Verdict, answers: int) -> str:
+    """Why a run stops of which the first answers were one and the same error."""
+    return (
+        f"the first {answers:,} answers are all error {verdict.error} ({verdict.error_text}); look at "
+        "request.id, at the scenario and at what the job matches by (engager doctor looks closer), or set "
+        "stop.all_rejected = 0 if that is right"
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from engager.as_json import as_json
 from engager.control import OPERATOR, Control
 from engager.errors import JobError
 from engager.events import Snapshot
@@ -69,7 +70,7 @@ class Page:
         facts = {**as_message(now), "rate_is_found": rate == "auto"}
         if ended:
             facts["ended"] = {"stopped": self._control.stop.reason or None}
-        self._message = b"data: " + orjson.dumps(facts) + b"\n\n"
+        self._message = b"data: " + as_json(facts) + b"\n\n"
         self._news.set()
         self._news = asyncio.Event()
 
@@ -84,7 +85,7 @@ class Page:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        history = orjson.dumps({"job": self._run.name, "points": self._history.points})
+        history = as_json({"job": self._run.name, "points": self._history.points})
         with suppress(ConnectionError):
             await response.write(b"event: history\ndata: " + history + b"\n\n" + self._message)
             while not self._ended:

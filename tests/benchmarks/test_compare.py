@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.bounds import fullest_second
 from benchmarks.compare import Entry, Turn, notes, table
 from benchmarks.contenders import Contender
 from benchmarks.measure import Usage
+from benchmarks.pace import fullest_second
 
 
 def entry(name: str, scheme: str = "http") -> Entry:

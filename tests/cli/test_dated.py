@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import shutil
 import signal
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -179,3 +181,47 @@ async def test_starts_take_their_turn_until_one_has_begun(bench: Any) -> None:
     assert (await b.engager("run", "job.toml", "--out", "runs/plain")).code == 0
     turn.release()
     assert (await b.engager("run", "job.toml", "--out", "runs/{date}", "--input", "people.csv")).code == 0
+
+
+async def test_the_same_job_is_the_same_run_from_whatever_folder(bench: Any) -> None:
+    b = await bench()
+    (b.path / "elsewhere").mkdir()
+    here = f"import os; os.chdir({str(b.path / 'elsewhere')!r})"
+    assert (await b.engager("run", "../job.toml", before=here)).code == 0
+    for before in ("", here, f"import os; os.chdir({str(b.path.parent)!r})"):
+        again = await b.engager("run", str(b.path / "job.toml"), before=before)
+        assert (again.code, len(b.sandbox.log)) == (0, 20)
+    assert {file.parent for file in b.path.rglob("run.json")} == {b.path / "runs/test"}
+
+
+@pytest.mark.parametrize("name", ["test", "test-{date}"])
+async def test_a_run_beside_the_caller_is_not_begun_again_beside_the_job(bench: Any, name: str) -> None:
+    """Earlier versions had their default there."""
+    b = await bench()
+    (b.path / "elsewhere").mkdir()
+    here, job = f"import os; os.chdir({str(b.path / 'elsewhere')!r})", str(b.path / "job.toml")
+    named = ("--set", f"job.name={name}")
+    former = ("--out", f"runs/{name}".replace("{date}", "2020-01-01"))
+    assert (await b.engager("run", job, *named, *former, before=here)).code == 0
+    refused = await b.engager("run", job, *named, before=here)
+    assert (refused.code, len(b.sandbox.log)) == (2, 20)
+    assert not (b.path / "runs").exists() or not list((b.path / "runs").glob("*/run.json"))
+    commands = [shlex.split(line) for line in refused.err.splitlines() if line.startswith("  engager run ")]
+    runs = [Path(command[command.index("--out") + 1]) for command in commands]
+    if name == "test":
+        assert runs == [b.path / "elsewhere/runs/test", b.path / "runs/test"]
+        assert (await b.engager(*commands[0][1:], before=here)).code == 0
+        assert len(b.sandbox.log) == 20
+    assert (await b.engager(*commands[-1][1:], before=here)).code == 0
+    assert len(b.sandbox.log) == 40
+
+
+async def test_a_run_of_another_job_beside_the_caller_is_none_of_this_job(bench: Any) -> None:
+    b = await bench()
+    (b.path / "elsewhere").mkdir()
+    for file in ("job.toml", "people.csv"):
+        shutil.copy(b.path / file, b.path / "elsewhere")
+    here = f"import os; os.chdir({str(b.path / 'elsewhere')!r})"
+    assert (await b.engager("run", "job.toml", before=here)).code == 0
+    assert (await b.engager("run", "../job.toml", before=here)).code == 0
+    assert len(b.sandbox.log) == 40

@@ -273,7 +273,7 @@ async def test_the_second_signal_stops_at_once(bench: Any) -> None:
     process = await b.start("run", "job.toml")
     assert process.stderr is not None
     # The requests wait in the sandbox's latency, where its log does not show them yet.
-    while b.sandbox._in_flight.total() < 8:
+    while not b.sandbox._in_flight.total():
         await asyncio.sleep(0.02)
     process.send_signal(signal.SIGINT)
     await process.stderr.readline()

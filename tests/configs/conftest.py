@@ -7,13 +7,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from engager.sandbox import Sandbox, SandboxConfig
 
@@ -88,6 +89,20 @@ async def machine(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Machi
         async def make(**settings: Any) -> Machine:
             config = SandboxConfig.from_mapping({"keep_log": True, **settings})
             sandbox = await stack.enter_async_context(Sandbox(config))
+            furnish(tmp_path / "srv", sandbox.url)
+            return Machine(tmp_path / "srv", sandbox)
+
+        yield make
+
+
+@pytest.fixture
+def machine_beside(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    """A machine for what is carried out in the main thread: its sandbox serves in another one."""
+    with start_blocking_portal() as portal, ExitStack() as stack:
+
+        def make(**settings: Any) -> Machine:
+            sandbox = Sandbox(SandboxConfig.from_mapping({"keep_log": True, **settings}))
+            stack.enter_context(portal.wrap_async_context_manager(sandbox))
             furnish(tmp_path / "srv", sandbox.url)
             return Machine(tmp_path / "srv", sandbox)
 

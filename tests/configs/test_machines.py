@@ -91,7 +91,7 @@ async def test_systemd_goes_on_only_where_that_is_of_use(machine: Any) -> None:
     service = unit((CONFIGS / "schedulers/engager.service").read_text())["Service"]
     assert (service["Type"], service["Restart"]) == ("oneshot", "on-failure")
     prevented = set(map(int, service["RestartPreventExitStatus"].split()))
-    assert prevented == {*FOR_A_PERSON, Exit.INTERRUPTED, Exit.TERMINATED}
+    assert prevented == {*FOR_A_PERSON, Exit.HUNG_UP, Exit.INTERRUPTED, Exit.TERMINATED}
     assert int(service["TimeoutStopSec"]) > NIGHTLY.endpoint.timeout
 
 

@@ -5,19 +5,23 @@ What is returned, what is raised to be retried, and what is raised to fail for g
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+import engager
 from engager.errors import BusyError
 from engager.store.run_directory import take_folder
 
@@ -110,39 +114,39 @@ def orchestrated(
     return lambda home: request.param(monkeypatch, home)
 
 
-async def raised_by(example: Orchestrated) -> Exception:
+def raised_by(example: Orchestrated) -> Exception:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one it is, is for the example to say
-        await asyncio.to_thread(example.carry_out)
+        example.carry_out()
     return caught.value
 
 
-async def test_everybody_is_engaged_in_a_run_of_the_scheduled_day(machine: Any, orchestrated: Any) -> None:
-    m = await machine()
+def test_everybody_is_engaged_in_a_run_of_the_scheduled_day(machine_beside: Any, orchestrated: Any) -> None:
+    m = machine_beside()
     example = orchestrated(m.home)
     for _ in range(2):
-        statuses = await asyncio.to_thread(example.carry_out)
+        statuses = example.carry_out()
         assert statuses["engaged"] == 40
     assert (m.home / "runs/nightly-2026-11-24/results.csv").exists()
     assert len(m.sandbox.log) == 40
     assert example.settings["retries"] > 0
 
 
-async def test_a_run_that_was_stopped_is_retried_and_goes_on(machine: Any, orchestrated: Any) -> None:
-    m = await machine(tariff_limit=10)
+def test_a_run_that_was_stopped_is_retried_and_goes_on(machine_beside: Any, orchestrated: Any) -> None:
+    m = machine_beside(tariff_limit=10)
     example = orchestrated(m.home)
-    fault = await raised_by(example)
+    fault = raised_by(example)
     assert "the tariff's limit is reached" in str(fault)
     assert example.retries(fault)
     m.sandbox.brain.config = replace(m.sandbox.brain.config, tariff_limit=None)
-    assert (await asyncio.to_thread(example.carry_out))["engaged"] == 40
+    assert example.carry_out()["engaged"] == 40
     assert sum(m.engaged.values()) == 40
 
 
-async def test_a_run_that_is_under_way_is_tried_again_later(machine: Any, orchestrated: Any) -> None:
-    m = await machine()
+def test_a_run_that_is_under_way_is_tried_again_later(machine_beside: Any, orchestrated: Any) -> None:
+    m = machine_beside()
     example = orchestrated(m.home)
     lock = take_folder(m.home / "runs/nightly-2026-11-24")
-    fault = await raised_by(example)
+    fault = raised_by(example)
     lock.release()
     assert isinstance(fault, BusyError)
     assert example.retries(fault)
@@ -155,13 +159,34 @@ async def test_a_run_that_is_under_way_is_tried_again_later(machine: Any, orches
         ("nightly.toml", "[limit]\nrate = 1\n", "did you mean 'limits'"),
     ],
 )
-async def test_what_is_for_a_person_is_not_retried(
-    machine: Any, orchestrated: Any, file: str, text: str, told: str
+def test_what_is_for_a_person_is_not_retried(
+    machine_beside: Any, orchestrated: Any, file: str, text: str, told: str
 ) -> None:
-    m = await machine()
+    m = machine_beside()
     with (m.home / file).open("a") as end:
         end.write(text)
     example = orchestrated(m.home)
-    fault = await raised_by(example)
+    fault = raised_by(example)
     assert told in str(fault)
     assert not example.retries(fault)
+
+
+def test_a_sigterm_lets_what_is_in_flight_end(machine_beside: Any, orchestrated: Any) -> None:
+    m = machine_beside(latency="50ms")
+    with (m.home / "data/nightly.jsonl").open("a") as end:
+        end.writelines(f'{{"phone": "+7916{n:07}"}}\n' for n in range(2000))
+    example = orchestrated(m.home)
+
+    def terminate() -> None:
+        while len(m.sandbox.log) < 10:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=terminate).start()
+    fault = raised_by(example)
+    assert "SIGTERM" in str(fault)
+    assert example.retries(fault)
+    assert 10 <= sum(m.engaged.values()) == len(m.sandbox.log) < 2040
+    status = engager.status(m.home / "runs/nightly-2026-11-24")
+    assert (status["open"], status["statuses"]["in_doubt"]) == (0, 0)
+    assert status["rows"] == len(m.sandbox.log)

@@ -16,7 +16,7 @@ LOST = Verdict(Meaning.UNKNOWN)
 BUSY = Verdict(Meaning.NOT_TAKEN)
 TAKEN = Verdict(Meaning.TAKEN, 0, by_endpoint=True)
 REJECTED = Verdict(Meaning.REJECTED, 400, by_endpoint=True)
-GATEWAY_REJECTED = Verdict(Meaning.REJECTED, "unusable_answer")
+BARE_503 = Verdict(Meaning.NOT_TAKEN, "http_503", http_status=503, assumed=True)
 REPLAYED_FAULT = Verdict(Meaning.UNKNOWN, 500, duplicate=True, by_endpoint=True)
 REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=True)
 
@@ -44,9 +44,12 @@ def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status
         (AT_MOST, [BUSY, LOST], Status.IN_DOUBT),
         # the endpoint would have repeated its success, so its fresh error settles the doubt …
         (EXACTLY, [LOST, REJECTED], Status.REJECTED),
-        # … a gateway's error does not, nor does any where nothing is deduplicated
-        (EXACTLY, [LOST, GATEWAY_REJECTED], Status.IN_DOUBT),
+        # … but not where nothing is deduplicated
         (AT_LEAST, [LOST, REJECTED], Status.IN_DOUBT),
+        # a 503 that may follow the deed: repeated under the same id, and in doubt where no repeat is allowed
+        (EXACTLY, [BARE_503], Step.AGAIN),
+        (AT_LEAST, [BARE_503], Step.AGAIN),
+        (AT_MOST, [BARE_503], Status.IN_DOUBT),
         # an error that is a repeat is the first try's own answer
         (EXACTLY, [LOST, REPLAYED_FAULT], Step.AGAIN),
         (EXACTLY, [LOST, REPLAYED_REJECTION], Status.REJECTED),
@@ -67,6 +70,13 @@ def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
     decide(EXACTLY, life, REPLAYED_FAULT, 1)
     assert (life.in_doubt, life.generation) == (False, 1)
     assert give_up(life) is Status.FAILED
+
+
+def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:
+    life = Life()
+    life.leaves(0)
+    assert decide(EXACTLY, life, REPLAYED_FAULT, 1e6) is Step.AGAIN
+    assert (life.in_doubt, life.generation) == (False, 1)
 
 
 def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> None:

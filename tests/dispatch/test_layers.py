@@ -24,6 +24,7 @@ from tests.conftest import VirtualLoop
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 NO = Reply(200, b'{"data":null,"error":400,"error_text":"no such profile"}')
 BUSY = Reply(503, b"")
+TOO_MANY = Reply(429, b"")
 REFUSED = NotSent("connect_failed", "refused")
 SILENT = Lost("timeout", "silence")
 REPLAYED = Reply(200, b'{"data":null,"error":500,"error_text":"fault"}', duplicate=True)
@@ -107,7 +108,8 @@ async def settle(engage: Engage) -> Outcome:
         (Mode.EXACTLY_ONCE, [SILENT] * 9, Status.IN_DOUBT, 4),
         (Mode.EXACTLY_ONCE, [SILENT, BUSY, BUSY, BUSY], Status.IN_DOUBT, 4),
         (Mode.AT_MOST_ONCE, [SILENT, OK], Status.IN_DOUBT, 1),
-        (Mode.AT_MOST_ONCE, [REFUSED, BUSY, SILENT, OK], Status.IN_DOUBT, 3),
+        (Mode.AT_MOST_ONCE, [REFUSED, TOO_MANY, SILENT, OK], Status.IN_DOUBT, 3),
+        (Mode.AT_MOST_ONCE, [BUSY, OK], Status.IN_DOUBT, 1),
         (Mode.AT_LEAST_ONCE, [SILENT, SILENT, OK], Status.ENGAGED, 3),
     ],
 )
@@ -233,19 +235,6 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     assert len(script.left) < (100 + 60 * 10) * 1.25 + 20
 
 
-PAGE = Reply(404, b"<html>404 Not Found</html>")
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize(("endings", "stopped"), [([PAGE] * 20, True), ([OK, *[PAGE] * 40], False)])
-async def test_a_wrong_address_does_not_reject_a_million_people(endings: list[Ending], stopped: bool) -> None:
-    stop = Stop()
-    engage = compose(Script(*endings), stop=stop)
-    for number in range(len(endings)):
-        await engage(request(number))
-    assert stop.requested is stopped
-
-
 #: Endings by what they do to a doubt; each is told apart by the number that stands in its text.
 RAISING = (
     lambda n: Lost("timeout", f"silence {n}"),
@@ -255,7 +244,7 @@ RAISING = (
 SETTLING = (lambda n: Reply(200, b'{"error":500,"error_text":"repeated %d"}' % n, duplicate=True),)
 KEEPING = (
     lambda n: NotSent("connect_failed", f"refused {n}"),
-    lambda n: Reply(503, b"busy %d" % n),
+    lambda n: Reply(429, b"busy %d" % n),
     lambda n: Reply(404, b"<p>nobody %d</p>" % n),
 )
 

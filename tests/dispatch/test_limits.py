@@ -7,13 +7,15 @@ import random
 from bisect import bisect_left
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import pytest
 
-from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop, pause_seconds
+from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.errors import Exit
 from engager.policy import Pace
+from tests.conftest import VirtualLoop
 
 
 def worst_second(times: list[float]) -> int:
@@ -52,7 +54,28 @@ async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
             stalls += seconds
     assert stalls > 5
     assert worst_second(left) <= rate * 1.02
-    assert len(left) / left[-1] >= rate * 0.97
+    # a seventh of the time was stalls, and some of them came before the one before was made up for
+    assert len(left) / left[-1] >= rate * 0.95
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("rate", [100, 500, 2500])
+async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate: float) -> None:
+    pacer, loop, chance = Pacer(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
+    left: list[float] = []
+
+    async def worker() -> None:
+        while loop.time() < 20:
+            slot = await pacer.passes()
+            if chance.random() < 0.5 / rate:
+                loop.stall(0.4)  # type: ignore[attr-defined]
+            assert slot is not None
+            pacer.departed([slot])
+            left.append(loop.time())
+
+    await asyncio.gather(*(worker() for _ in range(64)))
+    assert worst_second(left) <= rate * 1.02
+    assert len(left) >= rate * 20 * 0.9
 
 
 @pytest.mark.virtual_time
@@ -153,6 +176,103 @@ async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: 
     assert all(later - earlier > 0.9 / behind for earlier, later in pairwise(after[:10]))
 
 
+class IrregularLoop(VirtualLoop):
+    """Its clock is read a hair early or late, and so goes backwards at times. It counts its timers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chance = random.Random(3)
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def time(self) -> float:
+        return max(0.0, super().time() + self._chance.choice((-1e-4, -1e-9, 0.0, 1e-9, 1e-4)))
+
+    def call_later(self, delay: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        assert delay > 0
+        self.timers.append(super().call_later(delay, *args, **kwargs))
+        return self.timers[-1]
+
+
+@pytest.mark.parametrize("rate", [3, 500, 5000])
+def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
+    faults: list[object] = []
+
+    async def main() -> list[float]:
+        loop, stop, left = asyncio.get_running_loop(), Stop(), list[float]()
+        loop.set_exception_handler(lambda _, context: faults.append(context))
+        gate = Gate(stop)
+        pacer = Pacer(Pace(rate), stop, gate)
+        loop.call_later(2, gate.close, 1)
+
+        async def worker() -> None:
+            while loop.time() < 6:
+                await gate.passes()
+                if await pacer.passes() is not None:
+                    left.append(loop.time())
+
+        await asyncio.gather(*(worker() for _ in range(64)))
+        return sorted(left)
+
+    with asyncio.Runner(loop_factory=IrregularLoop) as runner:
+        left = runner.run(main())
+    assert faults == []
+    assert worst_second(left) <= max(1, rate * 1.02)
+    assert len(left) >= rate * 5 * 0.9
+
+
+def test_all_that_wait_share_one_timer() -> None:
+    async def main(loop: IrregularLoop) -> None:
+        pacer = Pacer(Pace(100), Stop())
+        waiting = [asyncio.create_task(pacer.passes()) for _ in range(500)]
+        await asyncio.sleep(2)
+        assert sum(not timer.cancelled() and timer.when() > loop.time() for timer in loop.timers) == 1
+        await asyncio.gather(*waiting)
+        assert len(loop.timers) <= 2 * 500 / 2 + 2
+
+    with asyncio.Runner(loop_factory=IrregularLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, IrregularLoop)
+        runner.run(main(loop))
+
+
+@pytest.mark.virtual_time
+async def test_a_probe_does_not_queue() -> None:
+    pacer, loop = Pacer(Pace(1), Stop()), asyncio.get_running_loop()
+    await pacer.passes()
+    waiting = [asyncio.create_task(pacer.passes()) for _ in range(50)]
+    await asyncio.sleep(0.1)
+    assert await pacer.passes(probing=True) is not None
+    assert loop.time() < 1.1
+    assert not any(task.done() for task in waiting)
+    for task in waiting:
+        task.cancel()
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_sends_back_at_once_who_waits_and_the_breaker_lets_the_probe_wait() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate = Gate(stop)
+    pacer = Pacer(Pace(0.1), stop, gate)
+    await pacer.passes()
+    loop.call_later(1, gate.hold, BREAKER)
+    slots = await asyncio.gather(*(pacer.passes() for _ in range(5)))
+    assert slots == [None] * 5
+    assert loop.time() == pytest.approx(1, abs=0.01)
+    assert await pacer.passes(probing=True) is not None
+    assert loop.time() == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.virtual_time
+async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
+    pacer, loop = Pacer(Pace(1), Stop()), asyncio.get_running_loop()
+    await pacer.passes()
+    given_up, waiting = (asyncio.create_task(pacer.passes()) for _ in range(2))
+    await asyncio.sleep(0.5)
+    given_up.cancel()
+    assert await waiting is not None
+    assert loop.time() == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.virtual_time
 async def test_a_pause_holds_everybody_and_the_longer_one_counts() -> None:
     gate, loop = Gate(Stop()), asyncio.get_running_loop()
@@ -178,7 +298,8 @@ async def test_a_stop_wakes_everybody_who_waits() -> None:
     gate.close(3600)
     await pacer.passes()
     loop.call_later(1, stop.request, Exit.STOPPED, "enough")
-    await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    _, slot, _ = await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    assert slot is None
     assert loop.time() == pytest.approx(1, abs=0.01)
     await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
     assert loop.time() == pytest.approx(1, abs=0.01)
@@ -197,6 +318,17 @@ def test_retries_are_earned_by_successes() -> None:
     budget.earn()
     assert budget.spend(0) == pytest.approx(0.2)
     assert budget.spend(100) == 0
+
+
+def test_a_clock_that_goes_backwards_takes_no_retry() -> None:
+    budget = RetryBudget(rate=10, reserve=1)
+    assert [budget.spend(now) for now in (5.0, 4.0)] == pytest.approx([0, 0.1])
+
+
+@pytest.mark.virtual_time
+async def test_a_sleep_until_a_moment_that_is_over_is_none() -> None:
+    await Stop().sleep(-1e-9)
+    assert asyncio.get_running_loop().time() < 0.01
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()

@@ -48,12 +48,30 @@ def test_success_is_read_in_every_format(body: bytes) -> None:
         (429, says(429), NOT_TAKEN),
         (500, says(500), UNKNOWN),
         (503, says(503), NOT_TAKEN),
-        # a gateway's answer: the status alone
-        (400, HTML, REJECTED),
-        (401, b"", REFUSES_ALL),
-        (403, HTML, REFUSES_ALL),
-        (404, HTML, REJECTED),
+        (200, says(408), UNKNOWN),
+        (408, says(408), UNKNOWN),
+        (200, says(425), NOT_TAKEN),
+        # a gateway's answer: it says nothing about the row
+        (300, HTML, NOT_TAKEN),
+        (301, b"", NOT_TAKEN),
+        (302, HTML, UNKNOWN),
+        (303, b"", UNKNOWN),
+        (304, b"", NOT_TAKEN),
+        (307, b"", NOT_TAKEN),
+        (308, HTML, NOT_TAKEN),
+        (400, HTML, NOT_TAKEN),
+        (400, b'{"error": "bad request"}', NOT_TAKEN),
+        (401, b"", NOT_TAKEN),
+        (403, HTML, NOT_TAKEN),
+        (404, HTML, NOT_TAKEN),
+        (404, b'{"detail": "Not Found"}', NOT_TAKEN),
+        (407, b"", NOT_TAKEN),
+        (408, b"", UNKNOWN),
+        (409, b"", UNKNOWN),
+        (413, HTML, NOT_TAKEN),
+        (425, b"", NOT_TAKEN),
         (429, b"", NOT_TAKEN),
+        (499, b"", NOT_TAKEN),
         (500, HTML, UNKNOWN),
         (502, HTML, UNKNOWN),
         (503, HTML, NOT_TAKEN),
@@ -86,7 +104,7 @@ def test_an_answer_proves(status: int, body: bytes, meaning: Meaning) -> None:
 
 def test_an_answer_that_was_cut_off_is_believed_by_its_status_only() -> None:
     assert judge(Reply(200, OK, complete=False)).meaning is UNKNOWN
-    assert judge(Reply(400, OK, complete=False)).meaning is REJECTED
+    assert judge(Reply(400, OK, complete=False)).meaning is NOT_TAKEN
 
 
 def test_entities_in_an_xml_answer_are_not_expanded() -> None:
@@ -114,3 +132,23 @@ def test_a_gateway_is_told_from_the_endpoint() -> None:
 
 def test_a_gateways_page_is_quoted_without_its_markup() -> None:
     assert judge(Reply(502, HTML)).error_text == "HTTP 502: 502 Bad Gateway"
+
+
+@pytest.mark.parametrize("body", [b"", HTML, b'{"detail": "no"}', b"0"])
+def test_no_answer_of_another_form_rejects_a_row_or_stops_for_all(body: bytes) -> None:
+    for verdict in (judge(Reply(status, body)) for status in [*range(200, 600), 999]):
+        assert verdict.meaning in (NOT_TAKEN, UNKNOWN)
+        assert not verdict.by_endpoint
+
+
+def test_a_503_is_believed_by_assumption_unless_the_endpoint_says_it_or_a_pause_is_asked_for() -> None:
+    assert judge(Reply(503, HTML)).assumed
+    assert not judge(Reply(503, says(503))).assumed
+    assert not judge(Reply(503, HTML, retry_after="7")).assumed
+    assert not judge(Reply(429, HTML)).assumed
+
+
+def test_what_never_left_was_not_sent() -> None:
+    assert not judge(NotSent("connect_failed", "refused")).sent
+    assert judge(Lost("timeout", "silence")).sent
+    assert judge(Reply(404, HTML)).sent

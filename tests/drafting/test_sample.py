@@ -75,7 +75,7 @@ def test_a_long_input_is_not_read_to_its_end(tmp_path: Path) -> None:
         ("a.csv", b"", "the file is empty"),
         ("a.csv", b" \n\n", "the file is empty"),
         ("a.csv", b"PK\x03\x04\x14\0\0", "Save it as CSV"),
-        ("a.csv", gzip.compress(b"email\n"), "Let it end in .gz"),
+        ("a.csv", gzip.compress(b"email\n", mtime=0), "Let it end in .gz"),
         ("a.csv", b"\0\1\2\3", "it is no text"),
         ("a.csv", b"sep=;\r\nemail;name\r\n", "Delete that line"),
         ("a.json", b'[\n  {"email": "a@x.org"}\n]\n', "One object a line"),

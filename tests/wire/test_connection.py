@@ -11,6 +11,7 @@ from math import inf
 import anyio
 import pytest
 
+from engager.dispatch.clock import Clock
 from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.transport import LeanTransport
@@ -21,14 +22,14 @@ REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def connected(now: float = 0.0) -> tuple[Connection, socket.socket]:
+def connected(clock: Clock = lambda: 0.0) -> tuple[Connection, socket.socket]:
     """A connection, and the server's end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sock = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
     sock.setblocking(False)
     theirs.settimeout(10)
-    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), now), theirs
+    return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), clock), theirs
 
 
 async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
@@ -48,7 +49,7 @@ async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_o
 
 async def before_departure(said: bytes, rested: float) -> Ending | None:
     """How a request ends whose server does that before it has left."""
-    connection, theirs = connected(asyncio.get_running_loop().time() - rested)
+    connection, theirs = connected(iter((0.0, rested)).__next__)
     waiter = connection.begin(REQUEST)
     theirs.sendall(said)
     theirs.shutdown(socket.SHUT_WR)
@@ -101,7 +102,7 @@ async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -
 async def test_requests_that_are_ready_in_one_round_of_the_loop_leave_together() -> None:
     left: list[str] = []
     transport = LeanTransport(Destination("http://127.0.0.1:1/", {}, 5))
-    pairs = [connected(asyncio.get_running_loop().time()) for _ in range(2)]
+    pairs = [connected(asyncio.get_running_loop().time) for _ in range(2)]
     transport._resting = [connection for connection, _ in pairs]
 
     def clearance(name: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final
 
+from engager.dispatch.clock import Clock
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.parser import AnswerParser, NotHttpError
 from engager.dispatch.http1.tls import Tls
@@ -37,9 +38,8 @@ class Connection:
         tls: Tls | None,
         loop: asyncio.AbstractEventLoop,
         known: KnownAnswers,
-        now: float,
+        now: Clock,
     ) -> None:
-        """It rests from `now` on."""
         self.closed = False
         self.deadline = inf  #: when the present exchange is given up
         self._sock, self._loop, self._known = sock, loop, known
@@ -52,7 +52,8 @@ class Connection:
         self._unsent: deque[bytes | memoryview] = deque()
         self._piece: bytes | memoryview = b""  #: is being sent
         self._left = False  #: a byte of the present request has left
-        self._used_at = now
+        self._now = now
+        self._used_at = now()
         self._tls = tls
         self._receive, self._send = sock.recv, sock.send
         loop.add_reader(self._descriptor, self._readable)
@@ -215,7 +216,7 @@ class Connection:
         Where a server closes what rested, another connection does. One that closes at once, or speaks out of
         turn, would be dialled for ever: that takes a try.
         """
-        if spoke or self._loop.time() - self._used_at < _RESTED:
+        if spoke or self._now() - self._used_at < _RESTED:
             self._end(NotSent("connection_lost", error_text))
         else:
             self.recall(None)

@@ -124,7 +124,7 @@ class LeanTransport:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, tls, self._loop, self._known, self._now())
+        connection = Connection(sock, tls, self._loop, self._known, self._now)
         self._all.add(connection)
         return connection
 

@@ -1,0 +1,108 @@
+"""An endpoint on a raw socket that remembers Request-IDs and counts messages, behind a gateway that lies.
+
+It knows nothing of the runner: what was done is counted here, whatever the answer said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+#: When a request came → what the gateway makes of it.
+Gateway = Callable[["Moment"], "Act"]
+
+OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a request came."""
+
+    seconds: float  #: since the first request
+    number: int  #: of the request, from 1
+    tries: int  #: requests under its Request-ID, this one included
+
+
+@dataclass(frozen=True)
+class Act:
+    """What the gateway makes of a request."""
+
+    done: bool = True  #: the endpoint carries it out
+    status: int | None = None  #: the gateway's own answer; None: the endpoint's
+    body: bytes = b""
+    headers: str = ""
+
+
+PASS = Act()
+
+
+@dataclass
+class Endpoint:
+    """What happened."""
+
+    gateway: Gateway
+    deduplicates: bool = True
+    error: int = 0  #: of every answer of the endpoint's own
+    effects: Counter[str] = field(default_factory=Counter)  #: messages by person
+    requests: int = 0
+    most_in_flight: int = 0
+    url: str = ""
+    _known: Counter[str] = field(default_factory=Counter)
+    _done: set[str] = field(default_factory=set)
+    _in_flight: int = 0
+    _begun: float | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                body = await reader.readexactly(int(length[1]) if length else 0)
+                self._in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self._in_flight)
+                await asyncio.sleep(0.001)
+                self._in_flight -= 1
+                writer.write(self._answer(head, body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, head: bytes, body: bytes) -> bytes:
+        found = re.search(rb"(?i)request-id: *(\S+)", head)
+        request_id = found[1].decode() if found else ""
+        now = asyncio.get_running_loop().time()
+        self._begun = now if self._begun is None else self._begun
+        self.requests += 1
+        self._known[request_id] += 1
+        act = self.gateway(Moment(now - self._begun, self.requests, self._known[request_id]))
+        repeated = self.deduplicates and request_id in self._done
+        if act.done and not repeated:
+            self._done.add(request_id)
+            self.effects[json.loads(body)["email"]] += self.error == 0
+        if act.status is not None:
+            return _http(act.status, act.body, act.headers)
+        own = b'{"data":null,"error":%d,"error_text":"as it says"}' % self.error if self.error else OK
+        return _http(200, own, "Duplicate-Request: true\r\n" if repeated else "")
+
+
+def _http(status: int, body: bytes, headers: str) -> bytes:
+    return f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway = lambda moment: PASS, deduplicates: bool = True, error: int = 0
+) -> AsyncIterator[Endpoint]:
+    """Serve on a free port, as long as this is entered."""
+    endpoint = Endpoint(gateway, deduplicates, error)
+    server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
+    endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield endpoint
+    finally:
+        server.close()
