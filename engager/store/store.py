@@ -35,8 +35,8 @@ from engager.store.tally import Tally
 #: Outcomes that are appended to the files in one go.
 CHUNK: Final = 1024
 
-#: Seconds after which an outcome stands in its files at the latest.
-FRESH_SECONDS: Final = 0.5
+#: Seconds after which an outcome stands in its files at the latest; less where a test wants to see more.
+FRESH_SECONDS = 0.5
 
 #: Seconds between the first attempts of one record, at most.
 _TOGETHER: Final = 1.0
@@ -80,7 +80,7 @@ class ResultStore:
         self._redact = lru_cache(maxsize=256)(options.formats.redact)  # what endpoints say, they say often
         self._rows: list[int] = []  #: engaged rows that the journal does not have yet, and their lines
         self._lines: list[bytes] = []
-        self._records: list[bytes] = []  #: what else it does not have yet, and comes before what leaves
+        self._records: list[bytes] = []  #: attempts that ended and settled nothing
         self._settlements: list[Settlement] = []
         self._leaving: list[EngageRequest] = []  #: what is to be stored with the next sync
         self._waiting = 0  #: rows whose lines are not being appended yet
@@ -258,6 +258,8 @@ class ResultStore:
             one = self._checkpoints.pop(0)
             records.append(frames.checkpoint(*one))
             self.state.checkpoints.add(*one)
+        records += self._records  # of a row that is settled in this round, too, this came before
+        self._records.clear()
         if self._rows:
             records.append(frames.engaged(self._rows, self._lines))
             self.state.engage(self._rows)
@@ -268,8 +270,6 @@ class ResultStore:
             self.state.settle(settlement)
             self._pending.add(settlement)
         self._settlements.clear()
-        records += self._records
-        self._records.clear()
         records += leaving
         if records:
             self._journal.write(records, self.state.last_row)
