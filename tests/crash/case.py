@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.deadly import OFTEN, POINTS, RARE, SYNCED
+from tests.crash.deadly import OFTEN, POINTS, RARE, RESUMING, SYNCED
 
 MODES = ("exactly-once", "at-most-once", "at-least-once")
 
@@ -139,6 +139,8 @@ class Case:
 
     def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
         """Where the next process dies, and at which time that it comes there."""
+        if self.point in RESUMING and not turn:
+            return "after_frame", 20
         if self.point is not None:
             often = self.point in ("inside_frame", "after_frame")
             return self.point, ((1, 20, 33, 60, 9) if often else (1, 2, 1, 3, 7))[turn % 5]

@@ -252,6 +252,9 @@ RARE = (
     *("inside_draft", "before_rename", "after_rename"),
 )
 
+#: Points that only a run passes that was killed before.
+RESUMING = ("before_resumption", "after_resumption", "before_cut", "after_cut")
+
 #: Bytes of a journal that is begun anew many times in a short run.
 SHORT_JOURNAL = 12_000
 
