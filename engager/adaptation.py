@@ -141,17 +141,6 @@ class Adaptive:
     concurrency: Climb | None = None
     rate: Climb | None = None
 
-    def shared(self, parts: int) -> Adaptive:
-        """What each of several processes may seek: together they stay below the ceilings."""
-        return Adaptive(_shared(self.concurrency, parts), _shared(self.rate, parts))
-
-
-def _shared(climb: Climb | None, parts: int) -> Climb | None:
-    if climb is None:
-        return None
-    ceiling = climb.ceiling / parts
-    return replace(climb, ceiling=ceiling, floor=min(climb.floor, ceiling))
-
 
 def concurrency_climb(ceiling: int) -> Climb:
     """Begin with one in flight: the endpoint's latency without any queue shows there."""

@@ -15,9 +15,9 @@ from anyio import to_thread
 
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.ledger.run_directory import RunDirectory
 from engager.log import log
 from engager.notification import Notice, message_of, notify
+from engager.store.run_directory import RunDirectory
 
 #: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.
 MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000

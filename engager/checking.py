@@ -18,7 +18,7 @@ from engager.policy import Pace
 from engager.preparing import builder_of, open_input, selection_of
 from engager.rules import shown
 from engager.secret import MASK, MissingSecretError
-from engager.shards.shard import FirstRows
+from engager.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096

@@ -21,11 +21,11 @@ from typing import Any
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.intake.sources import STDIN, find_files
 from engager.job import JobFile
-from engager.ledger.lock import RunLock
-from engager.ledger.run_directory import Files, RunDirectory, find_run, input_identity
 from engager.model import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
 from engager.printable import name_fault
+from engager.store.lock import RunLock
+from engager.store.run_directory import Files, RunDirectory, find_run, input_identity
 
 #: So many of the latest runs of a name are looked at.
 LOOKED_AT = 100

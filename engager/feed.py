@@ -8,8 +8,8 @@ from contextlib import suppress
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from engager.ledger.recorder import Due
 from engager.model import Outcome
+from engager.store.store import Due
 
 #: A row that is to be engaged, or is settled already and lacks its line.
 Work = Due | Outcome

@@ -19,7 +19,6 @@ from engager.dated import chosen
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
 from engager.job import JobFile
-from engager.ledger.account import existing_run, look
 from engager.log import log
 from engager.logs import LogFormat, RunLog, logged
 from engager.model import Status
@@ -29,6 +28,7 @@ from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, send
 from engager.stopping import stopped_by_signals
+from engager.store.status import existing_run, look
 from engager.watching import kinds_of, tolerated
 
 AnyPath = str | PathLike[str]
@@ -248,7 +248,7 @@ async def _carried_out(
             raise
         finally:
             if run.summary is not None:
-                log.unengaged(kinds_of(run.account.book.tally))
+                log.unengaged(kinds_of(run.store.tally))
                 unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
                 watch(Ended(path, run.summary, bound.last_row, unconfirmed))
                 report = run.job_file.job.output.report

@@ -192,7 +192,6 @@ class InputSection(Section):
 
 # The bounds are for editors; the functions below say in one sentence what a pair of types cannot.
 Concurrency = Annotated[int, Field(ge=1, le=4096)]
-Processes = Annotated[int, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -209,9 +208,9 @@ def _rate(value: Any) -> Any:
 
 
 def _processes(value: Any) -> Any:
-    if value == AUTO or (type(value) is int and 1 <= value <= 64):
+    if value == AUTO or (type(value) is int and value == 1):
         return value
-    raise ValueError('give a whole number from 1 to 64, or "auto"')
+    raise ValueError('give 1 or "auto", which is 1 for now: one process carries a run out')
 
 
 class LimitsSection(Section):
@@ -225,8 +224,8 @@ class LimitsSection(Section):
         description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
         examples=[500],
     )
-    processes: Annotated[Processes | Literal["auto"], BeforeValidator(_processes)] = Field(
-        1, description='Processes that share the work; `"auto"`: one for each processor, if there is enough.'
+    processes: Annotated[Literal[1, "auto"], BeforeValidator(_processes)] = Field(
+        1, description='Processes that carry a run out: one; `"auto"` is one for now.'
     )
     max_concurrency: int | None = Field(
         None,

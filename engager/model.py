@@ -36,7 +36,7 @@ class Unreadable:
 
 @dataclass(slots=True)
 class Life:
-    """What is known of a row between its tries: kept by dispatch, remembered by the ledger."""
+    """What is known of a row between its tries: kept by dispatch, remembered by the journal."""
 
     attempts: int = 0  #: tries that came to an end
     generation: int = 0  #: how often the Request-ID had to be renewed

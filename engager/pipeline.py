@@ -1,12 +1,13 @@
 """THE PAGE: rows → requests → dispatch (pace, send, retry) → outcomes → results.
 
 Everything is bounded by construction: a fixed crew, a stream of two chunks, one buffer of outcomes.
-Stopping is closing: the reader ends, what is in flight ends, the recorder ends.
+Stopping is closing: the reader ends, what is in flight ends, the store ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -19,9 +20,9 @@ from engager.dispatch.layers import Engage, FreshId, Send, obeying, retried, tri
 from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
-from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.plan import Plan
+from engager.store.store import ResultStore
 
 #: Rows, or what became of them already.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
@@ -35,30 +36,32 @@ async def carry_out(
     build: Build,
     send: Send,
     fresh_id: FreshId,
-    recorder: Recorder,
+    store: ResultStore,
     limits: Limits,
     off_loop: OffLoop,
 ) -> bool:
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
-    engage, stop = _engage(plan, send, fresh_id, recorder, limits), limits.stop
+    engage, stop = _engage(plan, send, fresh_id, store, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
     feed = Feed(end)
     with end:
         async with anyio.create_task_group() as upkeep:
-            upkeep.start_soon(recorder.keep_fresh)
+            upkeep.start_soon(store.keep_fresh)
             async with anyio.create_task_group() as crew:
-                crew.start_soon(_read, chunks, build, recorder, begin, feed, stop, off_loop)
+                crew.start_soon(_read, chunks, build, store, begin, feed, stop, off_loop)
                 for _ in range(plan.concurrency):
-                    crew.start_soon(_work, feed, engage, recorder, stop)
+                    crew.start_soon(_work, feed, engage, store, stop)
             upkeep.cancel_scope.cancel()
-    return feed.whole and recorder.settled == feed.rows
+    return feed.whole and store.settled == feed.rows
 
 
-def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limits: Limits) -> Engage:
+def _engage(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, pacer = limits.stop, limits.gate, limits.pacer
-    safe = remembered(plan.delivery, recorder.clock, recorded(recorder.intend, recorder.clock))
-    clear = paced(gate, pacer, recorder.keep, recorder.hold, stoppable(stop, safe))
+    leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
+    safe = remembered(plan.delivery, store.clock, recorded(leaving.append, store.clock))
+    hold = None if store.hold is None else partial(store.hold, leaving)
+    clear = paced(gate, pacer, partial(store.before_send, leaving), hold, stoppable(stop, safe))
     attempt = tried(send, clear, obeying(gate, stop, plan.retry))
     return retried(
         adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt, plan.slow_start)),
@@ -67,15 +70,15 @@ def _engage(plan: Plan, send: Send, fresh_id: FreshId, recorder: Recorder, limit
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
         stop,
         fresh_id,
-        recorder.answered,
-        recorder.clock,
+        store.attempt_ended,
+        store.clock,
     )
 
 
 async def _read(
     chunks: Chunks,
     build: Build,
-    recorder: Recorder,
+    store: ResultStore,
     begin: MemoryObjectSendStream[list[Work]],
     feed: Feed,
     stop: Stop,
@@ -87,8 +90,8 @@ async def _read(
         chunk = next(chunks, None)
         if chunk is None:
             return None
-        due = recorder.due(chunk)
-        return recorder.recalled([build(row) if isinstance(row, Row) else row for row in due])
+        due = store.history(chunk)
+        return store.recalled([build(row) if isinstance(row, Row) else row for row in due])
 
     async with begin:
         try:
@@ -102,16 +105,15 @@ async def _read(
             stop.request(Exit.STOPPED, str(fault))
 
 
-async def _work(feed: Feed, engage: Engage, recorder: Recorder, stop: Stop) -> None:
+async def _work(feed: Feed, engage: Engage, store: ResultStore, stop: Stop) -> None:
     """One of the crew: one row after the other."""
     while not stop.requested and (work := feed.ready() or await feed.next()) is not None:
-        if isinstance(work, Outcome):
-            await recorder.restore(work)
-            continue
         writing = None
-        if not isinstance(work, EngageRequest):
-            writing = recorder.record(Outcome.unsent(work))
+        if isinstance(work, Outcome):
+            writing = store.restore(work)
+        elif not isinstance(work, EngageRequest):
+            writing = store.after(Outcome.unsent(work))
         elif (outcome := await engage(work)) is not None:
-            writing = recorder.record(outcome, work.life.generation)
+            writing = store.after(outcome, work.life)
         if writing is not None:
             await writing

@@ -1,4 +1,4 @@
-"""How a run sends, in one piece that goes to every process of it."""
+"""How a run sends, in one piece."""
 
 from __future__ import annotations
 

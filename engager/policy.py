@@ -38,15 +38,6 @@ class Pace:
         """
         return 1 + min(0.01, max(0.0, 0.75 * (self.a_second / self.leak - 1))) if self.rate else 1.0
 
-    def share(self, index: int, parts: int) -> Pace:
-        """What one of several processes has of it: one a second at least, or nothing.
-
-        With less each, all of them could send in the same second. Who has nothing waits until another one
-        is done.
-        """
-        sharing = min(parts, max(1, int(self.rate)))
-        return Pace(self.rate / sharing if index < sharing else 0.0)
-
     @property
     def depth(self) -> float:
         """Requests that a stall may keep back and that may still be made up for: half a second's."""

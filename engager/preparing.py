@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,22 +16,21 @@ from engager.endpoint import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
-from engager.intake.keys import KeyFile, Keys
 from engager.intake.repeats import Repeated, Repeats
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.sources import STDIN
-from engager.intake.splitting import Range
 from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
 from engager.job import JobFile
-from engager.job_tables import AUTO, Job
-from engager.ledger import account, passes
-from engager.ledger.account import Account, Keeping
-from engager.ledger.formats import Formats
-from engager.ledger.lines import CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.ledger.marks import read_marks
-from engager.ledger.run_directory import (
+from engager.model import Status
+from engager.naming import expanded
+from engager.printable import name_fault
+from engager.secret import Secret
+from engager.store import opening, passes
+from engager.store.formats import Formats
+from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.store.run_directory import (
     RunDirectory,
     find_run,
     input_identity,
@@ -40,20 +38,11 @@ from engager.ledger.run_directory import (
     take_folder,
     whole_identity,
 )
-from engager.log import log
-from engager.model import Status
-from engager.naming import expanded
-from engager.printable import name_fault
-from engager.secret import Secret
+from engager.store.status import existing_run
+from engager.store.store import ResultStore, StoreOptions
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
 REQUEST_FORM = 1
-
-#: Requests a second that a process must have a share of, to keep its pace exactly.
-LEAST_SHARE = 100.0
-
-#: Bytes of input below which a further process takes longer to start than it saves.
-_WORTH_A_PROCESS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -66,10 +55,8 @@ class Run:
     rows: Rows
     builder: Builder
     selection: Selection | None
-    excluded: KeyFile | None  #: keys whose rows are left out, where several processes look for them
     directory: RunDirectory
-    keeping: Keeping
-    account: Account
+    store: ResultStore
     opened: ExitStack  #: closes what is open, and gives up the lock
     goes_on: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
@@ -81,13 +68,8 @@ class Run:
         return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
 
 
-def open_input(
-    job_file: JobFile, input_path: str | None, witness: Witness | None = None, part: Range | None = None
-) -> Rows:
-    """Open the job's input or a part of it, or another one named from the working directory.
-
-    Raises InputError.
-    """
+def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
+    """Open the job's input, or another one named from the working directory. Raises InputError."""
     given = job_file.job.input
     spec = InputSpec(
         path=input_path or given.path,
@@ -96,7 +78,6 @@ def open_input(
         delimiter=given.delimiter,
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
-        range=part,
     )
     rows = open_rows(spec, witness=witness)
     if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
@@ -115,13 +96,10 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
-def selection_of(
-    job_file: JobFile, builder: Builder, look: bool = False, excluded: KeyFile | None = None
-) -> Selection | None:
+def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
-    `look`: for whoever wants to know of repeats, whether or not the job leaves them out. `excluded`: what
-    the job's lists hold, where somebody has read them.
+    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
     """
     given, fold = job_file.job.input, fold_of(builder.key_field)
     unique = given.unique or look
@@ -131,8 +109,6 @@ def selection_of(
         told = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", told))
     builder.identifies = unique
-    if excluded is not None:
-        return Selection(unique, Keys(excluded), fold)
     return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
 
 
@@ -171,26 +147,23 @@ def prepare(
         found = _taken(out, opened)
         if found:  # before it is opened: whoever named the wrong file is not to hear of its bytes and columns
             found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
-        rows = open_input(job_file, input_path, Witness(read_marks(found.marks_path(0)) if found else ()))
+        rows = open_input(job_file, input_path, Witness(opening.checkpoints(found) if found else ()))
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
         identity = _identity(job_file, rows, builder)
-        keeping = _keeping(job_file, rows, secret, directory.run_id)
+        options = _options(job_file, rows, secret, directory.run_id)
         if found:
             found.refuse_other(identity)
             if (summary := _ends_here(found, again)) is not None:
                 return summary
         else:
-            invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
-            directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
+            invocation = _invocation(job_file, rows, input_path)
+            directory = replace(directory, identity=identity, invocation=invocation)
             _lock_new(out, opened)
         selection = selection_of(job_file, builder)
-        opened_account = (account.resume if found else account.begin)(directory, keeping)
-        opened.callback(opened_account.book.close)
-        excluded = None
-        if len(directory.shards) > 1:
-            excluded, selection = _shared(selection, directory, opened), None
+        store = (opening.resume if found else opening.begin)(directory, options)
+        opened.callback(store.close)
         return Run(
             job_file,
             secret,
@@ -198,23 +171,11 @@ def prepare(
             rows,
             builder,
             selection,
-            excluded,
             directory,
-            keeping,
-            opened_account,
+            store,
             opened.pop_all(),
             found is not None,
         )
-
-
-def _shared(selection: Selection | None, directory: RunDirectory, opened: ExitStack) -> KeyFile | None:
-    """The keys of lists, read once and kept once, for all processes of a run."""
-    if selection is None or selection.excluded is None:
-        return None
-    opened.callback(directory.excluded_path.unlink, missing_ok=True)
-    excluded = selection.excluded.keep(directory.excluded_path)
-    selection.excluded.close()
-    return excluded
 
 
 def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
@@ -222,7 +183,7 @@ def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
     if find_run(out) is None:
         return None  # a folder is only made when nothing can go wrong any more
     _lock(out, opened)
-    return account.existing_run(out)
+    return existing_run(out)
 
 
 def _lock(out: Path, opened: ExitStack) -> None:
@@ -248,38 +209,9 @@ def _ends_here(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
     return None
 
 
-def _keeping(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Keeping:
-    job = job_file.job
-    return Keeping(
-        formats_of(job_file, rows, secret),
-        job.input.max_row_bytes,
-        job.delivery.durability == "disk",
-        secret.mark(run_id),
-    )
-
-
-def _shards(job: Job, rows: Rows) -> Sequence[Mapping[str, Any]]:
-    """Which rows each process of a new run has."""
-    processes = job.limits.processes
-    if job.input.unique:
-        if processes not in (1, AUTO):
-            log.warning(
-                "limits.processes: with input.unique one process does the work, as it must see every key"
-            )
-        return [{"first_row": 1}]
-    wanted = _fitting(rows) if processes == AUTO else processes
-    if job.limits.rate is not None and job.limits.rate != AUTO:
-        wanted = min(wanted, max(1, int(job.limits.rate / LEAST_SHARE)))
-    ranges = rows.split(wanted) if wanted > 1 else []
-    if processes not in (1, AUTO) and len(ranges) < processes:
-        log.warning("limits.processes: this input and rate give work to %d", max(1, len(ranges)))
-    return [part.as_dict() for part in ranges] if len(ranges) > 1 else [{"first_row": 1}]
-
-
-def _fitting(rows: Rows) -> int:
-    """As many as there are processors, where there is enough for each to do."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, sum(file.stat().st_size for file in rows.files) // _WORTH_A_PROCESS))
+def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> StoreOptions:
+    synced = job_file.job.delivery.durability == "disk"
+    return StoreOptions(formats_of(job_file, rows, secret), synced, secret.mark(run_id))
 
 
 def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:

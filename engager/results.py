@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engager.ledger.fields import RESULT_COLUMNS
-from engager.ledger.lines import CsvLines, JsonLines
-from engager.ledger.run_directory import RunDirectory
 from engager.model import Status
+from engager.store.fields import RESULT_COLUMNS
+from engager.store.lines import CsvLines, JsonLines
+from engager.store.run_directory import RunDirectory
 
 _FORMATS = {"jsonl": JsonLines, "csv": CsvLines}
 

@@ -1,4 +1,4 @@
-"""A prepared run in, a carried-out one out: its shards at work, and its summary at the end."""
+"""A prepared run in, a carried-out one out, and its summary at the end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import anyio
-from anyio import to_thread
 
 from engager.control import Gauges
 from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
-from engager.endpoint import connected, reached
+from engager.endpoint import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
-from engager.ledger.book import Batch
 from engager.model import Status
 from engager.plan import Plan
 from engager.preparing import Run, repeats_of
 from engager.rules import SlowStart
-from engager.shards.shard import Rest, Shard, engage_all, warn_of_repeat
-from engager.shards.worker import Task
+from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching
 
@@ -58,24 +55,23 @@ async def send(
         if isinstance(first, EngagerError):
             run.control.stop.request(first.exit, str(first))
         with suppress(RecordingError):  # what went wrong first is what must be told
-            _leave_summary(run, Rest.DUE, started)
+            _leave_summary(run, Remaining.DUE, started)
         raise
     else:
-        if rest is Rest.BEHIND and bound.reason is not None:
+        if rest is Remaining.BEYOND and bound.reason is not None:
             run.control.end(bound.reason)
         return _leave_summary(run, rest, started)
     finally:
         run.opened.close()
 
 
-def _leave_summary(run: Run, rest: Rest, started: float) -> Summary:
+def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
     run.summary = _summary(run, rest, started)
     run.directory.write_summary(run.summary.as_dict())
     return run.summary
 
 
-async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Rest:
-    carry_out = _in_this_process if run.account.book.shards == 1 else _in_processes
+async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Remaining:
     timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
     timekeeper.look()
     begun = time.monotonic()
@@ -84,7 +80,7 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | Non
         watchers.start_soon(watching.tell, watch)
         watchers.start_soon(watching.count)
         await _until_forgotten(run, begun)
-        rest = await carry_out(run, last_row)
+        rest = await _carried_out(run, last_row)
         watchers.cancel_scope.cancel()
     return rest
 
@@ -111,56 +107,17 @@ async def _shown(run: Run, watching: Watching, watch: Watch, page: str | None) -
         yield
 
 
-async def _in_this_process(run: Run, last_row: int | None) -> Rest:
-    book = run.account.book
-
-    async def write(batch: Batch) -> None:
-        await to_thread.run_sync(book.write, [batch])
-
-    shard = Shard(
-        0,
-        run.rows,
-        run.builder,
-        run.selection,
-        repeats_of(run.job_file, run.builder, warn_of_repeat),
-        run.directory,
-        run.keeping.formats,
-        run.account.recalls[0],
-        run.keeping.synced,
-    )
+async def _carried_out(run: Run, last_row: int | None) -> Remaining:
+    repeats = repeats_of(run.job_file, run.builder, warn_of_repeat)
+    work = Work(run.rows, run.builder, run.selection, repeats, run.store)
     plan = _plan(run.job_file.job, last_row)
     async with connected(run.job_file, run.secret, run.control.stop) as transport:
         limits = Limits.of(run.control.stop, plan.pace)
         gate = limits.gate
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.obeyed_by(limits, gauges)
-        count = failing(plan.threshold, run.control.stop)
-        return await engage_all(shard, plan, transport, write, limits, count)
-
-
-async def _in_processes(run: Run, last_row: int | None) -> Rest:
-    from engager.shards.crew import Crew, share_of  # multiprocessing is for those who want it
-
-    plan, recalls = _plan(run.job_file.job, last_row), run.account.recalls
-    run.rows.close()  # every process reads its own part
-    async with reached(run.job_file, run.secret, run.control.stop) as origin:
-        tasks = [
-            Task(
-                index,
-                run.job_file,
-                run.secret,
-                run.input_path,
-                run.directory,
-                run.excluded,
-                recall,
-                share_of(plan, index, len(recalls)),
-                origin,
-            )
-            for index, recall in enumerate(recalls)
-        ]
-        crew = Crew(run.account.book, plan, run.control.stop)
-        run.control.obeyed_by(crew, crew.gauges)
-        return await crew.carry_out(tasks)
+        run.store.failing = failing(plan.threshold, run.control.stop)
+        return await engage_all(work, plan, transport, limits)
 
 
 def _plan(job: Job, last_row: int | None) -> Plan:
@@ -178,19 +135,19 @@ def _plan(job: Job, last_row: int | None) -> Plan:
     )
 
 
-def _summary(run: Run, rest: Rest, started: float) -> Summary:
-    tally, stop = run.account.book.tally, run.control.stop
+def _summary(run: Run, rest: Remaining, started: float) -> Summary:
+    tally, stop = run.store.tally, run.control.stop
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
     exit_code = stop.exit or Exit.INTERNAL
-    if rest is Rest.NONE or (rest is Rest.BEHIND and not stop.requested):
+    if rest is Remaining.NONE or (rest is Remaining.BEYOND and not stop.requested):
         exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
     seconds = time.monotonic() - started
     return Summary(
         job=run.name,
         run=run.directory.run_id,
-        complete=rest is Rest.NONE,
+        complete=rest is Remaining.NONE,
         exit_code=int(exit_code),
-        stopped=stop.reason if stop.requested and rest is not Rest.NONE else None,
+        stopped=stop.reason if stop.requested and rest is not Remaining.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
         seconds=round(seconds, 3),

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
-from engager.ledger.tally import Histogram, Tally
 from engager.log import log
 from engager.model import Status
 from engager.preparing import Run
 from engager.printable import printable
 from engager.secret import Secret
+from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.
 EVERY = 0.25
@@ -42,7 +42,7 @@ class Watching:
 
     def snapshot(self) -> Snapshot:
         """The run as it is."""
-        now, tally = time.monotonic(), self._run.account.book.tally
+        now, tally = time.monotonic(), self._run.store.tally
         self._past.append((now, tally.rows, tally.latency))
         while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
             self._past.popleft()

@@ -17,11 +17,11 @@ from engager.checking import check
 from engager.doctor import document_of
 from engager.events import ErrorKind
 from engager.job import JobFile
-from engager.ledger.tally import Tally
 from engager.model import Outcome, Row, Status
 from engager.notification import message_of
 from engager.page.history import as_message
 from engager.reaching import Finding, State
+from engager.store.tally import Tally
 from tests.test_progress import NOW
 
 #: The name of a folder that no locale has a text for.

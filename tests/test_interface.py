@@ -132,7 +132,7 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
     def broken(*args: Any) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("engager.shards.shard.carry_out", broken)
+    monkeypatch.setattr("engager.single_process.carry_out", broken)
     with pytest.raises(RuntimeError):
         engager.run(job(folder), out=folder / "run")
     text = (folder / "run/engager.log").read_text()
@@ -141,13 +141,17 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
 
 
 def test_what_was_found_before_a_run_could_begin_stands_in_its_log(folder: Path) -> None:
-    engager.run(job(folder, limits={"processes": 2, "rate": 150}), out=folder / "run")
+    engager.run(job(folder), out=folder / "run", limit=9)
+    (folder / "run/engager.log").unlink()
+    data = (folder / "run/journal.0").read_bytes()
+    (folder / "run/journal.0").write_bytes(data.replace(b'"row":2,', b'"row":3,', 1))
+    engager.run(job(folder), out=folder / "run")
     first, *_ = (folder / "run/engager.log").read_text().splitlines()
-    assert "WARNING limits.processes: this input and rate give work to 1" in first
+    assert "WARNING" in first
+    assert "the journal is damaged" in first
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, processes: int) -> None:
+async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> None:
     (folder / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(300)))
     control, held, grown = engager.Control(), list[int](), list[int]()
 
@@ -163,7 +167,7 @@ async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path, proce
             control.set_rate(1000)
             control.release()
 
-    slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200, "processes": processes})
+    slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200})
     summary = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
     assert summary.rows == 300
     assert held[-1] == held[-2] < 300  # what was in flight when the pause began has ended by the second look
@@ -249,13 +253,6 @@ async def test_in_a_loop_that_is_running_the_plain_call_says_what_to_call(folder
     with pytest.raises(RuntimeError, match="run_async"):
         engager.run(job(folder), out=folder / "run")
     assert not (folder / "run").exists()
-
-
-async def test_beside_other_threads_processes_are_begun_anew(folder: Path) -> None:
-    """What is forked while a thread holds a lock may wait for it for ever."""
-    two = job(folder, limits={"processes": 2})
-    summary = await asyncio.to_thread(engager.run, two, out=folder / "run")
-    assert (summary.exit_code, summary.statuses["engaged"]) == (1, 50)
 
 
 def test_without_a_folder_the_run_is_beside_the_base_of_its_job(folder: Path) -> None:

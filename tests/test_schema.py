@@ -128,7 +128,7 @@ def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
         "limits.concurrency=0",
         "limits.concurrency=5000",
         "limits.concurrency=1.5",
-        "limits.processes=65",
+        "limits.processes=2",
         "limits.confirm_above=0",
         "retry.attempts=0",
         "retry.max_delay=soon",

@@ -9,7 +9,7 @@ import click
 
 from engager.cli.ending import exit_with
 from engager.errors import Exit
-from engager.ledger.account import existing_run
+from engager.store.status import existing_run
 
 
 @click.command("report", short_help="Write how a run went, as a page.")

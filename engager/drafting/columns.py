@@ -15,7 +15,7 @@ from typing import Any
 from engager.drafting.recognising import fits, hint
 from engager.drafting.sample import Sample
 from engager.intake.template import Compiled, ParameterError, RowError, compile_value
-from engager.ledger.lines import REASON_COLUMNS
+from engager.store.lines import REASON_COLUMNS
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 #: Bytes that are looked at in one go: a tenth of a millisecond.
 PIECE = 1 << 20
+
+
+#: Encodings in which every byte below 128 is that character and nothing else, as `codecs` calls them.
+_TRANSPARENT = re.compile(r"utf-8|ascii|iso8859-\d+|cp(125\d|437|866)|koi8-[ru]|mac-\w+")
+
+
+def has_plain_ends(encoding: str) -> bool:
+    """Whether line ends and quotes can be told from the bytes of a file, without reading its characters."""
+    return _TRANSPARENT.fullmatch(codecs.lookup(encoding).name) is not None
 
 
 def counting(files: Sequence[Path], csv: bool) -> Iterator[int]:

@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
-
-from engager.errors import RecordingError
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFile:
-    """Keys in a file, for any number of processes to look into."""
-
-    path: Path
-    salt: bytes
 
 
 class Keys:
     """A set of keys, each with the row that it was first seen in."""
 
-    def __init__(self, kept: KeyFile | None = None) -> None:
-        """None, or those that are kept in a file, to which none can be added."""
-        self._salt = secrets.token_bytes(16) if kept is None else kept.salt
-        self._database = _new() if kept is None else _mapped(kept.path)
+    def __init__(self) -> None:
+        self._salt = secrets.token_bytes(16)
+        self._database = _new()
         self._do = self._database.execute
 
     def first_row(self, key: str, row: int) -> int | None:
@@ -50,21 +37,6 @@ class Keys:
     def __len__(self) -> int:
         return int(self._do("SELECT count(*) FROM keys").fetchone()[0])
 
-    def keep(self, path: Path) -> KeyFile:
-        """Keep all of them in a new file. Raises RecordingError."""
-        try:
-            path.unlink(missing_ok=True)
-            path.touch(mode=0o600, exist_ok=False)
-            self._do("COMMIT")
-            self._do("VACUUM INTO ?", (str(path),))
-            self._do("BEGIN")
-        except (OSError, self._database.Error) as fault:
-            raise RecordingError(
-                f"{path}: the keys of input.exclude cannot be kept there: {fault}. Nothing was sent. "
-                "Mend it, and run the same command again."
-            ) from fault
-        return KeyFile(path, self._salt)
-
     def _row_of(self, digest: bytes) -> int | None:
         found = self._do("SELECT row FROM keys WHERE digest = ?", (digest,)).fetchone()
         return None if found is None else int(found[0])
@@ -83,13 +55,6 @@ def _new() -> Any:
     database.execute("PRAGMA journal_mode = OFF")
     database.execute("CREATE TABLE keys (digest BLOB PRIMARY KEY, row INTEGER) WITHOUT ROWID")
     database.execute("BEGIN")
-    return database
-
-
-def _mapped(path: Path) -> Any:
-    """A file that nobody changes, in memory that all processes share which look into it."""
-    database = _connected(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
-    database.execute(f"PRAGMA mmap_size = {path.stat().st_size}")
     return database
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engager.errors import InputError
-from engager.intake.counting import counting
+from engager.intake.counting import counting, has_plain_ends
 from engager.intake.csv_rows import CsvRows
 from engager.intake.jsonl_rows import JsonlRows
 from engager.intake.lines import lines
@@ -25,10 +25,8 @@ from engager.intake.sources import (
     format_of,
     is_plain,
     open_stream,
-    part,
     stdin_stream,
 )
-from engager.intake.splitting import Piece, Range, can_split, split
 from engager.intake.witness import Witness
 from engager.model import Row, Unreadable
 
@@ -36,8 +34,6 @@ Record = Row | Unreadable
 
 #: Bytes that are read at once. More would hold up the event loop for longer, and save nothing.
 BLOCK = 1 << 16
-
-_WHOLE = Piece(0, 0, None, 0)
 
 #: JSONL rows that are looked at for the names of their keys.
 PEEKED = 1000
@@ -53,7 +49,6 @@ class InputSpec:
     delimiter: str | None = None  #: CSV: else a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
-    range: Range | None = None  #: the part of it that is to be read; None = all
 
 
 class Rows:
@@ -100,49 +95,41 @@ class Rows:
         with open_stream(file) as stream:
             return self._csv(blocks(stream, str(file), self._block), str(file)).header
 
-    def _csv(self, data: Iterator[bytes], source: str, piece: Piece = _WHOLE) -> CsvRows:
-        spec, header = self._spec, self._header(self.files[piece.file]) if piece.begin else None
-        batches = lines(data, spec.encoding, spec.max_row_bytes, not piece.begin)
-        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes, header, piece.line)
-
-    def _jsonl(self, data: Iterator[bytes], source: str, piece: Piece) -> JsonlRows:
+    def _csv(self, data: Iterator[bytes], source: str) -> CsvRows:
         spec = self._spec
-        batches = lines(data, spec.encoding, spec.max_row_bytes, not piece.begin)
-        return JsonlRows(batches, source, piece.line)
+        batches = lines(data, spec.encoding, spec.max_row_bytes)
+        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes)
+
+    def _jsonl(self, data: Iterator[bytes], source: str) -> JsonlRows:
+        spec = self._spec
+        return JsonlRows(lines(data, spec.encoding, spec.max_row_bytes), source)
 
     def _batches(self) -> Iterator[list[Record]]:
-        number = self._spec.range.first_row if self._spec.range else 1
-        for source, stream, piece, last in self._opened():
-            end = None if piece.end is None else piece.end - piece.begin
-            data = part(blocks(stream, source, self._block), end)
-            for batch in self._batches_of(self.witness.watch(data, source, last), source, number, piece):
+        number = 1
+        for source, stream, last in self._opened():
+            data = blocks(stream, source, self._block)
+            for batch in self._batches_of(self.witness.watch(data, source, last), source, number):
                 number = batch[-1].number + 1
                 yield batch
         self.witness.end()
 
-    def _opened(self) -> Iterator[tuple[str, BinaryIO, Piece, bool]]:
-        """Every piece: what its file is called, open at its beginning, and whether it is the last one."""
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
+        """Every file: what it is called, open at its beginning, and whether it is the last one."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], _WHOLE, True
+            yield "stdin", self._streams[0], True
             return
-        whole = (Piece(index, 0, None, 0) for index in range(len(self.files)))
-        pieces = self._spec.range.pieces if self._spec.range else tuple(whole)
-        for piece in pieces:
-            stream = open_stream(self.files[piece.file])
+        for file in self.files:
+            stream = open_stream(file)
             self._streams = [stream]
             with stream:
-                if piece.begin:
-                    stream.seek(piece.begin)
-                yield _called(self.files[piece.file]), stream, piece, piece is pieces[-1]
+                yield _called(file), stream, file is self.files[-1]
 
-    def _batches_of(
-        self, data: Iterator[bytes], source: str, number: int, piece: Piece
-    ) -> Iterator[list[Record]]:
+    def _batches_of(self, data: Iterator[bytes], source: str, number: int) -> Iterator[list[Record]]:
         if self.format == "jsonl":
-            yield from self._jsonl(data, source, piece).batches(number)
+            yield from self._jsonl(data, source).batches(number)
             return
-        rows = self._csv(data, source, piece)
+        rows = self._csv(data, source)
         self.columns = self.columns or rows.header
         if rows.header == self.columns:
             yield from rows.batches(number)
@@ -151,25 +138,18 @@ class Rows:
         for batch in rows.batches(number):
             yield [_reordered(record, order) for record in batch]
 
-    def split(self, parts: int) -> list[Range]:
-        """Ranges of the input, about the same size each; none where only the whole can be read."""
-        spec = self._spec
-        if not self.files or not all(map(is_plain, self.files)) or not can_split(spec.encoding):
-            return []
-        return split(self.files, self.format == "csv", self.delimiter, spec.max_row_bytes, parts)
-
     def counting(self) -> Iterator[int] | None:
         """The rows of the input, as far as they are counted; None where that would mean to read it twice."""
         if not self.files or self.flows or not all(map(is_plain, self.files)):
             return None
-        return counting(self.files, self.format == "csv") if can_split(self._spec.encoding) else None
+        return counting(self.files, self.format == "csv") if has_plain_ends(self._spec.encoding) else None
 
     def _peek(self) -> None:
         """Read what must be known before the first row is sent: that there is anything at all."""
         batch = next(self._rest, None)
         if batch is not None:
             self._peeked.append(batch)
-        elif self.format == "jsonl" and self._spec.range is None:
+        elif self.format == "jsonl":
             raise InputError(f"{self._name}: the input is empty.")
 
     @property

@@ -104,18 +104,6 @@ def is_plain(file: Path) -> bool:
     return file.is_file() and file.suffix.lower() not in _COMPRESSED
 
 
-def part(blocks: Iterator[bytes], length: int | None) -> Iterator[bytes]:
-    """The first so many bytes of some blocks; all of them for None."""
-    if length is None:
-        yield from blocks
-        return
-    for block in blocks:
-        yield block[:length]
-        length -= len(block)
-        if length <= 0:
-            return
-
-
 def blocks(stream: BinaryIO, source: str, size: int) -> Iterator[bytes]:
     """The stream's bytes as they come, at most `size` at once. Raises InputError."""
     # A pipe hands over what it has: rows of a slow stream must not wait for a full block.

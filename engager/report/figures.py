@@ -14,9 +14,9 @@ from functools import reduce
 from math import floor
 from typing import Any
 
-from engager.ledger.tally import MAX_ERROR, Histogram
 from engager.model import Status
 from engager.printable import printable
+from engager.store.tally import MAX_ERROR, Histogram
 
 #: Cells that are kept at most.
 MAX_CELLS = 480

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engager.ledger.passes import latest
-from engager.ledger.run_directory import RunDirectory
 from engager.report.figures import Figures
 from engager.report.lines import ResultLines
 from engager.report.wording import duration, number, plural
+from engager.store.passes import latest
+from engager.store.run_directory import RunDirectory
 
 
 def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run is known by: words, and what is said of them. `seen` is the account of its ledger."""
+    """What a run is known by: words, and what is said of them. `seen` is the account of its journal."""
     summary, identity = run.summary() or {}, run.identity
     started = datetime.fromtimestamp(run.started_at, UTC)
     finished = _finished(figures, summary) if seen["state"] != "running" else datetime.now(UTC)

@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from engager.ledger.fields import RESULT_COLUMNS
-from engager.ledger.lines import CsvLines, JsonLines
-from engager.ledger.run_directory import RunDirectory
+from engager.store.fields import RESULT_COLUMNS
+from engager.store.lines import CsvLines, JsonLines
+from engager.store.run_directory import RunDirectory
 
 
 class ResultLines:

@@ -14,9 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from engager.errors import RunDirectoryError
-from engager.ledger.account import look
-from engager.ledger.run_directory import RunDirectory, replace_file
-from engager.ledger.tally import Histogram
 from engager.report import svg
 from engager.report.figures import MANY_TRIES, Cell, Figures, Kind
 from engager.report.heading import head, notices, told
@@ -24,6 +21,9 @@ from engager.report.lines import ResultLines
 from engager.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
 from engager.report.wording import duration, milliseconds, number, share, word
 from engager.secret import Secret
+from engager.store.run_directory import RunDirectory, replace_file
+from engager.store.status import look
+from engager.store.tally import Histogram
 from engager.version import __version__
 
 NAME = "report.html"
@@ -66,7 +66,7 @@ def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
             figures.count(line)
         except (KeyError, ValueError, TypeError, OverflowError):
             lines.damaged += 1
-    # The ledger is read behind the results: what is settled in between is not called missing.
+    # The journal is read behind the results: what is settled in between is not called missing.
     return _filled(run, figures, lines, look(run))
 
 

@@ -10,13 +10,13 @@ from math import log
 
 from markupsafe import Markup
 
-from engager.ledger.tally import Histogram
 from engager.model import Status
 from engager.report import svg
 from engager.report.figures import Cell, Figures
 from engager.report.svg import Span, Tick
 from engager.report.timeline import Timeline
 from engager.report.wording import duration, milliseconds, number, share, word
+from engager.store.tally import Histogram
 
 STATUSES = tuple(map(str, Status))
 SHARES = (50, 95, 99)

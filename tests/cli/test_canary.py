@@ -31,9 +31,8 @@ async def test_nobody_is_asked_about_an_input_that_is_not_longer(bench: Any) -> 
     assert b.summary()["complete"] is True
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_without_a_terminal_the_rest_needs_a_flag(bench: Any, processes: int) -> None:
-    b = await bench(400, f"{CAREFUL}processes = {processes}\n")
+async def test_without_a_terminal_the_rest_needs_a_flag(bench: Any) -> None:
+    b = await bench(400, CAREFUL)
     for _ in range(2):
         ended = await b.engager("run", "job.toml")
         assert ended.code == 3

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engager.ledger.lock import RunLock
+from engager.store.lock import RunLock
 
 YESTERDAY = "runs/n-2020-01-01"
 DATED = ("--out", "runs/n-{date}")

@@ -184,7 +184,7 @@ async def test_a_wall_clock_that_is_set_does_not_move_the_window(bench: Any, hou
     assert set(b.sandbox.brain.effects.values()) == {1}
 
 
-BOOT = "import pathlib, engager.ledger.clock as c; c._BOOT_ID = pathlib.Path('boot'); "
+BOOT = "import pathlib, engager.store.clock as c; c._BOOT_ID = pathlib.Path('boot'); "
 
 
 @pytest.mark.parametrize(("hours", "doubtful"), [(-1, True), (1, False), (25, True)])

@@ -215,7 +215,7 @@ async def test_another_token_keeps_the_ids_and_repeats_nothing_that_may_have_bee
     await stopped(b, 40, signal.SIGINT)
     await stopped(b, 100, signal.SIGKILL)
     (b.path / "token").write_text("another-token")
-    # A kill before the doubtful rows come up must not make the ledger forget under which token they left.
+    # A kill before the doubtful rows come up must not make the journal forget under which token they left.
     await b.engager("run", "job.toml", "--limit", "1")
     await stopped(b, 150, signal.SIGKILL)
     ended = await b.engager("run", "job.toml")

@@ -47,15 +47,6 @@ async def test_a_share_of_failures_stops_it_and_rows_that_are_no_requests_count(
     assert len(b.results()) == 100
 
 
-async def test_the_failures_of_all_processes_count(bench: Any) -> None:
-    limits = "[limits]\nprocesses = 2\nconcurrency = 4\nrate = 400\n"
-    job = f"[stop]\nmax_failed = 40\n{limits}[retry]\nattempts = 1\n"
-    b = await bench(2000, job, faults={"503": 0.5})
-    ended = await b.engager("run", "job.toml")
-    assert (ended.code, "40 rows were not engaged" in ended.err) == (3, True)
-    assert 40 <= unengaged(b) <= 60
-
-
 async def test_outside_of_its_hours_it_stops_before_a_row_is_sent(bench: Any) -> None:
     b = await bench(20, closed_hours() + 'outside = "stop"\n')
     ended = await b.engager("run", "job.toml")
@@ -63,9 +54,8 @@ async def test_outside_of_its_hours_it_stops_before_a_row_is_sent(bench: Any) ->
     assert b.sandbox.log == []
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_outside_of_its_hours_it_waits_and_can_be_interrupted(bench: Any, processes: int) -> None:
-    b = await bench(20, closed_hours() + f"[limits]\nprocesses = {processes}\n")
+async def test_outside_of_its_hours_it_waits_and_can_be_interrupted(bench: Any) -> None:
+    b = await bench(20, closed_hours())
     process = await b.start("run", "job.toml")
     while not (b.path / "runs/test/results.jsonl").exists():
         await asyncio.sleep(0.05)

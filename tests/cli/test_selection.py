@@ -41,32 +41,17 @@ async def test_each_key_is_engaged_once_and_every_row_has_its_line(bench: Any) -
     )
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-async def test_listed_keys_are_not_sent_to(bench: Any, processes: int) -> None:
-    b = await make(bench, 'exclude = "gone.txt"', f"[limits]\nprocesses = {processes}\n")
+async def test_listed_keys_are_not_sent_to(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"')
     (b.path / "gone.txt").write_text("P7@example.com\nnobody@example.com\n")
     assert (await b.engager("run", "job.toml")).code == 0
     assert accounted(b) == {("engaged", 0): 897, ("skipped", "excluded"): 3}
     assert b.sandbox.brain.effects["email=p7@example.com"] == 0
-    assert not (b.path / "runs/test/ledger/excluded").exists()
 
 
-async def test_lists_are_read_once_however_many_processes_look_into_them(bench: Any) -> None:
-    b = await make(bench, 'exclude = "gone.txt"', "[limits]\nprocesses = 3\n")
-    (b.path / "gone.txt").write_text("P7@example.com\n")
-    count = "import engager.intake.selection as s; read = s.Lists.keys; "
-    count += "s.Lists.keys = lambda *a: (open('readings', 'a').write('x'), read(*a))[1]"
-    assert (await b.engager("run", "job.toml", before=count)).code == 0
-    assert (b.path / "readings").read_text() == "x"
-    assert accounted(b) == {("engaged", 0): 897, ("skipped", "excluded"): 3}
-
-
-@pytest.mark.parametrize("limits", ["", "[limits]\nprocesses = 2\n"])
 @pytest.mark.parametrize("rules", ["", 'exclude = "gone.txt"'])
-async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(
-    bench: Any, rules: str, limits: str
-) -> None:
-    b = await make(bench, rules, limits)
+async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(bench: Any, rules: str) -> None:
+    b = await make(bench, rules)
     (b.path / "gone.txt").write_text("p0@example.com\n")
     ended = await b.engager("run", "job.toml")
     said = re.findall(r"row (\d+) has the same key as row (\d+)", ended.err)
@@ -80,7 +65,7 @@ async def test_a_job_that_means_its_repeats_is_not_warned(bench: Any) -> None:
 
 
 async def test_a_run_that_was_cut_off_decides_as_it_would_have(bench: Any) -> None:
-    b = await make(bench, UNIQUE, "[limits]\nconcurrency = 8\nprocesses = 2\n")
+    b = await make(bench, UNIQUE, "[limits]\nconcurrency = 8\n")
     for limit in ("100", "350", "620"):
         await b.engager("run", "job.toml", "--limit", limit)
     killed = await b.start("run", "job.toml", "--set", "limits.rate=100")

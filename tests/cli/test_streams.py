@@ -88,11 +88,9 @@ async def test_a_locale_of_few_characters(bench: Any, environment: dict[str, str
     assert "Аня" in json.loads(json.loads(seen.out)["samples"][0]["body"])["content"]["name"]
 
 
-@pytest.mark.parametrize(
-    ("closed", "processes"), [("<&-", 1), (">&-", 1), ("2>&-", 1), ("<&- >&- 2>&-", 1), ("<&- >&- 2>&-", 2)]
-)
-async def test_closed_streams(bench: Any, closed: str, processes: int) -> None:
-    b = await bench(60, f"[limits]\nprocesses = {processes}\n")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_streams(bench: Any, closed: str) -> None:
+    b = await bench(60)
     assert (await ended(b, "check", "job.toml", shell=closed)).code == 0
     assert (await ended(b, "run", "job.toml", shell=closed)).code == 0
     await all_engaged(b, 60)
@@ -142,10 +140,9 @@ async def test_readers_that_are_gone(bench: Any, log_format: str) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--log-format", "json")])
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_readers_that_have_stopped(bench: Any, more: tuple[str, ...], processes: int) -> None:
+async def test_readers_that_have_stopped(bench: Any, more: tuple[str, ...]) -> None:
     unsent = '[notify]\nurl = "env:NOBODY"\n'
-    b = await bench(60, f"{unsent}[limits]\nprocesses = {processes}\n")
+    b = await bench(60, unsent)
     with nobody_reads(os.pipe()) as full:
         streams = {"stdout": full, "stderr": full}
         done = await ended(
@@ -226,9 +223,8 @@ async def test_a_product_that_cannot_be_written_is_an_error(bench: Any, args: tu
     os.close(writer)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_a_hang_up_finishes_what_is_in_flight(bench: Any, processes: int) -> None:
-    b = await bench(5000, f"[limits]\nconcurrency = 8\nprocesses = {processes}\n", latency="50ms")
+async def test_a_hang_up_finishes_what_is_in_flight(bench: Any) -> None:
+    b = await bench(5000, "[limits]\nconcurrency = 8\n", latency="50ms")
     process = await start(b, "run", "job.toml", start_new_session=True)
     while len(b.sandbox.log) < 40:
         await asyncio.sleep(0.02)

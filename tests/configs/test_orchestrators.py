@@ -23,7 +23,7 @@ import pytest
 
 import engager
 from engager.errors import BusyError
-from engager.ledger.run_directory import take_folder
+from engager.store.run_directory import take_folder
 
 SCHEDULERS = Path(__file__).parents[2] / "configs/schedulers"
 

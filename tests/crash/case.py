@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shlex
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.deadly import OFTEN, POINTS, RARE, SYNCED
+from tests.crash.deadly import OFTEN, POINTS, RARE, RESUMING, SYNCED
 
 MODES = ("exactly-once", "at-most-once", "at-least-once")
 
@@ -51,7 +50,6 @@ id = 12
 email = "{{email}}"
 [limits]
 concurrency = {crew}
-processes = {processes}
 [retry]
 attempts = {attempts}
 base_delay = 0.005
@@ -85,12 +83,11 @@ class Case:
     passes: tuple[tuple[str, ...], ...]  #: the flags of `retry`, once the run is complete
     durability: str
     results: str
-    processes: int
     unique: bool  #: whether people come again in the input, to be skipped then
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
-        """A case; `forced` may hold a point, a mode, an endpoint, processes, a token that changes, unique."""
+        """A case; `forced` may hold a point, a mode, an endpoint, a token that changes, unique."""
         draw = random.Random(seed)
         point = forced.get("point")
         mode = draw.choice(MODES)
@@ -101,7 +98,6 @@ class Case:
             ((), (), ((),), (("--in-doubt",),), ((), ("--in-doubt",)))
         )
         rare, crew = point in RARE, draw.choice((1, 4, 16))
-        processes = int(forced.get("processes", "1"))
         return cls(
             seed,
             forced,
@@ -110,7 +106,7 @@ class Case:
             forced.get("endpoint", endpoint),
             draw.choice(("csv", "jsonl")),
             rows=draw.randint(40, 80) + 12 * crew,
-            crew=max(crew, processes),
+            crew=crew,
             attempts=draw.choice((6, 6, 1)) if not rare else 1,
             kills=draw.randint(2, 9) if point is None else 3 if point in OFTEN else 5,
             faults=draw.random() < 0.4 or rare,
@@ -119,9 +115,7 @@ class Case:
             passes=passes if not rare else ((), ("--in-doubt",)),
             durability=draw.choice(("process", "process", "disk")) if point not in SYNCED else "disk",
             results=draw.choice(("jsonl", "jsonl", "csv")),
-            processes=processes,
-            # Where keys are unique one process does the work.
-            unique=(draw.random() < 0.3 or "unique" in forced) and processes == 1,
+            unique=draw.random() < 0.3 or "unique" in forced,
         )
 
     @property
@@ -145,9 +139,11 @@ class Case:
 
     def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
         """Where the next process dies, and at which time that it comes there."""
+        if self.point in RESUMING and not turn:
+            return "after_frame", 20
         if self.point is not None:
-            often = self.point == "inside_store"
-            return self.point, ((1, 90, 33, 160, 61) if often else (1, 2, 1, 3, 7))[turn % 5]
+            often = self.point in ("inside_frame", "after_frame")
+            return self.point, ((1, 20, 33, 60, 9) if often else (1, 2, 1, 3, 7))[turn % 5]
         if draw.random() < 0.4:
             return None, 0
         point = draw.choice([point for point in POINTS if point not in RARE or draw.random() < 0.2])
@@ -190,11 +186,8 @@ class Case:
         (folder / "token").write_text(f"t0ken-{draw.random() if self.rotates else 0}")
 
 
-def spoil(folder: Path, draw: random.Random, flipped: set[int]) -> None:
-    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can.
-
-    No byte of the ledger is flipped twice: of such a row nothing is known, and it is rightly in doubt.
-    """
+def spoil(folder: Path, draw: random.Random) -> None:
+    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can."""
     for name in ("results.jsonl", "results.csv", "failed.csv", "failed.jsonl", "in_doubt.csv"):
         path = folder / name
         if not path.exists() or draw.random() < 0.5:
@@ -210,18 +203,11 @@ def spoil(folder: Path, draw: random.Random, flipped: set[int]) -> None:
         path.write_bytes(data)
         if how == 3:
             path.unlink()
-    ledger = folder / "ledger/rows"
-    if ledger.exists() and draw.random() < 0.5:
-        _flip_row(ledger, draw, flipped)
+    if draw.random() < 0.5:
+        _flip(folder / draw.choice(("journal.0", "journal.1")), draw)
 
 
-def _flip_row(ledger: Path, draw: random.Random, flipped: set[int]) -> None:
-    row = draw.choice([row for row in range(1, 41) if row not in flipped])
-    flipped.add(row)
-    with ledger.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size > 1 << 20:
-            at = file.seek(size - (1 << 20) + row)
-            byte = file.read(1)[0] ^ 1 << draw.randrange(8)
-            file.seek(at)
-            file.write(bytes((byte,)))
+def _flip(path: Path, draw: random.Random) -> None:
+    if path.exists() and (data := bytearray(path.read_bytes())):
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import mmap
 import os
 import signal
 import sys
@@ -19,12 +18,10 @@ from typing import Any
 from engager import cli
 from engager.dispatch.effort import Effort
 from engager.dispatch.http1.connection import Connection
-from engager.ledger import line_file, mapped, repair, run_directory
-from engager.ledger.book import Book
-from engager.ledger.journal import Journal
-from engager.ledger.ledger import Ledger
-from engager.ledger.row_states import RowStates
-from engager.ledger.slots import Slots
+from engager.model import Life
+from engager.store import journal, repair, result_files, run_directory, store
+from engager.store.journal import Journal
+from engager.store.store import ResultStore
 
 
 def die() -> None:
@@ -58,31 +55,22 @@ def around(owner: Any, name: str, countdown: Countdown, after: bool, kill: Calla
     setattr(owner, name, deadly)
 
 
-def before_mark(countdown: Countdown) -> None:
-    around(Ledger, "keep", countdown, after=False)
+def before_store(countdown: Countdown) -> None:
+    around(ResultStore, "before_send", countdown, after=False)
 
 
-def between_marks(countdown: Countdown) -> None:
-    """The outcomes of a burst are stored, and what is about to leave is not; or both are."""
-    around(RowStates, "store_all", countdown, after=True)
-
-
-def after_mark(countdown: Countdown) -> None:
-    around(Ledger, "keep", countdown, after=True)
+def after_store(countdown: Countdown) -> None:
+    """What is about to leave is stored, and nothing has left."""
+    around(ResultStore, "before_send", countdown, after=True)
 
 
 def after_clearance(countdown: Countdown) -> None:
-    """Cleared to leave, and not marked yet."""
-    around(Ledger, "leaves", countdown, after=True)
-
-
-def after_slot(countdown: Countdown) -> None:
-    """Between the two stores of a mark."""
-    around(Slots, "write", countdown, after=True)
+    """Cleared to leave, and not stored yet."""
+    around(Life, "leaves", countdown, after=True)
 
 
 def before_departure(countdown: Countdown) -> None:
-    """Marked and cleared, and about to leave together with others."""
+    """Stored and cleared, and about to leave together with others."""
     around(Connection, "depart", countdown, after=False)
 
 
@@ -90,7 +78,7 @@ def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
 
-    around(Ledger, "leaves", countdown, after=True, kill=soon)
+    around(Life, "leaves", countdown, after=True, kill=soon)
 
 
 def after_answer(countdown: Countdown) -> None:
@@ -98,38 +86,69 @@ def after_answer(countdown: Countdown) -> None:
 
 
 def after_unsettled(countdown: Countdown) -> None:
-    around(Ledger, "answered", countdown, after=True)
+    around(ResultStore, "attempt_ended", countdown, after=True)
 
 
-def after_slots(countdown: Countdown) -> None:
-    """Rows that were marked by their byte alone have just got their slots."""
-    around(Ledger, "give_slots", countdown, after=True)
+def after_outcome(countdown: Countdown) -> None:
+    """An outcome is known, and not stored yet."""
+    around(ResultStore, "after", countdown, after=True)
 
 
-def after_horizon(countdown: Countdown) -> None:
-    around(Ledger, "move_horizon", countdown, after=True)
+def inside_frame(countdown: Countdown) -> None:
+    """In the middle of a write to the journal."""
+    pwrite = os.pwrite
+
+    def tearing(descriptor: int, data: Any, at: int) -> int:
+        if countdown.due():
+            pwrite(descriptor, data[: len(data) // 2], at)
+            die()
+        return pwrite(descriptor, data, at)
+
+    os.pwrite = tearing  # type: ignore[assignment]
 
 
-def after_journal(countdown: Countdown) -> None:
-    """Between the two stores of an outcome."""
-    around(Journal, "append", countdown, after=True)
+def after_frame(countdown: Countdown) -> None:
+    around(Journal, "write", countdown, after=True)
 
 
-def after_settling(countdown: Countdown) -> None:
-    around(Ledger, "settle", countdown, after=True)
+def before_sync(countdown: Countdown) -> None:
+    """What was written is not on the disk yet."""
+    around(journal, "sync_data", countdown, after=False)
 
 
-def before_commit(countdown: Countdown) -> None:
-    around(Book, "commit", countdown, after=False)
+def before_turn(countdown: Countdown) -> None:
+    around(Journal, "begin_anew", countdown, after=False)
 
 
-def after_commit(countdown: Countdown) -> None:
-    around(Book, "commit", countdown, after=True)
+def inside_turn(countdown: Countdown) -> None:
+    """In the middle of a snapshot."""
+    write = journal._write_all
+
+    def tearing(descriptor: int, data: bytes, at: int) -> None:
+        if at == 0 and countdown.due():
+            write(descriptor, data[: len(data) // 2], at)
+            die()
+        write(descriptor, data, at)
+
+    journal._write_all = tearing
+
+
+def after_turn(countdown: Countdown) -> None:
+    around(Journal, "begin_anew", countdown, after=True)
+
+
+def before_resumption(countdown: Countdown) -> None:
+    """What an earlier process left is read, and the journal is not begun anew."""
+    around(Journal, "begin_in_draft", countdown, after=False)
+
+
+def after_resumption(countdown: Countdown) -> None:
+    around(Journal, "begin_in_draft", countdown, after=True)
 
 
 def between_files(countdown: Countdown) -> None:
-    """An outcome is in some of its files, and the ledger does not know of it."""
-    around(line_file.LineFile, "append", countdown, after=True)
+    """An outcome is in some of its files, and the journal does not know of it."""
+    around(result_files.ResultFile, "append", countdown, after=True)
 
 
 def before_cut(countdown: Countdown) -> None:
@@ -148,36 +167,12 @@ def after_link(countdown: Countdown) -> None:
     around(os, "link", countdown, after=True)
 
 
-def before_room(countdown: Countdown) -> None:
-    around(os, "posix_fallocate", countdown, after=False)
-
-
-def after_room(countdown: Countdown) -> None:
-    around(os, "posix_fallocate", countdown, after=True)
-
-
 def before_rename(countdown: Countdown) -> None:
     around(Path, "replace", countdown, after=False)
 
 
 def after_rename(countdown: Countdown) -> None:
     around(Path, "replace", countdown, after=True)
-
-
-def inside_store(countdown: Countdown) -> None:
-    """In the middle of a store into the ledger's memory."""
-
-    class Tearing(mmap.mmap):
-        def __setitem__(self, key: Any, value: Any) -> None:
-            if isinstance(key, slice) and countdown.due():
-                half = len(value) // 2
-                begin = key.start or 0
-                super().__setitem__(slice(begin, begin + half), value[:half])
-                die()
-            super().__setitem__(key, value)
-
-    names = {name: getattr(mmap, name) for name in ("ACCESS_WRITE", "ACCESS_READ")}
-    mapped.mmap = SimpleNamespace(mmap=Tearing, **names)  # type: ignore[assignment]
 
 
 def inside_write(countdown: Countdown) -> None:
@@ -190,25 +185,7 @@ def inside_write(countdown: Countdown) -> None:
             die()
         return write(descriptor, data)
 
-    line_file.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
-
-
-def inside_log(countdown: Countdown) -> None:
-    """In the middle of a block of the redo log."""
-    pwrite = os.pwrite
-
-    def tearing(descriptor: int, data: memoryview, begin: int) -> int:
-        if countdown.due():
-            pwrite(descriptor, data[: len(data) // 2 // 512 * 512], begin)
-            die()
-        return pwrite(descriptor, data, begin)
-
-    os.pwrite = tearing  # type: ignore[assignment]
-
-
-def after_log(countdown: Countdown) -> None:
-    """What was marked is on the disk, and nothing has left."""
-    around(os, "pwrite", countdown, after=True)
+    result_files.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
 
 
 def inside_draft(countdown: Countdown) -> None:
@@ -232,23 +209,23 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
     point.__name__: point
     for point in (
         after_clearance,
-        before_mark,
-        inside_store,
-        after_slot,
-        between_marks,
-        after_mark,
+        before_store,
+        inside_frame,
+        after_frame,
+        after_store,
         before_departure,
         after_send,
         after_answer,
         after_unsettled,
-        after_journal,
-        after_settling,
-        inside_log,
-        after_log,
+        after_outcome,
+        before_sync,
+        before_turn,
+        inside_turn,
+        after_turn,
+        before_resumption,
+        after_resumption,
         inside_write,
         between_files,
-        before_commit,
-        after_commit,
         before_cut,
         after_cut,
         inside_draft,
@@ -256,22 +233,18 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         after_rename,
         before_link,
         after_link,
-        before_room,
-        after_room,
-        after_slots,
-        after_horizon,
     )
 }
 
 
 #: Points that every row passes.
 OFTEN = (
-    *("after_clearance", "before_mark", "inside_store", "after_slot", "between_marks", "after_mark"),
-    *("before_departure", "after_send", "after_answer", "after_unsettled", "after_journal", "after_settling"),
+    *("after_clearance", "before_store", "inside_frame", "after_frame", "after_store"),
+    *("before_departure", "after_send", "after_answer", "after_unsettled", "after_outcome"),
 )
 
-#: Points that only runs pass that outlive a power cut.
-SYNCED = ("inside_log", "after_log")
+#: Points that only runs pass often that outlive a power cut.
+SYNCED = ("before_sync",)
 
 #: Points that only some runs pass: where rows were left half settled, where tries fail, in further passes.
 RARE = (
@@ -279,12 +252,20 @@ RARE = (
     *("inside_draft", "before_rename", "after_rename"),
 )
 
+#: Points that only a run passes that was killed before.
+RESUMING = ("before_resumption", "after_resumption", "before_cut", "after_cut")
+
+#: Bytes of a journal that is begun anew many times in a short run.
+SHORT_JOURNAL = 12_000
+
 
 def run(folder: str, args: list[str], point: str | None, count: int, told: str = "told.txt") -> None:
     """Run the command in a folder, until it ends or dies."""
     os.chdir(folder)
     for stream in (1, 2):
         os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+    journal.LIMIT = SHORT_JOURNAL
+    store.FRESH_SECONDS = 0.02
     if point is not None:
         POINTS[point](Countdown(count))
     sys.argv = ["engager", *args]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from tests.crash.case import ENDPOINTS, MODES, Case
-from tests.crash.deadly import OFTEN, POINTS
+from tests.crash.deadly import POINTS
 from tests.crash.harness import Told, series
 
 
@@ -40,18 +40,3 @@ async def test_no_death_makes_a_changed_token_a_second_message() -> None:
     )
     assert told.wrong == []
     assert told.kills
-
-
-async def test_no_death_of_one_process_or_of_all_breaks_a_promise() -> None:
-    told = Told()
-    two = product(("2",), (None, *OFTEN, "inside_write", "after_commit"))
-    three = product(("3",), (None, "after_send", "after_commit"))
-    cases = (
-        Case.drawn(seed, mode="exactly-once", processes=processes, **({"point": point} if point else {}))
-        for seed, (processes, point) in enumerate((*two, *three), 400)
-    )
-    await series(cases, told)
-    assert told.wrong == []
-    alone = {point for point in told.kills if "one process of some" in point}
-    assert alone
-    assert set(told.kills) - alone

@@ -18,10 +18,10 @@ from engager.errors import InputError, JobError
 from engager.intake.template import compile_value
 from engager.job import JobFile
 from engager.job_tables import Job
-from engager.ledger.lines import REASON_COLUMNS
 from engager.model import EngageRequest
 from engager.preparing import open_input
 from engager.sections import Section
+from engager.store.lines import REASON_COLUMNS
 from tests.drafting.inputs import built, content_of, drafted
 
 PEOPLE = "email,first_name,age\nann@x.org,Anna Secret,31\nbob@x.org,,\n"

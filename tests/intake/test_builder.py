@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.intake.identity import fresh
 from engager.intake.template import ParameterError
-from engager.ledger.ledger import _MAGIC
 from engager.model import EngageRequest, Invalid, Row
+from engager.store.run_directory import FORMAT
 
 COLUMNS = ("email", "name", "age", "phone", "id")
 VALUES = ["ann@example.com", "Ann", "42", "+79000000000", "5a74876369d42613b31947b8"]
@@ -494,8 +494,8 @@ def test_a_row_that_cannot_be_sent_is_named_by_its_key_wherever_that_comes_from(
     assert built.key == "ann@example.com"
 
 
-def test_request_ids_are_those_that_the_ledgers_of_this_version_were_begun_with() -> None:
+def test_request_ids_are_those_that_the_journals_of_this_version_were_begun_with() -> None:
     """Where this changes, so must the version: a run that goes on would repeat rows under other ids."""
     built = build(EMAIL, ["ann@example.com"], columns=("email",))
     assert isinstance(built, EngageRequest)
-    assert (_MAGIC, built.request_id) == (b"engager ledger 5\n", "20ddbda8c7d79eb89a1549a2f2a64a3c")
+    assert (FORMAT, built.request_id) == (1, "20ddbda8c7d79eb89a1549a2f2a64a3c")

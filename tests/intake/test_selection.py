@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.errors import InputError, RecordingError
+from engager.errors import InputError
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.intake.keys import Keys
 from engager.intake.selection import Lists, Selection, fold_of
@@ -27,25 +26,6 @@ def test_keys_are_a_set_that_knows_the_first_row(given_keys: list[str]) -> None:
     assert all(key in keys for key in model)
     assert "never given" not in keys
     keys.close()
-
-
-@given(st.sets(st.text(max_size=3)), st.lists(st.text(max_size=3)))
-def test_keys_in_a_file_are_the_same_keys(given_keys: set[str], asked: list[str]) -> None:
-    keys = Keys()
-    keys.add_all(given_keys)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a b?#%.keys"
-        kept = [Keys(keys.keep(path)) for _ in range(2)][-1]
-        assert path.stat().st_mode & 0o777 == 0o600
-        for key in (*given_keys, *asked):
-            assert (key in kept) == (key in given_keys) == (key in keys)
-        kept.close()
-    keys.close()
-
-
-def test_keys_that_cannot_be_kept_are_told_of(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="Nothing was sent"):
-        Keys().keep(tmp_path / "nowhere" / "keys")
 
 
 def request(number: int, key: str) -> EngageRequest:

@@ -230,9 +230,8 @@ def settled_of(found: dict[tuple[str, ...], float]) -> float:
     return sum(value for (name, *_), value in found.items() if name == "engager_rows_total")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path, processes: int) -> None:
-    limits = {"rate": 400, "concurrency": 16, "processes": processes}
+async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path) -> None:
+    limits = {"rate": 400, "concurrency": 16}
     async with shown(tmp_path, limits=limits) as (run, _):
         await until(lambda: run.rows > 60)
         assert (await metrics(run))["engager_in_flight",] <= 16

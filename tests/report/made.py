@@ -1,4 +1,4 @@
-"""Run directories with given outcomes, made by the ledger itself."""
+"""Run directories with given outcomes, made by the store itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engager.ledger.account import Keeping, begin
-from engager.ledger.book import Batch
-from engager.ledger.formats import Formats
-from engager.ledger.ledger import Ledger
-from engager.ledger.ledgers import shard_path
-from engager.ledger.lines import CsvLines, JsonLines, MendableJson
-from engager.ledger.recorder import Recorder
-from engager.ledger.run_directory import RunDirectory, new_run
 from engager.model import EngageRequest, Outcome, Row, Status
+from engager.store.formats import Formats
+from engager.store.lines import CsvLines, JsonLines, MendableJson
+from engager.store.opening import begin
+from engager.store.run_directory import RunDirectory, new_run
+from engager.store.store import StoreOptions
 
 #: 2026-11-24 08:00:00 UTC
 MORNING = 1_795_507_200.0
@@ -50,24 +47,17 @@ async def made(
     run = replace(new_run(path), identity=identity, invocation=invocation, started_at=MORNING)
     path.mkdir(mode=0o700, exist_ok=True)
     formats = Formats(JsonLines() if results == "jsonl" else CsvLines(), MendableJson(str), str)
-    account = begin(run, Keeping(formats, 1 << 16, synced=False, token=""))
-
-    async def write(batch: Batch) -> None:
-        account.book.write([batch])
-
-    recorder = Recorder(0, Ledger(shard_path(run.ledger_folder, 0)), formats, write, account.recalls[0])
+    store = begin(run, StoreOptions(formats, synced=False, token=""))
+    store.start(attempts=1)
     for one in outcomes:
-        recorder.due([one.row])
-        if (writing := recorder.record(one)) is not None:
+        if (writing := store.after(one)) is not None:
             await writing
     for number in in_flight:
         row = Row(number, number + 1, "people.jsonl", {"email": "x"})
-        recorder.due([row])
-        recorder.intend(EngageRequest(row, "x", "id", (b"{}",)))
-    await recorder.flush()
-    tally = account.book.tally.as_dict()
-    recorder.close()
-    account.book.close()
+        store.before_send([EngageRequest(row, "x", "id", (b"{}",))])
+    await store.flush()
+    tally = store.tally.as_dict()
+    store.close()
     if complete:
         told = {"complete": True, "stopped": None, "finished_at": "2026-11-24T09:00:00Z", **tally}
         run.write_summary(told)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.ledger.fields import result_fields
-from engager.ledger.tally import Tally
 from engager.model import Outcome, Status
 from engager.report.figures import MAX_CELLS, MAX_KINDS, MAX_SAMPLES, Figures
+from engager.store.fields import result_fields
+from engager.store.tally import Tally
 from tests.report.made import outcome
 
 

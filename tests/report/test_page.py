@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engager.errors import RunDirectoryError
-from engager.ledger.run_directory import RunDirectory
 from engager.model import Outcome, Status
 from engager.report.page import page_of, write_report
+from engager.store.run_directory import RunDirectory
 from tests.browser import Browser
 from tests.report.made import made, outcome
 

@@ -1,1 +1,0 @@
-"""Outcomes in, truth on disk: the run directory, results, the failed file, the tally."""

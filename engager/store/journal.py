@@ -1,0 +1,233 @@
+"""The journal of a run: two files in turn, to which frames are only appended.
+
+When a file has grown past its limit, the other one is begun anew with a snapshot: the whole state after the
+frame of the same number. The frames before it stay in their file until the next turn, so that a damaged
+snapshot costs nothing: the state before it and the frames up to it say the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from engager.errors import RecordingError, RunDirectoryError
+from engager.store import clock
+from engager.store.disk import refuse_vanished, refusing, sync_data, sync_folder
+from engager.store.frames import Context, Frame, framed, frames_of
+
+#: Bytes after which the other file is begun; less where a test wants to see many turns.
+LIMIT = 4 << 20
+
+NAMES: Final = ("journal.0", "journal.1")
+
+_DRAFT: Final = "journal.new"
+
+
+def token_of(mark: str) -> int:
+    """A number by which a token is known again; `mark` is what a secret gives out for that."""
+    return int.from_bytes(blake2b(mark.encode(), digest_size=8).digest(), "little")
+
+
+def seed_of(run_id: str) -> int:
+    """Where the checksums of a run begin: what a row holds can then never pass for a frame."""
+    return crc32(run_id.encode())
+
+
+class Journal:
+    """The journal, open for writing. Every write raises RecordingError where the system refuses it."""
+
+    def __init__(self, folder: Path, seed: int, token: int, number: int = 0, turn: int = 0) -> None:
+        self._folder, self._seed, self._token = folder, seed, token
+        self._boot_id = clock.boot_id()
+        self._number, self._turn = number, turn  #: of the last frame, and which file it is in
+        self._descriptors = [-1, -1]
+        self._at = self._snapshot_size = 0
+        self._may_turn = True  #: the other file is not needed any more
+        self._fault: RecordingError | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file that is written to."""
+        return self._folder / NAMES[self._turn]
+
+    def begin(self) -> None:
+        """Make the journal of a new run."""
+        for name in NAMES:
+            (self._folder / name).unlink(missing_ok=True)
+        with refusing(self.path):
+            self._open()
+        self.write([], 0)
+        with refusing(self.path):
+            sync_data(self._descriptor)
+            sync_folder(self._folder)
+
+    @property
+    def _descriptor(self) -> int:
+        return self._descriptors[self._turn]
+
+    def _open(self) -> None:
+        if self._descriptors[self._turn] < 0:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptors[self._turn] = os.open(self.path, flags, 0o600)
+
+    def write(self, records: Sequence[bytes], last_row: int) -> None:
+        """Append one frame; when this returns, no kill can take it. Raises RecordingError, then always."""
+        self._number += 1
+        self._write(framed(self._number, self._context(last_row), records, self._seed))
+
+    def _context(self, last_row: int) -> Context:
+        return Context(time.time(), clock.seconds(), self._boot_id, self._token, last_row)
+
+    def _write(self, data: bytes) -> None:
+        if self._fault is not None:
+            raise self._fault
+        try:
+            with refusing(self.path):
+                _write_all(self._descriptor, data, self._at)
+        except RecordingError as fault:
+            self._fault = fault  # part of the frame may stand there, and nothing may follow it
+            raise
+        self._at += len(data)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a write failed: every further one raises what it raised."""
+        return self._fault is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time for a snapshot."""
+        return self._may_turn and self._at > max(LIMIT, 4 * self._snapshot_size)
+
+    def begin_anew(self, snapshot: bytes, last_row: int) -> Callable[[], None]:
+        """Go on in the other file, behind a snapshot; returns what brings both to the disk, in a thread.
+
+        Call `turned` when it has: only then may there be another turn.
+        """
+        before = self._descriptor
+        self._turn ^= 1
+        with refusing(self.path):
+            self._open()
+        self._at, self._may_turn = 0, False
+        self._write_snapshot(snapshot, last_row)
+        return partial(self._bring, before, self._descriptor)
+
+    def _write_snapshot(self, snapshot: bytes, last_row: int) -> None:
+        data = framed(self._number, self._context(last_row), [snapshot], self._seed, snapshot=True)
+        self._snapshot_size = len(data)
+        self._write(data)
+
+    def _bring(self, *descriptors: int) -> None:
+        with refusing(self.path):
+            for descriptor in descriptors:
+                sync_data(descriptor)
+            sync_folder(self._folder)
+
+    def turned(self) -> None:
+        """Both files are on the disk."""
+        self._may_turn = True
+
+    def begin_in_draft(self, snapshot: bytes, last_row: int) -> None:
+        """Go on in the other file, which is replaced as a whole: whatever it held counts until then."""
+        self._turn ^= 1
+        draft = self._folder / _DRAFT
+        with refusing(draft):
+            draft.unlink(missing_ok=True)
+            descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._descriptors[self._turn], self._at = descriptor, 0
+            self._write_snapshot(snapshot, last_row)
+            sync_data(descriptor)
+            draft.replace(self.path)
+            sync_folder(self._folder)
+
+    def sync(self) -> Callable[[], None]:
+        """What brings all that was written by now to the disk: to be called in a thread."""
+        return partial(self._bring_one, self._descriptor, self.path)
+
+    @staticmethod
+    def _bring_one(descriptor: int, path: Path) -> None:
+        with refusing(path):
+            sync_data(descriptor)
+
+    def check(self) -> None:
+        """Raises RecordingError when the file was removed: what is written from now on would be lost."""
+        refuse_vanished(self._descriptor, self.path)
+
+    def close(self) -> None:
+        """Close the files; what was written stays."""
+        for turn, descriptor in enumerate(self._descriptors):
+            if descriptor >= 0:
+                os.close(descriptor)
+            self._descriptors[turn] = -1
+
+
+def _write_all(descriptor: int, data: bytes, at: int) -> None:
+    written = os.pwrite(descriptor, data, at)
+    while written < len(data):
+        written += os.pwrite(descriptor, memoryview(data)[written:], at + written)
+
+
+@dataclass(slots=True)
+class Chain:
+    """What a journal says: a snapshot, and the frames after it."""
+
+    base: Frame | None
+    frames: list[Frame] = field(default_factory=list)  #: by their numbers; of damaged ones only the context
+    turn: int = 0  #: the file to keep while the other one is replaced
+
+    @property
+    def number(self) -> int:
+        """The number of the last frame."""
+        return self.frames[-1].number if self.frames else self.base.number if self.base else 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no frame is missing between the first and the last one."""
+        first = (self.base.number if self.base else 0) + 1
+        numbers = [frame.number for frame in self.frames if frame.records is not None]
+        return numbers == list(range(first, first + len(self.frames)))
+
+
+def read_chain(folder: Path, seed: int) -> Chain:
+    """Read a journal, also while a process writes to it. Raises RunDirectoryError where there is none."""
+    files = [_read(folder / name) for name in NAMES]
+    if files == [None, None]:
+        raise RunDirectoryError(
+            f"{folder / NAMES[0]}: the journal is gone, and with it the memory of what was sent. Name a new "
+            "run with --out, with an input that does not hold the rows of the results."
+        )
+    found = [list(frames_of(data or b"", seed)) for data in files]
+    snapshots = [
+        (frame, turn)
+        for turn, frames in enumerate(found)
+        for frame in frames
+        if frame.is_snapshot and frame.records is not None
+    ]
+    base, turn = max(snapshots, key=lambda one: one[0].number, default=(None, -1))
+    behind: dict[int, Frame] = {}
+    for frame in (frame for frames in found for frame in frames if not frame.is_snapshot):
+        is_news = frame.number not in behind or behind[frame.number].records is None
+        if is_news and frame.number > (base.number if base else 0):
+            behind[frame.number] = frame
+    if base is None and not behind:
+        raise RunDirectoryError(
+            f"{folder / NAMES[0]}: the journal is damaged. Name a new run with --out, and leave out with "
+            "--after whom this one engaged."
+        )
+    if turn < 0:  # no snapshot yet: what there is is the first file's
+        turn = 0
+    return Chain(base, [behind[number] for number in sorted(behind)], turn)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,97 @@
+"""One process a run directory: a lock that dies with its holder, and only where a lock can be trusted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from engager.errors import BusyError, RunDirectoryError
+
+#: File systems whose locks are kept elsewhere, by somebody who may not know of the others.
+NETWORKED = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "ocfs2"}
+    | {"gfs2", "9p", "virtiofs", "davfs"}
+    | {f"fuse.{kind}" for kind in ("sshfs", "glusterfs", "ceph", "s3fs", "gcsfuse", "rclone", "davfs2")}
+)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_PATIENCE = 0.5
+
+
+class RunLock:
+    """The lock on a run directory."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> RunLock:
+        """Take the lock whose file this is. Raises BusyError when somebody holds it."""
+        refuse_networked(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + _PATIENCE
+        while not _locked(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                holder = os.read(descriptor, 100).decode(errors="replace").strip() or "somebody"
+                os.close(descriptor)
+                raise BusyError(
+                    f"{path.parent}: {holder} is working in this run directory. Wait for it to end, or "
+                    "name another directory with --out."
+                )
+            time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        return cls(path, descriptor)
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether somebody holds the lock of this file."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _locked(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._descriptor)
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def refuse_networked(path: Path, mounts: Path = _MOUNTS) -> None:
+    """Raises RunDirectoryError for a folder on a network file system."""
+    kind = file_system_of(path, mounts)
+    if kind in NETWORKED:
+        raise RunDirectoryError(
+            f"{path}: it is on a network file system ({kind}), where another machine could work in it "
+            "unnoticed. Name a directory on a disk of this machine with --out."
+        )
+
+
+def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str:
+    """The kind of file system that a folder is on; "" where the system does not tell."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    full, found = path.resolve(), (-1, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split(" ")[4].encode().decode("unicode_escape"))
+        # Of two mounts on one point the later one is on top.
+        if full.is_relative_to(point) and len(point.parts) >= found[0]:
+            found = (len(point.parts), after.split(" ")[0])
+    return found[1]

@@ -1,0 +1,111 @@
+"""Another pass over rows that were not engaged: their lines are set aside, and the rows are due again.
+
+What was said of them before stays in `results.1.jsonl` and its like. A kill in the middle costs nothing: the
+intent is written first, and carried out again from the files that were set aside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engager.errors import RunDirectoryError
+from engager.model import Status
+from engager.store.formats import Formats
+from engager.store.repair import keep_only
+from engager.store.result_files import ResultFiles
+from engager.store.row_states import AGAIN, FAILED, IN_DOUBT, VERSIONS
+from engager.store.run_directory import RunDirectory, write_whole
+from engager.store.state import RunState, Unwritten
+from engager.store.tally import Tally
+
+_AGAIN_IN_DOUBT = AGAIN + IN_DOUBT - FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The intent to try rows again."""
+
+    number: int  #: 1 = the first pass after the run itself
+    statuses: tuple[str, ...]
+    done: bool = False  #: the rows are due; whether they were tried is the journal's to know
+
+
+def latest(run: RunDirectory) -> Pass | None:
+    """The latest pass that was asked for."""
+    try:
+        facts = orjson.loads((run.path / "pass.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return Pass(facts["number"], tuple(facts["statuses"]), facts["done"])
+
+
+def begun(run: RunDirectory) -> Pass | None:
+    """A pass whose rows are not due yet."""
+    found = latest(run)
+    return None if found is None or found.done else found
+
+
+def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
+    """Write the intent down: the process that resumes the run carries it out. Raises RunDirectoryError."""
+    before = latest(run)
+    number = before.number + 1 if before else 1
+    try:
+        write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
+    except OSError as fault:
+        raise RunDirectoryError(f"{run.path}: another pass cannot be begun: {fault.strerror}.") from fault
+    run.write_summary({**(run.summary() or {}), "complete": False})
+
+
+def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
+    """Make the rows due, and take them out of files and account: in memory, until a snapshot says so."""
+    tally = Tally()
+
+    def keeps(row: int, fields: dict[str, Any]) -> bool:
+        try:
+            again = Status(fields["status"]) in asked.statuses and _reopen(state, row)
+            if not again:
+                tally.count([fields])
+        except (KeyError, ValueError, TypeError):
+            return False  # damage: the account will not add up, and is repaired
+        return not again
+
+    state.open.clear()
+    state.last_row, end = 0, state.rows.end
+    old = _set_aside(files.results.path, asked)
+    kept = keep_only(old, files.results.path, formats.results, keeps, end)
+    files.results.replaced(kept.count(1))
+    for file in (files.failed, files.in_doubt):
+        if (old := _set_aside(file.path, asked)).exists():
+            still = keep_only(old, file.path, formats.reject, lambda row, fields: kept[row] == 1, end)
+            file.replaced(still.count(1))
+    tally.attempts = state.tally.attempts  # attempts that were made stay made
+    state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
+
+
+def finish(run: RunDirectory, asked: Pass) -> None:
+    """Note that the rows are due. Raises OSError."""
+    write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
+
+
+def _reopen(state: RunState, row: int) -> bool:
+    """Make a row due; False for one whose request id is not known any more."""
+    code = state.rows[row]
+    form, version = code & ~VERSIONS, code & VERSIONS
+    if form not in (FAILED, IN_DOUBT) or state.version_of(row, code) is None:
+        return False
+    state.rows.store(row, (AGAIN if form == FAILED else _AGAIN_IN_DOUBT) + version)
+    return True
+
+
+def _set_aside(path: Path, asked: Pass) -> Path:
+    """The file as it was before the pass, under a name of its own; also when the pass is begun again."""
+    old = path.with_name(f"{path.stem}.{asked.number}{path.suffix}")
+    if path.exists() and not old.exists():
+        os.link(path, old)
+    return old

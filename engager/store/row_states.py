@@ -1,0 +1,226 @@
+"""The state of every row, a code of one byte each, packed where nothing changes any more.
+
+Rows settle nearly in the order of the input, so only some blocks are held as bytes. A block in which all
+rows have one state takes the memory of that one byte, every other one is compressed. Beside them stands
+when the first attempt left of rows that may be tried again, in whole seconds and by stretches of rows: a
+bound that is never later than the truth.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import floor, inf
+from typing import Any, Final
+
+from engager.model import Status
+
+#: Rows of a block, and blocks that are held as bytes.
+BLOCK: Final = 1 << 16
+_HOT: Final = 8
+
+#: Rows that share one moment.
+_STRETCH: Final = 256
+_UNKNOWN: Final = -(1 << 31)  #: the moment of rows whose first attempt left at an unknown time
+_NEVER: Final = (1 << 31) - 1
+
+UNTOUCHED: Final = 0
+ENGAGED: Final = 1
+REJECTED: Final = 2
+INVALID: Final = 3
+SKIPPED: Final = 4
+
+# The lower five bits of these are the version of the request id; the highest says that it is not known here.
+FAILED: Final = 0x20
+IN_DOUBT: Final = 0x40
+AGAIN: Final = 0x60  #: it had failed, and another pass was asked for
+AGAIN_IN_DOUBT: Final = 0x80  #: it was in doubt, and another pass was asked for
+LOST: Final = 0xA0  #: an attempt may have left, and the part of the journal that would say so is damaged
+VERSIONS: Final = 0x1F
+
+_CODES: Final = {
+    Status.ENGAGED: ENGAGED,
+    Status.REJECTED: REJECTED,
+    Status.INVALID: INVALID,
+    Status.SKIPPED: SKIPPED,
+    Status.FAILED: FAILED,
+    Status.IN_DOUBT: IN_DOUBT,
+}
+_STATUSES: Final = {code: status for status, code in _CODES.items()}
+
+#: Of each code the status that it stands for; None for rows that are not settled.
+STATUS_OF: Final = [_STATUSES.get(code if code < FAILED else code & ~VERSIONS) for code in range(256)]
+ALL_SETTLED: Final = bytes(code for code, status in enumerate(STATUS_OF) if status is not None)
+
+
+def code_of(status: Status, version: int = 0) -> int:
+    """The code of a settled row."""
+    code = _CODES[status]
+    return code if code < FAILED else code + min(version, VERSIONS)
+
+
+class RowStates:
+    """What became of each row so far. Rows are counted from 1."""
+
+    def __init__(self) -> None:
+        self._hot: dict[int, bytearray] = {}
+        self._packed: dict[int, bytes] = {}
+        self._moments: dict[int, array[int]] = {}
+        self._unpacked: tuple[bytes, bytes] = (b"", b"")  #: the block that was read last
+
+    def store(self, row: int, code: int) -> None:
+        """Set the code of one row."""
+        self.store_all((row,), code)
+
+    def store_all(self, rows: Sequence[int], code: int) -> None:
+        """Set the code of some rows."""
+        hot = self._hot
+        for row in rows:
+            place = row - 1
+            block = hot.get(place >> 16)
+            if block is None:
+                block = self._heat(place >> 16)
+            block[place & 0xFFFF] = code
+
+    def _heat(self, index: int) -> bytearray:
+        if len(self._hot) >= _HOT:
+            coldest = next(iter(self._hot))
+            self._packed[coldest] = _packed(self._hot[coldest])
+            del self._hot[coldest]
+        block = self._hot[index] = bytearray(_unpacked(self._packed.get(index)))
+        self._packed.pop(index, None)
+        return block
+
+    def __getitem__(self, row: int) -> int:
+        """The code of one row."""
+        return self.read(row, 1)[0]
+
+    def read(self, first: int, count: int) -> bytes:
+        """The codes of some rows that follow one another."""
+        index, place = (first - 1) >> 16, (first - 1) & 0xFFFF
+        found = bytes(self._block(index)[place : place + count])
+        while len(found) < count:
+            index += 1
+            found += bytes(self._block(index)[: count - len(found)])
+        return found
+
+    def _block(self, index: int) -> bytes | bytearray:
+        if (hot := self._hot.get(index)) is not None:
+            return hot
+        packed = self._packed.get(index)
+        if packed is None:
+            return _unpacked(None)
+        if self._unpacked[0] is not packed:
+            self._unpacked = packed, _unpacked(packed)
+        return self._unpacked[1]
+
+    def blocks(self) -> Iterator[tuple[int, bytes | bytearray]]:
+        """Each block that was touched: the number of its first row, and its codes."""
+        for index in sorted({*self._hot, *self._packed}):
+            yield (index << 16) + 1, self._block(index)
+
+    def count(self) -> Counter[int]:
+        """How many rows have which code; untouched ones are left out."""
+        counts: Counter[int] = Counter()
+        for _, block in self.blocks():
+            for code in set(block) - {UNTOUCHED}:
+                counts[code] += block.count(code)
+        return counts
+
+    def count_statuses(self) -> Counter[Status]:
+        """How many rows are settled with which status."""
+        counts: Counter[Status] = Counter()
+        for code, rows in self.count().items():
+            if (status := STATUS_OF[code]) is not None:
+                counts[status] += rows
+        return counts
+
+    @property
+    def end(self) -> int:
+        """A row number that is larger than that of each row with a state."""
+        return max((first + BLOCK for first, _ in self.blocks()), default=1)
+
+    def mark(self, row: int, moment: float) -> None:
+        """Remember when the first attempt of a row left, in seconds on the boot clock."""
+        index, place = (row - 1) >> 16, ((row - 1) & 0xFFFF) // _STRETCH
+        moments = self._moments.get(index)
+        if moments is None:
+            moments = self._moments[index] = array("i", [_NEVER]) * (BLOCK // _STRETCH)
+        moments[place] = min(moments[place], _UNKNOWN if moment == -inf else floor(moment))
+
+    def moment(self, row: int) -> float:
+        """A moment that is not later than the first attempt of a marked row; minus infinity: unknown."""
+        moments = self._moments.get((row - 1) >> 16)
+        found = _UNKNOWN if moments is None else moments[((row - 1) & 0xFFFF) // _STRETCH]
+        return -inf if found in (_UNKNOWN, _NEVER) else float(found)
+
+    def shift(self, seconds: float) -> None:
+        """Move every moment to another clock; `-inf`: no clock can tell them any more."""
+        for moments in self._moments.values():
+            for place, moment in enumerate(moments):
+                if moment not in (_UNKNOWN, _NEVER):
+                    moved = _UNKNOWN if seconds == -inf else moment + floor(seconds)
+                    moments[place] = max(moved, _UNKNOWN)
+
+    def lose(self, last: int) -> None:
+        """Say of each row up to this one that an attempt may have left, unless it is settled."""
+        lost = bytes(
+            LOST + (code & VERSIONS) if code == UNTOUCHED or code & ~VERSIONS == AGAIN else code
+            for code in range(256)
+        )
+        for index in range((last + BLOCK - 1) >> 16):
+            block, end = self._block(index), min(BLOCK, last - (index << 16))
+            changed = block[:end].translate(lost) + block[end:]
+            if changed != block:
+                self._heat(index)[:] = changed
+
+    def state(self) -> tuple[dict[str, Any], bytes]:
+        """All of it: facts as JSON can hold them, and bytes beside them."""
+        packed = {index: _packed(self._block(index)) for index in sorted({*self._hot, *self._packed})}
+        moments = {index: zlib.compress(each.tobytes(), 1) for index, each in self._moments.items()}
+        facts = {
+            "blocks": _runs(packed),
+            "moments": [[index, len(data)] for index, data in moments.items()],
+        }
+        return facts, b"".join([data for data in packed.values() if len(data) > 1]) + b"".join(
+            moments.values()
+        )
+
+    @classmethod
+    def restored(cls, facts: dict[str, Any], data: bytes) -> RowStates:
+        """What `state` said."""
+        states, at = cls(), 0
+        for index, count, code, length in facts["blocks"]:
+            for each in range(index, index + count):
+                states._packed[each] = data[at : at + length] if length > 1 else bytes((code,))
+            at += length if length > 1 else 0
+        for index, length in facts["moments"]:
+            moments = states._moments[index] = array("i")
+            moments.frombytes(zlib.decompress(data[at : at + length]))
+            at += length
+        return states
+
+
+def _packed(block: bytes | bytearray) -> bytes:
+    return bytes(block[:1]) if block.count(block[0]) == BLOCK else zlib.compress(block, 1)
+
+
+def _unpacked(packed: bytes | None) -> bytes:
+    if packed is None:
+        return bytes(BLOCK)
+    return packed * BLOCK if len(packed) == 1 else zlib.decompress(packed)
+
+
+def _runs(packed: dict[int, bytes]) -> list[list[int]]:
+    """Blocks of one state that follow one another take one entry: first block, how many, code, length."""
+    runs: list[list[int]] = []
+    for index, data in packed.items():
+        length = len(data)
+        last = runs[-1] if runs else None
+        if last and length == last[3] == 1 and data[0] == last[2] and index == last[0] + last[1]:
+            last[1] += 1
+        else:
+            runs.append([index, 1, data[0], length])
+    return runs

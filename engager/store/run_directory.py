@@ -1,0 +1,260 @@
+"""The folder of a run: belongs to one job and one input, to one process at a time, and to its owner only.
+
+It is a run as soon as `run.json` stands there, which is written last; what is there without it is the
+beginning of a run that never sent anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engager.errors import InputError, RecordingError, RunDirectoryError
+from engager.store.disk import sync_folder
+from engager.store.lock import RunLock
+
+_SAMPLE = 1 << 16
+_SAMPLES = 16
+
+#: What the files of an input are known by; none for a stream.
+Files = Sequence[Mapping[str, Any]]
+
+_OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
+
+#: Of what the store writes; a run of another one goes on with the version that began it.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's folder."""
+
+    path: Path
+    run_id: str  #: the seed of every Request-ID of the run
+    started_at: float  #: seconds since the epoch
+    identity: Mapping[str, Any]  #: the job and the input that it belongs to
+    invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find and name them again
+    format: int = FORMAT  #: of the store
+
+    @property
+    def summary_path(self) -> Path:
+        """Where the account is left at the end."""
+        return self.path / "summary.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the log is."""
+        return self.path / "engager.log"
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the lock is."""
+        return self.path / "lock"
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Leave the account, whole or not at all. Raises RecordingError."""
+        try:
+            write_whole(self.summary_path, dict(summary))
+        except OSError as fault:
+            raise RecordingError(
+                f"{self.summary_path}: it cannot be written: {fault.strerror}. Run the same command again."
+            ) from fault
+
+    def summary(self) -> dict[str, Any] | None:
+        """The account that the last process left, if it came to that."""
+        return _read(self.summary_path)
+
+    def refuse_other(self, identity: Mapping[str, Any]) -> None:
+        """Raises RunDirectoryError that names the difference when this run is another one's."""
+        if difference := _difference("", self.identity, identity):
+            raise RunDirectoryError(
+                f"{self.path}: this run directory belongs to another run: {difference}. "
+                "Undo the change, or name a new run with --out."
+            )
+
+    def refuse_other_input(self, files: Files, name: str) -> None:
+        """Raises RunDirectoryError that names both inputs when this run began with another one."""
+        known, began = self.identity["input"]["files"], self.invocation.get("reads", "another input")
+        if files == known:
+            return
+        if name == began:
+            raise RunDirectoryError(
+                f"{self.path}: {name} has changed since this run began with it: {_size(known)} then, "
+                f"{_size(files)} now. To go on, give it back as it was; as it is now it takes a new run, "
+                "named by --out, which sends to everybody in it."
+            )
+        raise RunDirectoryError(
+            f"{self.path}: this run began with {began} ({_size(known)}), and {name} ({_size(files)}) is "
+            "another input. To go on, give it the former; the latter takes a run of its own, named by --out."
+        )
+
+
+def find_run(path: Path) -> RunDirectory | None:
+    """The run in a folder; None where none was begun. Raises RunDirectoryError for what is no run's."""
+    begun = _read(path / "run.json")
+    if begun is None:
+        return None
+    try:
+        if begun.get("format") != FORMAT and "run_id" in begun:
+            raise RunDirectoryError(
+                f"{path}: another version of engager began this run, and keeps it in another form. Go on "
+                "with that version: a new run would send to everybody in its input."
+            )
+        names = ("run_id", "started_at", "identity", "invocation", "format")
+        return RunDirectory(path, *(begun[name] for name in names))
+    except KeyError as missing:
+        raise RunDirectoryError(
+            f"{path / 'run.json'}: {missing} is missing. Name a new run with --out."
+        ) from None
+
+
+def take_folder(path: Path) -> RunLock:
+    """Make the folder if need be and take its lock. Raises RunDirectoryError."""
+    try:
+        _make(path)
+        if not (path / "run.json").exists():
+            _refuse_foreign_files(path)
+        return RunLock.take(path / "lock")
+    except FileExistsError as fault:
+        raise RunDirectoryError(f"{path}: it is a file. Name another with --out.") from fault
+    except OSError as fault:
+        raise RunDirectoryError(f"{path}: the run directory cannot be used: {fault.strerror}.") from fault
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it, so that a power cut takes none of their names away."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    for folder in (path.parent, *path.parent.parents[:1]):
+        sync_folder(folder)
+
+
+def _refuse_foreign_files(path: Path) -> None:
+    if any(found.name not in _OURS for found in path.iterdir()):
+        raise RunDirectoryError(f"{path}: the folder is not empty and holds no run. Name another with --out.")
+
+
+def new_run(path: Path) -> RunDirectory:
+    """A run that is about to begin in a folder; what it belongs to is not known yet."""
+    return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
+
+
+def write_run(run: RunDirectory) -> None:
+    """Say that the run has begun: from now on it goes on where it stopped. Raises RunDirectoryError."""
+    facts = asdict(run)
+    del facts["path"]
+    try:
+        write_whole(run.path / "run.json", facts)
+    except OSError as fault:
+        raise RunDirectoryError(f"{run.path}: the run cannot be begun: {fault.strerror}.") from fault
+
+
+def write_whole(path: Path, value: dict[str, Any]) -> None:
+    """Write a file of JSON, whole or not at all, also if the power fails. Raises OSError."""
+    replace_file(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file for its owner only, whole or not at all, also if the power fails. Raises OSError."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)  # on a full disk it would take the room of what matters
+        raise
+    sync_folder(path.parent)
+
+
+def _difference(where: str, before: Any, now: Any) -> str | None:
+    """The first thing that differs, in words."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            name = f"{where}.{key}" if where else str(key)
+            if key not in now or key not in before:
+                return f"{name} was {'added' if key in now else 'removed'}"
+            if told := _difference(name, before[key], now[key]):
+                return told
+        return None
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return next(filter(None, (_difference(f"{where}[{i}]", a, b) for i, (a, b) in pairs)), None)
+    return None if before == now else f"{where} was {_shown(before)} and is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _size(files: Files) -> str:
+    told = f"{sum(file['bytes'] for file in files):,} bytes" if files else "a stream"
+    return told if len(files) < 2 else f"{told} in {len(files):,} files"
+
+
+def input_identity(files: Sequence[Path]) -> Files:
+    """What input files are known by before they are read: their sizes, and samples spread over them.
+
+    It tells another file from the same one at once, however large; what was read is known byte by byte
+    through the marks. Raises InputError.
+    """
+    for file in files:
+        if not file.is_file():
+            raise InputError(
+                f"{file}: it is a pipe, which nobody could give again under this name after an interruption. "
+                "Lead it to stdin, with --input -."
+            )
+    return [_sampled(file) for file in files]
+
+
+def whole_identity(file: Path) -> dict[str, Any]:
+    """What a file is known by that is read as a whole anyway."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        return {"bytes": stream.tell(), "digest": digest.hexdigest()[:32]}
+
+
+def _sampled(file: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            for index in range(_SAMPLES):
+                stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE))
+    except OSError as fault:
+        raise InputError(f"{file}: it cannot be read: {fault.strerror or fault}.") from fault
+    return {"bytes": size, "sample": digest.hexdigest()[:32]}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise RunDirectoryError(f"{path.parent}: it is a file. Name another with --out.") from None
+    except (OSError, orjson.JSONDecodeError) as fault:
+        if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # the machine is to blame, and not the file
+        raise RunDirectoryError(f"{path}: it cannot be read: {fault}.") from fault
+    if not isinstance(content, dict):
+        raise RunDirectoryError(f"{path}: it is not a file of a run.")
+    return content

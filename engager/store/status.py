@@ -1,0 +1,77 @@
+"""What became of the rows of a run so far, read from outside: also while a process works on them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from engager.errors import RunDirectoryError
+from engager.model import Status
+from engager.store.journal import Chain, read_chain, seed_of
+from engager.store.lock import RunLock
+from engager.store.row_states import AGAIN, LOST, VERSIONS
+from engager.store.run_directory import RunDirectory, find_run
+from engager.store.state import RunState, state_of
+
+#: Looks at a journal that is begun anew at that very moment.
+_LOOKS = 3
+
+
+def existing_run(path: Path) -> RunDirectory:
+    """The run in a folder. Raises RunDirectoryError when there is none."""
+    found = find_run(path)
+    if found is None:
+        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
+    return found
+
+
+def look(run: RunDirectory) -> dict[str, Any]:
+    """What became of the rows so far. Raises RunDirectoryError."""
+    running = RunLock.is_held(run.lock_path)
+    state = state_of(_chain(run), run.started_at)
+    summary = run.summary() or {}
+    complete = bool(summary.get("complete")) and not running
+    statuses, tally = state.rows.count_statuses(), state.tally.as_dict()
+    return {
+        "run": run.run_id,
+        "state": "running" if running else "complete" if complete else "stopped",
+        "stopped": summary.get("stopped"),
+        "goes_on": None if complete or running else _command(run),
+        "rows": statuses.total(),
+        "statuses": {str(status): statuses[status] for status in Status},
+        "open": len(state.open) + state.lost_rows,
+        "unwritten": _unwritten(state),
+        "to_be_tried_again": _again(state),
+        **{key: value for key, value in tally.items() if key not in ("rows", "statuses")},
+    }
+
+
+def _chain(run: RunDirectory) -> Chain:
+    for _ in range(_LOOKS):
+        chain = read_chain(run.path, seed_of(run.run_id))
+        if chain.is_whole:
+            break
+    return chain
+
+
+def _unwritten(state: RunState) -> int:
+    """Lines of results that the files do not have yet."""
+    lines = [facts["results"][2] if facts else 0 for facts in (state.committed, state.saved)]
+    return max(0, len(state.unwritten.results) - (lines[0] - lines[1]))
+
+
+def _again(state: RunState) -> int:
+    """Rows that another pass is still to try."""
+    waiting = sum(rows for code, rows in state.rows.count().items() if AGAIN <= code & ~VERSIONS < LOST)
+    return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.open)
+
+
+def _command(run: RunDirectory) -> str | None:
+    """What goes on with a run; None where only a program can."""
+    told = run.invocation
+    if told.get("job") is None:
+        return None
+    sets = [part for override in told["overrides"] for part in ("--set", override)]
+    given = ["--input", told["input"]] if told.get("input") else []
+    return shlex.join(["engager", "run", told["job"], "--out", str(run.path), *given, *sets])

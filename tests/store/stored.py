@@ -1,0 +1,56 @@
+"""A run's store without a run around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engager.model import EngageRequest, Outcome, Row, Status
+from engager.store.formats import Formats, RejectFormat
+from engager.store.lines import JsonLines, MendableJson
+from engager.store.opening import begin, resume
+from engager.store.run_directory import find_run, new_run
+from engager.store.status import existing_run
+from engager.store.store import ResultStore, StoreOptions
+
+
+def row(number: int) -> Row:
+    return Row(number, number, "people.jsonl", {"email": f"p{number}@x.org"})
+
+
+def request(number: int) -> EngageRequest:
+    return EngageRequest(row(number), f"p{number}@x.org", f"id-{number}", (b"{}",))
+
+
+def outcome(number: int, status: Status = Status.ENGAGED, **fields: object) -> Outcome:
+    return Outcome(row(number), f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
+
+
+def prepared(
+    path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
+) -> ResultStore:
+    """The store of a run in a folder, begun or resumed."""
+    options = StoreOptions(Formats(JsonLines(), reject or MendableJson(str), str), synced, token)
+    if find_run(path) is None:
+        return begin(new_run(path), options)
+    return resume(existing_run(path), options)
+
+
+async def opened(
+    path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
+) -> ResultStore:
+    """As a process opens it: what an earlier one could not append comes first."""
+    store = prepared(path, reject, token, synced)
+    store.start(attempts=1)
+    await store.flush()
+    return store
+
+
+async def settle(store: ResultStore, *outcomes: Outcome) -> None:
+    for one in outcomes:
+        if (writing := store.after(one)) is not None:
+            await writing
+
+
+async def finish(store: ResultStore) -> None:
+    await store.finish()
+    store.close()

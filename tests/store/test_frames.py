@@ -1,0 +1,83 @@
+"""Frames: each is read as it was written, or as damaged, and never as anything else."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.store.frames import (
+    Context,
+    OpenRequest,
+    Settlement,
+    engaged,
+    engaged_of,
+    first_attempts,
+    first_attempts_of,
+    framed,
+    frames_of,
+    opened,
+    opened_of,
+    records_of,
+    settled,
+    settled_of,
+)
+
+CONTEXT = Context(1.5, 2.5, 7, 8, 9)
+SEED = 4711
+
+
+def journal(*payloads: bytes) -> bytes:
+    frames = [framed(number, CONTEXT, [data], SEED) for number, data in enumerate(payloads, 1)]
+    return b"".join(frames)
+
+
+def whole(data: bytes) -> dict[int, bytes]:
+    return {f.number: bytes(f.records) for f in frames_of(data, SEED) if f.records is not None}
+
+
+def test_records_are_read_as_they_were_written() -> None:
+    one = Settlement(3, 0x20, 5, 1.25, 1, b'{"row":3}\n', b"a,b\n")
+    request = OpenRequest(4, 9, 2, 1, 0.5, True, False, True)
+    data = memoryview(
+        b"".join(
+            [engaged([1, 2], [b"x\n", b"y\n"]), settled(one), opened([request]), first_attempts([7], 3.5)]
+        )
+    )
+    bodies = [body for _, body in records_of(data)]
+    assert engaged_of(bodies[0]) == ([1, 2], b"x\ny\n")
+    assert settled_of(bodies[1]) == one
+    assert list(opened_of(bodies[2])) == [request]
+    assert first_attempts_of(bodies[3]) == (3.5, [7])
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
+def test_a_flipped_bit_costs_one_frame_and_is_noticed(payloads: list[bytes], data: st.DataObject) -> None:
+    written = bytearray(journal(*payloads))
+    at = data.draw(st.integers(0, len(written) - 1))
+    written[at] ^= 1 << data.draw(st.integers(0, 7))
+    found = list(frames_of(bytes(written), SEED))
+    # Its number is known all the same: by its head or by its tail.
+    assert [frame.number for frame in found] == list(range(1, len(payloads) + 1))
+    assert all(frame.context == CONTEXT for frame in found)
+    truth = dict(enumerate(payloads, 1))
+    read = whole(bytes(written))
+    assert len(read) >= len(payloads) - 1
+    assert read.items() <= truth.items()
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
+def test_a_torn_frame_never_was(payloads: list[bytes], data: st.DataObject) -> None:
+    before, last = journal(*payloads[:-1]), journal(*payloads)
+    torn = last[: data.draw(st.integers(len(before), len(last) - 1))]
+    read = whole(torn)
+    truth = dict(enumerate(payloads, 1))
+    assert read.items() <= truth.items()
+    assert set(read) >= set(range(1, len(payloads)))
+
+
+def test_what_a_row_holds_is_no_frame_to_another_seed() -> None:
+    inner = framed(9, CONTEXT, [b"x"], SEED + 1)
+    assert whole(journal(inner)) == {1: inner}
+    damaged = bytearray(journal(inner))
+    damaged[30] ^= 1
+    assert whole(bytes(damaged)) == {}

@@ -1,0 +1,69 @@
+"""The states of all rows: what is stored is read, also after a snapshot, in little memory."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.model import Status
+from engager.store.row_states import AGAIN, BLOCK, ENGAGED, FAILED, LOST, RowStates, code_of
+
+ROWS = st.one_of(st.integers(1, 40), st.integers(BLOCK - 3, BLOCK + 3), st.integers(1, 30 * BLOCK))
+CODES = st.sampled_from([ENGAGED, FAILED, FAILED + 3, code_of(Status.IN_DOUBT, 99), LOST + 1])
+
+
+def kept(states: RowStates) -> RowStates:
+    return RowStates.restored(*states.state())
+
+
+@given(st.lists(st.tuples(ROWS, CODES)))
+def test_what_is_stored_is_read_also_after_a_snapshot(given_codes: list[tuple[int, int]]) -> None:
+    states, model = RowStates(), dict[int, int]()
+    for row, code in given_codes:
+        states.store(row, code)
+        model[row] = code
+    for each in (states, kept(states)):
+        assert {row: each[row] for row in model} == model
+        assert each.count().total() == len(model)
+        first = min(model, default=1)
+        assert list(each.read(first, 50)) == [model.get(row, 0) for row in range(first, first + 50)]
+
+
+def test_ten_million_rows_in_order_take_little_memory() -> None:
+    states = RowStates()
+    for first in range(1, 10_000_001, BLOCK):
+        states.store_all(range(first, first + BLOCK), ENGAGED)
+    facts, data = states.state()
+    assert len(data) < 4096
+    assert len(facts["blocks"]) <= 9
+    assert kept(states).count_statuses()[Status.ENGAGED] >= 10_000_000
+
+
+def test_a_moment_is_never_later_than_the_truth() -> None:
+    states = RowStates()
+    states.mark(700, 50.9)
+    states.mark(701, 40.2)
+    states.mark(70_000, -inf)
+    for each in (states, kept(states)):
+        assert 39 < each.moment(700) <= 40.2
+        assert each.moment(70_000) == -inf == each.moment(9)
+    states.shift(-1000.5)
+    assert states.moment(700) <= 40.2 - 1000.5
+    states.shift(-inf)
+    assert states.moment(700) == -inf
+
+
+@pytest.mark.parametrize("last", [1, 7, BLOCK, BLOCK + 5])
+def test_what_may_be_lost_is_each_row_up_to_the_last_that_is_not_settled(last: int) -> None:
+    states = RowStates()
+    states.store(1, ENGAGED)
+    states.store(3, AGAIN + 2)
+    states.lose(last)
+    found = states.read(1, last + 2)
+    assert found[0] == ENGAGED
+    assert set(found[1:last]) <= {LOST, LOST + 2}
+    assert found[2] == (LOST + 2 if last >= 3 else AGAIN + 2)
+    assert found[last:] == bytes(2) or last < 3

@@ -1,0 +1,74 @@
+"""A run directory belongs to one input: whoever gives it another one is told of both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engager.errors import InputError, RunDirectoryError
+from engager.store.run_directory import RunDirectory, input_identity, new_run
+
+MARCH = {"bytes": 1_200, "sample": "a1"}
+APRIL = {"bytes": 34, "sample": "b2"}
+
+
+def begun_with(*files: Any, name: str = "/data/march.csv") -> RunDirectory:
+    run = new_run(Path("runs/spring"))
+    return replace(run, identity={"input": {"files": list(files)}}, invocation={"reads": name})
+
+
+def refusal(run: RunDirectory, *files: Any, name: str) -> str:
+    with pytest.raises(RunDirectoryError) as refused:
+        run.refuse_other_input(list(files), name)
+    return str(refused.value)
+
+
+def test_the_same_input_may_have_been_moved() -> None:
+    begun_with(MARCH).refuse_other_input([MARCH], "/elsewhere/people.csv")
+
+
+@pytest.mark.parametrize(
+    ("begun", "files", "name", "told"),
+    [
+        (
+            begun_with(MARCH),
+            [APRIL],
+            "/data/april.csv",
+            "began with /data/march.csv (1,200 bytes), and /data/april.csv (34 bytes) is another input",
+        ),
+        (
+            begun_with(MARCH),
+            [],
+            "stdin",
+            "began with /data/march.csv (1,200 bytes), and stdin (a stream) is another input",
+        ),
+        (
+            begun_with(MARCH, APRIL, name="/data/*.csv"),
+            [MARCH],
+            "/data/march.csv",
+            "began with /data/*.csv (1,234 bytes in 2 files), and /data/march.csv (1,200 bytes) is another",
+        ),
+    ],
+)
+def test_another_input_is_refused_with_the_names_of_both(
+    begun: RunDirectory, files: list[Any], name: str, told: str
+) -> None:
+    said = refusal(begun, *files, name=name)
+    assert told in said
+    assert "give it the former; the latter takes a run of its own, named by --out" in said
+
+
+def test_a_pipe_is_no_input_that_could_be_known_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "people")
+    with pytest.raises(InputError, match=r"it is a pipe.* Lead it to stdin, with --input -"):
+        input_identity([tmp_path / "people"])
+
+
+def test_an_input_that_was_edited_is_refused_by_its_one_name() -> None:
+    said = refusal(begun_with(MARCH), APRIL, name="/data/march.csv")
+    assert "/data/march.csv has changed since this run began with it: 1,200 bytes then, 34 bytes now" in said
+    assert "give it back as it was; as it is now it takes a new run, named by --out" in said

@@ -1,0 +1,184 @@
+"""Outcomes on disk: nothing missing, nothing overwritten, nobody else's business."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import orjson
+import pytest
+
+from engager.errors import RecordingError
+from engager.model import Outcome, Row, Status, Unreadable
+from engager.secret import Secret
+from engager.store.fields import RESULT_COLUMNS, result_fields
+from engager.store.lines import CsvLines, MendableCsv, MendableJson
+from engager.store.status import existing_run, look
+from engager.store.store import CHUNK
+from tests.store.stored import finish, opened, request, settle
+
+COLUMNS = ("email", "name", "engager_error")
+
+
+def read_csv(path: Path, encoding: str = "utf-8", delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="", encoding=encoding) as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def keep(text: str) -> str:
+    return text
+
+
+CSV = MendableCsv(COLUMNS, ",", "utf-8", keep)
+
+
+def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
+    row = Row(number, number + 1, "people.csv", values or [f"p{number}@x.org", 'Ann, "A"\n', "old"])  # type: ignore[arg-type]
+    return Outcome(row, f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
+
+
+async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    for number in range(1, 3 * CHUNK + 7):
+        await settle(store, outcome(number))
+    await finish(store)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
+    assert [line["row"] for line in lines] == list(range(1, 3 * CHUNK + 7))
+    assert tuple(lines[0]) == RESULT_COLUMNS
+
+
+async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    await settle(store, outcome(1))
+    await store.flush()
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
+    await finish(store)
+
+
+async def test_no_kill_takes_an_outcome_once_the_loop_went_round(tmp_path: Path) -> None:
+    """Though nothing leaves after it: an outcome does not wait for the next request."""
+    store = await opened(tmp_path, CSV)
+    store.before_send([request(1)])
+    assert store.after(outcome(1)) is None
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    assert look(existing_run(tmp_path))["rows"] == 1
+    again = await opened(tmp_path, CSV)  # as after a kill: the first was never closed
+    await finish(again)
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
+
+
+async def test_outcomes_come_before_what_leaves_in_one_write(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    store.before_send([request(1), request(2)])
+    await settle(store, outcome(1))
+    store.before_send([request(3)])
+    seen = look(existing_run(tmp_path))
+    assert (seen["rows"], seen["open"], seen["attempts"]) == (1, 2, 1)
+    store.close()
+
+
+async def test_a_slow_disk_makes_some_wait(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    waiting = []
+    for number in range(1, 2 * CHUNK + 3):
+        if (writing := store.after(outcome(number))) is not None:
+            waiting.append((number, writing))
+    assert [number for number, _ in waiting] == [CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 2]
+    for _, writing in waiting:
+        await writing
+    await finish(store)
+
+
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    for number, status in enumerate(Status, 1):
+        await settle(store, outcome(number, status))
+    await finish(store)
+    files = {file for file in tmp_path.rglob("*") if file.is_file()}
+    assert {"results.jsonl", "failed.csv", "in_doubt.csv", "journal.0", "run.json"} <= {f.name for f in files}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path) -> None:
+    store = await opened(tmp_path, CSV)
+    for number, status in enumerate(Status, 1):
+        await settle(store, outcome(number, status, error="why", error_text="because"))
+    broken = Unreadable(9, 10, "people.csv", "field_count", "2 fields, 3 expected", "a,b")
+    await settle(store, Outcome(broken, None, Status.INVALID, error="field_count", error_text="2 fields"))
+    await finish(store)
+    rows = read_csv(tmp_path / "failed.csv")
+    assert [row["engager_status"] for row in rows] == ["rejected", "failed", "invalid", "invalid"]
+    assert rows[0]["name"] == 'Ann, "A"\n'
+    assert rows[0]["engager_error"] == "why"
+    assert (rows[3]["email"], rows[3]["engager_raw"], rows[3]["engager_line"]) == ("", "a,b", "10")
+    # What may have been taken is not to be mended and sent by mistake.
+    doubtful = read_csv(tmp_path / "in_doubt.csv")
+    assert [row["engager_status"] for row in doubtful] == ["in_doubt"]
+
+
+async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
+    store = await opened(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
+    await settle(store, outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
+    await finish(store)
+    (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
+    assert (row["почта"], row["имя"]) == ("a@x.org", "Анна")
+
+
+async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
+    store = await opened(tmp_path, MendableJson(keep))
+    values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
+    await settle(store, outcome(1, Status.FAILED, values, error="new"))
+    await finish(store)
+    line = json.loads((tmp_path / "failed.jsonl").read_text())
+    assert line["order"] == values["order"]
+    assert line["engager_error"] == "new"
+
+
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else 1
+
+
+@pytest.mark.parametrize("value", [nested(300), "\ud800", 1 << 70], ids=["deep", "half", "big"])
+async def test_a_row_that_cannot_be_kept_costs_no_other(tmp_path: Path, value: object) -> None:
+    store = await opened(tmp_path, MendableJson(keep))
+    why = {"error": "word", "error_text": "\udfff"}
+    await settle(store, outcome(1, Status.INVALID, {"email": "a", "x": value}, **why))
+    await settle(store, outcome(2, Status.INVALID, {"email": "b"}))
+    await finish(store)
+    bad, good = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_bytes().splitlines()]
+    assert (bad["engager_row"], bad["engager_line"], bad["engager_error"]) == (1, 2, "word")
+    assert bad["engager_raw"].startswith("{'email': 'a'")
+    assert (good["engager_row"], good["email"]) == (2, "b")
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
+    assert [(line["row"], line["status"]) for line in results] == [(1, "invalid"), (2, "invalid")]
+
+
+async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    os.symlink("/dev/full", tmp_path / "full")
+    store = await opened(tmp_path, CSV)
+    store.files.results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
+    await settle(store, outcome(1))
+    with pytest.raises(RecordingError, match="No space left"):
+        await store.flush()
+
+
+def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
+    secret = Secret("s3cr3t-t0ken")
+    text = "x" * 495 + "s3cr3t-t0ken"
+    told = result_fields(outcome(1, error_text=text), secret.redact)["error_text"]
+    assert "s3cr" not in told
+    assert told.endswith("x***")
+
+
+def test_results_as_csv() -> None:
+    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456), keep)
+    lines = CsvLines.head + CsvLines().line(orjson.dumps(fields))
+    head, line = csv.reader(lines.decode().splitlines())
+    told = dict(zip(head, line, strict=True))
+    assert tuple(head) == RESULT_COLUMNS
+    assert (told["status"], told["duplicate"], told["latency_ms"]) == ("engaged", "true", "1.235")

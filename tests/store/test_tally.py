@@ -1,0 +1,87 @@
+"""The account of a run."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import orjson
+import pytest
+
+from engager.model import Outcome, Row, Status
+from engager.store.fields import result_fields
+from engager.store.tally import Histogram, Tally
+
+
+def line(status: Status, error: str | int | None = None, **fields: object) -> dict[str, Any]:
+    outcome = Outcome(Row(1, 2, "people.csv", []), "key", status, error=error, **fields)  # type: ignore[arg-type]
+    return result_fields(outcome, str)
+
+
+def test_percentiles_are_right_within_a_hundredth() -> None:
+    histogram = Histogram()
+    draw = random.Random(2)
+    values = [draw.lognormvariate(3, 1) for _ in range(10_000)]
+    histogram.add(values)
+    ordered = sorted(values)
+    for share in (0.5, 0.95, 0.99):
+        assert histogram.percentile(share) == pytest.approx(ordered[int(share * 10_000) - 1], rel=0.012)
+
+
+def test_nothing_measured_is_nothing_claimed() -> None:
+    assert Histogram().as_dict() == {"p50": None, "p95": None, "p99": None}
+
+
+def test_the_account_adds_up() -> None:
+    tally = Tally()
+    tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True)])
+    tally.count([line(Status.REJECTED, 400, attempts=1)])
+    tally.count([line(Status.INVALID, "malformed")])
+    account = tally.as_dict()
+    assert account["rows"] == 3 == sum(account["statuses"].values())
+    assert (account["attempts"], account["duplicates"]) == (4, 1)
+    assert {(e["status"], e["error"], e["rows"]) for e in account["errors"]} == {
+        ("rejected", "400", 1),
+        ("invalid", "malformed", 1),
+    }
+
+
+def test_kinds_of_errors_do_not_grow_without_end() -> None:
+    tally = Tally()
+    for code in range(10_000):
+        tally.count([line(Status.REJECTED, code)])
+    assert len(tally.errors) <= 201
+    assert tally.errors.total() == 10_000
+
+
+def test_an_account_that_was_stored_goes_on_where_it_was() -> None:
+    tally = Tally()
+    tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True)])
+    tally.count([line(Status.REJECTED, 400, attempts=1)])
+    other = Tally.restored(orjson.loads(orjson.dumps(tally.state())))
+    assert other.as_dict() == tally.as_dict()
+    other.count([line(Status.REJECTED, 400, attempts=1)])
+    assert other.errors[Status.REJECTED, "400"] == 2
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    lines = [
+        line(Status.ENGAGED, 0, attempts=n % 3 + 1, latency_ms=float(n), waited_ms=0.1) for n in range(1, 50)
+    ] + [line(Status.REJECTED, code, attempts=1) for code in (400, 400, 440)]
+    whole, parts = Tally(), [Tally(), Tally(), Tally()]
+    for index, one in enumerate(lines):
+        whole.count([one])
+        parts[index % 3].count([one])
+    merged = Tally()
+    for part in parts:
+        merged.merge(part)
+    assert merged.as_dict() == whole.as_dict()
+
+
+@pytest.mark.parametrize("damaged", ["status", "attempts", "latency_ms", "waited_ms", "row"])
+def test_a_damaged_line_counts_not_even_in_part(damaged: str) -> None:
+    tally = Tally()
+    before = tally.state()
+    with pytest.raises((ValueError, TypeError)):
+        tally.count([{**line(Status.REJECTED, 400, attempts=1), damaged: ["x"]}])
+    assert (tally.state(), tally.samples) == (before, {})
