@@ -185,7 +185,8 @@ def prepare(
             invocation, shards = _invocation(job_file, rows, input_path), _shards(job_file.job, rows)
             directory = replace(directory, identity=identity, invocation=invocation, shards=shards)
             _lock_new(out, opened)
-        selection = selection_of(job_file, builder)
+        if (selection := selection_of(job_file, builder)) is not None:
+            opened.callback(selection.close)
         opened_account = (account.resume if found else account.begin)(directory, keeping)
         opened.callback(opened_account.book.close)
         excluded = None
@@ -213,7 +214,7 @@ def _shared(selection: Selection | None, directory: RunDirectory, opened: ExitSt
         return None
     opened.callback(directory.excluded_path.unlink, missing_ok=True)
     excluded = selection.excluded.keep(directory.excluded_path)
-    selection.excluded.close()
+    selection.close()
     return excluded
 
 

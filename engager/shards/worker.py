@@ -119,6 +119,8 @@ class _Worker:
         finally:
             pulse.cancel()
             shard.rows.close()
+            if shard.selection is not None:
+                shard.selection.close()
             await transport.aclose()
 
     async def _pulse(self, transport: Transport) -> None:
