@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from engager.endpoint import METHOD, headers_of, token_of
-from engager.intake.selection import REPEAT
+from engager.intake.builder import Builder
+from engager.intake.selection import REPEAT, Selection
 from engager.job import JobFile
 from engager.job_tables import AUTO, UNCHOSEN, Job
 from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
@@ -98,24 +100,31 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job), *unset])
         selection = selection_of(job_file, builder, look=True)
         assert selection is not None  # noqa: S101 - who looks is given one
-        for chunk in FirstRows(rows, limit):
-            for row in chunk:
-                findings.rows += 1
-                built = builder.build(row) if isinstance(row, Row) else row
-                judged = built if isinstance(built, Unreadable) else selection.judge(built)
-                if isinstance(judged, Skipped) and findings.leaves_out(judged, job_file.job):
-                    continue
-                if not isinstance(built, EngageRequest):
-                    findings.note(built)
-                    continue
-                findings.sendable += 1
-                if len(findings.samples) < samples:
-                    findings.samples.append(_shown(job_file.job, built))
+        with closing(selection):
+            for chunk in FirstRows(rows, limit):
+                for row in chunk:
+                    _look_at(row, findings, job_file.job, builder, selection, samples)
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
     _fit(findings, job_file.job, time.time())
     return findings
+
+
+def _look_at(
+    row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
+) -> None:
+    findings.rows += 1
+    built = builder.build(row) if isinstance(row, Row) else row
+    judged = built if isinstance(built, Unreadable) else selection.judge(built)
+    if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
+        return
+    if not isinstance(built, EngageRequest):
+        findings.note(built)
+        return
+    findings.sendable += 1
+    if len(findings.samples) < samples:
+        findings.samples.append(_shown(job, built))
 
 
 def _unset(job_file: JobFile) -> list[str]:

@@ -161,7 +161,8 @@ def prepare(
             invocation = _invocation(job_file, rows, input_path)
             directory = replace(directory, identity=identity, invocation=invocation)
             _lock_new(out, opened)
-        selection = selection_of(job_file, builder)
+        if (selection := selection_of(job_file, builder)) is not None:
+            opened.callback(selection.close)
         store = (opening.resume if found else opening.begin)(directory, options)
         opened.callback(store.close)
         return Run(

@@ -19,7 +19,6 @@ VALUE = """t0ken-<&>"'\\-of-the-tests"""
 )
 def test_a_token_is_masked_in_every_notation(written: str) -> None:
     assert Secret(VALUE).redact(f"before {written} after") == f"before {MASK} after"
-    assert Secret.redact_all(written) == MASK
 
 
 def test_a_token_prints_as_a_mask() -> None:

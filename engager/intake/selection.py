@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ class Selection:
             self.look(built)
         return built
 
+    def close(self) -> None:
+        """Give the memory of its keys back."""
+        for keys in (self._seen, self.excluded):
+            if keys is not None:
+                keys.close()
+
 
 def fold_of(field: str) -> Fold:
     """How the values of a parameter are compared, for two that mean the same person to be the same."""
@@ -108,10 +115,13 @@ class Lists:
         written to.
         """
         keys = Keys()
-        for file in self.files:
-            plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
-            listed = _lines_of(file) if plain else self._values_of(file)
-            keys.add_all(folded for key in listed if (folded := fold(key.strip())))
+        with ExitStack() as opened:
+            opened.callback(keys.close)
+            for file in self.files:
+                plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
+                listed = _lines_of(file) if plain else self._values_of(file)
+                keys.add_all(folded for key in listed if (folded := fold(key.strip())))
+            opened.pop_all()
         return keys
 
     def _values_of(self, file: Path) -> Iterator[str]:

@@ -82,8 +82,10 @@ class CsvLines:
 def csv_line(values: Iterable[Any], delimiter: str) -> str:
     """One record of CSV."""
     buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
+    # Every character of the line end is quoted in a value: that is how a writer before Python 3.11.9 and
+    # 3.12.3 is made to quote a carriage return, without which the record could not be read again.
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\r\n").writerow(values)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -34,12 +36,19 @@ def request(number: int, key: str) -> EngageRequest:
     )
 
 
+@pytest.fixture
+def chosen() -> Iterator[Callable[..., Selection]]:
+    """What makes selections, which are closed behind the test."""
+    with ExitStack() as opened:
+        yield lambda *facts: opened.enter_context(closing(Selection(*facts)))
+
+
 def lists(folder: Path, *paths: str, column: str | None = None) -> Lists:
     return Lists(paths, folder, column, lambda text: "@" in text, ["email"])
 
 
-def test_a_later_row_with_the_same_key_is_left_out() -> None:
-    selection = Selection(True, None, fold_of("email"))
+def test_a_later_row_with_the_same_key_is_left_out(chosen: Callable[..., Selection]) -> None:
+    selection = chosen(True, None, fold_of("email"))
     first = selection.judge(request(1, "Ann@example.com"))
     again = selection.judge(request(7, "ann@EXAMPLE.com"))
     assert isinstance(first, EngageRequest)
@@ -47,14 +56,14 @@ def test_a_later_row_with_the_same_key_is_left_out() -> None:
     assert (again.error, again.error_text) == ("repeat", "row 1 has the same key")
 
 
-def test_only_addresses_are_compared_without_regard_to_capitals() -> None:
-    selection = Selection(True, None, fold_of("field_value"))
+def test_only_addresses_are_compared_without_regard_to_capitals(chosen: Callable[..., Selection]) -> None:
+    selection = chosen(True, None, fold_of("field_value"))
     assert isinstance(selection.judge(request(1, "AbC")), EngageRequest)
     assert isinstance(selection.judge(request(2, "abc")), EngageRequest)
 
 
-def test_a_row_that_is_no_request_is_nobodys_first() -> None:
-    selection = Selection(True, None, fold_of("email"))
+def test_a_row_that_is_no_request_is_nobodys_first(chosen: Callable[..., Selection]) -> None:
+    selection = chosen(True, None, fold_of("email"))
     selection.judge(Invalid(Row(1, 2, "f", []), "a@example.com", "malformed", "x"))
     assert isinstance(selection.judge(request(2, "a@example.com")), EngageRequest)
 
@@ -72,19 +81,19 @@ def test_a_row_that_is_no_request_is_nobodys_first() -> None:
     ],
 )
 @pytest.mark.parametrize("zipped", [False, True])
-def test_lists_of_every_form(tmp_path: Path, name: str, content: str, zipped: bool) -> None:
+def test_lists_of_every_form(
+    tmp_path: Path, name: str, content: str, zipped: bool, chosen: Callable[..., Selection]
+) -> None:
     if zipped:
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
     else:
         (tmp_path / name).write_text(content)
     keys = lists(tmp_path, f"{name}.gz" if zipped else name).keys(fold_of("email"))
-    selection = Selection(False, keys, fold_of("email"))
+    selection = chosen(False, keys, fold_of("email"))
     skipped = selection.judge(request(1, "gone@Example.com"))
     assert isinstance(skipped, Skipped)
     assert skipped.error == "excluded"
-    assert isinstance(
-        Selection(False, keys, fold_of("email")).judge(request(2, "b@example.com")), EngageRequest
-    )
+    assert isinstance(chosen(False, keys, fold_of("email")).judge(request(2, "b@example.com")), EngageRequest)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +141,13 @@ def test_what_means_the_same_person(field: str, one: str, other: str, same: bool
     assert (fold_of(field)(one) == fold_of(field)(other)) is same
 
 
-def test_all_that_a_profile_is_matched_by_makes_a_repeat() -> None:
+def test_all_that_a_profile_is_matched_by_makes_a_repeat(chosen: Callable[..., Selection]) -> None:
     spec = RequestSpec(
         {"id": 12, "matching": "custom", "field_name": "{name}", "field_value": "{value}"}, Path(), "t"
     )
     builder = compile_builder(spec, ("name", "value"), "run")
     builder.identifies = True
-    selection = Selection(True, None, fold_of(builder.key_field))
+    selection = chosen(True, None, fold_of(builder.key_field))
     rows = [("card", "1"), ("club", "1"), ("card", "1")]
     judged = [selection.judge(builder.build(Row(n, n, "f", row))) for n, row in enumerate(rows, 1)]
     assert [type(each) for each in judged] == [EngageRequest, EngageRequest, Skipped]
