@@ -74,7 +74,9 @@ def endpoint(folder: Path, delays: Sequence[int] = (), log: Path | None = None) 
     config = folder / "nginx.conf"
     written = f"{log} moment" if log else "off"
     config.write_text(CONFIG.format(modules=modules, log=written, counted=counted, servers="".join(servers)))
-    process = start([nginx, "-p", str(folder), "-c", str(config), "-e", "error.log"], [SERVER_CORE])
+    command = [nginx, "-p", str(folder), "-c", str(config), "-e", "error.log"]
+    # What it has to wait for the core, its log would show as a bunch of requests that left one by one.
+    process = start(command, [SERVER_CORE], first=True)
     try:
         for port in ports:
             wait_for(port, process)
