@@ -181,6 +181,8 @@ def _cuts_by_reading(memory: mmap.mmap, delimiter: str, limit: int, targets: lis
     places = _Places(memory, targets)
     last = 0
     for batch in rows.batches(1):
+        if not batch:
+            continue
         last = batch[-1].number
         if not places.wanted or batch[-1].line <= places.wanted[0]:
             continue

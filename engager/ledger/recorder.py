@@ -107,6 +107,8 @@ class Recorder:
 
     def due(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of some rows in a row that are not settled. Raises RecordingError."""
+        if not records:
+            return records
         first, last = _number(records[0]), _number(records[-1])
         self._ledger.rows.reach(last)
         states = self._ledger.rows.read(first, last - first + 1)
