@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from engager.dispatch.limits import Pacer, Stop
-from engager.dispatch.transport import Clearance, Destination
+from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
 from engager.dispatch.verdict import Meaning, Verdict, judge
 from engager.errors import Exit
@@ -115,7 +115,7 @@ def proof_of(start: Repeated, listing: Repeated) -> Proof:
         return Proof(Answer.YES, "a repeated workflows/start is recognised")
     if first.meaning is Meaning.TAKEN and _is_answer(second):
         return Proof(Answer.NO, "workflows/start said success and then carried the repeat out, too")
-    if judge(listing.second).duplicate and not judge(listing.first).duplicate:
+    if judge(listing.second, MAX_ANSWER).duplicate and not judge(listing.first, MAX_ANSWER).duplicate:
         return Proof(Answer.YES, "a repeated workflows/list is recognised")
     return Proof(Answer.UNKNOWN, f"no repeat was recognised, but {_why_unknown(first, second)}")
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from engager.as_json import as_json
 from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
 from engager.dispatch.limits import Stop
+from engager.dispatch.transport import MAX_ANSWER
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.job import JobFile
@@ -67,7 +68,7 @@ def _is_of_token(verdict: Verdict) -> bool:
 async def identify(probe: Probe) -> Finding:
     """The token is known and may start scenarios."""
     probe.listing = await list_twice(probe.destination, probe.spec, probe.clearance)
-    start, listing = judge(probe.start.first), judge(probe.listing.first)
+    start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
     reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
     # An endpoint may look at the parameters before it looks at the token.
     refused = next((said for said in (start, listing) if _is_of_token(said)), None)
@@ -84,7 +85,7 @@ async def find_scenario(probe: Probe) -> Finding:
     number = probe.job.request.get("id")
     if type(number) is not int:
         return Finding(State.SKIPPED, "request.id differs from row to row")
-    verdict = judge(probe.listing.first)
+    verdict = judge(probe.listing.first, MAX_ANSWER)
     advice = f"look at scenario {number} in the platform"
     if verdict.meaning is not Meaning.TAKEN:
         return Finding(State.UNKNOWN, f"workflows/list answered {told(verdict)}", advice)

@@ -10,7 +10,7 @@ from typing import Any
 
 from engager.deduplication import cleared, told
 from engager.dispatch.limits import Stop
-from engager.dispatch.transport import Clearance, Destination
+from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
@@ -71,7 +71,7 @@ async def _page(platform: Platform, from_id: int) -> Sequence[Scenario]:
     limit = PAGE
     while _is_cut_off(ending := await platform.ask("list", from_id=from_id, limit=limit)) and limit > 1:
         limit //= 2
-    verdict = judge(ending)
+    verdict = judge(ending, MAX_ANSWER)
     if verdict.meaning is not Meaning.TAKEN:
         raise _refused("list", verdict)
     listed = read_listing(ending)

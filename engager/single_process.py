@@ -96,12 +96,12 @@ class FirstRows(Iterator[Sequence[Row | Unreadable]]):
         if self._over:
             raise StopIteration
         chunk = next(self._chunks)
-        if self._last is None or chunk[-1].number < self._last:
+        if self._last is None or not chunk or chunk[-1].number < self._last:
             return chunk
         wanted = chunk[: max(0, self._last + 1 - chunk[0].number)]
         self._over = True
         # A pipe is not asked whether it has more: it might let us wait.
-        self.cut = len(wanted) < len(chunk) or self._flows or next(self._chunks, None) is not None
+        self.cut = len(wanted) < len(chunk) or self._flows or any(self._chunks)
         if not wanted:
             raise StopIteration
         return wanted

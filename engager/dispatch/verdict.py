@@ -84,11 +84,17 @@ class Verdict:
         return self.http_status in LIMITS or self.error in LIMITS
 
 
-def judge(ending: Ending) -> Verdict:
-    """Say what the ending of a try proves."""
+#: Bytes of the longest answer that is parsed: those in the contract's form are far shorter, and parsing holds
+#: up every other request.
+MAX_PARSED: Final = 1 << 16
+
+
+def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
+    """Say what the ending of a try proves. An answer of more than `longest` bytes counts as cut off."""
     if isinstance(ending, Reply):
         judged = _judged_often if len(ending.body) <= _SHORT else _judged
-        said = ending.status, ending.body, ending.complete, ending.retry_after, ending.duplicate, ending.date
+        complete = ending.complete and len(ending.body) <= longest
+        said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
         return judged(*said)
     if isinstance(ending, NotSent):
         return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
@@ -153,7 +159,7 @@ def _of_both(status: int, code: int) -> Meaning:
 def _excerpt(body: bytes, complete: bool) -> str:
     if not body:
         return "an empty answer" if complete else "an answer that was cut off"
-    text = html.unescape(re.sub(r"<[^>]*>", " ", body[:4096].decode(errors="replace")))
+    text = html.unescape(re.sub(r"<[^<>]*>", " ", body[:4096].decode(errors="replace")))
     return " ".join(text.split())[:200] or "an answer without text"
 
 

@@ -39,7 +39,7 @@ class _Cursor:
         return self
 
     def __next__(self) -> str:
-        if self._position == len(self._batch):
+        while self._position == len(self._batch):
             self._load()
         line = self._batch[self._position]
         self._position += 1
@@ -147,15 +147,16 @@ class CsvRows:
         return tuple(first)
 
     def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
-        """The rows as they come; the first one is row `number`."""
+        """The rows as they come; the first one is row `number`. A batch may be empty."""
         out: list[Row | Unreadable] = []
+        blank = False
         width, source, cursor = len(self.header), self._source, self._cursor
         while True:
-            if cursor.drained and out:
+            if cursor.drained and (out or blank):
                 yield out
-                out = []
+                out, blank = [], False
             cursor.begin()
-            if plain := self._plain_rows(number):
+            if (plain := self._plain_rows(number)) is not None:
                 yield plain
                 number += len(plain)
                 continue
@@ -163,6 +164,7 @@ class CsvRows:
             if values is None:
                 break
             if not values:
+                blank = True
                 continue
             if isinstance(values, list) and len(values) == width:
                 out.append(Row(number, line, source, values))
@@ -172,18 +174,18 @@ class CsvRows:
         if out:
             yield out
 
-    def _plain_rows(self, number: int) -> list[Row | Unreadable]:
-        """The rows of a batch in which every line is one; nothing where a line needs a closer look."""
+    def _plain_rows(self, number: int) -> list[Row | Unreadable] | None:
+        """The rows of a batch in which every line is one; None where a line needs a closer look."""
         batch = self._cursor.whole_batch()
         if batch is None:
-            return []
+            return None
         try:
             records = list(csv.reader(batch, delimiter=self._delimiter, strict=True))
         except csv.Error:
-            return []
+            return None
         width, source, line = len(self.header), self._source, self._cursor.line
         if len(records) != len(batch) or any(len(values) != width for values in records):
-            return []
+            return None
         self._cursor.take_batch()
         return [Row(number + i, line + i, source, values) for i, values in enumerate(records)]
 

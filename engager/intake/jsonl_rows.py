@@ -29,7 +29,7 @@ class JsonlRows:
         self._source = source
 
     def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
-        """The rows as they come; the first one is row `number`."""
+        """The rows as they come; the first one is row `number`. A batch may be empty."""
         line = self._before
         for batch in self._batches:
             out: list[Row | Unreadable] = []
@@ -38,8 +38,7 @@ class JsonlRows:
                 if text_of(text).strip() or not isinstance(text, str):
                     out.append(self._record(number, line, text))
                     number += 1
-            if out:
-                yield out
+            yield out
 
     def _record(self, number: int, line: int, text: AnyLine) -> Row | Unreadable:
         if isinstance(text, Line):

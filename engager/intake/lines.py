@@ -64,7 +64,7 @@ def text_of(line: AnyLine) -> str:
 def lines(
     blocks: Iterable[bytes], encoding: str, limit: int, from_start: bool = True
 ) -> Iterator[list[AnyLine]]:
-    """Batches of lines; a batch is handed on as soon as its block is read.
+    """Batches of lines; a batch is handed on as soon as its block is read, and may be empty.
 
     `limit` is in bytes of the file's own encoding; for UTF-16 and UTF-32, of its UTF-8. `from_start`: the
     first block may begin with a byte order mark.
@@ -121,6 +121,9 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | Line]:
         if skipping:
             _, feed, block = block.partition(b"\n")
             skipping = not feed
+            if skipping:
+                yield b""  # a step, for whoever must not be held up
+                continue
         cut = block.rfind(b"\n") + 1
         if cut:
             yield from _within(bytes(rest) + block[:cut], limit)

@@ -109,7 +109,8 @@ class Rows:
         for source, stream, last in self._opened():
             data = blocks(stream, source, self._block)
             for batch in self._batches_of(self.witness.watch(data, source, last), source, number):
-                number = batch[-1].number + 1
+                if batch:
+                    number = batch[-1].number + 1
                 yield batch
         self.witness.end()
 
@@ -146,8 +147,7 @@ class Rows:
 
     def _peek(self) -> None:
         """Read what must be known before the first row is sent: that there is anything at all."""
-        batch = next(self._rest, None)
-        if batch is not None:
+        if batch := next(filter(None, self._rest), None):
             self._peeked.append(batch)
         elif self.format == "jsonl":
             raise InputError(f"{self._name}: the input is empty.")
@@ -163,17 +163,21 @@ class Rows:
 
     def peek_keys(self) -> frozenset[str]:
         """The keys of the first JSONL rows. Reads on in a file, never in a stream that may be slow."""
-        while self.files and sum(map(len, self._peeked)) < PEEKED and (batch := next(self._rest, None)):
+        filled = filter(None, self._rest)
+        while self.files and sum(map(len, self._peeked)) < PEEKED and (batch := next(filled, None)):
             self._peeked.append(batch)
         records = (record for batch in self._peeked for record in batch if isinstance(record, Row))
         return frozenset(chain.from_iterable(record.values for record in records))
 
     def chunks(self, size: int = 256) -> Iterator[list[Record]]:
-        """The rows, at most `size` at once. Blocks while it reads. Raises InputError."""
+        """The rows, at most `size` at once. Blocks while it reads. Raises InputError.
+
+        A chunk is empty where much was read and no row was in it, so that its reader is not held up for long.
+        """
         while self._peeked:
             yield from _cut(self._peeked.pop(0), size)
         for batch in self._rest:
-            yield from _cut(batch, size)
+            yield from _cut(batch, size) if batch else [batch]
 
     def close(self) -> None:
         """Close what is open."""

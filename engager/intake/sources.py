@@ -12,11 +12,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import zstandard
 
 from engager.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Format = Literal["csv", "jsonl"]
 
@@ -24,6 +27,12 @@ STDIN = "-"
 
 _FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _COMPRESSED = (".gz", ".zst")
+
+#: Bytes that are read from a disk at once.
+_BUFFER = 1 << 16
+
+#: Compressed bytes that are decompressed at once: four may stand for 128 kB, and memory and time are bounded.
+_PIECE = 512
 
 #: Seconds between two looks at whether a silent input is still wanted.
 _LOOK_UP = 0.25
@@ -61,7 +70,48 @@ def open_stream(file: Path) -> BinaryIO:
         raise InputError(f"{file}: it cannot be read: {fault.strerror}.") from fault
     if file.suffix.lower() != ".zst":
         return stream
-    return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+    return cast(BinaryIO, io.BufferedReader(_Zstd(stream), _BUFFER))
+
+
+class _Zstd(io.RawIOBase):
+    """What a stream of Zstandard frames holds. The library's reader takes a cut for the end of the file."""
+
+    def __init__(self, compressed: BinaryIO) -> None:
+        self._compressed = compressed
+        self._ahead, self._out = b"", memoryview(b"")
+        self._frame: zstandard.ZstdDecompressionObj | None = None  #: the one that has begun
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Some bytes; none at the end. Raises EOFError where the last frame is cut off, and ZstdError."""
+        target = memoryview(buffer)
+        while not self._out and self._decompress():
+            pass
+        part, self._out = self._out[: len(target)], self._out[len(target) :]
+        target[: len(part)] = part
+        return len(part)
+
+    def _decompress(self) -> bool:
+        """Take the next bytes in; returns whether there were any."""
+        data = self._ahead or self._compressed.read(_BUFFER)
+        data, self._ahead = data[:_PIECE], data[_PIECE:]
+        if not data:
+            if self._frame is not None:
+                raise EOFError("its last frame has no end")
+            return False
+        frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        self._out = memoryview(frame.decompress(data))
+        self._ahead = frame.unused_data + self._ahead
+        self._frame = None if frame.eof else frame
+        return True
+
+    def close(self) -> None:
+        """Close what it reads from."""
+        self._compressed.close()
+        super().close()
 
 
 class Stdin(io.RawIOBase):

@@ -119,7 +119,7 @@ class ResultStore:
 
     def history(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of some rows, which follow one another, that are not settled, or lack a line in a file."""
-        if not self._past:
+        if not self._past or not records:
             return records
         first, last = _number(records[0]), _number(records[-1])
         codes = self.state.rows.read(first, last - first + 1)

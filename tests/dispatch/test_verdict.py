@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.dispatch.verdict import Meaning, judge
+from engager.dispatch.verdict import MAX_PARSED, Meaning, judge
 from engager.model import Lost, NotSent, Reply, Withheld
 
 OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
@@ -140,6 +140,27 @@ def test_an_xml_answer_may_claim_any_encoding() -> None:
     for name in {*aliases, *aliases.values()}:
         claims = f'<?xml version="1.0" encoding="{name}"?>'.encode()
         assert judge(Reply(200, claims + body)).meaning in (TAKEN, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":0,"data":"%b"}' % (b"x" * MAX_PARSED),
+        b"<xml><error>0</error><data>%b</data></xml>" % (b"x" * MAX_PARSED),
+        b"<xml><error>0</error><data>%b</data></xml>" % (b"<a/>" * 5000),
+        b"error,error_text\n0,%b\n" % (b"x" * MAX_PARSED),
+    ],
+    ids=["json", "xml", "elements", "csv"],
+)
+def test_an_answer_that_takes_long_to_parse_is_believed_by_its_status_only(body: bytes) -> None:
+    assert judge(Reply(200, body)).meaning is UNKNOWN
+    assert judge(Reply(404, body)).meaning is NOT_TAKEN
+    assert not judge(Reply(404, body)).by_endpoint
+
+
+def test_a_long_answer_is_parsed_for_whoever_waits_for_it() -> None:
+    body = b'{"error":0,"data":"%b"}' % (b"x" * MAX_PARSED)
+    assert judge(Reply(200, body), longest=2 * MAX_PARSED).meaning is TAKEN
 
 
 def test_a_gateway_is_told_from_the_endpoint() -> None:

@@ -270,12 +270,53 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
         yield b"\nlast\n"
 
     tracemalloc.start()
-    batches = list(lines(endless(), "utf-8", 1 << 20))
+    batches = [batch for batch in lines(endless(), "utf-8", 1 << 20) if batch]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [isinstance(batch[0], Line) for batch in batches] == [True, False]
     assert batches[-1] == ["last\n"]
     assert peak < 10 << 20
+
+
+PACK = {".zst": zstandard.compress, ".gz": gzip.compress}
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize(
+    ("name", "head", "row"), [("p.csv", b"a\n", b"1\n"), ("p.jsonl", b"", b'{"a":"1"}\n')]
+)
+@pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 20)], ids=["one line", "blank lines"])
+def test_whoever_reads_gets_a_word_in_however_little_there_is_to_read(
+    tmp_path: Path, name: str, head: bytes, row: bytes, filler: bytes, suffix: str
+) -> None:
+    data = head + row + filler + b"\n" + row
+    (tmp_path / (name + suffix)).write_bytes(PACK[suffix](data))
+    chunks = list(Rows(InputSpec(name + suffix, tmp_path)).chunks())
+    records = [record for chunk in chunks for record in chunk]
+    assert [isinstance(record, Row) for record in records if record.number in (1, records[-1].number)] == [
+        True
+    ] * 2
+    assert [record.number for record in records] == list(range(1, 3 + (filler[:1] == b"x")))
+    assert records[-1].line == data.count(b"\n")
+    assert len(chunks) >= len(data) >> 17  # at most two blocks at a time
+
+
+def test_a_zstandard_file_that_is_cut_off_is_told_wherever_that_is(tmp_path: Path) -> None:
+    data = HEADER + b"".join(b"p%d@x.org,N%d\n" % (number, number * 7919) for number in range(500))
+    compressor = zstandard.ZstdCompressor(write_checksum=True)
+    whole = (
+        compressor.compress(data[:5000]) + b"\x50\x2a\x4d\x18\x03\0\0\0abc" + compressor.compress(data[5000:])
+    )
+    between = {len(compressor.compress(data[:5000])), len(whole) - len(compressor.compress(data[5000:]))}
+    file = tmp_path / "people.csv.zst"
+    for cut in range(1, len(whole), 7):
+        file.write_bytes(whole[:cut])
+        if cut in between:
+            continue
+        with pytest.raises(InputError, match="cut off"):
+            list(Rows(InputSpec(file.name, tmp_path)).chunks())
+    file.write_bytes(whole)
+    assert sum(map(len, Rows(InputSpec(file.name, tmp_path)).chunks())) == 500
 
 
 def test_an_unreadable_record_shows_how_it_begins() -> None:
