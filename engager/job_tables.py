@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.intake.lines import carries_rows
 from engager.naming import PLACEHOLDER, example_of
 from engager.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
@@ -177,6 +178,8 @@ class InputSection(Section):
                 raise LookupError
         except LookupError:
             raise ValueError(f"no text encoding is called {name!r}") from None
+        if not carries_rows(name):
+            raise ValueError(f"{name!r} is no encoding of files with lines; save the file as UTF-8")
         return name
 
     @field_validator("delimiter")

@@ -45,13 +45,16 @@ def read_listing(ending: Ending) -> Sequence[Scenario] | None:
     try:
         data = orjson.loads(ending.body)["data"] if isinstance(ending, Reply) else None
         return [_scenario(item) for item in data] if isinstance(data, list) else None
-    except (AttributeError, KeyError, TypeError, ValueError):  # of whatever is not as documented
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # it is not as documented
         return None
 
 
 def _scenario(item: Mapping[str, Any]) -> Scenario:
     # Documented is `is_active`; a platform that says `active` is understood, too.
     name, active = item.get("name"), item.get("is_active", item.get("active"))
+    number = int(item["id"])
+    if not 0 <= number < 1 << 63:  # no number of JSON, with which one could ask for it again
+        raise ValueError
     return Scenario(
-        int(item["id"]), name if isinstance(name, str) else "", active if isinstance(active, bool) else None
+        number, name if isinstance(name, str) else "", active if isinstance(active, bool) else None
     )

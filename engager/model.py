@@ -97,6 +97,7 @@ class Reply:
     complete: bool = True  #: False: cut off, or longer than is read
     retry_after: str | None = None
     duplicate: bool = False  #: the endpoint called the request a repeat
+    date: str | None = None  #: when it was written, by the clock that `retry_after` speaks of
 
 
 #: The error of a try that this machine had no means for.

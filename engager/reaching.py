@@ -85,7 +85,7 @@ async def connect(probe: Probe) -> Finding:
     except OSError as fault:
         advice = "look at the port in endpoint.url, and for a firewall between here and there"
         return Finding(State.FAILED, f"port {port} of {host}: {_why(probe, fault)}", advice)
-    peer = writer.get_extra_info("peername")
+    peer = writer.get_extra_info("peername") or (host,)  # nobody, where it is closed again already
     writer.transport.abort()
     return Finding(State.OK, f"{peer[0]} accepts at port {port}")
 

@@ -336,7 +336,7 @@ async def test_a_signal_stops_a_run_in_good_order(folder: Path, number: signal.S
 async def test_a_second_signal_stops_it_at_once(folder: Path) -> None:
     summary = await asyncio.wait_for(_stopped(folder, [signal.SIGTERM, signal.SIGTERM], "60s"), 20)
     assert (summary.exit_code, summary.rows) == (143, 0)
-    assert engager.status(folder / "run")["open"] == 8
+    assert engager.status(folder / "run")["open"] == 1  # one is in flight until the endpoint was heard
 
 
 def test_the_plain_call_stops_on_signals_too(folder: Path) -> None:
@@ -346,8 +346,9 @@ def test_the_plain_call_stops_on_signals_too(folder: Path) -> None:
 
     slow = job(folder, sandbox={"latency": "200ms"}, limits={"concurrency": 4})
     assert engager.run(slow, out=folder / "run", watch=watch, stop_on_signals=True).exit_code == 143
-    engager.run(job(folder, sandbox={"faults": {"503": 1.0}}, retry={"attempts": 1}), out=folder / "failed")
-    assert engager.retry(folder / "failed", stop_on_signals=True).statuses["failed"] == 50
+    busy = job(folder, sandbox={"faults": {"503": 0.5}, "seed": 4}, retry={"attempts": 1})
+    failed = engager.run(busy, out=folder / "failed").statuses["failed"]
+    assert 0 < engager.retry(folder / "failed", stop_on_signals=True).statuses["failed"] < failed
 
 
 async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:

@@ -143,7 +143,10 @@ class AiohttpTransport:
             return Withheld()
         except TimeoutError:
             return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
+        except Exception as fault:
+            # Once it has left, all that can go wrong is how the library reads what was said to it.
+            if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):
+                raise
             told = f"{type(fault).__name__}: {fault}"
             return _ended(departure, _word(fault), self._proxy.redact(told) if self._proxy else told)
         finally:
@@ -161,12 +164,14 @@ class AiohttpTransport:
             proxy_headers=self._to_proxy,
         ) as response:
             answer, complete = await _read(response)
+            retry_after = response.headers.get("Retry-After")
             return Reply(
                 response.status,
                 answer,
                 complete,
-                response.headers.get("Retry-After"),
+                retry_after,
                 _is_duplicate(response.headers),
+                None if retry_after is None else response.headers.get("Date"),
             )
 
     async def aclose(self) -> None:

@@ -80,13 +80,12 @@ def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
         if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
         elif verdict.retry_after is not None:
-            _pause(gate, stop, retry, verdict.retry_after)
+            _pause(gate, stop, retry, pause_seconds(verdict.retry_after, time.time(), verdict.date))
 
     return heed
 
 
-def _pause(gate: Gate, stop: Stop, retry: Retry, retry_after: str) -> None:
-    seconds = pause_seconds(retry_after, time.time())
+def _pause(gate: Gate, stop: Stop, retry: Retry, seconds: float | None) -> None:
     if seconds is None:
         return
     if seconds > retry.longest_pause:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import ceil, inf
 from typing import Final
@@ -410,17 +411,34 @@ class RetryBudget:
         return max(0.0, -self._tokens / self._rate)
 
 
-def pause_seconds(retry_after: str, now: float) -> float | None:
+#: Seconds; no pause that is asked for is longer, whatever number stands there.
+LONGEST_PAUSE: Final = 366 * 86_400.0
+
+#: RFC 9110 knows whole seconds only; some gateways write a fraction.
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
+
+
+def pause_seconds(retry_after: str, now: float, date: str | None = None) -> float | None:
     """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None when it is neither.
 
-    `now` is in seconds since the epoch.
+    `date` is the Date header of the same answer, if it has one: a date is meant by the clock that wrote it.
+    Else it is judged by `now`, in seconds since the epoch.
     """
     text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    elif (until := _moment(text)) is not None:
+        written = _moment(date) if date else None
+        seconds = until - (now if written is None else written)
+    else:
+        return None
+    return min(max(0.0, seconds), LONGEST_PAUSE)
+
+
+def _moment(text: str) -> float | None:
+    """A date of HTTP in seconds since the epoch; None for what is none."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except Exception:  # the library raises more than it names, and these are foreign bytes
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -74,6 +74,7 @@ class Verdict:
     duplicate: bool = False
     by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
     retry_after: str | None = None  #: the header's text, where it is to be obeyed
+    date: str | None = None  #: the Date header's text, for that one to be judged by
     sent: bool = True  #: False: the request ended before its first byte left
     assumed: bool = False  #: that it was not taken is an assumption: some gateways answer so after the deed
 
@@ -87,7 +88,8 @@ def judge(ending: Ending) -> Verdict:
     """Say what the ending of a try proves."""
     if isinstance(ending, Reply):
         judged = _judged_often if len(ending.body) <= _SHORT else _judged
-        return judged(ending.status, ending.body, ending.complete, ending.retry_after, ending.duplicate)
+        said = ending.status, ending.body, ending.complete, ending.retry_after, ending.duplicate, ending.date
+        return judged(*said)
     if isinstance(ending, NotSent):
         return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
     if isinstance(ending, Lost):
@@ -101,7 +103,9 @@ def _of_not_sent(ending: NotSent) -> Meaning:
     return Meaning.REFUSES_ALL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_TAKEN
 
 
-def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool) -> Verdict:
+def _judged(
+    status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool, date: str | None
+) -> Verdict:
     answer = read_answer(body) if complete else None
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
@@ -119,6 +123,7 @@ def _judged(status: int, body: bytes, complete: bool, retry_after: str | None, d
         duplicate,
         by_endpoint=answer is not None,
         retry_after=retry_after if limited else None,
+        date=date if limited else None,
         assumed=answer is None and status == 503 and retry_after is None,
     )
 

@@ -134,6 +134,13 @@ class Builder:
 
     def build(self, row: Row) -> EngageRequest | Invalid:
         """Build the row's request."""
+        try:
+            return self._built(row)
+        except Exception as fault:  # whatever a row's values make a library raise is that row's outcome
+            told = f"the request cannot be built: {type(fault).__name__}: {fault}"
+            return Invalid(row, None, "not_writable", told)
+
+    def _built(self, row: Row) -> EngageRequest | Invalid:
         values = self._template.copy()
         try:
             for field in self._of_row:

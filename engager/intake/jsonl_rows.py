@@ -13,6 +13,9 @@ from engager.model import Row, Unreadable
 #: A number that may not fit: the parser would turn it into a float and drop digits without a word.
 _LONG_NUMBER = re.compile(r"[0-9]{17}|[0-9][eE][+-]?[0-9]{3}")
 
+#: Characters of the shortest text that the parser reads and the writer refuses: brackets only.
+_DEEP = 255
+
 #: How much of an unreadable record is kept, to show it.
 RAW = 1000
 
@@ -47,6 +50,8 @@ class JsonlRows:
             return self._unreadable(number, line, text, "bad_json", f"{ERRORS['bad_json']}: {fault.msg}")
         if not isinstance(values, dict):
             return self._unreadable(number, line, text, "not_an_object")
+        if _is_deep(text, values):
+            return self._unreadable(number, line, text, "too_deep")
         if _LONG_NUMBER.search(text) and _loses_digits(values):
             return self._unreadable(number, line, text, "number_too_large")
         return Row(number, line, self._source, values)
@@ -56,6 +61,17 @@ class JsonlRows:
     ) -> Unreadable:
         raw = text_of(text)[:RAW].rstrip("\r\n")
         return Unreadable(number, line, self._source, error, error_text or ERRORS[error], raw)
+
+
+def _is_deep(text: str, values: object) -> bool:
+    """Whether it is nested deeper than it could be written again, in a request or a file."""
+    if len(text) < _DEEP or text.count("[") + text.count("{") < _DEEP:
+        return False
+    try:
+        orjson.dumps(values)
+    except TypeError:
+        return True
+    return False
 
 
 def _loses_digits(value: object) -> bool:

@@ -34,10 +34,26 @@ ERRORS = {
     "bad_quotes": "a quote is in the wrong place, or never closed",
     "bad_json": "it is not valid JSON",
     "not_an_object": "a JSONL row must be an object",
+    "too_deep": "its lists and objects are nested more than 254 levels deep",
     "number_too_large": "it holds a number that would lose digits; write it as a string",
 }
 
+#: Encodings whose line feed is more than one byte.
 _WIDE = ("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be")
+
+
+def carries_rows(encoding: str) -> bool:
+    """Whether files in this encoding have lines that end at a line feed, and can be written again.
+
+    Of what Python calls a text encoding, some are for names or for source text, and some know no line feed.
+    """
+    try:
+        if codecs.lookup(encoding).name.replace("-", "_") in _WIDE:
+            return True
+        written = "\xe9,\n".encode(encoding, errors="replace")
+        return written.endswith(b",\n") and b"a,1\n".decode(encoding, errors="replace") == "a,1\n"
+    except (LookupError, UnicodeError):
+        return False
 
 
 def text_of(line: AnyLine) -> str:
@@ -76,16 +92,25 @@ def _without_mark(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _decoded(whole: bytes, encoding: str) -> list[AnyLine]:
     """Decode many lines at once; only where that fails, one by one."""
     try:
-        return list(io.StringIO(whole.decode(encoding), newline="\n"))
-    except UnicodeDecodeError:
+        return list(io.StringIO(_text(whole, encoding), newline="\n"))
+    except UnicodeError:
         return [_decoded_line(line, encoding) for line in io.BytesIO(whole)]
 
 
 def _decoded_line(line: bytes, encoding: str) -> AnyLine:
     try:
-        return line.decode(encoding)
-    except UnicodeDecodeError:
-        return Line(line.decode(encoding, errors="replace"), "bad_bytes")
+        return _text(line, encoding)
+    except UnicodeError:
+        text = line.decode(encoding, errors="replace")
+        return Line(text.encode(errors="replace").decode(), "bad_bytes")
+
+
+def _text(data: bytes, encoding: str) -> str:
+    """Text that can be written anywhere. Raises UnicodeError."""
+    text = data.decode(encoding)
+    if encoding != "utf_8":
+        text.encode()  # some decoders give out halves of surrogate pairs, which no writer takes
+    return text
 
 
 def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | Line]:

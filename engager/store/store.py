@@ -193,8 +193,7 @@ class ResultStore:
         The journal has it within two rounds of the loop, and before anything else leaves.
         """
         fields = result_fields(outcome, self._redact)
-        # orjson gives out bytes in blocks far larger than they are: it is the sum that is kept.
-        line = orjson.dumps(fields) + b"\n"
+        line = self._formats.result_line(fields)
         self._fresh.append(fields)
         if outcome.status is _ENGAGED:
             self._rows.append(outcome.row.number)
@@ -207,7 +206,7 @@ class ResultStore:
         version = life.generation if life is not None else 0
         left = life.first_left if life is not None and life.first_left is not None else clock.seconds()
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
-        kept = self._formats.reject.line(outcome) if reject else b""
+        kept = self._formats.reject_line(outcome) if reject else b""
         code = code_of(outcome.status, version)
         self._settlements.append(Settlement(outcome.row.number, code, version, left, reject, line, kept))
         if self.failing is not None and outcome.status is not Status.SKIPPED:
@@ -218,9 +217,9 @@ class ResultStore:
         row = outcome.row.number
         fields = result_fields(outcome, self._redact)
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
-        line = orjson.dumps(fields) + b"\n" if self.missing.lacks(row) else b""
+        line = self._formats.result_line(fields) if self.missing.lacks(row) else b""
         lacks = reject and self.missing.lacks_rejected(row, reject)
-        kept = self._formats.reject.line(outcome) if lacks else b""
+        kept = self._formats.reject_line(outcome) if lacks else b""
         code, moment = self.state.rows[row], self.state.rows.moment(row)
         version = self.state.version_of(row, code) or 0
         self._settlements.append(Settlement(row, code, version, moment, reject, line, kept))

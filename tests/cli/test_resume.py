@@ -75,6 +75,16 @@ async def test_a_killed_run_goes_on(bench: Any) -> None:
     assert len(set.union(*ids(b).values())) == 400
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_what_left_before_a_stop_counts_for_the_rate_behind_it(bench: Any, number: int) -> None:
+    b = await bench(200, "[limits]\nrate = 100\n")
+    await stopped(b, 60, number)
+    before = len(b.sandbox.log)
+    assert (await b.engager("run", "job.toml")).code == 0
+    first, last = b.sandbox.log[before], b.sandbox.log[before - 1]
+    assert first.arrived - last.arrived >= 1
+
+
 async def test_an_interrupted_run_goes_on_and_repeats_nothing(bench: Any) -> None:
     b = await bench(300, CREW, latency="10ms")
     for after, number, code in ((20, signal.SIGINT, 130), (60, signal.SIGTERM, 143)):

@@ -95,6 +95,45 @@ async def test_stdin(bench: Any) -> None:
         assert {row["key"] for row in csv.DictReader(file)} == {"a@x.org", "b@x.org"}
 
 
+async def test_a_row_that_no_writer_takes_costs_no_other(bench: Any) -> None:
+    deep = b'{"email": "b@x.org", "name": %b%b}\n' % (b"[" * 500, b"]" * 500)
+    data = b'{"email": "a@x.org", "name": "A"}\n' + deep + b'{"email": "c@x.org", "name": "C"}\n'
+    b = await bench()
+    (b.path / "people.jsonl").write_bytes(data)
+    checked = await b.engager("check", "job.toml", "--input", "people.jsonl", "--output", "json")
+    assert [kind["error"] for kind in json.loads(checked.out)["invalid"]] == ["too_deep"]
+    assert (await b.engager("run", "job.toml", "--input", "people.jsonl")).code == 1
+    told = {line["row"]: (line["status"], line["error"]) for line in b.results()}
+    assert told == {1: ("engaged", 0), 2: ("invalid", "too_deep"), 3: ("engaged", 0)}
+    assert b.sandbox.brain.effects == Counter({"email=a@x.org": 1, "email=c@x.org": 1})
+    failed = json.loads((b.path / "runs/test/failed.jsonl").read_bytes())
+    assert (failed["engager_row"], failed["engager_line"]) == (2, 2)
+    assert deep.startswith(failed["engager_raw"].encode()[:500])
+
+
+async def test_half_a_surrogate_pair_in_a_file_costs_its_row_only(bench: Any) -> None:
+    b = await bench()
+    text = "email,name\na@x.org,A\nb@x.org,\ud800\nc@x.org,C\n"
+    (b.path / "people.csv").write_bytes(text.encode("utf-7", "surrogatepass"))
+    ended = await b.engager("run", "job.toml", "--set", "input.encoding=utf-7")
+    assert ended.code == 1, ended.err
+    assert [line["error"] for line in sorted(b.results(), key=lambda line: line["row"])] == [
+        0,
+        "bad_bytes",
+        0,
+    ]
+    assert (b.path / "runs/test/failed.csv").read_bytes().decode("utf-7").count("\n") == 2
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "unicode_escape", "cp037", "undefined", "hex"])
+async def test_an_encoding_that_is_none_of_files_is_refused_by_the_job(bench: Any, encoding: str) -> None:
+    b = await bench()
+    ended = await b.engager("check", "job.toml", "--set", f"input.encoding={encoding}")
+    assert ended.code == 2
+    assert "input.encoding" in ended.err
+    assert encoding in ended.err
+
+
 async def test_limits_that_are_found(bench: Any) -> None:
     limits = '[limits]\nconcurrency = "auto"\nmax_concurrency = 32\nrate = "auto"\nmax_rate = 2000\n'
     b = await bench(100, limits, latency="2ms")

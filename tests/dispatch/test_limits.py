@@ -11,8 +11,10 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop, pause_seconds
+from engager.dispatch.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.errors import Exit
 from engager.policy import Pace
 from tests.conftest import VirtualLoop
@@ -344,7 +346,15 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
         ("Mon Nov 23 12:00:30 2026", 30),
         ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
         ("-1", None),
-        ("1.5", None),
+        ("12.25", 12.25),
+        ("9" * 30, LONGEST_PAUSE),
+        ("9" * 5000, LONGEST_PAUSE),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_PAUSE),
+        ("1e999", None),
+        ("inf", None),
+        ("1 Jan 2024 00:00:00 +99999999999999", None),
+        ("1 Jan 99999999999999999999 00:00:00", None),
+        ("Mon, ,,,", None),
         ("soon", None),
         ("", None),
         ("٣", None),
@@ -352,3 +362,24 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
     assert pause_seconds(header, NOON) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Mon, 23 Nov 2026 13:00:20 GMT", 10),
+        ("Mon, 23 Nov 2026 14:00:00 GMT", 0),
+        (None, 3630),
+        ("", 3630),
+        ("1 Jan 2024 00:00:00 +99999999999999", 3630),
+    ],
+)
+def test_a_date_is_judged_by_the_clock_that_wrote_it(date: str | None, seconds: float) -> None:
+    assert pause_seconds("Mon, 23 Nov 2026 13:00:30 GMT", NOON, date) == seconds
+    assert pause_seconds("7", NOON, date) == 7
+
+
+@given(st.text() | st.from_regex(r"[0-9]{1,4} ?[A-Z][a-z]{2} [0-9]+ [0-9:]+ [+-][0-9]+"), st.text())
+def test_whatever_stands_there_is_a_pause_or_none(header: str, date: str) -> None:
+    seconds = pause_seconds(header, NOON, date)
+    assert seconds is None or 0 <= seconds <= LONGEST_PAUSE

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from encodings.aliases import aliases
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engager.dispatch.verdict import Meaning, judge
 from engager.model import Lost, NotSent, Reply, Withheld
@@ -123,6 +127,19 @@ def test_only_limits_may_pause_the_run() -> None:
     assert judge(Reply(429, b"", retry_after="7")).retry_after == "7"
     assert judge(Reply(200, says(503), retry_after="7")).retry_after == "7"
     assert judge(Reply(500, HTML, retry_after="7")).retry_after is None
+    assert judge(Reply(503, HTML, retry_after="7", date="now")).date == "now"
+
+
+@given(st.sampled_from([b"", b"{", b"<", b"error\n", OK, XML_OK]), st.binary())
+def test_whatever_is_answered_is_judged(begun: bytes, rest: bytes) -> None:
+    assert judge(Reply(500, begun + rest)).meaning in (UNKNOWN, REFUSES_ALL)
+
+
+def test_an_xml_answer_may_claim_any_encoding() -> None:
+    body = b"<xml><error>0</error><error_text>\xff\\x+AGE-</error_text></xml>"
+    for name in {*aliases, *aliases.values()}:
+        claims = f'<?xml version="1.0" encoding="{name}"?>'.encode()
+        assert judge(Reply(200, claims + body)).meaning in (TAKEN, UNKNOWN)
 
 
 def test_a_gateway_is_told_from_the_endpoint() -> None:

@@ -25,7 +25,7 @@ def job(folder: Path, url: str, rows: int, **tables: Any) -> engager.JobFile:
     (folder / "people.csv").write_text(f"email\n{people}")
     given = {
         "job": {"name": "gateways"},
-        "endpoint": {"url": url, "token": "env:ENGAGER_TEST_TOKEN", "timeout": 1},
+        "endpoint": {"url": url, "token": "env:ENGAGER_TEST_TOKEN", "timeout": 20},
         "input": {"path": "people.csv"},
         "request": {"id": 12, "email": "{email}"},
         "output": {"report": False},

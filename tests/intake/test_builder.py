@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from defusedxml.ElementTree import fromstring
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +204,13 @@ def test_every_parameter(parameters: dict[str, Any], as_json: str, as_xml: str |
     if as_xml is not None:
         golden = f"<xml><token>{TOKEN}</token><format>xml</format>{as_xml}</xml>"
         assert body(parameters, wire="xml", answer="xml") == golden
+
+
+def test_a_carriage_return_survives_the_reader_of_xml() -> None:
+    """A reader turns a bare one into a line feed (https://www.w3.org/TR/xml/#sec-line-ends)."""
+    text = "one\r\ntwo\rthree"
+    written = body({**EMAIL, "content": {"t": text}}, wire="xml")
+    assert fromstring(written).findtext("content/t") == text
 
 
 @pytest.mark.parametrize("answer", ["xml", "csv"])
@@ -402,6 +410,25 @@ def test_templates(template: str, value: Any, expected: Any) -> None:
 def test_an_optional_parameter_that_is_null_is_left_out(parameter: str, cast: str) -> None:
     built = body({**EMAIL, parameter: f"{{age:{cast}|}}"}, ["a@x.org", "", "", "", ""])
     assert parameter not in json.loads(built)
+
+
+DEEP = "[" * 600 + "]" * 600
+
+
+@pytest.mark.parametrize("wire", ["json", "xml"])
+@pytest.mark.parametrize(
+    ("parameters", "value"),
+    [
+        ({**EMAIL, "content": {"a": "{name:json}"}}, DEEP),
+        ({**EMAIL, "content": {"a": "{name:json}"}}, '{"a":' * 600 + "1" + "}" * 600),
+        ({"id": 1, "custom_request": "{name:json}"}, '{"a":' + DEEP + "}"),
+        ({"id": 1, "matching": "custom", "field_name": "a", "field_value": "{name}"}, "\ud800"),
+    ],
+)
+def test_whatever_cannot_be_written_is_invalid(parameters: dict[str, Any], value: str, wire: str) -> None:
+    built = build(parameters, ["ann@example.com", value, *VALUES[2:]], wire=wire)
+    assert isinstance(built, Invalid)
+    assert built.error == "not_writable"
 
 
 def test_a_request_that_is_too_large_is_invalid() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import tracemalloc
 from collections.abc import Iterator
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engager.errors import InputError
-from engager.intake.lines import Line, lines
+from engager.intake.lines import Line, carries_rows, lines
 from engager.intake.rows import InputSpec, Record, Rows
 from engager.model import Row, Unreadable
 
 HEADER = b"email,name\n"
+
+#: Text encodings that know no line feed, or are for something else than files.
+NO_FILES = {"cp037", "cp1026", "cp1140", "cp273", "cp424", "cp500", "idna", "punycode", "undefined"}
+NO_FILES |= {"unicode_escape", "oem", "mbcs"}
 
 
 def read(data: bytes, format_: str = "csv", block: int = 64, **spec: object) -> list[Record]:
@@ -82,6 +88,9 @@ def test_a_record_knows_the_line_it_begins_at() -> None:
         (b'{"a": 1\n{"a": 2}\n', ["bad_json", {"a": 2}]),
         (b"[1]\n7\nnull\n", ["not_an_object"] * 3),
         (b'{"a": "\xff"}\n', ["bad_bytes"]),
+        (b'{"a": %b1%b}\n{"a":1}\n' % (b"[" * 254, b"]" * 254), ["too_deep", {"a": 1}]),
+        (b'{"a": %b12345678901234567890%b}\n' % (b"[" * 450, b"]" * 450), ["too_deep"]),
+        (b'{"a": "%b"}\n' % (b"[{" * 200), [{"a": "[{" * 200}]),
         (b'{"a": "' + b"x" * 2000 + b'"}\n{"a": 2}\n', ["too_long", {"a": 2}]),
         (b'{"a": 123456789012345678901234}\n', ["number_too_large"]),
         (b'{"a": 12345678901234567}\n', [{"a": 12345678901234567}]),
@@ -100,6 +109,33 @@ def test_jsonl(data: bytes, expected: list[object], block: int) -> None:
 def test_encodings(encoding: str) -> None:
     data = "почта,имя\na@x.org,Анна\nb@x.org,Борис\n".encode(encoding)
     assert seen(read(data, encoding=encoding, block=5)) == [["a@x.org", "Анна"], ["b@x.org", "Борис"]]
+
+
+def test_half_a_surrogate_pair_costs_its_row_only() -> None:
+    data = "email\n\ud800@x.org\nb@x.org\n".encode("utf-7", "surrogatepass")
+    broken, whole = read(data, encoding="utf-7")
+    assert isinstance(broken, Unreadable)
+    assert broken.error == "bad_bytes"
+    assert broken.raw.encode().endswith(b"@x.org")
+    assert isinstance(whole, Row)
+    assert seen(read(data.replace(b"email", b"{}"), "jsonl", encoding="utf-7")) == [
+        {},
+        "bad_bytes",
+        "bad_json",
+    ]
+
+
+@pytest.mark.parametrize(
+    "encoding", sorted({*aliases.values(), "utf-8-sig", "utf-16-le", "idna", "undefined"})
+)
+def test_of_every_encoding_that_carries_rows_each_can_be_read(encoding: str) -> None:
+    if not carries_rows(encoding):
+        assert encoding in NO_FILES or not codecs.lookup(encoding)._is_text_encoding
+        return
+    text = "email,name\na@x.org,Ann\n"
+    assert seen(read(text.encode(encoding), encoding=encoding)) == [["a@x.org", "Ann"]]
+    for byte in range(256):
+        read(text.encode(encoding) + bytes([byte]) * 3 + b"\n", encoding=encoding)
 
 
 def test_a_broken_unit_of_a_wide_encoding_costs_its_row_only() -> None:

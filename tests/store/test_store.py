@@ -139,6 +139,25 @@ async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
     assert line["engager_error"] == "new"
 
 
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else 1
+
+
+@pytest.mark.parametrize("value", [nested(300), "\ud800", 1 << 70], ids=["deep", "half", "big"])
+async def test_a_row_that_cannot_be_kept_costs_no_other(tmp_path: Path, value: object) -> None:
+    store = await opened(tmp_path, MendableJson(keep))
+    why = {"error": "word", "error_text": "\udfff"}
+    await settle(store, outcome(1, Status.INVALID, {"email": "a", "x": value}, **why))
+    await settle(store, outcome(2, Status.INVALID, {"email": "b"}))
+    await finish(store)
+    bad, good = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_bytes().splitlines()]
+    assert (bad["engager_row"], bad["engager_line"], bad["engager_error"]) == (1, 2, "word")
+    assert bad["engager_raw"].startswith("{'email': 'a'")
+    assert (good["engager_row"], good["email"]) == (2, "b")
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
+    assert [(line["row"], line["status"]) for line in results] == [(1, "invalid"), (2, "invalid")]
+
+
 async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     os.symlink("/dev/full", tmp_path / "full")
     store = await opened(tmp_path, CSV)

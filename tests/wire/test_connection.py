@@ -75,6 +75,14 @@ async def test_a_server_that_closes_at_once_takes_a_try() -> None:
     assert isinstance(await before_departure(b"", rested=0), NotSent)
 
 
+async def test_a_connection_is_looked_at_once_it_has_rested_a_moment() -> None:
+    """The loop may not have come round to tell of what the server did meanwhile."""
+    connection, theirs = connected()
+    theirs.close()
+    assert connection.stands(now=0.01)
+    assert not connection.stands(now=0.05)
+
+
 async def test_nothing_but_its_departure_lets_a_request_leave() -> None:
     connection, theirs = connected()
     connection.begin(REQUEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -101,6 +102,43 @@ async def transport_to(url: str, seconds: float = 5, connections: int = 4) -> As
 async def send_once(serve: Serve, seconds: float = 5) -> Ending:
     async with server(serve) as url, transport_to(url, seconds) as transport:
         return await transport.send((b"{}",), "id-1", cleared)
+
+
+BUSY = answer(b"busy", "503 Busy", "Date: Mon, 23 Nov 2026 12:00:00 GMT\r\nRetry-After: 3\r\n")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+async def test_the_clock_of_an_answer_comes_with_its_pause() -> None:
+    ending = await send_once(scripted(BUSY))
+    assert ending == Reply(503, b"busy", retry_after="3", date="Mon, 23 Nov 2026 12:00:00 GMT")
+
+
+def spoiled(data: bytes, rng: random.Random) -> bytes:
+    """Some bytes of it replaced, doubled or gone."""
+    for _ in range(rng.randint(1, 4)):
+        at, size = rng.randrange(len(data)), rng.randint(0, 3)
+        other = rng.choice([rng.randbytes(size), data[at : at + 9] * 2, b"\r\n", b"-9"])
+        data = data[:at] + other + data[at + size :]
+    return data
+
+
+async def test_whatever_bytes_come_are_an_ending() -> None:
+    rng = random.Random(1)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(spoiled(rng.choice([answer(), BUSY, CHUNKED]), rng))
+
+    async with server(serve) as url, transport_to(url) as transport:
+        endings = [await transport.send((b"{}",), "id", cleared) for _ in range(200)]
+    assert {Reply, Lost} <= {type(ending) for ending in endings} <= {Reply, Lost, NotSent}
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "."])
+async def test_a_name_that_cannot_be_one_is_an_ending(host: str) -> None:
+    for scheme in ("http", "https"):
+        async with transport_to(f"{scheme}://{host}:1/start") as transport:
+            assert isinstance(await transport.send((b"{}",), "id", cleared), NotSent)
 
 
 async def test_what_arrives_is_what_was_sent() -> None:

@@ -23,6 +23,7 @@ class AnswerParser:
     """Answers, one at a time. The connection asks for each by `expect`."""
 
     __slots__ = (
+        "_date",
         "_delimited",
         "_duplicate",
         "_feed",
@@ -54,6 +55,7 @@ class AnswerParser:
         self._size = self._status = 0
         self._headed = self._delimited = self._duplicate = False
         self._retry_after: str | None = None
+        self._date: str | None = None
 
     def feed(self, data: bytes | memoryview) -> bool:
         """Take bytes in; returns whether the answer is there. Raises NotHttpError."""
@@ -125,10 +127,15 @@ class AnswerParser:
 
     def _settle(self, complete: bool) -> None:
         body = b"".join(self._parts)[:MAX_ANSWER]
-        self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate)
+        # Elsewhere the date would only make two equal answers differ.
+        date = None if self._retry_after is None else self._date
+        self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
 
     def _take_retry_after(self, value: bytes) -> None:
         self._retry_after = value.decode("latin-1")
+
+    def _take_date(self, value: bytes) -> None:
+        self._date = value.decode("latin-1")
 
     def _take_duplicate(self, value: bytes) -> None:
         self._duplicate = self._duplicate or value.strip().lower() in (b"true", b"1")
@@ -139,6 +146,7 @@ class AnswerParser:
 
 _TAKERS = {
     b"retry-after": AnswerParser._take_retry_after,
+    b"date": AnswerParser._take_date,
     b"duplicate-request": AnswerParser._take_duplicate,
     b"x-duplicate-request": AnswerParser._take_duplicate,
     b"content-length": AnswerParser._take_framing,

@@ -124,6 +124,8 @@ class LeanTransport:
             return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
         except OSError as fault:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
+        except ValueError as fault:  # a name that no name server and no certificate can have
+            return NotSent("connect_failed", f"{type(fault).__name__}: {fault}")
         connection = Connection(sock, tls, self._loop, self._known, self._now)
         self._all.add(connection)
         return connection

@@ -31,6 +31,11 @@ ANSWERS: dict[bytes, tuple[Reply, bool]] = {
         Reply(429, b"", retry_after="3"),
         True,
     ),
+    b"HTTP/1.1 503 Busy\r\nDATE: now\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n": (
+        Reply(503, b"", retry_after="soon", date="now"),
+        True,
+    ),
+    b"HTTP/1.1 200 OK\r\nDate: now\r\n" + LENGTH + b"\r\n" + BODY: (Reply(200, BODY), True),
     b"HTTP/1.1 200 OK\r\nDUPLICATE-REQUEST: True\r\n" + LENGTH + b"\r\n" + BODY: (
         Reply(200, BODY, duplicate=True),
         True,

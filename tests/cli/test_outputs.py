@@ -1,0 +1,103 @@
+"""Every field of every JSON output of the command, filled by a run in which rows ended in every way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+JOB = """
+[retry]
+attempts = 2
+base_delay = 0.01
+[delivery]
+mode = "at-most-once"
+[breaker]
+failures = 0
+"""
+
+RESULT = {
+    "row": int,
+    "key": str,
+    "status": str,
+    "attempts": int,
+    "http_status": int,
+    "error": (int, str),
+    "error_text": str,
+    "request_id": str,
+    "duplicate": bool,
+    "latency_ms": float,
+    "finished_at": str,
+    "waited_ms": float,
+}
+STATUSES = {"engaged", "rejected", "failed", "in_doubt", "invalid", "skipped"}
+
+
+@pytest.fixture
+async def ended(bench: Any) -> Any:
+    faults = {"429": 0.4, "reset_after": 0.2}
+    b = await bench(
+        60, JOB, faults=faults, seed=5, profiles=[{"email": f"p{n}@example.com"} for n in range(1, 51)]
+    )
+    people = (b.path / "people.csv").read_text()
+    (b.path / "people.csv").write_text(f"{people}nobody,N\np1@example.com,Again\n")
+    assert (await b.engager("run", "job.toml", "--set", "input.unique=true")).code == 1
+    return b
+
+
+async def read(b: Any, *args: str) -> Any:
+    told = await b.engager(*args, "--output", "json")
+    assert told.out, told.err
+    return json.loads(told.out)
+
+
+async def test_results_and_summary(ended: Any) -> None:
+    lines = ended.results()
+    assert {line["status"] for line in lines} == STATUSES
+    for name, kind in RESULT.items():
+        values = [line[name] for line in lines if line[name] is not None]
+        assert values, name
+        assert all(isinstance(value, kind) for value in values), name
+    summary = ended.summary()
+    assert summary["statuses"].keys() == STATUSES
+    assert all(summary["statuses"].values())
+    assert sum(summary["statuses"].values()) == summary["rows"] == 62
+    assert {error["status"] for error in summary["errors"]} == STATUSES - {"engaged"}
+    assert all(error["error"] and error["rows"] for error in summary["errors"])
+    assert all(value is not None for name, value in summary.items() if name != "stopped")
+
+
+async def test_status(ended: Any) -> None:
+    seen, summary = await read(ended, "status", "runs/test"), ended.summary()
+    assert (seen["state"], seen["run"], seen["stopped"]) == ("complete", summary["run"], None)
+    same = ("rows", "statuses", "errors", "attempts", "duplicates", "latency_ms", "waited_ms")
+    assert {name: seen[name] for name in same} == {name: summary[name] for name in same}
+
+
+async def test_check(ended: Any) -> None:
+    found = await read(ended, "check", "job.toml", "--set", "input.unique=true")
+    assert (found["rows"], found["sendable"], found["skipped"], found["repeats"]) == (
+        62,
+        60,
+        {"repeat": 1},
+        1,
+    )
+    assert [(kind["error"], kind["rows"]) for kind in found["invalid"]] == [("malformed", 1)]
+    assert found["repeated"]
+    assert {*found["samples"][0]} == {"row", "key", "url", "headers", "body"}
+
+
+async def test_scenarios_and_doctor(ended: Any) -> None:
+    ended.sandbox._faults.plan = replace(ended.sandbox._faults.plan, shares={})
+    listed = await read(ended, "scenarios", "list", "job.toml")
+    assert all({*item} == {"id", "name", "active"} for item in listed)
+    checks = await read(ended, "doctor", "job.toml")
+    assert all(item["check"] and item["state"] and item["seen"] for item in checks)
+
+
+async def test_schema(ended: Any) -> None:
+    told = await ended.engager("schema")
+    schema = json.loads(told.out)
+    assert {"job", "endpoint", "input", "request", "limits", "stop", "breaker"} <= schema["properties"].keys()

@@ -1,0 +1,172 @@
+"""What a proxy between the client and the endpoint gets to read, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trustme
+
+from engager.dispatch.aiohttp_transport import AiohttpTransport
+from engager.dispatch.transport import Destination, Proxy
+from engager.endpoint import destination_of, proxy_of
+from engager.errors import JobError
+from engager.job import JobFile
+from engager.model import Ending, NotSent, Reply
+from engager.secret import Secret
+
+TOKEN, PASSWORD = "t0ken-of-the-endpoint", "pass/word-of-the-proxy"
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"error":0}'
+SAID = base64.b64encode(f"ann:{PASSWORD}".encode())
+
+JOB = """
+[job]
+name = "test"
+[endpoint]
+url = "{url}"
+token = "env:TOKEN"
+auth = "bearer"
+{more}
+[input]
+path = "people.csv"
+[request]
+id = 12
+matching = "email"
+email = "{{email}}"
+"""
+
+
+def job(folder: Path, more: str, url: str = "https://platform.example") -> JobFile:
+    (folder / "job.toml").write_text(JOB.format(url=url, more=more))
+    return JobFile(folder / "job.toml")
+
+
+@asynccontextmanager
+async def listening(handle: object, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)  # type: ignore[arg-type]
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
+    with suppress(ConnectionError, ssl.SSLError):
+        while data := await reader.read(65536):
+            seen += data
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def through(
+    proxy: Proxy, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n"
+) -> tuple[Ending, bytes, bytes, bytes]:
+    """How a request ends; what the proxy read, the heads meant for it, and the endpoint's request."""
+    authority, trusting = trustme.CA(), ssl.create_default_context()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    authority.configure_trust(trusting)
+    seen, heads, requests = bytearray(), list[bytes](), list[bytes]()
+
+    async def endpoint(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async with listening(endpoint, serving) as port:
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            seen.extend(heads[-1])
+            writer.write(answer)
+            if b" 200 " not in answer:
+                writer.close()
+                return
+            there, onward = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(passed_on(reader, onward, seen), passed_on(there, writer, bytearray()))
+
+        async with listening(handle) as entrance:
+            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+            way = Proxy(f"http://127.0.0.1:{entrance}", proxy.authorization, proxy.redact)
+            url = f"https://127.0.0.1:{port}/start"
+            transport = AiohttpTransport(Destination(url, headers, 5, trusting, way), 1)
+            try:
+                ending = await transport.send((b"{}",), "id", lambda: True)
+            finally:
+                await transport.aclose()
+    return ending, bytes(seen), b"".join(heads), b"".join(requests)
+
+
+async def test_a_proxy_reads_no_byte_of_the_token() -> None:
+    ending, seen, head, request = await through(Proxy(""))
+    assert isinstance(ending, Reply)
+    assert ending.status == 200
+    assert head.startswith(b"CONNECT ")
+    assert TOKEN.encode() not in seen
+    assert b"authorization" not in head.lower()
+    assert f"Authorization: Bearer {TOKEN}".encode() in request
+
+
+async def test_a_proxy_is_told_its_password_and_nobody_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROXY", "http://ann:pass%2Fword-of-the-proxy@127.0.0.1:3128")
+    proxy = proxy_of(job(tmp_path, 'proxy = "env:PROXY"'))
+    assert proxy is not None
+    assert proxy.url == "http://127.0.0.1:3128"
+    _, _, head, request = await through(proxy)
+    assert b"Proxy-Authorization: Basic " + SAID in head
+    assert b"proxy-authorization" not in request.lower()
+
+
+async def test_a_proxy_that_repeats_its_password_is_not_quoted(tmp_path: Path) -> None:
+    proxy = proxy_of(job(tmp_path, f'proxy = "http://ann:{PASSWORD.replace("/", "%2F")}@127.0.0.1:3128"'))
+    assert proxy is not None
+    refusal = f"HTTP/1.1 407 no {PASSWORD} {SAID.decode()} pass%2Fword-of-the-proxy\r\n\r\n".encode()
+    ending, *_ = await through(proxy, refusal)
+    assert isinstance(ending, NotSent)
+    assert "407" in ending.error_text
+    for form in (PASSWORD, SAID.decode(), "pass%2Fword-of-the-proxy"):
+        assert form not in ending.error_text
+        assert form not in Secret.redact_all(form)
+        assert form not in repr(proxy)
+
+
+@pytest.mark.parametrize(
+    ("more", "url", "key"),
+    [
+        ('proxy = "http://proxy:3128"', "http://platform.example", "endpoint.proxy"),
+        ('proxy = "http://proxy:3128"\ntransport = "lean"', "https://platform.example", "endpoint.transport"),
+        ('proxy = "socks5://ann:hidden@proxy:1080"', "https://platform.example", "endpoint.proxy"),
+    ],
+)
+def test_a_proxy_that_would_read_the_token_or_be_passed_by_is_refused(
+    tmp_path: Path, more: str, url: str, key: str
+) -> None:
+    with pytest.raises(JobError, match=key) as fault:
+        job(tmp_path, more, url)
+    assert "hidden" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000", "sandbox"]
+)
+def test_an_endpoint_on_this_machine_may_have_one(tmp_path: Path, url: str) -> None:
+    job_file = job(tmp_path, 'proxy = "http://127.0.0.1:3128"', url)
+    proxy = destination_of(job_file, Secret(TOKEN), "http://127.0.0.1:8000").proxy
+    assert proxy is not None
+    assert proxy.url == "http://127.0.0.1:3128"
+
+
+def test_a_password_is_not_written_where_others_see_it(tmp_path: Path) -> None:
+    job(tmp_path, "")
+    with pytest.raises(JobError, match=r"endpoint\.proxy") as fault:
+        JobFile(tmp_path / "job.toml", ['endpoint.proxy="http://ann:hidden@proxy:3128"'])
+    assert "hidden" not in str(fault.value)
