@@ -141,14 +141,10 @@ def _tool(name: str) -> str:
     return find(name) or name
 
 
-TWO = "limits.processes=2"
-
 CONTENDERS = [
     Contender("engager", engager()),
     Contender("engager, lean", engager("endpoint.transport=lean")),
     Contender("engager, aiohttp", engager("endpoint.transport=aiohttp")),
-    Contender("engager, lean, 2 processes", engager("endpoint.transport=lean", TWO), processes=2),
-    Contender("engager, aiohttp, 2 processes", engager("endpoint.transport=aiohttp", TWO), processes=2),
     Contender("parser loop, one fixed body", script("parser_loop", "--fixed")),
     Contender("parser loop", script("parser_loop")),
     Contender("parser loop, stock asyncio", script("parser_loop", "--loop", "asyncio")),

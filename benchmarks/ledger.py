@@ -1,4 +1,4 @@
-"""What the ledger costs: whole runs with it, by durability, beside the same runs without it.
+"""What the journal costs: whole runs with it, by durability, beside the same runs without it.
 
 They share a core, all at once: whatever slows the machine then slows each of them, and the ratio stays.
 """
@@ -41,7 +41,7 @@ def cost(folder: Path, rows: int, turns: int, settings: Sequence[str]) -> str:
 
 
 def _lines(cpu: dict[str, list[float]]) -> list[list[str]]:
-    lines = [["ledger", "CPU µs/row", "to without", "(least–most)"]]
+    lines = [["journal", "CPU µs/row", "to without", "(least–most)"]]
     for variant in VARIANTS:
         taken, bare = cpu[variant], cpu["without"]
         ratio = spread([a / b for a, b in zip(taken, bare, strict=True)])

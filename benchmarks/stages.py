@@ -22,18 +22,15 @@ from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.job import JobFile
-from engager.ledger.book import Batch
-from engager.ledger.ledger import Ledger
-from engager.ledger.ledgers import shard_path
-from engager.ledger.recorder import Recorder
 from engager.model import EngageRequest, Outcome, Reply, Status
 from engager.preparing import Run, prepare
+from engager.store.store import ResultStore
 
 STAGES = {
     "read": "the file to rows",
     "build": "a row to a request",
     "send": "a request to a reply",
-    "record": "the intent and the outcome to the ledger and the files",
+    "record": "the intent and the outcome to the journal and the files",
 }
 
 
@@ -76,7 +73,8 @@ async def carry_out(run: Run) -> Counter[str]:
     spent: Counter[str] = Counter()
     origin = run.job_file.job.endpoint.url
     transport = transport_to(destination_of(run.job_file, run.secret, origin), CONNECTIONS)
-    recorder, chunks, done = recorder_of(run), iter(run.rows.chunks()), False
+    store, chunks, done = run.store, iter(run.rows.chunks()), False
+    store.start(CONNECTIONS)
     while not done:
         with lap(spent, "read"):
             chunk = next(chunks, [])
@@ -85,20 +83,11 @@ async def carry_out(run: Run) -> Counter[str]:
         with lap(spent, "send"):
             replies = await send(transport, requests)
         with lap(spent, "record"):
-            await record(recorder, chunk, replies)
+            await record(store, chunk, replies)
         done = not chunk
     await transport.aclose()
-    recorder.close()
     run.opened.close()
     return spent
-
-
-def recorder_of(run: Run) -> Recorder:
-    async def write(batch: Batch) -> None:
-        run.account.book.write([batch])
-
-    ledger = Ledger(shard_path(run.directory.ledger_folder, 0))
-    return Recorder(0, ledger, run.keeping.formats, write, run.account.recalls[0])
 
 
 @contextmanager
@@ -125,15 +114,15 @@ async def send(transport: Transport, requests: list[EngageRequest]) -> list[tupl
     return replies
 
 
-async def record(recorder: Recorder, chunk: list, replies: list[tuple[EngageRequest, Reply]]) -> None:
+async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequest, Reply]]) -> None:
     if not chunk:
-        await recorder.flush()
+        await store.flush()
         return
-    recorder.due(chunk)
+    store.history(chunk)
     for request, reply in replies:
-        request.life.leaves(recorder.clock())
-        recorder.intend(request)
+        request.life.leaves(store.clock())
+        store.before_send([request])
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
-        if (writing := recorder.record(outcome)) is not None:
+        if (writing := store.after(outcome, request.life)) is not None:
             await writing

@@ -1,4 +1,4 @@
-"""engager without its ledger: its sources, but that nothing in them keeps what a kill would leave behind.
+"""engager without its journal: its sources, but that nothing in them keeps what a kill would leave behind.
 
 It is a package of its own, in an environment of its own, so that both are installed alike.
 """
@@ -14,22 +14,22 @@ from benchmarks import environment
 SOURCES = environment.CACHE / "without"
 VENV = environment.CACHE / "without-venv"
 
-#: What the functions of the ledger come to that keep something, by file.
+#: What the functions of the store come to that keep something, by file.
 INSTEAD = {
-    "ledger/ledger.py": {
-        "leaves": "pass",
-        "keep": "pass",
-        "answered": "pass",
-        "settle": "return True",
-        "give_slots": "pass",
-        "move_horizon": "pass",
+    "store/store.py": {
+        "before_send": "requests.clear()",
+        "attempt_ended": "pass",
+        "_store": (
+            "self._pending.results += self._lines; self._rows, self._lines = [], []; "
+            "self._settlements.clear(); self._records.clear(); self._checkpoints.clear()"
+        ),
     },
-    "ledger/book.py": {"commit": "pass"},
+    "store/journal.py": {"write": "pass"},
 }
 
 
 def engager() -> Path:
-    """The program without its ledger; its sources are in SOURCES then."""
+    """The program without its journal; its sources are in SOURCES then."""
     _copy()
     environment.provide(VENV, SOURCES)
     return VENV / "bin" / "engager"

@@ -76,7 +76,7 @@ class OpenRequest(NamedTuple):
     last: int
     attempts: int
     version: int
-    first_left: float
+    first_left: float  #: infinity: no attempt has left under the present id
     in_flight: bool
     in_doubt: bool
     forced: bool

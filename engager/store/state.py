@@ -72,7 +72,8 @@ class RunState:
 
     def open_request(self, one: OpenRequest) -> None:
         """Remember a request of which an attempt has left."""
-        life = Life(one.attempts, one.version, one.first_left, one.in_doubt, one.forced)
+        left = None if one.first_left == inf else one.first_left
+        life = Life(one.attempts, one.version, left, one.in_doubt, one.forced)
         self.open[one.first] = life
         (self.resting.discard if one.in_flight else self.resting.add)(one.first)
         if one.last > one.first:
@@ -180,7 +181,8 @@ class RunState:
 
     def _reopen(self, body: memoryview, clock: OnThisClock, context: Context) -> None:
         for one in frames.opened_of(body):
-            self.open_request(one._replace(first_left=clock(one.first_left, context)))
+            left = one.first_left if one.first_left == inf else clock(one.first_left, context)
+            self.open_request(one._replace(first_left=left))
 
     def apply(self, records: memoryview, clock: OnThisClock, context: Context) -> None:
         """Let the records of a frame happen again."""
@@ -223,7 +225,7 @@ class RunState:
             in_flight = first not in self.resting
             life.attempts += in_flight
             life.in_doubt = life.in_doubt or in_flight
-            if not same_token:
+            if not same_token and life.first_left is not None:
                 # The endpoint knows an id together with its token only.
                 life.first_left = -inf
             if not life.in_doubt and life.first_left == -inf:
@@ -254,7 +256,7 @@ class RunState:
 
 def request_of(first: int, last: int, life: Life, in_flight: bool) -> OpenRequest:
     """An open request, by its life."""
-    moment = -inf if life.first_left is None else life.first_left
+    moment = inf if life.first_left is None else life.first_left
     return OpenRequest(
         first, last, life.attempts, life.generation, moment, in_flight, life.in_doubt, life.asked_for
     )

@@ -133,6 +133,11 @@ class Case:
         return True
 
     @property
+    def open_at_most(self) -> int:
+        """Rows that may be in flight; of a damaged journal, any that it may have spoken of."""
+        return self.rows if self.spoils else self.crew
+
+    @property
     def calm(self) -> bool:
         """Whether nothing but the deaths can make a try fail."""
         return not self.faults and self.endpoint != "refuses repeats in flight"

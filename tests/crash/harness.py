@@ -110,8 +110,8 @@ class Course:
             effects=dict(self.sandbox.brain.effects),
             log=self.sandbox.log,
             once=case.once(self.asked_for),
-            doubtful=0 if settles else self.killed * case.crew if not case.faults else None,
-            repeats=self.killed * case.crew if case.calm and not self.passes else None,
+            doubtful=0 if settles else self.killed * case.crew if not (case.faults or case.spoils) else None,
+            repeats=self.killed * case.crew if case.calm and not (self.passes or case.spoils) else None,
             damaged=case.spoils,
             passes=self.passes,
         )
@@ -172,7 +172,7 @@ class Course:
             self.wrong(f"status ended with {code}: {seen}")
             return
         status = json.loads(seen)
-        for wrong in looked(status, self.case.rows, self.case.crew, self._settled if not self.passes else 0):
+        for wrong in looked(status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0):
             self.wrong(wrong)
         self._settled = status["rows"]
 

@@ -151,9 +151,7 @@ class PowerCut(RuleBasedStateMachine):
         self.mark(self.resting.pop(number))
 
     def mark(self, one: EngageRequest) -> None:
-        life = one.life
-        life.leaves(clock.seconds())
-        self.left.setdefault((one.row.number, life.generation), self.wall)
+        one.life.leaves(clock.seconds())
         self.marked.append(one)
 
     @rule(choice=CHOICE, doubt=st.booleans(), renew=st.booleans())
@@ -183,6 +181,7 @@ class PowerCut(RuleBasedStateMachine):
         leaving = [*self.marked]
         for one in leaving:
             self.knows(one.row.number, (one.life.generation, True))
+            self.left.setdefault((one.row.number, one.life.generation), self.wall)
         self.store._leaving = self.marked
         bring = self.do(self.store._begin_sync)
         self.stored = self.latest()
