@@ -11,16 +11,16 @@ import engager
 from engager import Exit, Findings
 from engager.as_json import as_json
 from engager.cli.ending import exit_with
-from engager.cli.options import of_a_job
+from engager.cli.options import of_a_job, output_format
 from engager.cli.streams import echo_json
 from engager.job_tables import LimitsSection
 from engager.wording import duration
 
 
-@click.command("check", short_help="Look at the job and every row.")
+@click.command("check", short_help="Validate the job and every row; send nothing.")
 @of_a_job
-@click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="How many sample requests to print.")
+@output_format
 def check_command(
     job: Path,
     input_path: str | None,
@@ -29,7 +29,7 @@ def check_command(
     samples: int,
     output: str,
 ) -> NoReturn:
-    """Read the job and every row, show sample requests; sends nothing."""
+    """Read the job and every row, and print sample requests. Sends nothing."""
 
     def look() -> int:
         job_file = engager.load_job(job, overrides)

@@ -9,7 +9,7 @@ import anyio
 import click
 
 from engager.cli.ending import exit_with
-from engager.cli.options import SET
+from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json
 from engager.doctor import document_of, examine
 from engager.errors import Exit
@@ -17,12 +17,12 @@ from engager.job import JobFile
 from engager.reaching import Finding, State
 
 
-@click.command("doctor", short_help="Try the endpoint; engage nobody.")
+@click.command("doctor", short_help="Diagnose the endpoint; engage no person.")
 @click.argument("job", type=click.Path(path_type=Path))
 @SET
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_format
 def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoReturn:
-    """Try connection, token, scenario and deduplication; engages nobody."""
+    """Test connection, token, scenario and deduplication. Engages no person."""
 
     def tell(finding: Finding) -> None:
         if output == "text":

@@ -15,13 +15,13 @@ from engager.errors import JobError
 from engager.job_tables import JobSection
 
 
-@click.command("init", short_help="Write a job file for an input.")
+@click.command("init", short_help="Write a job file for an input file.")
 @click.argument("input_path", metavar="INPUT")
-@click.option("--out", type=click.Path(path_type=Path), help="The job file; default <name>.toml.")
-@click.option("--name", metavar="NAME", help="The job's name; default: after the input.")
-@click.option("--force", is_flag=True, help="Overwrite a job file that exists.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the job file here; default <name>.toml.")
+@click.option("--name", metavar="NAME", help="Name of the job; default: the name of the input file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing job file.")
 def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
-    """Write a job file for an input, guessed from its header and first rows; reaches nobody as it is."""
+    """Write a job file from the header and the first rows of an input; its endpoint is the sandbox."""
     # Here, and not above: no other command has a use for it.
     from engager.drafting.job_text import Draft, draft, path_from
     from engager.drafting.sample import take_sample

@@ -1,4 +1,4 @@
-"""What several commands are told alike."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ from typing import Any
 import click
 
 SET = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job."
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job file; repeatable."
 )
+
+
+def output_format(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--output` of every command that prints a document."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Format of stdout: text, or one JSON document.",
+    )(command)
 
 
 def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
     """The parameters of every command that reads a job and its input."""
     for parameter in (
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after the first N rows."),
         SET,
-        click.option("--input", "input_path", metavar="PATH", help='Another input; "-" is stdin.'),
+        click.option("--input", "input_path", metavar="PATH", help='Read another input; "-" is stdin.'),
         click.argument("job", type=click.Path(path_type=Path)),
     ):
         command = parameter(command)
@@ -28,10 +39,16 @@ def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
 def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
     """The parameters of every command that sends."""
     for parameter in (
-        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("--page", metavar="HOST:PORT", help="Serve a live page, metrics and health there."),
-        click.option("--quiet", is_flag=True, help="Nothing but errors on stderr, no summary."),
-        click.option("--no-progress", is_flag=True, help="Show no progress."),
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="Format of stderr: lines of text, or one JSON object per line.",
+        ),
+        click.option("--page", metavar="HOST:PORT", help="Serve the live page, metrics and health at this address."),
+        click.option("--quiet", is_flag=True, help="Print errors only, and no summary."),
+        click.option("--no-progress", is_flag=True, help="Print no progress."),
     ):
         command = parameter(command)
     return command

@@ -15,23 +15,29 @@ from engager.cli.ending import exit_with
 from engager.errors import Exit, JobError
 
 
-@click.command("sandbox", short_help="Serve a local endpoint, with faults.")
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.command("sandbox", short_help="Serve a local endpoint, with faults on demand.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 = any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 selects a free one.",
 )
-@click.option("--token", "tokens", multiple=True, help="A token that is taken; else every one.")
-@click.option("--scenario", "scenarios", type=int, multiple=True, help="A scenario that exists; else all do.")
-@click.option("--profiles", type=click.Path(path_type=Path), help="JSONL of profiles; else all exist.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME=SHARE", help="A fault and its share.")
-@click.option("--assume", multiple=True, metavar="NAME=VALUE", help="Switch an assumption.")
-@click.option("--retry-after", help="Of 429 and 503: seconds, or an HTTP date.")
-@click.option("--latency", default="0s", show_default=True, metavar="20ms|20-80ms")
-@click.option("--tariff-limit", type=click.IntRange(min=0), help="Engagements until 402.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--log", "log_file", help="Append a line of JSON for every request to this file.")
+@click.option("--token", "tokens", multiple=True, help="Accept this token only; repeatable. Default: every token.")
+@click.option("--scenario", "scenarios", type=int, multiple=True, help="Know this scenario only; repeatable. Default: every scenario.")
+@click.option("--profiles", type=click.Path(path_type=Path), help="JSONL file of the known profiles. Default: every profile exists.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME=SHARE", help="Inject a fault into this share of requests; repeatable.")
+@click.option("--assume", multiple=True, metavar="NAME=VALUE", help="Set an assumption about the endpoint; repeatable.")
+@click.option("--retry-after", help="Retry-After of 429 and 503: seconds, or an HTTP date.")
+@click.option(
+    "--latency", default="0s", show_default=True, metavar="20ms|20-80ms", help="Delay of every answer."
+)
+@click.option("--tariff-limit", type=click.IntRange(min=0), help="Answer 402 after this many engagements.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random faults.")
+@click.option("--log", "log_file", help="Append one line of JSON per request to this file.")
 def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
-    """Serve the contract's endpoint on this machine, with faults on demand."""
+    """Serve a local endpoint that implements the API contract, with faults on demand."""
     # Here, and not above: aiohttp's server would cost every other command 20 MB and a tenth of a second.
     from engager.sandbox import Sandbox, SandboxConfig
     from engager.sandbox.command import sandbox_config

@@ -13,7 +13,7 @@ import click
 from engager.as_json import as_json
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
-from engager.cli.options import SET
+from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json
 from engager.errors import Exit
 from engager.job import JobFile
@@ -27,17 +27,17 @@ _STATES = {True: "active", False: "inactive", None: "unknown"}
 _JOB = click.argument("job", type=click.Path(path_type=Path))
 
 
-@click.group("scenarios", short_help="List scenarios, or switch one.")
+@click.group("scenarios", short_help="List scenarios; activate or deactivate one.")
 def scenarios_command() -> None:
-    """List the scenarios of a job's endpoint, activate or deactivate one."""
+    """List the scenarios of a job's endpoint; activate or deactivate one."""
 
 
 @scenarios_command.command("list")
 @_JOB
 @SET
-@click.option("--name", metavar="TEXT", help="Only those whose name holds this text, in any case.")
-@click.option("--active/--inactive", default=None, help="Only those that are so.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--name", metavar="TEXT", help="List only scenarios whose name contains this text; case is ignored.")
+@click.option("--active/--inactive", default=None, help="List only active or only inactive scenarios.")
+@output_format
 def list_command(
     job: Path, overrides: tuple[str, ...], name: str | None, active: bool | None, output: str
 ) -> NoReturn:
@@ -84,7 +84,7 @@ def _shown(name: str) -> str:
 def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:
     """The parameters of both switches."""
     for parameter in (
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         SET,
         click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False),
         _JOB,
@@ -96,14 +96,14 @@ def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:
 @scenarios_command.command("activate")
 @_of_a_switch
 def activate_command(job: Path, number: int | None, overrides: tuple[str, ...], yes: bool) -> NoReturn:
-    """Activate a scenario, the job's own unless ID names another."""
+    """Activate a scenario: the job's own, or the one with this ID."""
     _switched(job, number, overrides, yes, active=True)
 
 
 @scenarios_command.command("deactivate")
 @_of_a_switch
 def deactivate_command(job: Path, number: int | None, overrides: tuple[str, ...], yes: bool) -> NoReturn:
-    """Deactivate a scenario, the job's own unless ID names another."""
+    """Deactivate a scenario: the job's own, or the one with this ID."""
     _switched(job, number, overrides, yes, active=False)
 
 

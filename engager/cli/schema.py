@@ -12,9 +12,9 @@ from engager.cli.ending import exit_with
 from engager.cli.streams import echo_json
 
 
-@click.command("schema", short_help="Print the job file's JSON Schema.")
+@click.command("schema", short_help="Print the JSON Schema of the job file.")
 def schema_command() -> NoReturn:
-    """Print the JSON Schema of the job file, by which an editor completes and checks it."""
+    """Print the JSON Schema of the job file, for completion and validation in an editor."""
 
     def tell() -> int:
         from engager.schema import job_schema  # it describes the sandbox, which costs a tenth of a second

@@ -30,15 +30,15 @@ from engager.watching import tolerated
 SHOWN_ROWS = 20
 
 
-@click.command("run", short_help="Send; go on where it stopped.")
+@click.command("run", short_help="Send; resume an interrupted run.")
 @of_a_job
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The run directory, {date}, {time}, {datetime} as of the start; default runs/<job name> beside JOB.",
+    help="Run directory; may contain {date}, {time}, {datetime}. Default: runs/<job name> beside JOB.",
 )
 @of_a_sending
-@click.option("--yes", is_flag=True, help="Consent to all rows, beyond limits.confirm_above too.")
+@click.option("--yes", is_flag=True, help="Confirm sending to all rows, also after limits.confirm_above.")
 def run_command(
     job: Path,
     input_path: str | None,
@@ -51,7 +51,10 @@ def run_command(
     page: str | None,
     yes: bool,
 ) -> NoReturn:
-    """Send: one request a row, every outcome in the run directory."""
+    """Send one request per row and store every outcome in the run directory.
+
+    The same command resumes an interrupted run; a complete run sends nothing.
+    """
     manner = _Manner(no_progress, quiet, log_format)
 
     def carry_out() -> int:
@@ -65,9 +68,9 @@ def run_command(
     exit_with(carry_out)
 
 
-@click.command("retry", short_help="Try failed rows again.")
+@click.command("retry", short_help="Send failed rows again.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--in-doubt", is_flag=True, help="Also rows that may have been engaged.")
+@click.option("--in-doubt", is_flag=True, help="Also send in-doubt rows again: a person may get a second message.")
 @SET
 @of_a_sending
 def retry_command(
@@ -79,10 +82,7 @@ def retry_command(
     log_format: LogFormat,
     page: str | None,
 ) -> NoReturn:
-    """Another pass over the rows of a run that failed; what was said of them before is set aside.
-
-    With --in-doubt some people may get a second message.
-    """
+    """Send the failed rows of a complete run again. Their previous outcomes are kept in numbered files."""
     manner = _Manner(no_progress, quiet, log_format)
     exit_with(
         lambda: _sent(

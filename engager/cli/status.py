@@ -11,14 +11,15 @@ import engager
 from engager import Exit
 from engager.as_json import as_json
 from engager.cli.ending import exit_with
+from engager.cli.options import output_format
 from engager.cli.streams import echo_json
 
 
-@click.command("status", short_help="How far a run has come.")
+@click.command("status", short_help="Show the counts and state of a run.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_format
 def status_command(run_path: Path, output: str) -> NoReturn:
-    """What became of the rows of a run so far, also while it runs or after a crash."""
+    """Show the state of a run and its outcomes so far, also while it runs or after a crash."""
 
     def tell() -> int:
         seen = engager.status(run_path)
