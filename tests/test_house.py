@@ -1,25 +1,15 @@
-"""The house stays as it was drawn: the page is a page, the manual is true, each file says what it is for."""
+"""The page is a page, each file says what it is for, every example is a job."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from engager.checking import Findings, Sample
-from engager.cli import main
-from engager.intake.parameters import PARAMETERS
 from engager.job import JobFile
-from engager.job_tables import Job
-from engager.model import Unreadable
-from engager.sandbox.faults import FAULTS
 from engager.toml_lines import locate
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_whole_way_fits_on_one_page() -> None:
@@ -29,50 +19,6 @@ def test_the_whole_way_fits_on_one_page() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "engager").rglob("*.py")), ids=lambda file: file.name)
 def test_every_file_says_what_it_is_for(file: Path) -> None:
     assert file.read_text().startswith('"""')
-
-
-def test_the_manual_has_every_key_and_no_other() -> None:
-    manual = README[README.index("## The job file") : README.index("### [request]")]
-    told = set(re.findall(r"^\| `(\w+\.\w+)` \|", manual, re.MULTILINE))
-    fields = {
-        f"{section}.{name}"
-        for section, field in Job.model_fields.items()
-        if section not in ("request", "sandbox")
-        for name in field.annotation.model_fields  # type: ignore[union-attr]
-    }
-    assert told == fields
-
-
-def test_the_manual_has_every_command_and_no_other() -> None:
-    told = re.findall(r"^\| `engager (\w+)[^`]*` \|", README, re.MULTILINE)
-    assert sorted(told) == sorted(main.commands)
-
-
-def test_the_manual_has_every_field_that_check_tells_and_no_other() -> None:
-    section = README[README.index("**`engager check JOB`**") : README.index("**`engager schema`**")]
-    rows = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", section, re.MULTILINE))
-    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Findings().as_dict())
-    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(Sample)]
-    findings = Findings()
-    findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "told", "raw"))
-    assert re.findall(r"`(\w+)`", rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])
-
-
-def test_the_manual_names_every_parameter_and_every_fault() -> None:
-    for name in (*PARAMETERS, *FAULTS):
-        if name not in ("subscription_id", "provider"):
-            assert f"`{name}`" in README
-
-
-def test_the_first_two_commands_are_one_line_each() -> None:
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    assert all(block.count("\n") == 1 for block in blocks)
-
-
-@pytest.mark.parametrize("text", re.findall(r"^ *```toml\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL))
-def test_examples_of_the_manual_are_toml(text: str) -> None:
-    assert tomllib.loads(text)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda file: file.name)

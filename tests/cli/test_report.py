@@ -172,7 +172,7 @@ async def test_the_second_signal_ends_the_waiting_and_changes_no_exit_code(bench
 
 async def test_failed_rows_are_mended_and_fed_again_as_the_manual_shows(bench: Any) -> None:
     """The manual's own example, by its own commands."""
-    section = README[README.index("### Mend and feed again") :]
+    section = README[README.index("### Correct rejected rows") :]
     text = re.search(r"^```csv\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     commands = re.search(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     assert text is not None

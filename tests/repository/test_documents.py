@@ -1,0 +1,236 @@
+"""The documents are true: every key, command, option, fault and link stands in its place, and leads somewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from engager.checking import Findings, Sample
+from engager.cli import main
+from engager.intake.parameters import FURTHER_MATCHING, MATCHING, PARAMETERS
+from engager.job_tables import Job
+from engager.model import Unreadable
+from engager.sandbox.config import Assumptions, SandboxConfig
+from engager.sandbox.faults import FAULTS
+
+ROOT = Path(__file__).parents[2]
+
+
+def _documents() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [file for name in listed.stdout.splitlines() if (file := ROOT / name).exists()]
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+README, JOBS, SANDBOX = _text("README.md"), _text("configs/README.md"), _text("engager/sandbox/README.md")
+DOCUMENTS = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in _documents()}
+
+
+def _section(text: str, title: str) -> str:
+    """What stands below a heading, down to the next one of its level."""
+    level = title.split()[0]
+    begin = text.index(f"{title}\n")
+    end = re.search(rf"^#{{1,{len(level)}}} ", text[begin + len(title) :], re.MULTILINE)
+    return text[begin : begin + len(title) + end.start()] if end else text[begin:]
+
+
+def _blocks(language: str) -> list[Any]:
+    fence = re.compile(rf"^ *```{language}\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(block, id=f"{name}-{number}")
+        for name, text in DOCUMENTS.items()
+        for number, block in enumerate(fence.findall(text))
+    ]
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield " ".join((*path, name)), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+
+
+COMMANDS = dict(_commands(main)) | {"": main}
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len(README.splitlines()) <= 250
+
+
+def test_the_first_two_commands_are_one_line_each() -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    assert all(block.count("\n") == 1 for block in blocks)
+
+
+def test_the_readme_has_every_command_and_no_other() -> None:
+    documented = re.findall(r"^\| `engager (\w+)[^`]*` \|", _section(README, "## Commands"), re.MULTILINE)
+    assert sorted(documented) == sorted(main.commands)
+
+
+def test_the_readme_has_every_option_of_every_command_and_no_other() -> None:
+    rows = re.findall(r"^\| (`--[^|]*) \| ([^|]*) \|", _section(README, "## Commands"), re.MULTILINE)
+    documented = {
+        (name, option)
+        for options, commands in rows
+        for name in commands.split(", ")
+        for option in re.findall(r"--[\w-]+", options)
+    }
+    known = {
+        (path.split()[0], option)
+        for path, command in COMMANDS.items()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in (*parameter.opts, *parameter.secondary_opts)
+        if path not in ("", "sandbox")
+    }
+    assert documented == known
+
+
+def _fields() -> dict[str, Any]:
+    return {
+        f"{section}.{name}": field
+        for section, part in Job.model_fields.items()
+        if section not in ("request", "sandbox")
+        for name, field in part.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+REFERENCE = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \| ", JOBS, re.MULTILINE))
+
+
+def test_the_reference_has_every_key_and_no_other() -> None:
+    assert set(REFERENCE) == set(_fields())
+
+
+@pytest.mark.parametrize("key", [key for key, text in REFERENCE.items() if re.fullmatch("`[^`<]*`", text)])
+def test_the_reference_has_every_default(key: str) -> None:
+    """As it is written in a job; a default in words is a sentence for people."""
+    field = _fields()[key]
+    written = tomllib.loads(f"value = {REFERENCE[key].strip('`')}")["value"]
+    model = Job.model_fields[key.partition(".")[0]].annotation
+    default = field.get_default()
+    if default is None or key in ("input.delimiter", "limits.max_concurrency"):
+        # These stand for nothing, which the code reads as the value that is documented.
+        assert written in (",", 256)
+        return
+    assert isinstance(model, type)
+    assert _as_default(written) == default
+
+
+def _as_default(written: Any) -> Any:
+    hours = re.fullmatch(r"(\d+)([hms])", str(written))
+    return float(hours[1]) * {"h": 3600, "m": 60, "s": 1}[hours[2]] if hours else written
+
+
+def test_the_manual_has_every_field_of_check_and_no_other() -> None:
+    rows = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", _section(JOBS, "## Check a job before a run"), re.M))
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Findings().as_dict())
+    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(Sample)]
+    findings = Findings()
+    findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "text", "raw"))
+    assert re.findall(r"`(\w+)`", rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])
+
+
+def test_the_manual_names_every_parameter() -> None:
+    section = _section(JOBS, "## Request parameters and templates")
+    fields = {field for modes in (MATCHING, FURTHER_MATCHING) for mode in modes.values() for field in mode.fields}
+    assert all(f"`{name}`" in section for name in {*PARAMETERS, *fields})
+
+
+@pytest.mark.parametrize(
+    ("title", "names"),
+    [
+        ("## Faults", list(FAULTS)),
+        ("## Assumptions", [field.name for field in dataclasses.fields(Assumptions)]),
+    ],
+)
+def test_the_sandbox_is_documented_whole(title: str, names: list[str]) -> None:
+    assert re.findall(r"^\| `(\w+)` \|", _section(SANDBOX, title), re.MULTILINE) == names
+
+
+def test_the_sandbox_documents_what_it_does_by_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", _section(SANDBOX, "## Assumptions"), re.MULTILINE))
+    assert {name: tomllib.loads(f"v = {text}")["v"] for name, text in rows.items()} == dataclasses.asdict(Assumptions())
+
+
+def test_the_sandbox_is_documented_option_by_option() -> None:
+    rows = re.findall(r"^\| ([^|]*) \| ([^|]*) \| ", _section(SANDBOX, "## Options and settings"), re.MULTILINE)
+    options = {parameter.opts[0] for parameter in main.commands["sandbox"].params}
+    settings = {field.name for field in dataclasses.fields(SandboxConfig)} | {"latency", "retry_after"}
+    assert {option.strip("`") for option, _ in rows} - {"option", "---", ""} == options
+    assert {key.strip("`") for _, key in rows} - {"key of `[sandbox]", "---", ""} == settings
+
+
+@pytest.mark.parametrize("text", _blocks("toml"))
+def test_every_example_is_toml(text: str) -> None:
+    assert tomllib.loads(text)
+
+
+@pytest.mark.parametrize("text", _blocks("python"))
+def test_every_example_is_python(text: str) -> None:
+    compile(text, "example", "exec")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_every_option_has_a_sentence(name: str) -> None:
+    command = COMMANDS[name]
+    context = click.Context(command)
+    assert (command.help or "").rstrip().endswith(".")
+    for parameter in command.get_params(context):
+        if isinstance(parameter, click.Option):
+            assert (parameter.help or "").endswith("."), parameter.opts
+
+
+@pytest.mark.parametrize("block", _blocks("console"))
+def test_every_command_line_is_one_that_its_command_takes(block: str) -> None:
+    for line in re.findall(r"^\$ engager (.*)$", block, re.MULTILINE):
+        words = line.partition("  #")[0].split()
+        command = main.commands[words[0]]
+        known = {text for parameter in command.params for text in parameter.opts}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def _slug(heading: str) -> str:
+    """The anchor that a heading gets on GitHub."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip().replace(" ", "-")
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _links() -> list[tuple[str, str]]:
+    return [
+        (name, target)
+        for name, text in DOCUMENTS.items()
+        for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(text))
+        if not re.match(r"[a-z]+:", target)
+    ]
+
+
+@pytest.mark.parametrize(("name", "target"), _links())
+def test_every_link_leads_to_a_file_and_a_heading(name: str, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    file = (ROOT / name).parent / path if path else ROOT / name
+    assert file.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.*)$", _without_code(file.read_text(encoding="utf-8")), re.MULTILINE)
+        assert anchor in map(_slug, headings)
