@@ -22,7 +22,7 @@ from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.job import JobFile
-from engager.model import EngageRequest, Outcome, Reply, Status
+from engager.models import EngageRequest, Outcome, Reply, Status
 from engager.preparing import Run, prepare
 from engager.store.store import ResultStore
 

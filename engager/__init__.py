@@ -8,6 +8,7 @@ for outcome in engager.outcomes("runs/spring"):
 ...
 """
 
+from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
 from engager.checking import Findings
 from engager.control import Control
 from engager.errors import (
@@ -20,19 +21,8 @@ from engager.errors import (
     RunDirectoryError,
 )
 from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
-from engager.interface import (
-    build_job,
-    check,
-    load_job,
-    outcomes,
-    retry,
-    retry_async,
-    run,
-    run_async,
-    status,
-)
 from engager.job import JobFile
-from engager.model import Status
+from engager.models import Status
 from engager.results import Result
 from engager.version import __version__
 

@@ -14,7 +14,7 @@ from engager.intake.builder import Builder
 from engager.intake.selection import REPEAT, Selection
 from engager.job import JobFile
 from engager.job_tables import AUTO, UNCHOSEN, Job
-from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
+from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.notification import notice_of
 from engager.policy import Pace
 from engager.preparing import builder_of, open_input, selection_of

@@ -21,7 +21,7 @@ from typing import Any
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.intake.sources import STDIN, find_files
 from engager.job import JobFile
-from engager.model import Status
+from engager.models import Status
 from engager.naming import NamingError, expanded, is_dated, namesakes, taken_literally
 from engager.printable import name_fault
 from engager.store.lock import RunLock

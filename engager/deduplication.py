@@ -21,7 +21,7 @@ from engager.errors import Exit
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.log import log
 from engager.methods import PAGE, addressed
-from engager.model import Ending, EngageRequest, Reply, Row, Withheld
+from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policy import Pace
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.

@@ -8,7 +8,7 @@ from contextlib import suppress
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from engager.model import Outcome
+from engager.models import Outcome
 from engager.store.store import Due
 
 #: A row that is to be engaged, or is settled already and lacks its line.

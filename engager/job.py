@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engager.errors import JobError
-from engager.intake.template import ParameterError
+from engager.errors import JobError, ParameterError
 from engager.job_tables import SANDBOX, UNCHOSEN, EndpointSection, Job
 from engager.printable import name_fault
 from engager.toml_lines import locate

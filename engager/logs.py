@@ -18,7 +18,7 @@ from typing import Any, Literal
 from engager.as_json import as_json
 from engager.errors import EngagerError
 from engager.events import ErrorKind, Event, Progressed, Serving, Watch
-from engager.model import Status
+from engager.models import Status
 from engager.secret import RedactingFormatter, Secret
 
 LogFormat = Literal["text", "json"]

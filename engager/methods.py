@@ -14,7 +14,7 @@ import orjson
 
 from engager.dispatch.transport import Destination
 from engager.intake.builder import RequestSpec
-from engager.model import Ending, Reply
+from engager.models import Ending, Reply
 
 #: Scenarios that one listing is asked for. Each comes with all its nodes, and an answer that is longer
 #: than a transport reads says nothing.

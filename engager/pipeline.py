@@ -20,7 +20,7 @@ from engager.dispatch.layers import Engage, FreshId, Send, obeying, retried, tri
 from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
-from engager.model import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
+from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.plan import Plan
 from engager.store.store import ResultStore
 

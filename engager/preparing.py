@@ -13,17 +13,16 @@ import orjson
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
 from engager.endpoint import proxy_of, spec_of, tls_of, token_of
-from engager.errors import BusyError, InputError, JobError, RunDirectoryError
+from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.repeats import Repeated, Repeats
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.sources import STDIN
-from engager.intake.template import ParameterError
 from engager.intake.witness import Witness
 from engager.job import JobFile
-from engager.model import Status
+from engager.models import Status
 from engager.naming import expanded
 from engager.printable import name_fault
 from engager.secret import Secret

@@ -14,7 +14,7 @@ from engager.deduplication import Repeated
 from engager.dispatch.transport import Clearance, Destination
 from engager.intake.builder import RequestSpec
 from engager.job_tables import Job
-from engager.model import Withheld
+from engager.models import Withheld
 
 
 class State(StrEnum):

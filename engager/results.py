@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engager.model import Status
+from engager.models import Status
 from engager.store.fields import RESULT_COLUMNS
 from engager.store.lines import CsvLines, JsonLines
 from engager.store.run_directory import RunDirectory

@@ -17,7 +17,7 @@ from engager.endpoint import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
-from engager.model import Status
+from engager.models import Status
 from engager.plan import Plan
 from engager.preparing import Run, repeats_of
 from engager.rules import SlowStart

@@ -18,7 +18,7 @@ from engager.errors import EndpointError, Exit, JobError
 from engager.intake.builder import RequestSpec
 from engager.job import JobFile
 from engager.methods import PAGE, Scenario, addressed, read_listing
-from engager.model import Ending, Reply
+from engager.models import Ending, Reply
 
 
 @dataclass(frozen=True, slots=True)

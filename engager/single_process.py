@@ -18,7 +18,7 @@ from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
 from engager.log import log
-from engager.model import Row, Unreadable
+from engager.models import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
 from engager.store.store import ResultStore

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engager.events import Snapshot
-from engager.model import Status
+from engager.models import Status
 from engager.printable import printable
 from engager.wording import duration, held, latency, left, pace, share
 

@@ -10,7 +10,7 @@ import anyio
 
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.log import log
-from engager.model import Status
+from engager.models import Status
 from engager.preparing import Run
 from engager.printable import printable
 from engager.secret import Secret

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engager.events import Snapshot
-from engager.model import Status
+from engager.models import Status
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from engager.checking import check
 from engager.doctor import document_of
 from engager.events import ErrorKind
 from engager.job import JobFile
-from engager.model import Outcome, Row, Status
+from engager.models import Outcome, Row, Status
 from engager.notification import message_of
 from engager.page.history import as_message
 from engager.reaching import Finding, State

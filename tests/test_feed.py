@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from engager.feed import Feed, Work
-from engager.model import Invalid, Row
+from engager.models import Invalid, Row
 
 
 def rows(first: int, count: int) -> list[Work]:

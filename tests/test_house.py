@@ -14,7 +14,7 @@ from engager.cli import main
 from engager.intake.parameters import PARAMETERS
 from engager.job import JobFile
 from engager.job_tables import Job
-from engager.model import Unreadable
+from engager.models import Unreadable
 from engager.sandbox.faults import FAULTS
 from engager.toml_lines import locate
 

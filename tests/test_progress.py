@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from engager.events import Snapshot
-from engager.model import Status
+from engager.models import Status
 from engager.terminal import view
 from engager.wording import plain
 

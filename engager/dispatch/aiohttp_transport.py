@@ -19,7 +19,7 @@ from engager.dispatch.transport import (
     is_cleared,
     why_not_connected,
 )
-from engager.model import Ending, Lost, NotSent, Reply, Withheld
+from engager.models import Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace

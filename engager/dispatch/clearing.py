@@ -16,7 +16,7 @@ from engager.dispatch.delivery import may_go_on
 from engager.dispatch.effort import Effort
 from engager.dispatch.limits import Gate, Pacer, Slot, Stop
 from engager.dispatch.transport import Held
-from engager.model import EngageRequest
+from engager.models import EngageRequest
 from engager.policy import Delivery
 
 #: Whether the try may leave: asked in the last moment, and answered at once.

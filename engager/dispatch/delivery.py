@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from engager.dispatch.verdict import IN_FLIGHT, Meaning, Verdict
-from engager.model import Life, Status
+from engager.models import Life, Status
 from engager.policy import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.

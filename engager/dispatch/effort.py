@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engager.dispatch.limits import Slot
 from engager.dispatch.verdict import Verdict
-from engager.model import EngageRequest
+from engager.models import EngageRequest
 
 
 @dataclass(slots=True)

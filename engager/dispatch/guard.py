@@ -11,7 +11,7 @@ from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import BREAKER, Gate, Stop
 from engager.dispatch.verdict import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.errors import Exit
-from engager.model import OWN_MACHINE
+from engager.models import OWN_MACHINE
 from engager.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
 
 

@@ -33,7 +33,7 @@ from engager.dispatch.limits import Gate, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Outcome, Status, Withheld
+from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engager.model import OWN_MACHINE, Ending
+from engager.models import OWN_MACHINE, Ending
 
 #: Longer answers are not read to their end: the contract's own are far below a kilobyte.
 MAX_ANSWER = 1 << 20

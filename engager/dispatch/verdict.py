@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from engager.dispatch.answers import read_answer
-from engager.model import OWN_MACHINE, Ending, Lost, NotSent, Reply
+from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):

@@ -20,7 +20,7 @@ from engager.drafting.sample import Sample
 from engager.errors import InputError, JobError
 from engager.intake.parameters import MATCHING, MEANINGS
 from engager.job_tables import SANDBOX, UNCHOSEN, Job, JobSection
-from engager.model import Unreadable
+from engager.models import Unreadable
 from engager.sections import Section
 
 #: The column at which remarks begin.

@@ -17,7 +17,7 @@ from engager.errors import InputError
 from engager.intake.rows import InputSpec, open_rows
 from engager.intake.sources import STDIN, Format, blocks, find_files, format_of, open_stream
 from engager.intake.template import Columns
-from engager.model import Row, Unreadable
+from engager.models import Row, Unreadable
 
 #: Rows that are looked at.
 SAMPLED = 1000

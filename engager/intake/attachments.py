@@ -10,7 +10,8 @@ import mimetypes
 from pathlib import Path
 from typing import Any
 
-from engager.intake.template import ParameterError, names_nearest
+from engager.errors import ParameterError
+from engager.intake.template import names_nearest
 
 #: The contract's limits on a request's body, in bytes: without files, and with them.
 MAX_BODY = 10_000_000

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from engager.errors import InputError
 from engager.intake.lines import ERRORS, AnyLine, Line, text_of
-from engager.model import Row, Unreadable
+from engager.models import Row, Unreadable
 
 #: How much of an unreadable record is kept, to show it.
 RAW = 1000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mmap import mmap
 
 from engager.intake.selection import Fold
-from engager.model import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row
 
 #: Told of a repeat: the row, and the earlier one with the same key.
 Repeated = Callable[[int, int], None]

@@ -28,7 +28,7 @@ from engager.intake.sources import (
     stdin_stream,
 )
 from engager.intake.witness import Witness
-from engager.model import Row, Unreadable
+from engager.models import Row, Unreadable
 
 Record = Row | Unreadable
 

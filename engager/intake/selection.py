@@ -17,7 +17,7 @@ from engager.errors import InputError
 from engager.intake.keys import Keys
 from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.sources import find_files, open_stream
-from engager.model import EngageRequest, Invalid, Row, Skipped, Unreadable
+from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
 

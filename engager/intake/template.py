@@ -16,20 +16,12 @@ from typing import Any
 
 import orjson
 
-from engager.errors import JobError
+from engager.errors import ParameterError
 
 Columns = tuple[str, ...] | None
 Render = Callable[[Any], Any]
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-
-
-class ParameterError(JobError):
-    """A value of the job's [request] table is wrong; `key` says which."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(f"{key}: {text}")
-        self.key = key
 
 
 class RowError(Exception):

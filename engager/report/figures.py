@@ -14,7 +14,7 @@ from functools import reduce
 from math import floor
 from typing import Any
 
-from engager.model import Status
+from engager.models import Status
 from engager.printable import printable
 from engager.store.tally import MAX_ERROR, Histogram
 

@@ -10,7 +10,7 @@ from math import log
 
 from markupsafe import Markup
 
-from engager.model import Status
+from engager.models import Status
 from engager.report import svg
 from engager.report.figures import Cell, Figures
 from engager.report.svg import Span, Tick

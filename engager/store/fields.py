@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from engager.model import Outcome, Status
+from engager.models import Outcome, Status
 
 #: The columns of results, in their order.
 RESULT_COLUMNS = (

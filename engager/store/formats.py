@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from engager.model import Outcome, Status, Unreadable
+from engager.models import Outcome, Status, Unreadable
 from engager.store.fields import Redact
 from engager.store.lines import LineFormat
 

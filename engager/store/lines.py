@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from engager.model import Outcome, Unreadable
+from engager.models import Outcome, Unreadable
 from engager.store.fields import RESULT_COLUMNS, Redact, result_fields
 
 #: What is added to a row that was not engaged. No column of the input is called so.

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from engager.model import Status
+from engager.models import Status
 from engager.store.formats import REJECT_FILE, Formats, RejectFile
 from engager.store.repair import keep_only
 from engager.store.result_files import ResultFiles

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.model import Status
+from engager.models import Status
 from engager.store.formats import Formats
 from engager.store.repair import keep_only
 from engager.store.result_files import ResultFiles

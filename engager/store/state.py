@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from engager.model import Life, Status
+from engager.models import Life, Status
 from engager.store import frames
 from engager.store.checkpoints import Checkpoints
 from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.errors import RunDirectoryError
-from engager.model import Status
+from engager.models import Status
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS

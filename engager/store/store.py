@@ -19,7 +19,7 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
+from engager.models import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
 from engager.store import clock, frames
 from engager.store.fields import result_fields
 from engager.store.formats import REJECT_FILE, Formats, RejectFile

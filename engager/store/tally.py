@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from engager.model import Status
+from engager.models import Status
 
 #: Characters of an error that tell its kind.
 MAX_ERROR = 80

@@ -18,7 +18,7 @@ from typing import Any
 from engager import cli
 from engager.dispatch.effort import Effort
 from engager.dispatch.http1.connection import Connection
-from engager.model import Life
+from engager.models import Life
 from engager.store import journal, repair, result_files, run_directory, store
 from engager.store.journal import Journal
 from engager.store.store import ResultStore

@@ -26,7 +26,7 @@ from engager.dispatch.layers import Engage, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Reply, Row, Withheld
+from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policy import Delivery, Pace, Retry
 from tests.conftest import VirtualLoop
 

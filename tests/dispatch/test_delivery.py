@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engager.dispatch.delivery import Life, Step, decide, give_up
 from engager.dispatch.verdict import Meaning, Verdict
-from engager.model import Status
+from engager.models import Status
 from engager.policy import Delivery, Mode
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)

@@ -14,7 +14,7 @@ from engager.dispatch.layers import Engage, obeying, retried, tried
 from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
+from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Pace, Retry
 from engager.rules import Breaker, Threshold
 

@@ -17,7 +17,7 @@ from engager.dispatch.layers import Engage, Send, obeying, retried, tried
 from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, Held, is_cleared
 from engager.errors import Exit
-from engager.model import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
+from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policy import Delivery, Mode, Pace, Retry
 from tests.conftest import VirtualLoop
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engager.dispatch.delivery import Step, decide, give_up, may_go_on
 from engager.dispatch.verdict import judge
-from engager.model import Ending, Life, Lost, NotSent, Reply, Status
+from engager.models import Ending, Life, Lost, NotSent, Reply, Status
 from engager.policy import Delivery, Mode
 
 HOUR = 3600.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.dispatch.verdict import MAX_PARSED, Meaning, judge
-from engager.model import Lost, NotSent, Reply, Withheld
+from engager.models import Lost, NotSent, Reply, Withheld
 
 OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
 XML_OK = b"<xml><data/><error>0</error><error_text>Successful operation</error_text></xml>"

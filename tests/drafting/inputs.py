@@ -7,7 +7,7 @@ from pathlib import Path
 from engager.drafting.job_text import Draft, draft, path_from
 from engager.drafting.sample import Sample, take_sample
 from engager.job import JobFile
-from engager.model import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row
 from engager.preparing import builder_of, open_input
 
 

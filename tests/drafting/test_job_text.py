@@ -18,7 +18,7 @@ from engager.errors import InputError, JobError
 from engager.intake.template import compile_value
 from engager.job import JobFile
 from engager.job_tables import Job
-from engager.model import EngageRequest
+from engager.models import EngageRequest
 from engager.preparing import open_input
 from engager.sections import Section
 from engager.store.lines import REASON_COLUMNS

@@ -12,10 +12,10 @@ from defusedxml.ElementTree import fromstring
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engager.errors import ParameterError
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.intake.identity import fresh
-from engager.intake.template import ParameterError
-from engager.model import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row
 from engager.store.run_directory import FORMAT
 
 COLUMNS = ("email", "name", "age", "phone", "id")

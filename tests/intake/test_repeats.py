@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engager.intake import repeats
 from engager.intake.repeats import Repeats
 from engager.intake.selection import fold_of
-from engager.model import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row
 
 
 def request(number: int, key: str, identity: str = "") -> EngageRequest:

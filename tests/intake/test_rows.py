@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from engager.errors import InputError
 from engager.intake.lines import Line, carries_rows, lines
 from engager.intake.rows import InputSpec, Record, Rows
-from engager.model import Row, Unreadable
+from engager.models import Row, Unreadable
 
 HEADER = b"email,name\n"
 

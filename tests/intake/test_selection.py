@@ -15,7 +15,7 @@ from engager.errors import InputError
 from engager.intake.builder import RequestSpec, compile_builder
 from engager.intake.keys import Keys
 from engager.intake.selection import Lists, Selection, fold_of
-from engager.model import EngageRequest, Invalid, Row, Skipped
+from engager.models import EngageRequest, Invalid, Row, Skipped
 
 
 @given(st.lists(st.text(max_size=3)))

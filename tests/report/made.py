@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engager.model import EngageRequest, Outcome, Row, Status
+from engager.models import EngageRequest, Outcome, Row, Status
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableJson
 from engager.store.opening import begin

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.model import Outcome, Status
+from engager.models import Outcome, Status
 from engager.report.figures import MAX_CELLS, MAX_KINDS, MAX_SAMPLES, Figures
 from engager.store.fields import result_fields
 from engager.store.tally import Tally

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engager.model import Status
+from engager.models import Status
 from engager.report.lines import ResultLines
 from tests.report.made import made, outcome
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engager.errors import RunDirectoryError
-from engager.model import Outcome, Status
+from engager.models import Outcome, Status
 from engager.report.page import page_of, write_report
 from engager.store.run_directory import RunDirectory
 from tests.browser import Browser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engager.model import EngageRequest, Outcome, Row, Status
+from engager.models import EngageRequest, Outcome, Row, Status
 from engager.store.formats import Formats, RejectFormat
 from engager.store.lines import JsonLines, MendableJson
 from engager.store.opening import begin, resume

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engager.intake.csv_rows import CsvRows
 from engager.intake.lines import lines
-from engager.model import Outcome, Row, Status, Unreadable
+from engager.models import Outcome, Row, Status, Unreadable
 from engager.store.fields import result_fields
 from engager.store.lines import CsvLines, MendableCsv
 

@@ -23,7 +23,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from engager.model import EngageRequest, Life, Status
+from engager.models import EngageRequest, Life, Status
 from engager.store import clock, journal
 from engager.store.row_states import LOST, STATUS_OF, VERSIONS
 from engager.store.store import ResultStore

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from engager.errors import RecordingError
-from engager.model import Outcome, Row, Status, Unreadable
+from engager.models import Outcome, Row, Status, Unreadable
 from engager.secret import Secret
 from engager.store.fields import RESULT_COLUMNS, result_fields
 from engager.store.lines import CsvLines, MendableCsv, MendableJson

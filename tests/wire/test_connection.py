@@ -16,7 +16,7 @@ from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.transport import LeanTransport
 from engager.dispatch.transport import Destination
-from engager.model import Ending, Lost, NotSent, Reply
+from engager.models import Ending, Lost, NotSent, Reply
 
 REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -17,7 +17,7 @@ from engager.dispatch.transport import Destination, Proxy
 from engager.endpoint import destination_of, proxy_of
 from engager.errors import JobError
 from engager.job import JobFile
-from engager.model import Ending, NotSent, Reply
+from engager.models import Ending, NotSent, Reply
 from engager.secret import Secret
 
 TOKEN, PASSWORD = "t0ken-of-the-endpoint", "pass/word-of-the-proxy"

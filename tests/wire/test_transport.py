@@ -16,7 +16,7 @@ import trustme
 from engager.dispatch.aiohttp_transport import AiohttpTransport
 from engager.dispatch.http1.transport import LeanTransport
 from engager.dispatch.transport import MAX_ANSWER, Destination, Held, Transport
-from engager.model import Ending, Lost, NotSent, Reply, Withheld
+from engager.models import Ending, Lost, NotSent, Reply, Withheld
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -17,7 +17,7 @@ from engager.dispatch.clock import Clock
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.http1.parser import AnswerParser, NotHttpError
 from engager.dispatch.http1.tls import Tls
-from engager.model import Ending, Lost, NotSent
+from engager.models import Ending, Lost, NotSent
 
 #: Bytes that are read at once: a record of TLS and more.
 BLOCK: Final = 1 << 15

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from engager.model import Reply
+from engager.models import Reply
 
 #: Bytes of an answer that is worth remembering.
 _LONGEST: Final = 2048

@@ -9,7 +9,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from engager.dispatch.transport import MAX_ANSWER
-from engager.model import Reply
+from engager.models import Reply
 
 #: Bytes of a head, interim ones included, beyond which it is not read on.
 MAX_HEAD = 1 << 16

@@ -13,7 +13,7 @@ from engager.dispatch.http1.connection import Connection
 from engager.dispatch.http1.dialing import Dialer
 from engager.dispatch.http1.known import KnownAnswers
 from engager.dispatch.transport import Clearance, Destination, Held, why_not_connected
-from engager.model import Ending, NotSent, Withheld
+from engager.models import Ending, NotSent, Withheld
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
 _SMALL: Final = 1 << 16

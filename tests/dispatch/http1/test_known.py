@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.dispatch.http1.known import KnownAnswers
-from engager.model import Reply
+from engager.models import Reply
 
 REPLY = Reply(200, b"{}")
 

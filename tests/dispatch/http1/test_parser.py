@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engager.dispatch.http1.parser import MAX_HEAD, AnswerParser, NotHttpError
 from engager.dispatch.transport import MAX_ANSWER
-from engager.model import Reply
+from engager.models import Reply
 
 BODY = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)

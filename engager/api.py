@@ -21,7 +21,7 @@ from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watche
 from engager.job import JobFile
 from engager.log import log
 from engager.logs import LogFormat, RunLog, logged
-from engager.model import Status
+from engager.models import Status
 from engager.notification import Notice, notice_of
 from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
