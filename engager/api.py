@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from engager.notification import Notice, notice_of
 from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of
-from engager.run import UNBOUNDED, Bound, send
+from engager.run import UNBOUNDED, Bound, Serve, send
 from engager.stopping import stopped_by_signals
 from engager.store.status import existing_run, look
 from engager.watching import kinds_of, tolerated
@@ -170,6 +171,15 @@ class _Manner:
         if self.control is not None:
             self.control.refuse_second_run()
 
+    @property
+    def serve(self) -> Serve | None:
+        """What serves the run's page, where it is wanted."""
+        if self.page is None:
+            return None
+        from engager.page.server import serving  # aiohttp's server is for those who want it
+
+        return partial(serving, address=self.page)
+
 
 async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
@@ -242,7 +252,7 @@ async def _carried_out(
         log.opens(run.directory.log_path)
         watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
         try:
-            return await send(run, bound, watch, how.page)
+            return await send(run, bound, watch, how.serve)
         except Exception as fault:
             log.fault(first_of(fault))
             raise

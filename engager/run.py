@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +25,9 @@ from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching
 
+#: Serves a run's page as long as it is entered; gives the page's address.
+Serve = Callable[[Run, Watching], AbstractAsyncContextManager[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -41,15 +44,15 @@ _FORGOTTEN = 1.02
 
 
 async def send(
-    run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, page: str | None = None
+    run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, serve: Serve | None = None
 ) -> Summary:
-    """Carry the run out and leave its summary; `page`: where to serve its page, `HOST:PORT`.
+    """Carry the run out and leave its summary; `serve`: what serves its page.
 
     Whatever ends it, a cancellation included, every outcome that is known is written first.
     """
     started = time.monotonic()
     try:
-        rest = await _watched(run, bound.last_row, watch, page)
+        rest = await _watched(run, bound.last_row, watch, serve)
     except BaseException as fault:
         first = first_of(fault)
         if isinstance(first, EngagerError):
@@ -71,11 +74,11 @@ def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
     return run.summary
 
 
-async def _watched(run: Run, last_row: int | None, watch: Watch, page: str | None) -> Remaining:
+async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:
     timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
     timekeeper.look()
     begun = time.monotonic()
-    async with _shown(run, watching, watch, page), anyio.create_task_group() as watchers:
+    async with _shown(run, watching, watch, serve), anyio.create_task_group() as watchers:
         watchers.start_soon(timekeeper.keep)
         watchers.start_soon(watching.tell, watch)
         watchers.start_soon(watching.count)
@@ -95,14 +98,12 @@ async def _until_forgotten(run: Run, begun: float) -> None:
 
 
 @asynccontextmanager
-async def _shown(run: Run, watching: Watching, watch: Watch, page: str | None) -> AsyncIterator[None]:
+async def _shown(run: Run, watching: Watching, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
     """Serve the run's page, if it is wanted."""
-    if page is None:
+    if serve is None:
         yield
         return
-    from engager.page.server import serving  # aiohttp's server is for those who want it
-
-    async with serving(run, watching, page) as url:
+    async with serve(run, watching) as url:
         watch(Serving(url))
         yield
 
