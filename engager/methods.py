@@ -5,8 +5,7 @@ They are asked in JSON, whatever the job's requests speak: the platform always s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -14,20 +13,6 @@ import orjson
 
 from engager.dispatch.transport import Destination
 from engager.intake.builder import RequestSpec
-from engager.models import Ending, Reply
-
-#: Scenarios that one listing is asked for. Each comes with all its nodes, and an answer that is longer
-#: than a transport reads says nothing.
-PAGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """An automation scenario, as far as a listing tells."""
-
-    id: int
-    name: str
-    active: bool | None  #: None: the listing does not tell
 
 
 def addressed(
@@ -38,23 +23,3 @@ def addressed(
     headers = {**start.headers, "Content-Type": "application/json; charset=utf-8"}
     there = replace(start, url=urljoin(start.url, method), headers=headers)
     return there, (orjson.dumps({**token, **fields}),)
-
-
-def read_listing(ending: Ending) -> Sequence[Scenario] | None:
-    """The scenarios of an answer to workflows/list; None for a form that is not known."""
-    try:
-        data = orjson.loads(ending.body)["data"] if isinstance(ending, Reply) else None
-        return [_scenario(item) for item in data] if isinstance(data, list) else None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # it is not as documented
-        return None
-
-
-def _scenario(item: Mapping[str, Any]) -> Scenario:
-    # Documented is `is_active`; a platform that says `active` is understood, too.
-    name, active = item.get("name"), item.get("is_active", item.get("active"))
-    number = int(item["id"])
-    if not 0 <= number < 1 << 63:  # no number of JSON, with which one could ask for it again
-        raise ValueError
-    return Scenario(
-        number, name if isinstance(name, str) else "", active if isinstance(active, bool) else None
-    )

@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engager.altcraft.scenarios import PAGE, Scenario, read_listing
+from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.deduplication import cleared, told
 from engager.dispatch.limits import Stop
 from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
-from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.errors import EndpointError, Exit, JobError
 from engager.intake.builder import RequestSpec
 from engager.job import JobFile
-from engager.methods import PAGE, Scenario, addressed, read_listing
+from engager.methods import addressed
 from engager.models import Ending, Reply
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from engager.intake.attachments import KEYS
-from engager.intake.parameters import (
+from engager.altcraft.attachments import KEYS
+from engager.altcraft.parameters import (
     FILTERS,
     FURTHER_MATCHING,
     FURTHER_PARAMETERS,

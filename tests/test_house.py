@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engager.altcraft.parameters import PARAMETERS
 from engager.checking import Findings, Sample
 from engager.cli import main
-from engager.intake.parameters import PARAMETERS
 from engager.job import JobFile
 from engager.job_tables import Job
 from engager.models import Unreadable

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
+from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.dispatch.transport import MAX_ANSWER
 from engager.errors import EndpointError, Exit
 from engager.job import JobFile
-from engager.methods import PAGE, Scenario, read_listing
 from engager.models import Lost, Reply
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.scenarios import Platform, Switched, list_all, platform_of, switch

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from engager.altcraft.parameters import MEANINGS, PARAMETERS
 from engager.errors import EngagerError
 from engager.intake.builder import compile_builder
-from engager.intake.parameters import MEANINGS, PARAMETERS
 from engager.job import JobFile, _override
 from engager.job_tables import Job
 from engager.preparing import spec_of

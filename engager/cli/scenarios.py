@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import anyio
 import click
 
+from engager.altcraft.scenarios import Scenario
 from engager.as_json import as_json
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
@@ -17,7 +18,6 @@ from engager.cli.options import SET
 from engager.cli.streams import echo_json
 from engager.errors import Exit
 from engager.job import JobFile
-from engager.methods import Scenario
 from engager.printable import printable
 from engager.scenarios import Switched, list_all, platform_of, scenario_of, switch
 from engager.secret import Secret

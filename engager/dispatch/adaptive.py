@@ -11,10 +11,10 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.adaptation import Adaptive, Climb, Reading
+from engager.altcraft.verdict import Meaning, Verdict
 from engager.dispatch.clock import running_clock
 from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import Pacer
-from engager.dispatch.verdict import Meaning, Verdict
 from engager.policy import Pace
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from engager.altcraft.verdict import Verdict
 from engager.dispatch.limits import Slot
-from engager.dispatch.verdict import Verdict
 from engager.models import EngageRequest
 
 

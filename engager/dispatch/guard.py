@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from engager.altcraft.verdict import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.dispatch.delivery import STOPPED
 from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import BREAKER, Gate, Stop
-from engager.dispatch.verdict import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
 from engager.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold

@@ -16,6 +16,7 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
+from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.dispatch.clearing import ClearInTime
 from engager.dispatch.clock import BootClock, Clock, running_clock
 from engager.dispatch.delivery import (
@@ -31,7 +32,6 @@ from engager.dispatch.delivery import (
 from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import Gate, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
-from engager.dispatch.verdict import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policy import Delivery, Retry

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engager.intake.parameters import MATCHING, PARAMETERS, Rule
+from engager.altcraft.parameters import MATCHING, PARAMETERS, Rule
 
 #: The modes that are recognised, the better one to match by first, and the names their columns go by:
 #: in English and in Russian, without blanks, dashes, dots and underscores.

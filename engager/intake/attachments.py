@@ -10,14 +10,9 @@ import mimetypes
 from pathlib import Path
 from typing import Any
 
+from engager.altcraft.attachments import KEYS, MAX_BODY_WITH_FILES
 from engager.errors import ParameterError
 from engager.intake.template import names_nearest
-
-#: The contract's limits on a request's body, in bytes: without files, and with them.
-MAX_BODY = 10_000_000
-MAX_BODY_WITH_FILES = 100_000_000
-
-KEYS = ("path", "name", "type")
 
 
 def read_attachments(value: Any, base: Path) -> list[dict[str, str]]:

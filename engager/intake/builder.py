@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import orjson
 
+from engager.altcraft import parameters as p
+from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
+from engager.altcraft.wire import Wire, WireError, body_of
 from engager.errors import ParameterError
-from engager.intake import parameters as p
-from engager.intake.attachments import MAX_BODY, MAX_BODY_WITH_FILES, read_attachments
+from engager.intake.attachments import read_attachments
 from engager.intake.identity import RequestIds
 from engager.intake.template import Columns, Compiled, RowError, compile_value, names_nearest
-from engager.intake.wire import Wire, WireError, body_of
 from engager.models import EngageRequest, Invalid, Row
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engager.altcraft.verdict import Meaning, Verdict
 from engager.dispatch.delivery import Life, Step, decide, give_up
-from engager.dispatch.verdict import Meaning, Verdict
 from engager.models import Status
 from engager.policy import Delivery, Mode
 

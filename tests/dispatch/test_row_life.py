@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from engager.altcraft.verdict import judge
 from engager.dispatch.delivery import Step, decide, give_up, may_go_on
-from engager.dispatch.verdict import judge
 from engager.models import Ending, Life, Lost, NotSent, Reply, Status
 from engager.policy import Delivery, Mode
 
