@@ -16,9 +16,9 @@ from engager.job import JobFile
 from engager.job_tables import AUTO, UNCHOSEN, Job
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.notification import notice_of
-from engager.policy import Pace
+from engager.policies.policy import Pace
+from engager.policies.rules import shown
 from engager.preparing import builder_of, open_input, selection_of
-from engager.rules import shown
 from engager.secret import MASK, MissingSecretError
 from engager.single_process import FirstRows
 

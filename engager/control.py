@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engager.dispatch.limits import Stop
 from engager.errors import Exit, JobError
-from engager.policy import LEAST_RATE, MOST_RATE
+from engager.policies.policy import LEAST_RATE, MOST_RATE
 
 #: The holder of a pause that a person asked for.
 OPERATOR = "operator"

@@ -23,7 +23,7 @@ from engager.intake.builder import RequestSpec, compile_builder
 from engager.log import log
 from engager.methods import addressed
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
-from engager.policy import Pace
+from engager.policies.policy import Pace
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
 NOBODY = "ffffffff"

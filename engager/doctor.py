@@ -16,7 +16,7 @@ from engager.dispatch.limits import Stop
 from engager.dispatch.transport import MAX_ANSWER
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.job import JobFile
-from engager.policy import Mode
+from engager.policies.policy import Mode
 from engager.reaching import Finding, Probe, State, certify, connect, resolve
 from engager.scenarios import Platform
 from engager.secret import Secret

@@ -16,7 +16,7 @@ from engager.errors import JobError
 from engager.intake.builder import RequestSpec
 from engager.job import JobFile
 from engager.job_tables import SANDBOX, Job, proxy_address
-from engager.policy import Mode
+from engager.policies.policy import Mode
 from engager.secret import Secret, read_secret
 from engager.version import __version__
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from engager.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.intake.lines import carries_rows
 from engager.naming import PLACEHOLDER, example_of
-from engager.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
+from engager.policies.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.policies.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
 from engager.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.sections import Seconds, Section
 

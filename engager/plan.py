@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engager.adaptation import Adaptive
-from engager.policy import Delivery, Pace, Retry
-from engager.rules import Breaker, SlowStart, Threshold
+from engager.policies.adaptation import Adaptive
+from engager.policies.policy import Delivery, Pace, Retry
+from engager.policies.rules import Breaker, SlowStart, Threshold
 
 
 @dataclass(frozen=True, slots=True)

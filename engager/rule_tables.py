@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from engager.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
+from engager.policies.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
 from engager.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
 
 #: Seconds until a deadline at most; moments far off are none that a calendar can show.

@@ -19,8 +19,8 @@ from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.job_tables import Job
 from engager.models import Status
 from engager.plan import Plan
+from engager.policies.rules import SlowStart
 from engager.preparing import Run, repeats_of
-from engager.rules import SlowStart
 from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching

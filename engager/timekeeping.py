@@ -14,7 +14,7 @@ import anyio
 
 from engager.control import Control
 from engager.job_tables import Job
-from engager.rules import Window, moment_of, shown
+from engager.policies.rules import Window, moment_of, shown
 
 #: The holder of the pause outside of the hours.
 WINDOW = "window"

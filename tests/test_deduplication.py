@@ -15,7 +15,7 @@ from engager.dispatch.transport import Clearance, Destination, is_cleared
 from engager.errors import Exit
 from engager.intake.builder import RequestSpec
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
-from engager.policy import Pace
+from engager.policies.policy import Pace
 from engager.sandbox import Sandbox, SandboxConfig
 
 

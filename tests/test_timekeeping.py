@@ -12,7 +12,7 @@ import pytest
 
 from engager.control import Control
 from engager.errors import Exit
-from engager.rules import Hours, Window
+from engager.policies.rules import Hours, Window
 from engager.timekeeping import Timekeeper
 
 BERLIN = ZoneInfo("Europe/Berlin")

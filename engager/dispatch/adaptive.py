@@ -1,6 +1,6 @@
 """The mechanism of adaptive limits: tries and how they ended in, a limit on the next ones out.
 
-`engager/adaptation.py` computes where the limits stand; here tries wait for a place and are measured.
+`engager/policies/adaptation.py` computes where the limits stand; here tries wait for a place and are measured.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from math import inf, sqrt
 
-from engager.adaptation import Adaptive, Climb, Reading
 from engager.altcraft.verdict import Meaning, Verdict
 from engager.dispatch.clock import running_clock
 from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import Pacer
-from engager.policy import Pace
+from engager.policies.adaptation import Adaptive, Climb, Reading
+from engager.policies.policy import Pace
 
 
 class Places:

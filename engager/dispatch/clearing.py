@@ -17,7 +17,7 @@ from engager.dispatch.effort import Effort
 from engager.dispatch.limits import Gate, Pacer, Slot, Stop
 from engager.dispatch.transport import Held
 from engager.models import EngageRequest
-from engager.policy import Delivery
+from engager.policies.policy import Delivery
 
 #: Whether the try may leave: asked in the last moment, and answered at once.
 Clear = Callable[[Effort], bool]

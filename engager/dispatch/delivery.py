@@ -12,7 +12,7 @@ from typing import Final
 
 from engager.altcraft.verdict import IN_FLIGHT, Meaning, Verdict
 from engager.models import Life, Status
-from engager.policy import Delivery, Mode
+from engager.policies.policy import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _TAKEN: Final = Meaning.TAKEN

@@ -12,7 +12,7 @@ from engager.dispatch.effort import Attempt, Effort
 from engager.dispatch.limits import BREAKER, Gate, Stop
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
-from engager.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
+from engager.policies.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
 
 
 def guarded(

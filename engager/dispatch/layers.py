@@ -34,7 +34,7 @@ from engager.dispatch.limits import Gate, RetryBudget, Stop, pause_seconds
 from engager.dispatch.transport import Clearance
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
-from engager.policy import Delivery, Retry
+from engager.policies.policy import Delivery, Retry
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _TAKEN: Final = Meaning.TAKEN

@@ -18,7 +18,7 @@ from aiolimiter import AsyncLimiter
 
 from engager.dispatch.clock import running_clock
 from engager.errors import Exit
-from engager.policy import Pace
+from engager.policies.policy import Pace
 
 #: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.
 _PUNCTUAL: Final = 0.005

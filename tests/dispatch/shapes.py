@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from itertools import count
 from statistics import fmean
 
-from engager.adaptation import Adaptive, concurrency_climb, rate_climb
 from engager.dispatch.adaptive import adapted
 from engager.dispatch.clearing import paced, recorded, stoppable
 from engager.dispatch.layers import Engage, obeying, retried, tried
@@ -27,7 +26,8 @@ from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
-from engager.policy import Delivery, Pace, Retry
+from engager.policies.adaptation import Adaptive, concurrency_climb, rate_climb
+from engager.policies.policy import Delivery, Pace, Retry
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')

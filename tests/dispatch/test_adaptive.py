@@ -8,11 +8,11 @@ from bisect import bisect_left
 
 import pytest
 
-from engager.adaptation import Adaptive, ConcurrencyClimb
 from engager.altcraft.verdict import Meaning, Verdict
 from engager.dispatch.adaptive import Places, Steering
 from engager.dispatch.limits import Gate, Pacer, Stop
-from engager.policy import Pace
+from engager.policies.adaptation import Adaptive, ConcurrencyClimb
+from engager.policies.policy import Pace
 
 TAKEN, REFUSED = Verdict(Meaning.TAKEN), Verdict(Meaning.NOT_TAKEN, http_status=503)
 

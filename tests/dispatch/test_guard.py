@@ -15,8 +15,8 @@ from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
-from engager.policy import Delivery, Pace, Retry
-from engager.rules import Breaker, Threshold
+from engager.policies.policy import Delivery, Pace, Retry
+from engager.policies.rules import Breaker, Threshold
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')

@@ -18,7 +18,7 @@ from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
 from engager.dispatch.transport import Clearance, Held, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
-from engager.policy import Delivery, Mode, Pace, Retry
+from engager.policies.policy import Delivery, Mode, Pace, Retry
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engager.dispatch.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.errors import Exit
-from engager.policy import Pace
+from engager.policies.policy import Pace
 from tests.conftest import VirtualLoop
 
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engager.altcraft.verdict import judge
 from engager.dispatch.delivery import Step, decide, give_up, may_go_on
 from engager.models import Ending, Life, Lost, NotSent, Reply, Status
-from engager.policy import Delivery, Mode
+from engager.policies.policy import Delivery, Mode
 
 HOUR = 3600.0
 WINDOW = 24 * HOUR

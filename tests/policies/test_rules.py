@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engager.rules import Breaker, Circuit, Failures, Hours, Threshold, Window, moment_of
+from engager.policies.rules import Breaker, Circuit, Failures, Hours, Threshold, Window, moment_of
 
 BERLIN, NEW_YORK, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), ZoneInfo("UTC")
 
