@@ -18,10 +18,10 @@ from benchmarks.contenders import CONNECTIONS, Course, write_job
 from benchmarks.endpoints import Endpoint, endpoint
 from benchmarks.measure import client_cores, spread
 from benchmarks.table import aligned, machine
+from engager.config.job import JobFile
 from engager.dispatch.transport import Transport
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
-from engager.job import JobFile
 from engager.models import EngageRequest, Outcome, Reply, Status
 from engager.preparing import Run, prepare
 from engager.store.store import ResultStore

@@ -10,6 +10,8 @@ for outcome in engager.outcomes("runs/spring"):
 
 from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
 from engager.checking import Findings
+from engager.config.job import JobFile
+from engager.config.version import __version__
 from engager.control import Control
 from engager.errors import (
     BusyError,
@@ -21,10 +23,8 @@ from engager.errors import (
     RunDirectoryError,
 )
 from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
-from engager.job import JobFile
 from engager.models import Status
 from engager.results import Result
-from engager.version import __version__
 
 __all__ = [
     "Began",

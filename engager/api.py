@@ -15,15 +15,15 @@ from typing import Any
 from engager import checking, loop
 from engager.afterwards import afterwards
 from engager.checking import Findings
+from engager.config.job import JobFile
+from engager.config.log import log
+from engager.config.webhook import Notice, notice_of
 from engager.control import Control
 from engager.dated import chosen
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
-from engager.job import JobFile
-from engager.log import log
 from engager.logs import LogFormat, RunLog, logged
 from engager.models import Status
-from engager.notification import Notice, notice_of
 from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
 from engager.results import Result, latest_results, results_of

@@ -9,17 +9,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from engager.config.job import JobFile
+from engager.config.job_tables import AUTO, UNCHOSEN, Job
+from engager.config.secret import MASK, MissingSecretError
+from engager.config.webhook import notice_of
 from engager.endpoint import METHOD, headers_of, token_of
 from engager.intake.builder import Builder
 from engager.intake.selection import REPEAT, Selection
-from engager.job import JobFile
-from engager.job_tables import AUTO, UNCHOSEN, Job
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
-from engager.notification import notice_of
 from engager.policies.policy import Pace
 from engager.policies.rules import shown
 from engager.preparing import builder_of, open_input, selection_of
-from engager.secret import MASK, MissingSecretError
 from engager.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.

@@ -15,12 +15,12 @@ from enum import Enum, auto
 
 from engager.altcraft.scenarios import PAGE
 from engager.altcraft.verdict import Meaning, Verdict, judge
+from engager.config.log import log
 from engager.dispatch.limits import Pacer, Stop
 from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
 from engager.errors import Exit
 from engager.intake.builder import RequestSpec, compile_builder
-from engager.log import log
 from engager.methods import addressed
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.policy import Pace

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
+from engager.config.job import JobFile
+from engager.config.job_tables import SANDBOX, Job, proxy_address
+from engager.config.secret import Secret, read_secret
+from engager.config.version import __version__
 from engager.deduplication import refuse_unfit
 from engager.dispatch.limits import Stop
 from engager.dispatch.transport import Destination, Proxy, Transport
 from engager.dispatch.transports import transport_to
 from engager.errors import JobError
 from engager.intake.builder import RequestSpec
-from engager.job import JobFile
-from engager.job_tables import SANDBOX, Job, proxy_address
 from engager.policies.policy import Mode
-from engager.secret import Secret, read_secret
-from engager.version import __version__
 
 METHOD = "/api/v1.1/workflows/start"
 

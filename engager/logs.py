@@ -15,11 +15,11 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Literal
 
-from engager.as_json import as_json
+from engager.config.as_json import as_json
+from engager.config.secret import RedactingFormatter, Secret
 from engager.errors import EngagerError
 from engager.events import ErrorKind, Event, Progressed, Serving, Watch
 from engager.models import Status
-from engager.secret import RedactingFormatter, Secret
 
 LogFormat = Literal["text", "json"]
 

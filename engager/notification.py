@@ -10,69 +10,28 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from engager.as_json import as_json
-from engager.errors import Exit, JobError
+from engager.config.as_json import as_json
+from engager.config.log import log
+from engager.config.secret import Secret
+from engager.config.version import __version__
+from engager.config.webhook import Notice
+from engager.errors import Exit
 from engager.events import Summary
-from engager.job import JobFile
-from engager.log import log
-from engager.secret import Secret, read_secret
-from engager.version import __version__
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-_KEY = "notify.url"
 _ERRORS = 10
 _TRIES = 3
 
 #: Before the second try; it doubles.
 FIRST_WAIT = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Whom to tell of the end of a run, and when."""
-
-    url: Secret
-    trouble_only: bool
-    timeout: float  #: seconds for all tries together
-
-    def wanted(self, summary: Summary) -> bool:
-        """Whether this end is worth a message."""
-        return not self.trouble_only or summary.exit_code != Exit.DONE
-
-
-def notice_of(job_file: JobFile) -> Notice | None:
-    """Whom the job wants to be told; None: nobody. Raises JobError, which does not hold the address."""
-    notify = job_file.job.notify
-    if notify.url is None:
-        return None
-    if notify.url.startswith(("https://", "http://")):
-        url = Secret(notify.url)
-    else:
-        try:
-            url = read_secret(notify.url, job_file.base, _KEY, "address of a webhook")
-        except JobError as fault:
-            raise type(fault)(job_file.at(_KEY, str(fault).removeprefix(f"{_KEY}: "))) from fault.__cause__
-    if not _is_address(url.reveal()):
-        raise JobError(job_file.at(_KEY, f"{notify.shown} is not an address such as https://HOST/PATH"))
-    return Notice(url, notify.on == "trouble", notify.timeout)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def message_of(summary: Summary, directory: str) -> dict[str, Any]:

@@ -10,6 +10,10 @@ from typing import Any
 
 import orjson
 
+from engager.config.job import JobFile
+from engager.config.naming import expanded
+from engager.config.printable import name_fault
+from engager.config.secret import Secret
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
 from engager.endpoint import proxy_of, spec_of, tls_of, token_of
@@ -21,11 +25,7 @@ from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
 from engager.intake.sources import STDIN
 from engager.intake.witness import Witness
-from engager.job import JobFile
 from engager.models import Status
-from engager.naming import expanded
-from engager.printable import name_fault
-from engager.secret import Secret
 from engager.store import opening, passes
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from engager.config.job_tables import Job
 from engager.deduplication import Repeated
 from engager.dispatch.transport import Clearance, Destination
 from engager.intake.builder import RequestSpec
-from engager.job_tables import Job
 from engager.models import Withheld
 
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 import anyio
 
+from engager.config.job_tables import Job
 from engager.control import Gauges
 from engager.dispatch.guard import failing
 from engager.dispatch.limits import Limits
 from engager.endpoint import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
-from engager.job_tables import Job
 from engager.models import Status
 from engager.plan import Plan
 from engager.policies.rules import SlowStart

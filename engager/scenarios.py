@@ -10,6 +10,7 @@ from typing import Any
 
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
+from engager.config.job import JobFile
 from engager.deduplication import cleared, told
 from engager.dispatch.limits import Stop
 from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
@@ -17,7 +18,6 @@ from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.errors import EndpointError, Exit, JobError
 from engager.intake.builder import RequestSpec
-from engager.job import JobFile
 from engager.methods import addressed
 from engager.models import Ending, Reply
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import anyio
 from anyio import to_thread
 
+from engager.config.log import log
 from engager.dispatch.limits import Limits
 from engager.dispatch.transport import Transport
 from engager.intake.builder import Builder
@@ -17,7 +18,6 @@ from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
 from engager.intake.rows import Rows
 from engager.intake.selection import Selection
-from engager.log import log
 from engager.models import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan

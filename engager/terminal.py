@@ -8,9 +8,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engager.config.printable import printable
 from engager.events import Snapshot
 from engager.models import Status
-from engager.printable import printable
 from engager.wording import duration, held, latency, left, pace, share
 
 #: Kinds of errors that there is room for.

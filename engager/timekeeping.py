@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import anyio
 
+from engager.config.job_tables import Job
 from engager.control import Control
-from engager.job_tables import Job
 from engager.policies.rules import Window, moment_of, shown
 
 #: The holder of the pause outside of the hours.

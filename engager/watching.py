@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 
+from engager.config.log import log
+from engager.config.printable import printable
+from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
-from engager.log import log
 from engager.models import Status
 from engager.preparing import Run
-from engager.printable import printable
-from engager.secret import Secret
 from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
+from engager.config.job import JobFile
 from engager.doctor import CHECKS, document_of, examine
-from engager.job import JobFile
 from engager.reaching import Finding, State
 from engager.sandbox import Sandbox, SandboxConfig
 

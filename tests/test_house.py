@@ -12,11 +12,11 @@ import pytest
 from engager.altcraft.parameters import PARAMETERS
 from engager.checking import Findings, Sample
 from engager.cli import main
-from engager.job import JobFile
-from engager.job_tables import Job
+from engager.config.job import JobFile
+from engager.config.job_tables import Job
+from engager.config.toml_lines import locate
 from engager.models import Unreadable
 from engager.sandbox.faults import FAULTS
-from engager.toml_lines import locate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

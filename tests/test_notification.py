@@ -19,8 +19,9 @@ from aiohttp import web
 
 from engager import Exit, JobError, Summary, build_job, load_job
 from engager import notification as module
-from engager.notification import Notice, message_of, notice_of, notify
-from engager.secret import Secret
+from engager.config.secret import Secret
+from engager.config.webhook import Notice, notice_of
+from engager.notification import message_of, notify
 
 PATH = "/services/T0/s3cret-of-the-channel"
 

@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
+from engager.config.job import JobFile
 from engager.dispatch.transport import MAX_ANSWER
 from engager.errors import EndpointError, Exit
-from engager.job import JobFile
 from engager.models import Lost, Reply
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.scenarios import Platform, Switched, list_all, platform_of, switch

@@ -9,11 +9,11 @@ import click
 
 import engager
 from engager import Exit, Findings
-from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
 from engager.cli.streams import echo_json
-from engager.job_tables import LimitsSection
+from engager.config.as_json import as_json
+from engager.config.job_tables import LimitsSection
 from engager.wording import duration
 
 

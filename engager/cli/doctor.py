@@ -11,9 +11,9 @@ import click
 from engager.cli.ending import exit_with
 from engager.cli.options import SET
 from engager.cli.streams import echo_json
+from engager.config.job import JobFile
 from engager.doctor import document_of, examine
 from engager.errors import Exit
-from engager.job import JobFile
 from engager.reaching import Finding, State
 
 

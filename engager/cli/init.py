@@ -11,8 +11,8 @@ import click
 
 from engager import Exit
 from engager.cli.ending import exit_with
+from engager.config.job_tables import JobSection
 from engager.errors import JobError
-from engager.job_tables import JobSection
 
 
 @click.command("init", short_help="Write a job file for an input.")

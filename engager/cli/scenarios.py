@@ -11,16 +11,16 @@ import anyio
 import click
 
 from engager.altcraft.scenarios import Scenario
-from engager.as_json import as_json
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
 from engager.cli.options import SET
 from engager.cli.streams import echo_json
+from engager.config.as_json import as_json
+from engager.config.job import JobFile
+from engager.config.printable import printable
+from engager.config.secret import Secret
 from engager.errors import Exit
-from engager.job import JobFile
-from engager.printable import printable
 from engager.scenarios import Switched, list_all, platform_of, scenario_of, switch
-from engager.secret import Secret
 
 _STATES = {True: "active", False: "inactive", None: "unknown"}
 

@@ -19,9 +19,9 @@ from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Statu
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
-from engager.log import log
+from engager.config.log import log
+from engager.config.printable import printable
 from engager.logs import EventLog, LogFormat, log_to_stderr
-from engager.printable import printable
 from engager.progress import Progress
 from engager.stopping import stopped_by_signals
 from engager.watching import tolerated

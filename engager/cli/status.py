@@ -9,9 +9,9 @@ import click
 
 import engager
 from engager import Exit
-from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.streams import echo_json
+from engager.config.as_json import as_json
 
 
 @click.command("status", short_help="How far a run has come.")

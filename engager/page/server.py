@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from engager.as_json import as_json
+from engager.config.as_json import as_json
 from engager.control import OPERATOR, Control
 from engager.errors import JobError
 from engager.events import Snapshot

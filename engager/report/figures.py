@@ -14,8 +14,8 @@ from functools import reduce
 from math import floor
 from typing import Any
 
+from engager.config.printable import printable
 from engager.models import Status
-from engager.printable import printable
 from engager.store.tally import MAX_ERROR, Histogram
 
 #: Cells that are kept at most.

@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from engager.config.secret import Secret
+from engager.config.version import __version__
 from engager.errors import RunDirectoryError
 from engager.report import svg
 from engager.report.figures import MANY_TRIES, Cell, Figures, Kind
@@ -20,11 +22,9 @@ from engager.report.heading import head, notices, told
 from engager.report.lines import ResultLines
 from engager.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
 from engager.report.wording import duration, milliseconds, number, share, word
-from engager.secret import Secret
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import look
 from engager.store.tally import Histogram
-from engager.version import __version__
 
 NAME = "report.html"
 

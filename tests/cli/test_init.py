@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engager.cli import main
-from engager.job import JobFile
+from engager.config.job import JobFile
 
 PEOPLE = "email;first name;бонус\na@x.org;Ann;5\nb@x.org;;\n"
 

@@ -19,7 +19,7 @@ import yaml
 from cronsim import CronSim
 
 from engager import Exit
-from engager.job import JobFile
+from engager.config.job import JobFile
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NIGHTLY = JobFile(CONFIGS / "nightly.toml").job

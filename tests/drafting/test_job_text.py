@@ -13,14 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engager.config.job import JobFile
+from engager.config.job_tables import Job
+from engager.config.sections import Section
 from engager.drafting.job_text import path_from
 from engager.errors import InputError, JobError
 from engager.intake.template import compile_value
-from engager.job import JobFile
-from engager.job_tables import Job
 from engager.models import EngageRequest
 from engager.preparing import open_input
-from engager.sections import Section
 from engager.store.lines import REASON_COLUMNS
 from tests.drafting.inputs import built, content_of, drafted
 

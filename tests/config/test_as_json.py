@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded, logs
-from engager.as_json import as_json
 from engager.checking import check
+from engager.config.as_json import as_json
+from engager.config.job import JobFile
 from engager.doctor import document_of
 from engager.events import ErrorKind
-from engager.job import JobFile
 from engager.models import Outcome, Row, Status
 from engager.notification import message_of
 from engager.page.history import as_message

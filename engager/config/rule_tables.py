@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
+from engager.config.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
 from engager.policies.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
-from engager.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
 
 #: Seconds until a deadline at most; moments far off are none that a calendar can show.
 _LONGEST = 10 * 365 * 86_400.0

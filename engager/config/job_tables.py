@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from engager.config.naming import PLACEHOLDER, example_of
+from engager.config.rule_tables import BreakerSection, StopSection, WindowSection
+from engager.config.sections import Seconds, Section
 from engager.intake.lines import carries_rows
-from engager.naming import PLACEHOLDER, example_of
 from engager.policies.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.policies.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
-from engager.rule_tables import BreakerSection, StopSection, WindowSection
-from engager.sections import Seconds, Section
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"

@@ -11,18 +11,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from engager.altcraft.parameters import MEANINGS, PARAMETERS
+from engager.config.job import JobFile, _override
+from engager.config.job_tables import Job
+from engager.config.schema import job_schema
+from engager.config.secret import read_secret
+from engager.config.sections import Section
 from engager.errors import EngagerError
 from engager.intake.builder import compile_builder
-from engager.job import JobFile, _override
-from engager.job_tables import Job
 from engager.preparing import spec_of
 from engager.sandbox.config import SandboxConfig
-from engager.schema import job_schema
-from engager.secret import read_secret
-from engager.sections import Section
 from tests.drafting.inputs import drafted
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = Draft202012Validator(job_schema())
 GOOD: dict[str, Any] = {
     "job": {"name": "test"},

@@ -22,10 +22,10 @@ from engager.altcraft.parameters import (
     PARAMETERS,
     Rule,
 )
-from engager.job_tables import Job
+from engager.config.job_tables import Job
+from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
 from engager.sandbox.faults import FAULTS
-from engager.sections import Section
 
 #: A text that a column gives its value to.
 _TEMPLATE = {"type": "string", "pattern": r"\{", "description": 'A column: "{column}".'}

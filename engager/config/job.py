@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engager.config.job_tables import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.config.printable import name_fault
+from engager.config.toml_lines import locate
 from engager.errors import JobError, ParameterError
-from engager.job_tables import SANDBOX, UNCHOSEN, EndpointSection, Job
-from engager.printable import name_fault
-from engager.toml_lines import locate
 
 #: Keys whose values are shown nowhere.
 _SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from engager.secret import MASK, Secret
+from engager.config.secret import MASK, Secret
 
 VALUE = """t0ken-<&>"'\\-of-the-tests"""
 
