@@ -22,8 +22,8 @@ from engager.config.job import JobFile
 from engager.config.naming import NamingError, expanded, is_dated, namesakes, taken_literally
 from engager.config.printable import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError
-from engager.intake.sources import STDIN, find_files
 from engager.models import Status
+from engager.reader.sources import STDIN, find_files
 from engager.store.lock import RunLock
 from engager.store.run_directory import Files, RunDirectory, find_run, input_identity
 

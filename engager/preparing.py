@@ -21,11 +21,11 @@ from engager.errors import BusyError, InputError, JobError, ParameterError, RunD
 from engager.events import Summary
 from engager.intake.builder import Builder, compile_builder
 from engager.intake.repeats import Repeated, Repeats
-from engager.intake.rows import InputSpec, Rows, open_rows
 from engager.intake.selection import Lists, Selection, fold_of
-from engager.intake.sources import STDIN
-from engager.intake.witness import Witness
 from engager.models import Status
+from engager.reader.rows import InputSpec, Rows, open_rows
+from engager.reader.sources import STDIN
+from engager.reader.witness import Witness
 from engager.store import opening, passes
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson

@@ -16,11 +16,11 @@ from engager.dispatch.transport import Transport
 from engager.intake.builder import Builder
 from engager.intake.identity import fresh
 from engager.intake.repeats import Repeats
-from engager.intake.rows import Rows
 from engager.intake.selection import Selection
 from engager.models import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
+from engager.reader.rows import Rows
 from engager.store.store import ResultStore
 
 T = TypeVar("T")

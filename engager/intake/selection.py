@@ -15,9 +15,9 @@ from typing import Any
 
 from engager.errors import InputError
 from engager.intake.keys import Keys
-from engager.intake.rows import InputSpec, Rows, open_rows
-from engager.intake.sources import find_files, open_stream
 from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
+from engager.reader.rows import InputSpec, Rows, open_rows
+from engager.reader.sources import find_files, open_stream
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.intake.csv_rows import CsvRows
-from engager.intake.lines import lines
 from engager.models import Outcome, Row, Status, Unreadable
+from engager.reader.csv_rows import CsvRows
+from engager.reader.lines import lines
 from engager.store.fields import result_fields
 from engager.store.lines import CsvLines, MendableCsv
 

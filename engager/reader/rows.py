@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engager.errors import InputError
-from engager.intake.counting import counting, has_plain_ends
-from engager.intake.csv_rows import CsvRows
-from engager.intake.jsonl_rows import JsonlRows
-from engager.intake.lines import lines
-from engager.intake.sources import (
+from engager.models import Row, Unreadable
+from engager.reader.counting import counting, has_plain_ends
+from engager.reader.csv_rows import CsvRows
+from engager.reader.jsonl_rows import JsonlRows
+from engager.reader.lines import lines
+from engager.reader.sources import (
     STDIN,
     Format,
     blocks,
@@ -27,8 +28,7 @@ from engager.intake.sources import (
     open_stream,
     stdin_stream,
 )
-from engager.intake.witness import Witness
-from engager.models import Row, Unreadable
+from engager.reader.witness import Witness
 
 Record = Row | Unreadable
 

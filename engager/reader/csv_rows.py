@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 
 from engager.errors import InputError
-from engager.intake.lines import ERRORS, AnyLine, Line, text_of
 from engager.models import Row, Unreadable
+from engager.reader.lines import ERRORS, AnyLine, Line, text_of
 
 #: How much of an unreadable record is kept, to show it.
 RAW = 1000

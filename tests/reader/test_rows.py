@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engager.errors import InputError
-from engager.intake.lines import Line, carries_rows, lines
-from engager.intake.rows import InputSpec, Record, Rows
 from engager.models import Row, Unreadable
+from engager.reader.lines import Line, carries_rows, lines
+from engager.reader.rows import InputSpec, Record, Rows
 
 HEADER = b"email,name\n"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import orjson
 
-from engager.intake.lines import ERRORS, AnyLine, Line, text_of
 from engager.models import Row, Unreadable
+from engager.reader.lines import ERRORS, AnyLine, Line, text_of
 
 #: A number that may not fit: the parser would turn it into a float and drop digits without a word.
 _LONG_NUMBER = re.compile(r"[0-9]{17}|[0-9][eE][+-]?[0-9]{3}")
