@@ -14,12 +14,12 @@ from engager.config.job_tables import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import notice_of
 from engager.endpoint import METHOD, headers_of, token_of
-from engager.intake.builder import Builder
-from engager.intake.selection import REPEAT, Selection
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.policy import Pace
 from engager.policies.rules import shown
 from engager.preparing import builder_of, open_input, selection_of
+from engager.requests.builder import Builder
+from engager.requests.selection import REPEAT, Selection
 from engager.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.

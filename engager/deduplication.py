@@ -20,10 +20,10 @@ from engager.dispatch.limits import Pacer, Stop
 from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
 from engager.errors import Exit
-from engager.intake.builder import RequestSpec, compile_builder
 from engager.methods import addressed
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.policy import Pace
+from engager.requests.builder import RequestSpec, compile_builder
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
 NOBODY = "ffffffff"

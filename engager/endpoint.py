@@ -17,8 +17,8 @@ from engager.dispatch.limits import Stop
 from engager.dispatch.transport import Destination, Proxy, Transport
 from engager.dispatch.transports import transport_to
 from engager.errors import JobError
-from engager.intake.builder import RequestSpec
 from engager.policies.policy import Mode
+from engager.requests.builder import RequestSpec
 
 METHOD = "/api/v1.1/workflows/start"
 

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import orjson
 
 from engager.dispatch.transport import Destination
-from engager.intake.builder import RequestSpec
+from engager.requests.builder import RequestSpec
 
 
 def addressed(

@@ -19,13 +19,13 @@ from engager.dated import known_by, moment_of_name
 from engager.endpoint import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
-from engager.intake.builder import Builder, compile_builder
-from engager.intake.repeats import Repeated, Repeats
-from engager.intake.selection import Lists, Selection, fold_of
 from engager.models import Status
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
 from engager.reader.witness import Witness
+from engager.requests.builder import Builder, compile_builder
+from engager.requests.repeats import Repeated, Repeats
+from engager.requests.selection import Lists, Selection, fold_of
 from engager.store import opening, passes
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from engager.config.job_tables import Job
 from engager.deduplication import Repeated
 from engager.dispatch.transport import Clearance, Destination
-from engager.intake.builder import RequestSpec
 from engager.models import Withheld
+from engager.requests.builder import RequestSpec
 
 
 class State(StrEnum):

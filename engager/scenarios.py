@@ -17,9 +17,9 @@ from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
 from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.errors import EndpointError, Exit, JobError
-from engager.intake.builder import RequestSpec
 from engager.methods import addressed
 from engager.models import Ending, Reply
+from engager.requests.builder import RequestSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ from anyio import to_thread
 from engager.config.log import log
 from engager.dispatch.limits import Limits
 from engager.dispatch.transport import Transport
-from engager.intake.builder import Builder
-from engager.intake.identity import fresh
-from engager.intake.repeats import Repeats
-from engager.intake.selection import Selection
 from engager.models import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
 from engager.reader.rows import Rows
+from engager.requests.builder import Builder
+from engager.requests.identity import fresh
+from engager.requests.repeats import Repeats
+from engager.requests.selection import Selection
 from engager.store.store import ResultStore
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from engager.deduplication import NOBODY, Answer, Repeated, list_twice, proof_of
 from engager.dispatch.limits import Stop
 from engager.dispatch.transport import Clearance, Destination, is_cleared
 from engager.errors import Exit
-from engager.intake.builder import RequestSpec
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.policies.policy import Pace
+from engager.requests.builder import RequestSpec
 from engager.sandbox import Sandbox, SandboxConfig
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from engager.drafting.recognising import fits, hint
 from engager.drafting.sample import Sample
 from engager.errors import ParameterError
-from engager.intake.template import Compiled, RowError, compile_value
+from engager.requests.template import Compiled, RowError, compile_value
 from engager.store.lines import REASON_COLUMNS
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")

@@ -14,10 +14,10 @@ import orjson
 from engager.drafting.encodings import Encoding, encoding_of
 from engager.drafting.recognising import is_datum
 from engager.errors import InputError
-from engager.intake.template import Columns
 from engager.models import Row, Unreadable
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
+from engager.requests.template import Columns
 
 #: Rows that are looked at.
 SAMPLED = 1000

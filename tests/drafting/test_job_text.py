@@ -18,9 +18,9 @@ from engager.config.job_tables import Job
 from engager.config.sections import Section
 from engager.drafting.job_text import path_from
 from engager.errors import InputError, JobError
-from engager.intake.template import compile_value
 from engager.models import EngageRequest
 from engager.preparing import open_input
+from engager.requests.template import compile_value
 from engager.store.lines import REASON_COLUMNS
 from tests.drafting.inputs import built, content_of, drafted
 

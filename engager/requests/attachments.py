@@ -12,7 +12,7 @@ from typing import Any
 
 from engager.altcraft.attachments import KEYS, MAX_BODY_WITH_FILES
 from engager.errors import ParameterError
-from engager.intake.template import names_nearest
+from engager.requests.template import names_nearest
 
 
 def read_attachments(value: Any, base: Path) -> list[dict[str, str]]:

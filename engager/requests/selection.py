@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from engager.errors import InputError
-from engager.intake.keys import Keys
 from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import find_files, open_stream
+from engager.requests.keys import Keys
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.intake import repeats
-from engager.intake.repeats import Repeats
-from engager.intake.selection import fold_of
 from engager.models import EngageRequest, Invalid, Row
+from engager.requests import repeats
+from engager.requests.repeats import Repeats
+from engager.requests.selection import fold_of
 
 
 def request(number: int, key: str, identity: str = "") -> EngageRequest:

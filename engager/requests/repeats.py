@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from mmap import mmap
 
-from engager.intake.selection import Fold
 from engager.models import EngageRequest, Invalid, Row
+from engager.requests.selection import Fold
 
 #: Told of a repeat: the row, and the earlier one with the same key.
 Repeated = Callable[[int, int], None]

@@ -14,10 +14,10 @@ from engager.altcraft import parameters as p
 from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
 from engager.altcraft.wire import Wire, WireError, body_of
 from engager.errors import ParameterError
-from engager.intake.attachments import read_attachments
-from engager.intake.identity import RequestIds
-from engager.intake.template import Columns, Compiled, RowError, compile_value, names_nearest
 from engager.models import EngageRequest, Invalid, Row
+from engager.requests.attachments import read_attachments
+from engager.requests.identity import RequestIds
+from engager.requests.template import Columns, Compiled, RowError, compile_value, names_nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import InputError
-from engager.intake.builder import RequestSpec, compile_builder
-from engager.intake.keys import Keys
-from engager.intake.selection import Lists, Selection, fold_of
 from engager.models import EngageRequest, Invalid, Row, Skipped
+from engager.requests.builder import RequestSpec, compile_builder
+from engager.requests.keys import Keys
+from engager.requests.selection import Lists, Selection, fold_of
 
 
 @given(st.lists(st.text(max_size=3)))

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import ParameterError
-from engager.intake.builder import RequestSpec, compile_builder
-from engager.intake.identity import fresh
 from engager.models import EngageRequest, Invalid, Row
+from engager.requests.builder import RequestSpec, compile_builder
+from engager.requests.identity import fresh
 from engager.store.run_directory import FORMAT
 
 COLUMNS = ("email", "name", "age", "phone", "id")
