@@ -24,7 +24,7 @@ from engager.errors import (
 )
 from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
 from engager.models import Status
-from engager.results import Result
+from engager.store.results import Result
 
 __all__ = [
     "Began",

@@ -26,9 +26,9 @@ from engager.logs import LogFormat, RunLog, logged
 from engager.models import Status
 from engager.page.address import refuse_taken
 from engager.preparing import Run, prepare
-from engager.results import Result, latest_results, results_of
 from engager.run import UNBOUNDED, Bound, Serve, send
 from engager.stopping import stopped_by_signals
+from engager.store.results import Result, latest_results, results_of
 from engager.store.status import existing_run, look
 from engager.watching import kinds_of, tolerated
 
