@@ -19,11 +19,11 @@ from benchmarks.endpoints import Endpoint, endpoint
 from benchmarks.measure import client_cores, spread
 from benchmarks.table import aligned, machine
 from engager.config.job import JobFile
-from engager.dispatch.transport import Transport
-from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of
 from engager.models import EngageRequest, Outcome, Reply, Status
 from engager.preparing import Run, prepare
+from engager.sending.transport.base import Transport
+from engager.sending.transport.choice import transport_to
 from engager.store.store import ResultStore
 
 STAGES = {

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from engager.dispatch.limits import Stop
 from engager.errors import Exit, JobError
 from engager.policies.policy import LEAST_RATE, MOST_RATE
+from engager.sending.limits import Stop
 
 #: The holder of a pause that a person asked for.
 OPERATOR = "operator"

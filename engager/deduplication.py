@@ -16,14 +16,14 @@ from enum import Enum, auto
 from engager.altcraft.scenarios import PAGE
 from engager.altcraft.verdict import Meaning, Verdict, judge
 from engager.config.log import log
-from engager.dispatch.limits import Pacer, Stop
-from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
-from engager.dispatch.transports import transport_to
 from engager.errors import Exit
 from engager.methods import addressed
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.policy import Pace
 from engager.requests.builder import RequestSpec, compile_builder
+from engager.sending.limits import Pacer, Stop
+from engager.sending.transport.base import MAX_ANSWER, Clearance, Destination
+from engager.sending.transport.choice import transport_to
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
 NOBODY = "ffffffff"

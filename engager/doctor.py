@@ -14,12 +14,12 @@ from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.secret import Secret
 from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
-from engager.dispatch.limits import Stop
-from engager.dispatch.transport import MAX_ANSWER
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.policies.policy import Mode
 from engager.reaching import Finding, Probe, State, certify, connect, resolve
 from engager.scenarios import Platform
+from engager.sending.limits import Stop
+from engager.sending.transport.base import MAX_ANSWER
 
 
 async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Finding]:

@@ -13,12 +13,12 @@ from engager.config.job_tables import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
 from engager.deduplication import refuse_unfit
-from engager.dispatch.limits import Stop
-from engager.dispatch.transport import Destination, Proxy, Transport
-from engager.dispatch.transports import transport_to
 from engager.errors import JobError
 from engager.policies.policy import Mode
 from engager.requests.builder import RequestSpec
+from engager.sending.limits import Stop
+from engager.sending.transport.base import Destination, Proxy, Transport
+from engager.sending.transport.choice import transport_to
 
 METHOD = "/api/v1.1/workflows/start"
 

@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 
 import orjson
 
-from engager.dispatch.transport import Destination
 from engager.requests.builder import RequestSpec
+from engager.sending.transport.base import Destination
 
 
 def addressed(

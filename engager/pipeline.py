@@ -13,15 +13,15 @@ import anyio
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
-from engager.dispatch.adaptive import adapted
-from engager.dispatch.clearing import paced, recorded, remembered, stoppable
-from engager.dispatch.guard import guarded
-from engager.dispatch.layers import Engage, FreshId, Send, obeying, retried, tried
-from engager.dispatch.limits import Limits, RetryBudget, Stop
 from engager.errors import Exit, InputError
 from engager.feed import Feed, Work
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.plan import Plan
+from engager.sending.adaptive import adapted
+from engager.sending.clearing import paced, recorded, remembered, stoppable
+from engager.sending.guard import guarded
+from engager.sending.layers import Engage, FreshId, Send, obeying, retried, tried
+from engager.sending.limits import Limits, RetryBudget, Stop
 from engager.store.store import ResultStore
 
 #: Rows, or what became of them already.

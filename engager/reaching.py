@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from engager.config.job_tables import Job
 from engager.deduplication import Repeated
-from engager.dispatch.transport import Clearance, Destination
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec
+from engager.sending.transport.base import Clearance, Destination
 
 
 class State(StrEnum):

@@ -12,8 +12,6 @@ import anyio
 
 from engager.config.job_tables import Job
 from engager.control import Gauges
-from engager.dispatch.guard import failing
-from engager.dispatch.limits import Limits
 from engager.endpoint import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
@@ -21,6 +19,8 @@ from engager.models import Status
 from engager.plan import Plan
 from engager.policies.rules import SlowStart
 from engager.preparing import Run, repeats_of
+from engager.sending.guard import failing
+from engager.sending.limits import Limits
 from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.timekeeping import Timekeeper
 from engager.watching import Watching

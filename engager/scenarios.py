@@ -12,14 +12,14 @@ from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.config.job import JobFile
 from engager.deduplication import cleared, told
-from engager.dispatch.limits import Stop
-from engager.dispatch.transport import MAX_ANSWER, Clearance, Destination
-from engager.dispatch.transports import transport_to
 from engager.endpoint import destination_of, origin_of, spec_of, token_of
 from engager.errors import EndpointError, Exit, JobError
 from engager.methods import addressed
 from engager.models import Ending, Reply
 from engager.requests.builder import RequestSpec
+from engager.sending.limits import Stop
+from engager.sending.transport.base import MAX_ANSWER, Clearance, Destination
+from engager.sending.transport.choice import transport_to
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ import anyio
 from anyio import to_thread
 
 from engager.config.log import log
-from engager.dispatch.limits import Limits
-from engager.dispatch.transport import Transport
 from engager.models import Row, Unreadable
 from engager.pipeline import Build, Chunks, carry_out
 from engager.plan import Plan
@@ -21,6 +19,8 @@ from engager.requests.builder import Builder
 from engager.requests.identity import fresh
 from engager.requests.repeats import Repeats
 from engager.requests.selection import Selection
+from engager.sending.limits import Limits
+from engager.sending.transport.base import Transport
 from engager.store.store import ResultStore
 
 T = TypeVar("T")

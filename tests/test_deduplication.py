@@ -10,13 +10,13 @@ import pytest
 
 from engager import deduplication
 from engager.deduplication import NOBODY, Answer, Repeated, list_twice, proof_of, refuse_unfit, start_twice
-from engager.dispatch.limits import Stop
-from engager.dispatch.transport import Clearance, Destination, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.policies.policy import Pace
 from engager.requests.builder import RequestSpec
 from engager.sandbox import Sandbox, SandboxConfig
+from engager.sending.limits import Stop
+from engager.sending.transport.base import Clearance, Destination, is_cleared
 
 
 def said(error: int, duplicate: bool = False, status: int = 200) -> Reply:

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from engager import cli
-from engager.dispatch.effort import Effort
-from engager.dispatch.http1.connection import Connection
 from engager.models import Life
+from engager.sending.effort import Effort
+from engager.sending.transport.http1.connection import Connection
 from engager.store import journal, repair, result_files, run_directory, store
 from engager.store.journal import Journal
 from engager.store.store import ResultStore

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import trustme
 
-from engager.dispatch.aiohttp_transport import AiohttpTransport
-from engager.dispatch.http1.transport import LeanTransport
-from engager.dispatch.transport import MAX_ANSWER, Destination, Held, Transport
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
+from engager.sending.transport.aiohttp import AiohttpTransport
+from engager.sending.transport.base import MAX_ANSWER, Destination, Held, Transport
+from engager.sending.transport.http1.transport import LeanTransport
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

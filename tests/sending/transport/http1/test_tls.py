@@ -7,7 +7,7 @@ import ssl
 import pytest
 import trustme
 
-from engager.dispatch.http1.tls import Tls
+from engager.sending.transport.http1.tls import Tls
 
 AUTHORITY = trustme.CA()
 

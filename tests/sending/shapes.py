@@ -1,7 +1,7 @@
 """Load shapes as data, and what the adaptive limits make of each, in virtual time.
 
-    python -m tests.dispatch.shapes                # the table
-    python -m tests.dispatch.shapes "halves"       # those whose names hold this
+    python -m tests.sending.shapes                # the table
+    python -m tests.sending.shapes "halves"       # those whose names hold this
 
 A simulated endpoint has so many workers, each busy with a request for so long, and a queue in front of
 them; it may refuse what is over a bound. How far the run stayed below the best possible, and what it did
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from itertools import count
 from statistics import fmean
 
-from engager.dispatch.adaptive import adapted
-from engager.dispatch.clearing import paced, recorded, stoppable
-from engager.dispatch.layers import Engage, obeying, retried, tried
-from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.adaptation import Adaptive, concurrency_climb, rate_climb
 from engager.policies.policy import Delivery, Pace, Retry
+from engager.sending.adaptive import adapted
+from engager.sending.clearing import paced, recorded, stoppable
+from engager.sending.layers import Engage, obeying, retried, tried
+from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
+from engager.sending.transport.base import Clearance, is_cleared
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')

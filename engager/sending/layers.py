@@ -17,9 +17,12 @@ from typing import Final
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
-from engager.dispatch.clearing import ClearInTime
-from engager.dispatch.clock import BootClock, Clock, running_clock
-from engager.dispatch.delivery import (
+from engager.errors import Exit
+from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
+from engager.policies.policy import Delivery, Retry
+from engager.sending.clearing import ClearInTime
+from engager.sending.clock import BootClock, Clock, running_clock
+from engager.sending.delivery import (
     EXPIRED,
     STOPPED,
     Step,
@@ -29,12 +32,9 @@ from engager.dispatch.delivery import (
     give_up,
     may_go_on,
 )
-from engager.dispatch.effort import Attempt, Effort
-from engager.dispatch.limits import Gate, RetryBudget, Stop, pause_seconds
-from engager.dispatch.transport import Clearance
-from engager.errors import Exit
-from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
-from engager.policies.policy import Delivery, Retry
+from engager.sending.effort import Attempt, Effort
+from engager.sending.limits import Gate, RetryBudget, Stop, pause_seconds
+from engager.sending.transport.base import Clearance
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _TAKEN: Final = Meaning.TAKEN

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.dispatch.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from engager.errors import Exit
 from engager.policies.policy import Pace
+from engager.sending.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from tests.conftest import VirtualLoop
 
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final
 
-from engager.dispatch.clock import Clock
-from engager.dispatch.http1.known import KnownAnswers
-from engager.dispatch.http1.parser import AnswerParser, NotHttpError
-from engager.dispatch.http1.tls import Tls
 from engager.models import Ending, Lost, NotSent
+from engager.sending.clock import Clock
+from engager.sending.transport.http1.known import KnownAnswers
+from engager.sending.transport.http1.parser import AnswerParser, NotHttpError
+from engager.sending.transport.http1.tls import Tls
 
 #: Bytes that are read at once: a record of TLS and more.
 BLOCK: Final = 1 << 15

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from engager.dispatch.clock import BootClock, running_clock
-from engager.dispatch.delivery import may_go_on
-from engager.dispatch.effort import Effort
-from engager.dispatch.limits import Gate, Pacer, Slot, Stop
-from engager.dispatch.transport import Held
 from engager.models import EngageRequest
 from engager.policies.policy import Delivery
+from engager.sending.clock import BootClock, running_clock
+from engager.sending.delivery import may_go_on
+from engager.sending.effort import Effort
+from engager.sending.limits import Gate, Pacer, Slot, Stop
+from engager.sending.transport.base import Held
 
 #: Whether the try may leave: asked in the last moment, and answered at once.
 Clear = Callable[[Effort], bool]

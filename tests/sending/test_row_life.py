@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engager.altcraft.verdict import judge
-from engager.dispatch.delivery import Step, decide, give_up, may_go_on
 from engager.models import Ending, Life, Lost, NotSent, Reply, Status
 from engager.policies.policy import Delivery, Mode
+from engager.sending.delivery import Step, decide, give_up, may_go_on
 
 HOUR = 3600.0
 WINDOW = 24 * HOUR

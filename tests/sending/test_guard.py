@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from engager.dispatch.clearing import paced, recorded, stoppable
-from engager.dispatch.guard import failing, guarded
-from engager.dispatch.layers import Engage, obeying, retried, tried
-from engager.dispatch.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
 from engager.policies.policy import Delivery, Pace, Retry
 from engager.policies.rules import Breaker, Threshold
+from engager.sending.clearing import paced, recorded, stoppable
+from engager.sending.guard import failing, guarded
+from engager.sending.layers import Engage, obeying, retried, tried
+from engager.sending.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
+from engager.sending.transport.base import Clearance, is_cleared
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.dispatch.http1.known import KnownAnswers
 from engager.models import Reply
+from engager.sending.transport.http1.known import KnownAnswers
 
 REPLY = Reply(200, b"{}")
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.altcraft.verdict import Meaning, Verdict
-from engager.dispatch.clock import running_clock
-from engager.dispatch.effort import Attempt, Effort
-from engager.dispatch.limits import Pacer
 from engager.policies.adaptation import Adaptive, Climb, Reading
 from engager.policies.policy import Pace
+from engager.sending.clock import running_clock
+from engager.sending.effort import Attempt, Effort
+from engager.sending.limits import Pacer
 
 
 class Places:

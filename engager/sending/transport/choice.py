@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engager.dispatch.http1.transport import LeanTransport
-from engager.dispatch.transport import Destination, Transport
+from engager.sending.transport.base import Destination, Transport
+from engager.sending.transport.http1.transport import LeanTransport
 
 Kind = Literal["auto", "lean", "aiohttp"]
 
@@ -15,6 +15,6 @@ def transport_to(destination: Destination, connections: int, kind: Kind = "auto"
     if kind == "lean" or (kind == "auto" and destination.proxy is None):
         return LeanTransport(destination)
     # Loaded where it is used: it costs every run 15 MB and a tenth of a second.
-    from engager.dispatch.aiohttp_transport import AiohttpTransport
+    from engager.sending.transport.aiohttp import AiohttpTransport
 
     return AiohttpTransport(destination, connections)

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable
 
 from engager.altcraft.verdict import Meaning, Verdict, why_all_rejected, why_unheard
-from engager.dispatch.delivery import STOPPED
-from engager.dispatch.effort import Attempt, Effort
-from engager.dispatch.limits import BREAKER, Gate, Stop
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
 from engager.policies.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
+from engager.sending.delivery import STOPPED
+from engager.sending.effort import Attempt, Effort
+from engager.sending.limits import BREAKER, Gate, Stop
 
 
 def guarded(

@@ -6,7 +6,7 @@ from bisect import bisect_left
 
 import pytest
 
-from tests.dispatch.shapes import SHAPES, Shape, carried_out
+from tests.sending.shapes import SHAPES, Shape, carried_out
 
 #: Share of the best possible at the end, where it is not nine tenths.
 REACHED = {

@@ -8,12 +8,12 @@ from math import inf
 from typing import Final
 from urllib.parse import urlsplit
 
-from engager.dispatch.clock import running_clock
-from engager.dispatch.http1.connection import Connection
-from engager.dispatch.http1.dialing import Dialer
-from engager.dispatch.http1.known import KnownAnswers
-from engager.dispatch.transport import Clearance, Destination, Held, why_not_connected
 from engager.models import Ending, NotSent, Withheld
+from engager.sending.clock import running_clock
+from engager.sending.transport.base import Clearance, Destination, Held, why_not_connected
+from engager.sending.transport.http1.connection import Connection
+from engager.sending.transport.http1.dialing import Dialer
+from engager.sending.transport.http1.known import KnownAnswers
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
 _SMALL: Final = 1 << 16

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.altcraft.verdict import Meaning, Verdict
-from engager.dispatch.delivery import Life, Step, decide, give_up
 from engager.models import Status
 from engager.policies.policy import Delivery, Mode
+from engager.sending.delivery import Life, Step, decide, give_up
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
 LOST = Verdict(Meaning.UNKNOWN)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from engager.dispatch.transport import MAX_ANSWER
 from engager.models import Reply
+from engager.sending.transport.base import MAX_ANSWER
 
 #: Bytes of a head, interim ones included, beyond which it is not read on.
 MAX_HEAD = 1 << 16

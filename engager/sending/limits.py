@@ -16,9 +16,9 @@ from typing import Final
 import anyio
 from aiolimiter import AsyncLimiter
 
-from engager.dispatch.clock import running_clock
 from engager.errors import Exit
 from engager.policies.policy import Pace
+from engager.sending.clock import running_clock
 
 #: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.
 _PUNCTUAL: Final = 0.005

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from engager.altcraft.verdict import Verdict
-from engager.dispatch.limits import Slot
 from engager.models import EngageRequest
+from engager.sending.limits import Slot
 
 
 @dataclass(slots=True)

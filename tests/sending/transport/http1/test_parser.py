@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.dispatch.http1.parser import MAX_HEAD, AnswerParser, NotHttpError
-from engager.dispatch.transport import MAX_ANSWER
 from engager.models import Reply
+from engager.sending.transport.base import MAX_ANSWER
+from engager.sending.transport.http1.parser import MAX_HEAD, AnswerParser, NotHttpError
 
 BODY = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)

@@ -11,7 +11,8 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
-from engager.dispatch.transport import (
+from engager.models import Ending, Lost, NotSent, Reply, Withheld
+from engager.sending.transport.base import (
     MAX_ANSWER,
     Clearance,
     Destination,
@@ -19,7 +20,6 @@ from engager.dispatch.transport import (
     is_cleared,
     why_not_connected,
 )
-from engager.models import Ending, Lost, NotSent, Reply, Withheld
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace

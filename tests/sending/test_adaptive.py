@@ -9,10 +9,10 @@ from bisect import bisect_left
 import pytest
 
 from engager.altcraft.verdict import Meaning, Verdict
-from engager.dispatch.adaptive import Places, Steering
-from engager.dispatch.limits import Gate, Pacer, Stop
 from engager.policies.adaptation import Adaptive, ConcurrencyClimb
 from engager.policies.policy import Pace
+from engager.sending.adaptive import Places, Steering
+from engager.sending.limits import Gate, Pacer, Stop
 
 TAKEN, REFUSED = Verdict(Meaning.TAKEN), Verdict(Meaning.NOT_TAKEN, http_status=503)
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engager.dispatch.clearing import Hold, Keep, paced, recorded, remembered, stoppable
-from engager.dispatch.effort import Effort
-from engager.dispatch.layers import Engage, Send, obeying, retried, tried
-from engager.dispatch.limits import Gate, Pacer, RetryBudget, Stop
-from engager.dispatch.transport import Clearance, Held, is_cleared
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
 from engager.policies.policy import Delivery, Mode, Pace, Retry
+from engager.sending.clearing import Hold, Keep, paced, recorded, remembered, stoppable
+from engager.sending.effort import Effort
+from engager.sending.layers import Engage, Send, obeying, retried, tried
+from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
+from engager.sending.transport.base import Clearance, Held, is_cleared
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')

@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 
-from engager.dispatch.http1.connection import BLOCK
-from engager.dispatch.http1.tls import Tls
+from engager.sending.transport.http1.connection import BLOCK
+from engager.sending.transport.http1.tls import Tls
 
 AddressInfo = tuple[int, int, int, str, Any]
 
