@@ -19,7 +19,7 @@ from benchmarks.endpoints import Endpoint, endpoint
 from benchmarks.measure import client_cores, spread
 from benchmarks.table import aligned, machine
 from engager.config.job import JobFile
-from engager.endpoint import destination_of
+from engager.endpoint.access import destination_of
 from engager.models import EngageRequest, Outcome, Reply, Status
 from engager.preparing import Run, prepare
 from engager.sending.transport.base import Transport

@@ -13,7 +13,7 @@ from engager.config.job import JobFile
 from engager.config.job_tables import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import notice_of
-from engager.endpoint import METHOD, headers_of, token_of
+from engager.endpoint.access import METHOD, headers_of, token_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.policy import Pace
 from engager.policies.rules import shown

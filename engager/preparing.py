@@ -16,7 +16,7 @@ from engager.config.printable import name_fault
 from engager.config.secret import Secret
 from engager.control import Control
 from engager.dated import known_by, moment_of_name
-from engager.endpoint import proxy_of, spec_of, tls_of, token_of
+from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status

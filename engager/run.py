@@ -12,7 +12,7 @@ import anyio
 
 from engager.config.job_tables import Job
 from engager.control import Gauges
-from engager.endpoint import connected
+from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.models import Status

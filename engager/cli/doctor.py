@@ -12,9 +12,9 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET
 from engager.cli.streams import echo_json
 from engager.config.job import JobFile
-from engager.doctor import document_of, examine
+from engager.endpoint.doctor import document_of, examine
+from engager.endpoint.reaching import Finding, State
 from engager.errors import Exit
-from engager.reaching import Finding, State
 
 
 @click.command("doctor", short_help="Try the endpoint; engage nobody.")

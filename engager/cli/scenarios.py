@@ -19,8 +19,8 @@ from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.printable import printable
 from engager.config.secret import Secret
+from engager.endpoint.scenarios import Switched, list_all, platform_of, scenario_of, switch
 from engager.errors import Exit
-from engager.scenarios import Switched, list_all, platform_of, scenario_of, switch
 
 _STATES = {True: "active", False: "inactive", None: "unknown"}
 

@@ -341,10 +341,10 @@ async def test_the_token_shows_nowhere(bench: Any) -> None:
 async def test_a_crash_keeps_its_traceback_and_loses_the_token(bench: Any, tmp_path: Path) -> None:
     b = await bench()
     (tmp_path / "sitecustomize.py").write_text(
-        "import engager.endpoint\n"
+        "import engager.endpoint.access\n"
         "def crash(*args):\n"
-        "    raise RuntimeError('fault near ' + engager.endpoint.Secret._all[-1].reveal())\n"
-        "engager.endpoint.headers_of = crash\n"
+        "    raise RuntimeError('fault near ' + engager.endpoint.access.Secret._all[-1].reveal())\n"
+        "engager.endpoint.access.headers_of = crash\n"
     )
     process = await asyncio.create_subprocess_exec(
         "env",

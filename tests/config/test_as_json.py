@@ -15,12 +15,12 @@ from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary,
 from engager.checking import check
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
-from engager.doctor import document_of
+from engager.endpoint.doctor import document_of
+from engager.endpoint.reaching import Finding, State
 from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.notification import message_of
 from engager.page.history import as_message
-from engager.reaching import Finding, State
 from engager.store.tally import Tally
 from tests.test_progress import NOW
 

@@ -14,7 +14,7 @@ import trustme
 
 from engager.config.job import JobFile
 from engager.config.secret import Secret
-from engager.endpoint import destination_of, proxy_of
+from engager.endpoint.access import destination_of, proxy_of
 from engager.errors import JobError
 from engager.models import Ending, NotSent, Reply
 from engager.sending.transport.aiohttp import AiohttpTransport

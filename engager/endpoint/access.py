@@ -12,7 +12,7 @@ from engager.config.job import JobFile
 from engager.config.job_tables import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
-from engager.deduplication import refuse_unfit
+from engager.endpoint.deduplication import refuse_unfit
 from engager.errors import JobError
 from engager.policies.policy import Mode
 from engager.requests.builder import RequestSpec

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from engager import deduplication
-from engager.deduplication import NOBODY, Answer, Repeated, list_twice, proof_of, refuse_unfit, start_twice
+from engager.endpoint import deduplication
+from engager.endpoint.deduplication import (
+    NOBODY,
+    Answer,
+    Repeated,
+    list_twice,
+    proof_of,
+    refuse_unfit,
+    start_twice,
+)
 from engager.errors import Exit
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.policies.policy import Pace

@@ -11,10 +11,10 @@ from typing import Any
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.config.job import JobFile
-from engager.deduplication import cleared, told
-from engager.endpoint import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.deduplication import cleared, told
+from engager.endpoint.methods import addressed
 from engager.errors import EndpointError, Exit, JobError
-from engager.methods import addressed
 from engager.models import Ending, Reply
 from engager.requests.builder import RequestSpec
 from engager.sending.limits import Stop

@@ -13,11 +13,11 @@ from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.secret import Secret
-from engager.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
-from engager.endpoint import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
+from engager.endpoint.reaching import Finding, Probe, State, certify, connect, resolve
+from engager.endpoint.scenarios import Platform
 from engager.policies.policy import Mode
-from engager.reaching import Finding, Probe, State, certify, connect, resolve
-from engager.scenarios import Platform
 from engager.sending.limits import Stop
 from engager.sending.transport.base import MAX_ANSWER
 

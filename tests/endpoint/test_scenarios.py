@@ -13,10 +13,10 @@ import pytest
 
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.config.job import JobFile
+from engager.endpoint.scenarios import Platform, Switched, list_all, platform_of, switch
 from engager.errors import EndpointError, Exit
 from engager.models import Lost, Reply
 from engager.sandbox import Sandbox, SandboxConfig
-from engager.scenarios import Platform, Switched, list_all, platform_of, switch
 from engager.sending.transport.base import MAX_ANSWER
 
 Asked = list[tuple[str, dict[str, Any]]]

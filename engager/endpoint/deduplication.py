@@ -16,8 +16,8 @@ from enum import Enum, auto
 from engager.altcraft.scenarios import PAGE
 from engager.altcraft.verdict import Meaning, Verdict, judge
 from engager.config.log import log
+from engager.endpoint.methods import addressed
 from engager.errors import Exit
-from engager.methods import addressed
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.policy import Pace
 from engager.requests.builder import RequestSpec, compile_builder

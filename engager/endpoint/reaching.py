@@ -11,7 +11,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from engager.config.job_tables import Job
-from engager.deduplication import Repeated
+from engager.endpoint.deduplication import Repeated
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec
 from engager.sending.transport.base import Clearance, Destination
