@@ -9,7 +9,7 @@ import pytest
 
 from engager.checking import check, seconds_at_rate
 from engager.config.job import JobFile
-from tests.drafting.inputs import drafted
+from tests.init.inputs import drafted
 
 PEOPLE = "email,name\na@x.org,Ann\nnobody,Bob\nc@x.org\nd@x.org,D\n"
 

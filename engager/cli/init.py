@@ -23,8 +23,8 @@ from engager.errors import JobError
 def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
     """Write a job file for an input, guessed from its header and first rows; reaches nobody as it is."""
     # Here, and not above: no other command has a use for it.
-    from engager.drafting.job_text import Draft, draft, path_from
-    from engager.drafting.sample import take_sample
+    from engager.init.job_text import Draft, draft, path_from
+    from engager.init.sample import take_sample
 
     def tell(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:

@@ -20,7 +20,7 @@ from engager.errors import EngagerError
 from engager.preparing import spec_of
 from engager.requests.builder import compile_builder
 from engager.sandbox.config import SandboxConfig
-from tests.drafting.inputs import drafted
+from tests.init.inputs import drafted
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = Draft202012Validator(job_schema())

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from engager.config.job import JobFile
 from engager.config.job_tables import Job
 from engager.config.sections import Section
-from engager.drafting.job_text import path_from
 from engager.errors import InputError, JobError
+from engager.init.job_text import path_from
 from engager.models import EngageRequest
 from engager.preparing import open_input
 from engager.requests.template import compile_value
 from engager.store.lines import REASON_COLUMNS
-from tests.drafting.inputs import built, content_of, drafted
+from tests.init.inputs import built, content_of, drafted
 
 PEOPLE = "email,first_name,age\nann@x.org,Anna Secret,31\nbob@x.org,,\n"
 

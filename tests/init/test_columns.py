@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engager.drafting.columns import column_of, obstacle, template_of
-from tests.drafting.inputs import sampled
+from engager.init.columns import column_of, obstacle, template_of
+from tests.init.inputs import sampled
 
 
 @pytest.mark.parametrize(

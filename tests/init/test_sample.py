@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engager.drafting.sample import SAMPLED, take_sample
 from engager.errors import InputError
-from tests.drafting.inputs import sampled
+from engager.init.sample import SAMPLED, take_sample
+from tests.init.inputs import sampled
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engager.drafting.matching import Key, key_of
-from tests.drafting.inputs import sampled
+from engager.init.matching import Key, key_of
+from tests.init.inputs import sampled
 
 
 def key(folder: Path, content: str, name: str = "people.csv") -> Key:

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from engager.drafting.encodings import Encoding, encoding_of
-from engager.drafting.recognising import is_datum
 from engager.errors import InputError
+from engager.init.encodings import Encoding, encoding_of
+from engager.init.recognising import is_datum
 from engager.models import Row, Unreadable
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream

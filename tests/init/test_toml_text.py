@@ -7,7 +7,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.drafting import toml_text
+from engager.init import toml_text
 
 
 @given(st.text())

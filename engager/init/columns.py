@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from engager.drafting.recognising import fits, hint
-from engager.drafting.sample import Sample
 from engager.errors import ParameterError
+from engager.init.recognising import fits, hint
+from engager.init.sample import Sample
 from engager.requests.template import Compiled, RowError, compile_value
 from engager.store.lines import REASON_COLUMNS
 

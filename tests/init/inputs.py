@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engager.config.job import JobFile
-from engager.drafting.job_text import Draft, draft, path_from
-from engager.drafting.sample import Sample, take_sample
+from engager.init.job_text import Draft, draft, path_from
+from engager.init.sample import Sample, take_sample
 from engager.models import EngageRequest, Invalid, Row
 from engager.preparing import builder_of, open_input
 

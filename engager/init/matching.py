@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engager.drafting.columns import column_of, compiled_for, rendered
-from engager.drafting.recognising import NAMES, OWN_KEY, fits, hint, plain
-from engager.drafting.sample import Sample
+from engager.init.columns import column_of, compiled_for, rendered
+from engager.init.recognising import NAMES, OWN_KEY, fits, hint, plain
+from engager.init.sample import Sample
 
 #: Shares of the rows from which a column is a good key, and from which it is one at all.
 _GOOD, _USABLE = 0.9, 0.5

@@ -16,11 +16,11 @@ from typing import Any, get_args
 from engager.altcraft.parameters import MATCHING, MEANINGS
 from engager.config.job_tables import SANDBOX, UNCHOSEN, Job, JobSection
 from engager.config.sections import Section
-from engager.drafting import toml_text
-from engager.drafting.columns import column_of, obstacle, template_of
-from engager.drafting.matching import CUSTOM, Key, key_of
-from engager.drafting.sample import Sample
 from engager.errors import InputError, JobError
+from engager.init import toml_text
+from engager.init.columns import column_of, obstacle, template_of
+from engager.init.matching import CUSTOM, Key, key_of
+from engager.init.sample import Sample
 from engager.models import Unreadable
 
 #: The column at which remarks begin.
