@@ -9,10 +9,8 @@ for outcome in engager.outcomes("runs/spring"):
 """
 
 from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
-from engager.checking import Findings
 from engager.config.job import JobFile
 from engager.config.version import __version__
-from engager.control import Control
 from engager.errors import (
     BusyError,
     EngagerError,
@@ -24,6 +22,8 @@ from engager.errors import (
 )
 from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
 from engager.models import Status
+from engager.run.checking import Findings
+from engager.run.control import Control
 from engager.store.results import Result
 
 __all__ = [

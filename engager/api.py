@@ -12,25 +12,25 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from engager import checking, loop
 from engager.afterwards import afterwards
-from engager.checking import Findings
 from engager.config.job import JobFile
 from engager.config.log import log
 from engager.config.webhook import Notice, notice_of
-from engager.control import Control
-from engager.dated import chosen
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
 from engager.logs import LogFormat, RunLog, logged
 from engager.models import Status
 from engager.page.address import refuse_taken
-from engager.preparing import Run, prepare
-from engager.run import UNBOUNDED, Bound, Serve, send
-from engager.stopping import stopped_by_signals
+from engager.run import checking, loop
+from engager.run.checking import Findings
+from engager.run.control import Control
+from engager.run.dated import chosen
+from engager.run.execution import UNBOUNDED, Bound, Serve, send
+from engager.run.preparing import Run, prepare
+from engager.run.stopping import stopped_by_signals
+from engager.run.watching import kinds_of, tolerated
 from engager.store.results import Result, latest_results, results_of
 from engager.store.status import existing_run, look
-from engager.watching import kinds_of, tolerated
 
 AnyPath = str | PathLike[str]
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
     def broken(*args: Any) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("engager.single_process.carry_out", broken)
+    monkeypatch.setattr(import_module("engager.run.single_process"), "carry_out", broken)
     with pytest.raises(RuntimeError):
         engager.run(job(folder), out=folder / "run")
     text = (folder / "run/engager.log").read_text()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from engager.altcraft.parameters import PARAMETERS
-from engager.checking import Findings, Sample
 from engager.cli import main
 from engager.config.job import JobFile
 from engager.config.job_tables import Job
 from engager.config.toml_lines import locate
 from engager.models import Unreadable
+from engager.run.checking import Findings, Sample
 from engager.sandbox.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_whole_way_fits_on_one_page() -> None:
-    assert len((ROOT / "engager/pipeline.py").read_text().splitlines()) <= 150
+    assert len((ROOT / "engager/run/pipeline.py").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "engager").rglob("*.py")), ids=lambda file: file.name)

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded, loop
+from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
@@ -23,8 +23,9 @@ from engager.config.log import log
 from engager.config.printable import printable
 from engager.logs import EventLog, LogFormat, log_to_stderr
 from engager.progress import Progress
-from engager.stopping import stopped_by_signals
-from engager.watching import tolerated
+from engager.run import loop
+from engager.run.stopping import stopped_by_signals
+from engager.run.watching import tolerated
 
 #: Rows that are shown when a run stops behind a stated one.
 SHOWN_ROWS = 20

@@ -12,14 +12,14 @@ import orjson
 from aiohttp import web
 
 from engager.config.as_json import as_json
-from engager.control import OPERATOR, Control
 from engager.errors import JobError
 from engager.events import Snapshot
 from engager.page.address import address_of
 from engager.page.guarding import Guard
 from engager.page.history import History, as_message
-from engager.preparing import Run
-from engager.watching import Watching
+from engager.run.control import OPERATOR, Control
+from engager.run.preparing import Run
+from engager.run.watching import Watching
 
 #: Seconds between two words to a browser.
 EVERY = 0.5

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded, logs
-from engager.checking import check
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.endpoint.doctor import document_of
@@ -21,6 +20,7 @@ from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.notification import message_of
 from engager.page.history import as_message
+from engager.run.checking import check
 from engager.store.tally import Tally
 from tests.test_progress import NOW
 

@@ -17,8 +17,8 @@ from engager.config.schema import job_schema
 from engager.config.secret import read_secret
 from engager.config.sections import Section
 from engager.errors import EngagerError
-from engager.preparing import spec_of
 from engager.requests.builder import compile_builder
+from engager.run.preparing import spec_of
 from engager.sandbox.config import SandboxConfig
 from tests.init.inputs import drafted
 

@@ -19,8 +19,8 @@ from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init.job_text import path_from
 from engager.models import EngageRequest
-from engager.preparing import open_input
 from engager.requests.template import compile_value
+from engager.run.preparing import open_input
 from engager.store.lines import REASON_COLUMNS
 from tests.init.inputs import built, content_of, drafted
 

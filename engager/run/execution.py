@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 import anyio
 
 from engager.config.job_tables import Job
-from engager.control import Gauges
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.models import Status
-from engager.plan import Plan
 from engager.policies.rules import SlowStart
-from engager.preparing import Run, repeats_of
+from engager.run.control import Gauges
+from engager.run.plan import Plan
+from engager.run.preparing import Run, repeats_of
+from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
+from engager.run.timekeeping import Timekeeper
+from engager.run.watching import Watching
 from engager.sending.guard import failing
 from engager.sending.limits import Limits
-from engager.single_process import Remaining, Work, engage_all, warn_of_repeat
-from engager.timekeeping import Timekeeper
-from engager.watching import Watching
 
 #: Serves a run's page as long as it is entered; gives the page's address.
 Serve = Callable[[Run, Watching], AbstractAsyncContextManager[str]]

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import anyio
 import pytest
 
-from engager.control import Control
 from engager.errors import Exit
 from engager.policies.rules import Hours, Window
-from engager.timekeeping import Timekeeper
+from engager.run.control import Control
+from engager.run.timekeeping import Timekeeper
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
-from engager.control import Control
 from engager.errors import Exit, JobError, one_at_a_time
+from engager.run.control import Control
 
 _taken = threading.Lock()
 

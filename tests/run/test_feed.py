@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from engager.feed import Feed, Work
 from engager.models import Invalid, Row
+from engager.run.feed import Feed, Work
 
 
 def rows(first: int, count: int) -> list[Work]:

@@ -14,9 +14,9 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.errors import Exit, InputError
-from engager.feed import Feed, Work
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
-from engager.plan import Plan
+from engager.run.feed import Feed, Work
+from engager.run.plan import Plan
 from engager.sending.adaptive import adapted
 from engager.sending.clearing import paced, recorded, remembered, stoppable
 from engager.sending.guard import guarded

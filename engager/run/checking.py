@@ -17,10 +17,10 @@ from engager.endpoint.access import METHOD, headers_of, token_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.policy import Pace
 from engager.policies.rules import shown
-from engager.preparing import builder_of, open_input, selection_of
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
-from engager.single_process import FirstRows
+from engager.run.preparing import builder_of, open_input, selection_of
+from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096

@@ -14,8 +14,6 @@ from engager.config.job import JobFile
 from engager.config.naming import expanded
 from engager.config.printable import name_fault
 from engager.config.secret import Secret
-from engager.control import Control
-from engager.dated import known_by, moment_of_name
 from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
@@ -26,6 +24,8 @@ from engager.reader.witness import Witness
 from engager.requests.builder import Builder, compile_builder
 from engager.requests.repeats import Repeated, Repeats
 from engager.requests.selection import Lists, Selection, fold_of
+from engager.run.control import Control
+from engager.run.dated import known_by, moment_of_name
 from engager.store import opening, passes
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson

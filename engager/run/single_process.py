@@ -12,13 +12,13 @@ from anyio import to_thread
 
 from engager.config.log import log
 from engager.models import Row, Unreadable
-from engager.pipeline import Build, Chunks, carry_out
-from engager.plan import Plan
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
 from engager.requests.repeats import Repeats
 from engager.requests.selection import Selection
+from engager.run.pipeline import Build, Chunks, carry_out
+from engager.run.plan import Plan
 from engager.sending.limits import Limits
 from engager.sending.transport.base import Transport
 from engager.store.store import ResultStore
