@@ -12,15 +12,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from engager.afterwards import afterwards
 from engager.config.job import JobFile
 from engager.config.log import log
 from engager.config.webhook import Notice, notice_of
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
-from engager.logs import LogFormat, RunLog, logged
 from engager.models import Status
-from engager.page.address import refuse_taken
+from engager.output.afterwards import afterwards
+from engager.output.live.address import refuse_taken
+from engager.output.logs import LogFormat, RunLog, logged
 from engager.run import checking, loop
 from engager.run.checking import Findings
 from engager.run.control import Control
@@ -176,7 +176,7 @@ class _Manner:
         """What serves the run's page, where it is wanted."""
         if self.page is None:
             return None
-        from engager.page.server import serving  # aiohttp's server is for those who want it
+        from engager.output.live.server import serving  # aiohttp's server is for those who want it
 
         return partial(serving, address=self.page)
 

@@ -15,7 +15,7 @@ import pytest
 
 import engager
 from engager import Began, Ended, Event, Exit, Progressed, Reported, Status, Unneeded
-from engager.logs import LogFormat
+from engager.output.logs import LogFormat
 
 JOB: dict[str, Any] = {
     "job": {"name": "test"},

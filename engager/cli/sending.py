@@ -21,8 +21,8 @@ from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
 from engager.config.log import log
 from engager.config.printable import printable
-from engager.logs import EventLog, LogFormat, log_to_stderr
-from engager.progress import Progress
+from engager.output.logs import EventLog, LogFormat, log_to_stderr
+from engager.output.progress import Progress
 from engager.run import loop
 from engager.run.stopping import stopped_by_signals
 from engager.run.watching import tolerated

@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded, logs
+from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.endpoint.doctor import document_of
 from engager.endpoint.reaching import Finding, State
 from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
-from engager.notification import message_of
-from engager.page.history import as_message
+from engager.output import logs
+from engager.output.live.history import as_message
+from engager.output.notification import message_of
 from engager.run.checking import check
 from engager.store.tally import Tally
-from tests.test_progress import NOW
+from tests.output.test_progress import NOW
 
 #: The name of a folder that no locale has a text for.
 NAME = os.fsdecode(b"runs/\xff")

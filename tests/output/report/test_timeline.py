@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.report.timeline import Timeline
+from engager.output.report.timeline import Timeline
 
 DAY = 86_400
 

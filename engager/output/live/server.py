@@ -14,9 +14,9 @@ from aiohttp import web
 from engager.config.as_json import as_json
 from engager.errors import JobError
 from engager.events import Snapshot
-from engager.page.address import address_of
-from engager.page.guarding import Guard
-from engager.page.history import History, as_message
+from engager.output.live.address import address_of
+from engager.output.live.guarding import Guard
+from engager.output.live.history import History, as_message
 from engager.run.control import OPERATOR, Control
 from engager.run.preparing import Run
 from engager.run.watching import Watching
@@ -104,7 +104,7 @@ class Page:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         try:
-            from engager.page.metrics import CONTENT_TYPE, exposition  # an extra
+            from engager.output.live.metrics import CONTENT_TYPE, exposition  # an extra
         except ModuleNotFoundError:
             raise web.HTTPNotImplemented(text="pip install 'engager[metrics]' for these.\n") from None
         # Not the run's id: it is the seed of the Request-IDs.

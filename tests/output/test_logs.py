@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engager.events import Serving
-from engager.logs import EventLog, JsonFormatter, logged
+from engager.output.logs import EventLog, JsonFormatter, logged
 
 
 def test_an_event_is_a_record_with_its_facts() -> None:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.models import Outcome, Status
-from engager.report.figures import MAX_CELLS, MAX_KINDS, MAX_SAMPLES, Figures
+from engager.output.report.figures import MAX_CELLS, MAX_KINDS, MAX_SAMPLES, Figures
 from engager.store.fields import result_fields
 from engager.store.tally import Tally
-from tests.report.made import outcome
+from tests.output.report.made import outcome
 
 
 def figures_of(outcomes: Iterable[Outcome]) -> Figures:

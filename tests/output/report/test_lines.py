@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engager.models import Status
-from engager.report.lines import ResultLines
-from tests.report.made import made, outcome
+from engager.output.report.lines import ResultLines
+from tests.output.report.made import made, outcome
 
 ODD = 'a "quoted",\nbroken text'
 

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.wording import plain
+from engager.output.wording import plain
 
 if TYPE_CHECKING:
-    from engager.terminal import View
+    from engager.output.terminal import View
 
 #: Seconds between two lines where there is no terminal.
 PLAIN_EVERY = 10.0
@@ -61,7 +61,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def _show(self, now: Snapshot) -> None:
         if self._view is None:
-            from engager.terminal import View  # rich is for who looks
+            from engager.output.terminal import View  # rich is for who looks
 
             self._view = View()
         self._view.show(now)

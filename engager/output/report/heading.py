@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engager.report.figures import Figures
-from engager.report.lines import ResultLines
-from engager.report.wording import duration, number, plural
+from engager.output.report.figures import Figures
+from engager.output.report.lines import ResultLines
+from engager.output.report.wording import duration, number, plural
 from engager.store.passes import latest
 from engager.store.run_directory import RunDirectory
 

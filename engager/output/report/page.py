@@ -16,12 +16,12 @@ from markupsafe import Markup
 from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.errors import RunDirectoryError
-from engager.report import svg
-from engager.report.figures import MANY_TRIES, Cell, Figures, Kind
-from engager.report.heading import head, notices, told
-from engager.report.lines import ResultLines
-from engager.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
-from engager.report.wording import duration, milliseconds, number, share, word
+from engager.output.report import svg
+from engager.output.report.figures import MANY_TRIES, Cell, Figures, Kind
+from engager.output.report.heading import head, notices, told
+from engager.output.report.lines import ResultLines
+from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
+from engager.output.report.wording import duration, milliseconds, number, share, word
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import look
 from engager.store.tally import Histogram

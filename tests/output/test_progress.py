@@ -8,8 +8,8 @@ from rich.console import Console
 
 from engager.events import Snapshot
 from engager.models import Status
-from engager.terminal import view
-from engager.wording import plain
+from engager.output.terminal import view
+from engager.output.wording import plain
 
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from engager.config.printable import printable
 from engager.events import Snapshot
 from engager.models import Status
-from engager.wording import duration, held, latency, left, pace, share
+from engager.output.wording import duration, held, latency, left, pace, share
 
 #: Kinds of errors that there is room for.
 _KINDS = 5

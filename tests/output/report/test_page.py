@@ -11,10 +11,10 @@ import pytest
 
 from engager.errors import RunDirectoryError
 from engager.models import Outcome, Status
-from engager.report.page import page_of, write_report
+from engager.output.report.page import page_of, write_report
 from engager.store.run_directory import RunDirectory
 from tests.browser import Browser
-from tests.report.made import made, outcome
+from tests.output.report.made import made, outcome
 
 HOSTILE = (
     "<script>document.title = 'taken'</script>",

@@ -17,7 +17,7 @@ from engager.config.log import log
 from engager.config.webhook import Notice
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.notification import message_of, notify
+from engager.output.notification import message_of, notify
 from engager.store.run_directory import RunDirectory
 
 #: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.
@@ -52,6 +52,6 @@ async def _leave_report(run: RunDirectory, summary: Summary, watch: Watch) -> No
 
 
 def _written(run: RunDirectory, gone: Event) -> Path:
-    from engager.report.page import write_report  # templates are for the end of a run
+    from engager.output.report.page import write_report  # templates are for the end of a run
 
     return write_report(run, give_up=gone.is_set)

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.report.svg import Span, Tick, around, bar, columns, hits, level, line, round_ceiling, rounds
+from engager.output.report.svg import (
+    Span,
+    Tick,
+    around,
+    bar,
+    columns,
+    hits,
+    level,
+    line,
+    round_ceiling,
+    rounds,
+)
 
 SPANS = [Span(0, 0.5, "a"), Span(0.5, 0.75, "b"), Span(0.8, 1, "c")]
 

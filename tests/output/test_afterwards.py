@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from engager import Event, Exit, Reported, Summary
-from engager.afterwards import MOST_ROWS, MOST_ROWS_INTERRUPTED, afterwards
-from engager.report import page
-from tests.report.made import made, outcome
+from engager.output.afterwards import MOST_ROWS, MOST_ROWS_INTERRUPTED, afterwards
+from engager.output.report import page
+from tests.output.report.made import made, outcome
 
 
 def summary(rows: int, exit_code: int) -> Summary:
