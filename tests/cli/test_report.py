@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.browser import Browser
+from tests.output.browser import Browser
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SLOW = "[limits]\nconcurrency = 8\n"

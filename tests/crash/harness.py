@@ -28,8 +28,8 @@ from typing import Any
 from engager.sandbox import Sandbox, SandboxConfig
 from tests.crash.case import ENDPOINTS, FAULTS, Case, spoil
 from tests.crash.deadly import POINTS, run
+from tests.crash.forks import FORKS
 from tests.crash.oracle import Truth, judged, looked
-from tests.forks import FORKS
 
 RUN = Path("runs/crash")
 
@@ -172,7 +172,9 @@ class Course:
             self.wrong(f"status ended with {code}: {seen}")
             return
         status = json.loads(seen)
-        for wrong in looked(status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0):
+        for wrong in looked(
+            status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0
+        ):
             self.wrong(wrong)
         self._settled = status["rows"]
 

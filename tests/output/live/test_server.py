@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 
 import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
-from tests.browser import Browser
+from tests.output.browser import Browser
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&‮"
 

@@ -13,7 +13,7 @@ from engager.errors import RunDirectoryError
 from engager.models import Outcome, Status
 from engager.output.report.page import page_of, write_report
 from engager.store.run_directory import RunDirectory
-from tests.browser import Browser
+from tests.output.browser import Browser
 from tests.output.report.made import made, outcome
 
 HOSTILE = (

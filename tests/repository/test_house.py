@@ -18,7 +18,7 @@ from engager.models import Unreadable
 from engager.run.checking import Findings, Sample
 from engager.sandbox.faults import FAULTS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

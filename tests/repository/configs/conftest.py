@@ -18,7 +18,7 @@ from anyio.from_thread import start_blocking_portal
 
 from engager.sandbox import Sandbox, SandboxConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
 SCHEDULERS = CONFIGS / "schedulers"
 

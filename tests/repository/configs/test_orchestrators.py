@@ -25,7 +25,7 @@ import engager
 from engager.errors import BusyError
 from engager.store.run_directory import take_folder
 
-SCHEDULERS = Path(__file__).parents[2] / "configs/schedulers"
+SCHEDULERS = Path(__file__).parents[3] / "configs/schedulers"
 
 #: In Moscow it is the next day already.
 SCHEDULED = datetime(2026, 11, 23, 23, 15, tzinfo=UTC)

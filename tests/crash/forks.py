@@ -20,7 +20,7 @@ from engager import cli
 FORKS = multiprocessing.get_context("forkserver")
 # With `pytest`, as each fork reads the script again that it descends from.
 FORKS.set_forkserver_preload(
-    ["tests.forks", "tests.crash.deadly", "engager.sandbox", "engager.output.report.page", "pytest"]
+    ["tests.crash.forks", "tests.crash.deadly", "engager.sandbox", "engager.output.report.page", "pytest"]
 )
 
 

@@ -21,7 +21,7 @@ from cronsim import CronSim
 from engager import Exit
 from engager.config.job import JobFile
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 NIGHTLY = JobFile(CONFIGS / "nightly.toml").job
 
 FOR_A_PERSON = {Exit.INCOMPLETE, Exit.WRONG}

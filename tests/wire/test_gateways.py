@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import engager
-from tests.endpoints.raw import PASS, Act, Gateway, Moment, serving
+from tests.wire.raw import PASS, Act, Gateway, Moment, serving
 
 SIGN_IN = Act(False, 200, b"<html><h1>Sign in</h1></html>")
 NOT_FOUND = Act(False, 404, b"default backend - 404")
