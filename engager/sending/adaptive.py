@@ -1,6 +1,6 @@
 """The mechanism of adaptive limits: tries and how they ended in, a limit on the next ones out.
 
-`engager/policies/adaptation.py` computes where the limits stand; here tries wait for a place and are measured.
+`policies/adaptation.py` computes where the limits stand; here tries wait for a place and are measured.
 """
 
 from __future__ import annotations
