@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from engager.config.encodings import carries_rows
 from engager.config.naming import PLACEHOLDER, example_of
 from engager.config.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.config.sections import Seconds, Section
 from engager.policies.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.policies.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
-from engager.reader.lines import carries_rows
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from engager.config.encodings import WIDE
 from engager.errors import InputError
 
 #: How much of a line that is too long is kept, to show it.
@@ -39,21 +40,6 @@ ERRORS = {
 }
 
 #: Encodings whose line feed is more than one byte.
-_WIDE = ("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be")
-
-
-def carries_rows(encoding: str) -> bool:
-    """Whether files in this encoding have lines that end at a line feed, and can be written again.
-
-    Of what Python calls a text encoding, some are for names or for source text, and some know no line feed.
-    """
-    try:
-        if codecs.lookup(encoding).name.replace("-", "_") in _WIDE:
-            return True
-        written = "\xe9,\n".encode(encoding, errors="replace")
-        return written.endswith(b",\n") and b"a,1\n".decode(encoding, errors="replace") == "a,1\n"
-    except (LookupError, UnicodeError):
-        return False
 
 
 def text_of(line: AnyLine) -> str:
@@ -70,7 +56,7 @@ def lines(
     first block may begin with a byte order mark.
     """
     name = codecs.lookup(encoding).name.replace("-", "_")
-    if name in _WIDE:
+    if name in WIDE:
         blocks, name = _narrowed(blocks, name), "utf_8"
     if name in ("utf_8", "utf_8_sig"):
         blocks, name = _without_mark(blocks) if from_start else blocks, "utf_8"

@@ -18,9 +18,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engager.config.encodings import carries_rows
 from engager.errors import InputError
 from engager.models import Row, Unreadable
-from engager.reader.lines import Line, carries_rows, lines
+from engager.reader.lines import Line, lines
 from engager.reader.rows import InputSpec, Record, Rows
 
 HEADER = b"email,name\n"
