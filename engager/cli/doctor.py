@@ -12,8 +12,8 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET
 from engager.cli.streams import echo_json
 from engager.config.job import JobFile
+from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import document_of, examine
-from engager.endpoint.reaching import Finding, State
 from engager.errors import Exit
 
 

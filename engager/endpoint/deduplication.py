@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from engager.altcraft.classification import Meaning, Verdict, judge
 from engager.altcraft.scenarios import PAGE
-from engager.altcraft.verdict import Meaning, Verdict, judge
 from engager.config.log import log
 from engager.endpoint.methods import addressed
 from engager.errors import Exit

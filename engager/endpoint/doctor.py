@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
 from engager.altcraft.scenarios import Scenario, read_listing
-from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.secret import Secret
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
-from engager.endpoint.reaching import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.scenarios import Platform
 from engager.policies.policy import Mode
 from engager.sending.limits import Stop

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
-from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
 from engager.config.job import JobFile
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
 from engager.endpoint.deduplication import cleared, told

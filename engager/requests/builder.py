@@ -12,7 +12,7 @@ import orjson
 
 from engager.altcraft import parameters as p
 from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
-from engager.altcraft.wire import Wire, WireError, body_of
+from engager.altcraft.request_bodies import Wire, WireError, body_of
 from engager.errors import ParameterError
 from engager.models import EngageRequest, Invalid, Row
 from engager.requests.attachments import read_attachments

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf, sqrt
 
-from engager.altcraft.verdict import Meaning, Verdict
+from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptation import Adaptive, Climb, Reading
 from engager.policies.policy import Pace
 from engager.sending.clock import running_clock

@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
-from engager.altcraft.verdict import IN_FLIGHT, Meaning, Verdict
+from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
 from engager.models import Life, Status
 from engager.policies.policy import Delivery, Mode
 

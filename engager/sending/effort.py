@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from engager.altcraft.verdict import Verdict
+from engager.altcraft.classification import Verdict
 from engager.models import EngageRequest
 from engager.sending.limits import Slot
 

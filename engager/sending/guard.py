@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engager.altcraft.verdict import Meaning, Verdict, why_all_rejected, why_unheard
+from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
 from engager.policies.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold

@@ -16,7 +16,7 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from engager.altcraft.verdict import Meaning, Verdict, judge, why_refused
+from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.policy import Delivery, Retry

@@ -14,8 +14,8 @@ import pytest
 from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
+from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import document_of
-from engager.endpoint.reaching import Finding, State
 from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.output import logs

@@ -16,8 +16,8 @@ import pytest
 import trustme
 
 from engager.config.job import JobFile
+from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import CHECKS, document_of, examine
-from engager.endpoint.reaching import Finding, State
 from engager.sandbox import Sandbox, SandboxConfig
 
 TOKEN = "t0ken-that-nobody-may-see"

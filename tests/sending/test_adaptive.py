@@ -8,7 +8,7 @@ from bisect import bisect_left
 
 import pytest
 
-from engager.altcraft.verdict import Meaning, Verdict
+from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptation import Adaptive, ConcurrencyClimb
 from engager.policies.policy import Pace
 from engager.sending.adaptive import Places, Steering

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.altcraft.verdict import Meaning, Verdict
+from engager.altcraft.classification import Meaning, Verdict
 from engager.models import Status
 from engager.policies.policy import Delivery, Mode
 from engager.sending.delivery import Life, Step, decide, give_up

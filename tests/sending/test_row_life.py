@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engager.altcraft.verdict import judge
+from engager.altcraft.classification import judge
 from engager.models import Ending, Life, Lost, NotSent, Reply, Status
 from engager.policies.policy import Delivery, Mode
 from engager.sending.delivery import Step, decide, give_up, may_go_on

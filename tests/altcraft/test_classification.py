@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.altcraft.verdict import MAX_PARSED, Meaning, judge
+from engager.altcraft.classification import MAX_PARSED, Meaning, judge
 from engager.models import Lost, NotSent, Reply, Withheld
 
 OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'

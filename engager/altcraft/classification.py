@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from engager.altcraft.answers import read_answer
+from engager.altcraft.response_bodies import read_answer
 from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
