@@ -15,8 +15,10 @@ from engager.config.encodings import carries_rows
 from engager.config.naming import PLACEHOLDER, example_of
 from engager.config.rule_tables import BreakerSection, StopSection, WindowSection
 from engager.config.sections import Seconds, Section
-from engager.policies.adaptation import CEILING, Adaptive, concurrency_climb, rate_climb
-from engager.policies.policy import LEAST_RATE, MOST_RATE, Delivery, Mode, Pace, Retry
+from engager.policies.adaptive import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.policies.delivery import Delivery, Mode
+from engager.policies.rate import LEAST_RATE, MOST_RATE, Pace
+from engager.policies.retry import Retry
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"

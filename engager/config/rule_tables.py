@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from engager.config.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
-from engager.policies.rules import DAYS, Breaker, Hours, Threshold, Window, moment_of
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.failure_threshold import Threshold
+from engager.policies.schedule import DAYS, Hours, Window, moment_of
 
 #: Seconds until a deadline at most; moments far off are none that a calendar can show.
 _LONGEST = 10 * 365 * 86_400.0

@@ -14,7 +14,7 @@ from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
 from engager.endpoint.deduplication import refuse_unfit
 from engager.errors import JobError
-from engager.policies.policy import Mode
+from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
 from engager.sending.limits import Stop
 from engager.sending.transport.base import Destination, Proxy, Transport

@@ -19,7 +19,7 @@ from engager.config.log import log
 from engager.endpoint.methods import addressed
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
-from engager.policies.policy import Pace
+from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec, compile_builder
 from engager.sending.limits import Pacer, Stop
 from engager.sending.transport.base import MAX_ANSWER, Clearance, Destination

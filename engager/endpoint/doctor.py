@@ -17,7 +17,7 @@ from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
 from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
 from engager.endpoint.scenarios import Platform
-from engager.policies.policy import Mode
+from engager.policies.delivery import Mode
 from engager.sending.limits import Stop
 from engager.sending.transport.base import MAX_ANSWER
 

@@ -15,8 +15,8 @@ from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import notice_of
 from engager.endpoint.access import METHOD, headers_of, token_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
-from engager.policies.policy import Pace
-from engager.policies.rules import shown
+from engager.policies.rate import Pace
+from engager.policies.schedule import shown
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.preparing import builder_of, open_input, selection_of

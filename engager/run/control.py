@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engager.errors import Exit, JobError
-from engager.policies.policy import LEAST_RATE, MOST_RATE
+from engager.policies.rate import LEAST_RATE, MOST_RATE
 from engager.sending.limits import Stop
 
 #: The holder of a pause that a person asked for.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engager.policies.adaptation import Adaptive
-from engager.policies.policy import Delivery, Pace, Retry
-from engager.policies.rules import Breaker, SlowStart, Threshold
+from engager.policies.adaptive import Adaptive
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.delivery import Delivery
+from engager.policies.failure_threshold import Threshold
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
+from engager.policies.rules import SlowStart
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from engager.config.job_tables import Job
-from engager.policies.rules import Window, moment_of, shown
+from engager.policies.schedule import Window, moment_of, shown
 from engager.run.control import Control
 
 #: The holder of the pause outside of the hours.

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.altcraft.classification import Meaning, Verdict
-from engager.policies.adaptation import Adaptive, Climb, Reading
-from engager.policies.policy import Pace
+from engager.policies.adaptive import Adaptive, Climb, Reading
+from engager.policies.rate import Pace
 from engager.sending.clock import running_clock
 from engager.sending.effort import Attempt, Effort
 from engager.sending.limits import Pacer

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from engager.models import EngageRequest
-from engager.policies.policy import Delivery
+from engager.policies.delivery import Delivery
 from engager.sending.clock import BootClock, running_clock
 from engager.sending.delivery import may_go_on
 from engager.sending.effort import Effort

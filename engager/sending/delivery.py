@@ -12,7 +12,7 @@ from typing import Final
 
 from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
 from engager.models import Life, Status
-from engager.policies.policy import Delivery, Mode
+from engager.policies.delivery import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _TAKEN: Final = Meaning.TAKEN

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_unheard
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
-from engager.policies.rules import Breaker, Circuit, Failures, FirstAnswers, SlowStart, Threshold
+from engager.policies.circuit_breaker import Breaker, Circuit
+from engager.policies.failure_threshold import Failures, Threshold
+from engager.policies.rules import FirstAnswers, SlowStart
 from engager.sending.delivery import STOPPED
 from engager.sending.effort import Attempt, Effort
 from engager.sending.limits import BREAKER, Gate, Stop

@@ -19,7 +19,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
-from engager.policies.policy import Delivery, Retry
+from engager.policies.delivery import Delivery
+from engager.policies.retry import Retry
 from engager.sending.clearing import ClearInTime
 from engager.sending.clock import BootClock, Clock, running_clock
 from engager.sending.delivery import (

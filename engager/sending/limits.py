@@ -17,7 +17,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from engager.errors import Exit
-from engager.policies.policy import Pace
+from engager.policies.rate import Pace
 from engager.sending.clock import running_clock
 
 #: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.

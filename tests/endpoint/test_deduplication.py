@@ -20,7 +20,7 @@ from engager.endpoint.deduplication import (
 )
 from engager.errors import Exit
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
-from engager.policies.policy import Pace
+from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sending.limits import Stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engager.policies.policy import Pace
+from engager.policies.rate import Pace
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.5, 1, 1.5, 2, 3.99, 7, 60.5, 999])

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from engager.errors import Exit
-from engager.policies.rules import Hours, Window
+from engager.policies.schedule import Hours, Window
 from engager.run.control import Control
 from engager.run.timekeeping import Timekeeper
 

@@ -21,8 +21,10 @@ from statistics import fmean
 
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
-from engager.policies.adaptation import Adaptive, concurrency_climb, rate_climb
-from engager.policies.policy import Delivery, Pace, Retry
+from engager.policies.adaptive import Adaptive, concurrency_climb, rate_climb
+from engager.policies.delivery import Delivery
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
 from engager.sending.adaptive import adapted
 from engager.sending.clearing import paced, recorded, stoppable
 from engager.sending.layers import Engage, obeying, retried, tried

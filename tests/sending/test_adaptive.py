@@ -9,8 +9,8 @@ from bisect import bisect_left
 import pytest
 
 from engager.altcraft.classification import Meaning, Verdict
-from engager.policies.adaptation import Adaptive, ConcurrencyClimb
-from engager.policies.policy import Pace
+from engager.policies.adaptive import Adaptive, ConcurrencyClimb
+from engager.policies.rate import Pace
 from engager.sending.adaptive import Places, Steering
 from engager.sending.limits import Gate, Pacer, Stop
 

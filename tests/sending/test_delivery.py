@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engager.altcraft.classification import Meaning, Verdict
 from engager.models import Status
-from engager.policies.policy import Delivery, Mode
+from engager.policies.delivery import Delivery, Mode
 from engager.sending.delivery import Life, Step, decide, give_up
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)

@@ -10,8 +10,11 @@ import pytest
 
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
-from engager.policies.policy import Delivery, Pace, Retry
-from engager.policies.rules import Breaker, Threshold
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.delivery import Delivery
+from engager.policies.failure_threshold import Threshold
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
 from engager.sending.clearing import paced, recorded, stoppable
 from engager.sending.guard import failing, guarded
 from engager.sending.layers import Engage, obeying, retried, tried

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
-from engager.policies.policy import Delivery, Mode, Pace, Retry
+from engager.policies.delivery import Delivery, Mode
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
 from engager.sending.clearing import Hold, Keep, paced, recorded, remembered, stoppable
 from engager.sending.effort import Effort
 from engager.sending.layers import Engage, Send, obeying, retried, tried

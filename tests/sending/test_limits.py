@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import Exit
-from engager.policies.policy import Pace
+from engager.policies.rate import Pace
 from engager.sending.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
 from tests.conftest import VirtualLoop
 

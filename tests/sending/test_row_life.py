@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engager.altcraft.classification import judge
 from engager.models import Ending, Life, Lost, NotSent, Reply, Status
-from engager.policies.policy import Delivery, Mode
+from engager.policies.delivery import Delivery, Mode
 from engager.sending.delivery import Step, decide, give_up, may_go_on
 
 HOUR = 3600.0

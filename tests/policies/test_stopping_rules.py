@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engager.policies.rules import Breaker, Circuit, Failures, Hours, Threshold, Window, moment_of
+from engager.policies.circuit_breaker import Breaker, Circuit
+from engager.policies.failure_threshold import Failures, Threshold
+from engager.policies.schedule import Hours, Window, moment_of
 
 BERLIN, NEW_YORK, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), ZoneInfo("UTC")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engager.policies.adaptation import Climb, Level, Reading, concurrency_climb, rate_climb
+from engager.policies.adaptive import Climb, Level, Reading, concurrency_climb, rate_climb
 
 CONCURRENCY, RATE = concurrency_climb(64), rate_climb(1000)
 
