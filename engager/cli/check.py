@@ -13,7 +13,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job
 from engager.cli.streams import echo_json
 from engager.config.as_json import as_json
-from engager.config.job_tables import LimitsSection
+from engager.config.job_sections import LimitsSection
 from engager.output.wording import duration
 
 

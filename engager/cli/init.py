@@ -11,7 +11,7 @@ import click
 
 from engager import Exit
 from engager.cli.ending import exit_with
-from engager.config.job_tables import JobSection
+from engager.config.job_sections import JobSection
 from engager.errors import JobError
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engager.config.job_tables import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.config.positions import locate
 from engager.config.printable import name_fault
-from engager.config.toml_lines import locate
 from engager.errors import JobError, ParameterError
 
 #: Keys whose values are shown nowhere.

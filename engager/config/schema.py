@@ -22,7 +22,7 @@ from engager.altcraft.parameters import (
     PARAMETERS,
     Rule,
 )
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
 from engager.sandbox.faults import FAULTS

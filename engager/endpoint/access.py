@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
 from engager.config.job import JobFile
-from engager.config.job_tables import SANDBOX, Job, proxy_address
+from engager.config.job_sections import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
 from engager.endpoint.deduplication import refuse_unfit

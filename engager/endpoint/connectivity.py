@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.endpoint.deduplication import Repeated
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec

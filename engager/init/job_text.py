@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from engager.altcraft.parameters import MATCHING, MEANINGS
-from engager.config.job_tables import SANDBOX, UNCHOSEN, Job, JobSection
+from engager.config.job_sections import SANDBOX, UNCHOSEN, Job, JobSection
 from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init import toml_text

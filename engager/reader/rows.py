@@ -16,6 +16,7 @@ from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
+from engager.reader.input_verifier import Witness
 from engager.reader.jsonl_rows import JsonlRows
 from engager.reader.lines import lines
 from engager.reader.sources import (
@@ -28,7 +29,6 @@ from engager.reader.sources import (
     open_stream,
     stdin_stream,
 )
-from engager.reader.witness import Witness
 
 Record = Row | Unreadable
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from engager.config.job import JobFile
-from engager.config.job_tables import AUTO, UNCHOSEN, Job
+from engager.config.job_sections import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import notice_of
 from engager.endpoint.access import METHOD, headers_of, token_of

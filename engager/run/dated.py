@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.config.job import JobFile
-from engager.config.naming import NamingError, expanded, is_dated, namesakes, taken_literally
+from engager.config.placeholders import NamingError, expanded, is_dated, namesakes, taken_literally
 from engager.config.printable import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.models import Status

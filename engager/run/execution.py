@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, watched_by_nobody

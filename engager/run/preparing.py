@@ -11,16 +11,16 @@ from typing import Any
 import orjson
 
 from engager.config.job import JobFile
-from engager.config.naming import expanded
+from engager.config.placeholders import expanded
 from engager.config.printable import name_fault
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
+from engager.reader.input_verifier import Witness
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
-from engager.reader.witness import Witness
 from engager.requests.builder import Builder, compile_builder
 from engager.requests.repeats import Repeated, Repeats
 from engager.requests.selection import Lists, Selection, fold_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.policies.schedule import Window, moment_of, shown
 from engager.run.control import Control
 

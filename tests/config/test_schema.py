@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from engager.altcraft.parameters import MEANINGS, PARAMETERS
 from engager.config.job import JobFile, _override
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.config.schema import job_schema
 from engager.config.secret import read_secret
 from engager.config.sections import Section

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engager.config.job import JobFile
-from engager.config.job_tables import Job
+from engager.config.job_sections import Job
 from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init.job_text import path_from

@@ -12,8 +12,8 @@ import pytest
 from engager.altcraft.parameters import PARAMETERS
 from engager.cli import main
 from engager.config.job import JobFile
-from engager.config.job_tables import Job
-from engager.config.toml_lines import locate
+from engager.config.job_sections import Job
+from engager.config.positions import locate
 from engager.models import Unreadable
 from engager.run.checking import Findings, Sample
 from engager.sandbox.faults import FAULTS

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.config.naming import NamingError, example_of, expanded, is_dated, namesakes, taken_literally
+from engager.config.placeholders import (
+    NamingError,
+    example_of,
+    expanded,
+    is_dated,
+    namesakes,
+    taken_literally,
+)
 
 NIGHT = datetime(2026, 11, 24, 2, 5, 9)
 TEXTS = st.text("ab{}[]*?-.0é")

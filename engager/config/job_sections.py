@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from engager.config.encodings import carries_rows
-from engager.config.naming import PLACEHOLDER, example_of
-from engager.config.rule_tables import BreakerSection, StopSection, WindowSection
+from engager.config.placeholders import PLACEHOLDER, example_of
+from engager.config.rule_sections import BreakerSection, StopSection, WindowSection
 from engager.config.sections import Seconds, Section
 from engager.policies.adaptive import CEILING, Adaptive, concurrency_climb, rate_climb
 from engager.policies.delivery import Delivery, Mode

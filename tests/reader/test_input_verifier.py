@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import InputError
-from engager.reader.witness import Witness
+from engager.reader.input_verifier import Witness
 
 Known = list[tuple[int, bytes]]
 
