@@ -22,7 +22,7 @@ from engager.run.preparing import Run, repeats_of
 from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.run.timekeeping import Timekeeper
 from engager.run.watching import Watching
-from engager.sending.guard import failing
+from engager.sending.circuit_breaker import failing
 from engager.sending.limits import Limits
 
 #: Serves a run's page as long as it is entered; gives the page's address.

@@ -18,8 +18,8 @@ from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unread
 from engager.run.feed import Feed, Work
 from engager.run.plan import Plan
 from engager.sending.adaptive import adapted
-from engager.sending.clearing import paced, recorded, remembered, stoppable
-from engager.sending.guard import guarded
+from engager.sending.admission import paced, recorded, remembered, stoppable
+from engager.sending.circuit_breaker import guarded
 from engager.sending.layers import Engage, FreshId, Send, obeying, retried, tried
 from engager.sending.limits import Limits, RetryBudget, Stop
 from engager.store.store import ResultStore

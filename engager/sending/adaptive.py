@@ -13,8 +13,8 @@ from math import inf, sqrt
 from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptive import Adaptive, Climb, Reading
 from engager.policies.rate import Pace
+from engager.sending.attempt import Attempt, Effort
 from engager.sending.clock import running_clock
-from engager.sending.effort import Attempt, Effort
 from engager.sending.limits import Pacer
 
 

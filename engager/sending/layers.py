@@ -21,7 +21,8 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
-from engager.sending.clearing import ClearInTime
+from engager.sending.admission import ClearInTime
+from engager.sending.attempt import Attempt, Effort
 from engager.sending.clock import BootClock, Clock, running_clock
 from engager.sending.delivery import (
     EXPIRED,
@@ -33,7 +34,6 @@ from engager.sending.delivery import (
     give_up,
     may_go_on,
 )
-from engager.sending.effort import Attempt, Effort
 from engager.sending.limits import Gate, RetryBudget, Stop, pause_seconds
 from engager.sending.transport.base import Clearance
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from engager import cli
 from engager.models import Life
-from engager.sending.effort import Effort
+from engager.sending.attempt import Effort
 from engager.sending.transport.http1.connection import Connection
 from engager.store import journal, repair, result_files, run_directory, store
 from engager.store.journal import Journal

@@ -26,7 +26,7 @@ from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from engager.sending.adaptive import adapted
-from engager.sending.clearing import paced, recorded, stoppable
+from engager.sending.admission import paced, recorded, stoppable
 from engager.sending.layers import Engage, obeying, retried, tried
 from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
 from engager.sending.transport.base import Clearance, is_cleared

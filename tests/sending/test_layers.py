@@ -16,8 +16,8 @@ from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, 
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.clearing import Hold, Keep, paced, recorded, remembered, stoppable
-from engager.sending.effort import Effort
+from engager.sending.admission import Hold, Keep, paced, recorded, remembered, stoppable
+from engager.sending.attempt import Effort
 from engager.sending.layers import Engage, Send, obeying, retried, tried
 from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
 from engager.sending.transport.base import Clearance, Held, is_cleared

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 
 from engager.models import EngageRequest
 from engager.policies.delivery import Delivery
+from engager.sending.attempt import Effort
 from engager.sending.clock import BootClock, running_clock
 from engager.sending.delivery import may_go_on
-from engager.sending.effort import Effort
 from engager.sending.limits import Gate, Pacer, Slot, Stop
 from engager.sending.transport.base import Held
 

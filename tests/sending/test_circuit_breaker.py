@@ -15,8 +15,8 @@ from engager.policies.delivery import Delivery
 from engager.policies.failure_threshold import Threshold
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.clearing import paced, recorded, stoppable
-from engager.sending.guard import failing, guarded
+from engager.sending.admission import paced, recorded, stoppable
+from engager.sending.circuit_breaker import failing, guarded
 from engager.sending.layers import Engage, obeying, retried, tried
 from engager.sending.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
 from engager.sending.transport.base import Clearance, is_cleared

@@ -12,8 +12,8 @@ from engager.models import OWN_MACHINE
 from engager.policies.circuit_breaker import Breaker, Circuit
 from engager.policies.failure_threshold import Failures, Threshold
 from engager.policies.rules import FirstAnswers, SlowStart
+from engager.sending.attempt import Attempt, Effort
 from engager.sending.delivery import STOPPED
-from engager.sending.effort import Attempt, Effort
 from engager.sending.limits import BREAKER, Gate, Stop
 
 
