@@ -21,7 +21,7 @@ from benchmarks.table import aligned, machine
 from engager.config.job import JobFile
 from engager.endpoint.access import destination_of
 from engager.models import EngageRequest, Outcome, Reply, Status
-from engager.run.preparing import Run, prepare
+from engager.run.prepare import Run, prepare
 from engager.sending.transport.base import Transport
 from engager.sending.transport.choice import transport_to
 from engager.store.store import ResultStore

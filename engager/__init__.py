@@ -22,8 +22,8 @@ from engager.errors import (
 )
 from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
 from engager.models import Status
-from engager.run.checking import Findings
 from engager.run.control import Control
+from engager.run.dry_run import Findings
 from engager.store.results import Result
 
 __all__ = [

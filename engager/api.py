@@ -21,14 +21,15 @@ from engager.models import Status
 from engager.output.afterwards import afterwards
 from engager.output.live.address import refuse_taken
 from engager.output.logs import LogFormat, RunLog, logged
-from engager.run import checking, loop
-from engager.run.checking import Findings
+from engager.run import dry_run as checking
+from engager.run import loop
 from engager.run.control import Control
-from engager.run.dated import chosen
+from engager.run.dry_run import Findings
 from engager.run.execution import UNBOUNDED, Bound, Serve, send
-from engager.run.preparing import Run, prepare
+from engager.run.monitor import kinds_of, tolerated
+from engager.run.prepare import Run, prepare
+from engager.run.run_selection import chosen
 from engager.run.stopping import stopped_by_signals
-from engager.run.watching import kinds_of, tolerated
 from engager.store.results import Result, latest_results, results_of
 from engager.store.status import existing_run, look
 

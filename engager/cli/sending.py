@@ -24,8 +24,8 @@ from engager.config.printable import printable
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
+from engager.run.monitor import tolerated
 from engager.run.stopping import stopped_by_signals
-from engager.run.watching import tolerated
 
 #: Rows that are shown when a run stops behind a stated one.
 SHOWN_ROWS = 20

@@ -17,11 +17,11 @@ from engager.events import Serving, Summary, Watch, watched_by_nobody
 from engager.models import Status
 from engager.policies.rules import SlowStart
 from engager.run.control import Gauges
+from engager.run.monitor import Watching
 from engager.run.plan import Plan
-from engager.run.preparing import Run, repeats_of
+from engager.run.prepare import Run, repeats_of
+from engager.run.schedule import Timekeeper
 from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
-from engager.run.timekeeping import Timekeeper
-from engager.run.watching import Watching
 from engager.sending.circuit_breaker import failing
 from engager.sending.limits import Limits
 

@@ -15,8 +15,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.errors import Exit, InputError
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
-from engager.run.feed import Feed, Work
 from engager.run.plan import Plan
+from engager.run.work_queue import Feed, Work
 from engager.sending.adaptive import adapted
 from engager.sending.admission import paced, recorded, remembered, stoppable
 from engager.sending.circuit_breaker import guarded

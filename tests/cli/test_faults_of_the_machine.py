@@ -235,7 +235,7 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
 
 async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> None:
     late = (
-        "from engager.run import preparing as r; import pathlib, time; take = r.take_folder\n"
+        "from engager.run import prepare as r; import pathlib, time; take = r.take_folder\n"
         "def late(path):\n"
         "    pathlib.Path('waits').touch()\n"
         "    while pathlib.Path('waits').exists(): time.sleep(0.01)\n"

@@ -18,7 +18,7 @@ from engager.config.secret import read_secret
 from engager.config.sections import Section
 from engager.errors import EngagerError
 from engager.requests.builder import compile_builder
-from engager.run.preparing import spec_of
+from engager.run.prepare import spec_of
 from engager.sandbox.config import SandboxConfig
 from tests.init.inputs import drafted
 

@@ -8,7 +8,7 @@ from engager.config.job import JobFile
 from engager.init.job_text import Draft, draft, path_from
 from engager.init.sample import Sample, take_sample
 from engager.models import EngageRequest, Invalid, Row
-from engager.run.preparing import builder_of, open_input
+from engager.run.prepare import builder_of, open_input
 
 
 def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> Sample:

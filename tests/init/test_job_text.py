@@ -20,7 +20,7 @@ from engager.errors import InputError, JobError
 from engager.init.job_text import path_from
 from engager.models import EngageRequest
 from engager.requests.template import compile_value
-from engager.run.preparing import open_input
+from engager.run.prepare import open_input
 from engager.store.lines import REASON_COLUMNS
 from tests.init.inputs import built, content_of, drafted
 

@@ -15,7 +15,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import Job
 from engager.config.positions import locate
 from engager.models import Unreadable
-from engager.run.checking import Findings, Sample
+from engager.run.dry_run import Findings, Sample
 from engager.sandbox.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]

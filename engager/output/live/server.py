@@ -18,8 +18,8 @@ from engager.output.live.address import address_of
 from engager.output.live.guarding import Guard
 from engager.output.live.history import History, as_message
 from engager.run.control import OPERATOR, Control
-from engager.run.preparing import Run
-from engager.run.watching import Watching
+from engager.run.monitor import Watching
+from engager.run.prepare import Run
 
 #: Seconds between two words to a browser.
 EVERY = 0.5

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from engager.models import Invalid, Row
-from engager.run.feed import Feed, Work
+from engager.run.work_queue import Feed, Work
 
 
 def rows(first: int, count: int) -> list[Work]:

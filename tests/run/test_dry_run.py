@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engager.config.job import JobFile
-from engager.run.checking import check, seconds_at_rate
+from engager.run.dry_run import check, seconds_at_rate
 from tests.init.inputs import drafted
 
 PEOPLE = "email,name\na@x.org,Ann\nnobody,Bob\nc@x.org\nd@x.org,D\n"

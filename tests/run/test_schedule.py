@@ -13,7 +13,7 @@ import pytest
 from engager.errors import Exit
 from engager.policies.schedule import Hours, Window
 from engager.run.control import Control
-from engager.run.timekeeping import Timekeeper
+from engager.run.schedule import Timekeeper
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -13,7 +13,7 @@ from engager.config.printable import printable
 from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.models import Status
-from engager.run.preparing import Run
+from engager.run.prepare import Run
 from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.

@@ -25,7 +25,7 @@ from engager.requests.builder import Builder, compile_builder
 from engager.requests.repeats import Repeated, Repeats
 from engager.requests.selection import Lists, Selection, fold_of
 from engager.run.control import Control
-from engager.run.dated import known_by, moment_of_name
+from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
 from engager.store.formats import Formats
 from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson

@@ -19,7 +19,7 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import shown
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
-from engager.run.preparing import builder_of, open_input, selection_of
+from engager.run.prepare import builder_of, open_input, selection_of
 from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
