@@ -18,7 +18,7 @@ from engager.config.webhook import Notice, notice_of
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
 from engager.models import Status
-from engager.output.afterwards import afterwards
+from engager.output.finish import afterwards
 from engager.output.live.address import refuse_taken
 from engager.output.logs import LogFormat, RunLog, logged
 from engager.run import dry_run as checking

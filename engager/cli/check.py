@@ -14,7 +14,7 @@ from engager.cli.options import of_a_job
 from engager.cli.streams import echo_json
 from engager.config.as_json import as_json
 from engager.config.job_sections import LimitsSection
-from engager.output.wording import duration
+from engager.output.text import duration
 
 
 @click.command("check", short_help="Look at the job and every row.")

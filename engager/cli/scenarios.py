@@ -17,7 +17,7 @@ from engager.cli.options import SET
 from engager.cli.streams import echo_json
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
-from engager.config.printable import printable
+from engager.config.sanitize import printable
 from engager.config.secret import Secret
 from engager.endpoint.scenarios import Switched, list_all, platform_of, scenario_of, switch
 from engager.errors import Exit

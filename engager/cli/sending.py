@@ -20,7 +20,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
 from engager.config.log import log
-from engager.config.printable import printable
+from engager.config.sanitize import printable
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop

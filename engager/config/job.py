@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
 from engager.config.positions import locate
-from engager.config.printable import name_fault
+from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
 
 #: Keys whose values are shown nowhere.

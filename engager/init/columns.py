@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from engager.errors import ParameterError
-from engager.init.recognising import fits, hint
+from engager.init.recognition import fits, hint
 from engager.init.sample import Sample
 from engager.requests.template import Compiled, RowError, compile_value
 from engager.store.lines import REASON_COLUMNS

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from engager.init.columns import column_of, compiled_for, rendered
-from engager.init.recognising import NAMES, OWN_KEY, fits, hint, plain
+from engager.init.recognition import NAMES, OWN_KEY, fits, hint, plain
 from engager.init.sample import Sample
 
 #: Shares of the rows from which a column is a good key, and from which it is one at all.

@@ -13,7 +13,7 @@ import orjson
 
 from engager.errors import InputError
 from engager.init.encodings import Encoding, encoding_of
-from engager.init.recognising import is_datum
+from engager.init.recognition import is_datum
 from engager.models import Row, Unreadable
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream

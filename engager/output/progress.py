@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.output.wording import plain
+from engager.output.text import plain
 
 if TYPE_CHECKING:
     from engager.output.terminal import View

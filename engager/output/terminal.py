@@ -8,10 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engager.config.printable import printable
+from engager.config.sanitize import printable
 from engager.events import Snapshot
 from engager.models import Status
-from engager.output.wording import duration, held, latency, left, pace, share
+from engager.output.text import duration, held, latency, left, pace, share
 
 #: Kinds of errors that there is room for.
 _KINDS = 5

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from engager.config.log import log
-from engager.config.printable import printable
+from engager.config.sanitize import printable
 from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.models import Status

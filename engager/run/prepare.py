@@ -12,7 +12,7 @@ import orjson
 
 from engager.config.job import JobFile
 from engager.config.placeholders import expanded
-from engager.config.printable import name_fault
+from engager.config.sanitize import name_fault
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError

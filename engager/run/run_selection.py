@@ -20,7 +20,7 @@ from typing import Any
 
 from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, expanded, is_dated, namesakes, taken_literally
-from engager.config.printable import name_fault
+from engager.config.sanitize import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.models import Status
 from engager.reader.sources import STDIN, find_files

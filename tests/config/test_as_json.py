@@ -20,7 +20,7 @@ from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.output import logs
 from engager.output.live.history import as_message
-from engager.output.notification import message_of
+from engager.output.webhook import message_of
 from engager.run.dry_run import check
 from engager.store.tally import Tally
 from tests.output.test_progress import NOW

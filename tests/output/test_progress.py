@@ -9,7 +9,7 @@ from rich.console import Console
 from engager.events import Snapshot
 from engager.models import Status
 from engager.output.terminal import view
-from engager.output.wording import plain
+from engager.output.text import plain
 
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 

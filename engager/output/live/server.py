@@ -14,8 +14,8 @@ from aiohttp import web
 from engager.config.as_json import as_json
 from engager.errors import JobError
 from engager.events import Snapshot
+from engager.output.live.access import Guard
 from engager.output.live.address import address_of
-from engager.output.live.guarding import Guard
 from engager.output.live.history import History, as_message
 from engager.run.control import OPERATOR, Control
 from engager.run.monitor import Watching

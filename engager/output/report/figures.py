@@ -14,7 +14,7 @@ from functools import reduce
 from math import floor
 from typing import Any
 
-from engager.config.printable import printable
+from engager.config.sanitize import printable
 from engager.models import Status
 from engager.store.tally import MAX_ERROR, Histogram
 

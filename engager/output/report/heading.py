@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from engager.output.report.figures import Figures
 from engager.output.report.lines import ResultLines
-from engager.output.report.wording import duration, number, plural
+from engager.output.report.text import duration, number, plural
 from engager.store.passes import latest
 from engager.store.run_directory import RunDirectory
 

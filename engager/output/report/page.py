@@ -21,7 +21,7 @@ from engager.output.report.figures import MANY_TRIES, Cell, Figures, Kind
 from engager.output.report.heading import head, notices, told
 from engager.output.report.lines import ResultLines
 from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
-from engager.output.report.wording import duration, milliseconds, number, share, word
+from engager.output.report.text import duration, milliseconds, number, share, word
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import look
 from engager.store.tally import Histogram

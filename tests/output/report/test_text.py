@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engager.output.report.wording import duration, milliseconds, number, plural, share
+from engager.output.report.text import duration, milliseconds, number, plural, share
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from engager import Event, Exit, Reported, Summary
-from engager.output.afterwards import MOST_ROWS, MOST_ROWS_INTERRUPTED, afterwards
+from engager.output.finish import MOST_ROWS, MOST_ROWS_INTERRUPTED, afterwards
 from engager.output.report import page
 from tests.output.report.made import made, outcome
 

@@ -17,7 +17,7 @@ from engager.config.log import log
 from engager.config.webhook import Notice
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.output.notification import message_of, notify
+from engager.output.webhook import message_of, notify
 from engager.store.run_directory import RunDirectory
 
 #: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.

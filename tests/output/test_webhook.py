@@ -20,8 +20,8 @@ from aiohttp import web
 from engager import Exit, JobError, Summary, build_job, load_job
 from engager.config.secret import Secret
 from engager.config.webhook import Notice, notice_of
-from engager.output import notification as module
-from engager.output.notification import message_of, notify
+from engager.output import webhook as module
+from engager.output.webhook import message_of, notify
 
 PATH = "/services/T0/s3cret-of-the-channel"
 
