@@ -120,9 +120,9 @@ async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequ
         return
     store.history(chunk)
     for request, reply in replies:
-        request.life.leaves(store.clock())
+        request.history.note_departure(store.clock())
         store.before_send([request])
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
-        if (writing := store.after(outcome, request.life)) is not None:
+        if (writing := store.after(outcome, request.history)) is not None:
             await writing

@@ -20,13 +20,24 @@ from engager.errors import (
     RecordingError,
     RunDirectoryError,
 )
-from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
+from engager.events import (
+    AlreadyComplete,
+    Began,
+    Ended,
+    Event,
+    Progressed,
+    Reported,
+    Serving,
+    Snapshot,
+    Summary,
+)
 from engager.models import Status
 from engager.run.control import Control
 from engager.run.dry_run import Findings
 from engager.store.results import Result
 
 __all__ = [
+    "AlreadyComplete",
     "Began",
     "BusyError",
     "Control",
@@ -47,7 +58,6 @@ __all__ = [
     "Snapshot",
     "Status",
     "Summary",
-    "Unneeded",
     "__version__",
     "build_job",
     "check",

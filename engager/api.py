@@ -16,7 +16,7 @@ from engager.config.job import JobFile
 from engager.config.log import log
 from engager.config.webhook import Notice, notice_of
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
-from engager.events import Began, Ended, Event, Summary, Unneeded, Watch, watched_by_nobody
+from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.output.finish import afterwards
 from engager.output.live.address import refuse_taken
@@ -68,7 +68,7 @@ async def run_async(
     limit: int | None = None,
     yes: bool = False,
     page: str | None = None,
-    watch: Watch = watched_by_nobody,
+    watch: Watch = ignore_events,
     control: Control | None = None,
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
@@ -94,7 +94,7 @@ async def retry_async(
     in_doubt: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
-    watch: Watch = watched_by_nobody,
+    watch: Watch = ignore_events,
     control: Control | None = None,
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
@@ -116,7 +116,7 @@ def run(
     limit: int | None = None,
     yes: bool = False,
     page: str | None = None,
-    watch: Watch = watched_by_nobody,
+    watch: Watch = ignore_events,
     control: Control | None = None,
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
@@ -132,7 +132,7 @@ def retry(
     in_doubt: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
-    watch: Watch = watched_by_nobody,
+    watch: Watch = ignore_events,
     control: Control | None = None,
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
@@ -194,7 +194,7 @@ async def _run(
                 run = prepare(job, directory.path, given)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
-                how.watch(Unneeded(directory.path, why, run))
+                how.watch(AlreadyComplete(directory.path, why, run))
                 return run
             return await _carried_out(run, bound, how, log, notice, directory.warnings)
 
@@ -211,7 +211,7 @@ async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str
         with logged(how.log_format) as log:
             run = prepare(job, found.path, found.invocation["input"], asked)
             if isinstance(run, Summary):
-                how.watch(Unneeded(found.path, "no row to try again", run))
+                how.watch(AlreadyComplete(found.path, "no row to try again", run))
                 return run
             return await _carried_out(run, UNBOUNDED, how, log, notice)
 

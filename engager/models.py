@@ -35,23 +35,23 @@ class Unreadable:
 
 
 @dataclass(slots=True)
-class Life:
+class AttemptHistory:
     """What is known of a row between its tries: kept by dispatch, remembered by the journal."""
 
     attempts: int = 0  #: tries that came to an end
-    generation: int = 0  #: how often the Request-ID had to be renewed
+    request_id_version: int = 0  #: how often the Request-ID had to be renewed
     first_left: float | None = None  #: when the first try under the present id left, on the boot clock
     in_doubt: bool = False  #: a try under the present id may have been taken
-    asked_for: bool = False  #: the operator wants another try all the same
+    forced: bool = False  #: the operator wants another try all the same
 
-    def leaves(self, now: float) -> None:
+    def note_departure(self, now: float) -> None:
         """A try is about to leave."""
         if self.first_left is None:
             self.first_left = now
 
     def renew(self) -> None:
         """The fate of every try under the present id is known: the next one needs a fresh id."""
-        self.generation += 1
+        self.request_id_version += 1
         self.first_left = None
         self.in_doubt = False
 
@@ -64,7 +64,7 @@ class EngageRequest:
     key: str  #: what the profile is matched by
     request_id: str  #: stable for the row: across tries, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
-    life: Life = field(default_factory=Life)
+    history: AttemptHistory = field(default_factory=AttemptHistory)
     identity: str = ""  #: all that the profile is matched by, where somebody asked for it
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import engager
-from engager import Began, Ended, Event, Exit, Progressed, Reported, Status, Unneeded
+from engager import AlreadyComplete, Began, Ended, Event, Exit, Progressed, Reported, Status
 from engager.output.logs import LogFormat
 
 JOB: dict[str, Any] = {
@@ -44,7 +44,7 @@ def test_a_job_that_is_in_no_file_is_run_and_its_outcomes_are_read(folder: Path)
     assert sorted(found.row for found in outcomes) == list(range(1, 52))
     assert [found.error for found in outcomes if found.status is Status.INVALID] == ["malformed"]
     assert isinstance(events[0], Began)
-    assert not events[0].goes_on
+    assert not events[0].resumed
     assert events[-2:] == [
         Ended(folder / "run", summary),
         Reported(folder / "run", folder / "run/report.html"),
@@ -68,7 +68,7 @@ def test_a_complete_run_sends_nothing_again(folder: Path) -> None:
     first = engager.run(job(folder), out=folder / "run")
     events: list[Event] = []
     again = engager.run(job(folder), out=folder / "run", watch=events.append)
-    assert [type(event) for event in events] == [Unneeded]
+    assert [type(event) for event in events] == [AlreadyComplete]
     assert again == first
 
 
@@ -76,7 +76,7 @@ async def test_it_runs_in_a_loop_that_is_running_and_is_watched(folder: Path) ->
     seen: list[Event] = []
     slow = job(folder, sandbox={"latency": "100ms"}, limits={"concurrency": 8})
     summary = await engager.run_async(slow, out=folder / "run", watch=seen.append)
-    now = [event.now for event in seen if isinstance(event, Progressed)]
+    now = [event.snapshot for event in seen if isinstance(event, Progressed)]
     assert now
     assert [look.rows for look in now] == sorted(look.rows for look in now)
     assert all(sum(look.statuses.values()) == look.rows <= summary.rows for look in now)
@@ -118,7 +118,7 @@ def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
         facts = [{"event": event, **json.loads(told)} for _, _, _, event, told in words]
     told = " ".join(line["event"] for line in facts)
     assert told == "began ended reported began unengaged ended reported"
-    assert [line["goes_on"] for line in facts if line["event"] == "began"] == [False, True]
+    assert [line["resumed"] for line in facts if line["event"] == "began"] == [False, True]
     missed = next(line for line in facts if line["event"] == "unengaged")
     assert (missed["status"], missed["error"], missed["rows"], missed["row"]) == (
         "invalid",
@@ -162,9 +162,9 @@ async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> No
         if not control.holders:
             control.hold()
         elif len(held) < 3:
-            held.append(event.now.rows)
+            held.append(event.snapshot.rows)
         else:
-            grown.append(event.now.rows)
+            grown.append(event.snapshot.rows)
             control.set_rate(1000)
             control.release()
 
@@ -188,9 +188,9 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
     went_on: list[Event] = []
     whole = await engager.run_async(slow, out=folder / "run", watch=went_on.append)
     assert engager_complete(whole)
-    assert whole.seconds_in_all > 0.99 * (stopped.seconds + whole.seconds)
+    assert whole.total_seconds > 0.99 * (stopped.seconds + whole.seconds)
     assert isinstance(went_on[0], Began)
-    assert went_on[0].goes_on
+    assert went_on[0].resumed
 
 
 def test_a_hand_on_one_run_is_not_one_on_the_next(folder: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_log_handler_that_fails_is_no_reason_to_end(
 
 async def _stopped(folder: Path, numbers: list[signal.Signals], latency: str) -> engager.Summary:
     def watch(event: Event) -> None:
-        if isinstance(event, Progressed) and event.now.in_flight and numbers:
+        if isinstance(event, Progressed) and event.snapshot.in_flight and numbers:
             os.kill(os.getpid(), numbers.pop(0))
 
     slow = job(folder, sandbox={"latency": latency}, limits={"concurrency": 8})

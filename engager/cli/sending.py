@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded
+from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
@@ -161,7 +161,7 @@ def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
         loop.collect_rarely()
     if in_words:
         _say(event, manner.quiet)
-    if isinstance(event, Unneeded | Ended):
+    if isinstance(event, AlreadyComplete | Ended):
         if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
             _show_rows(event.directory, event.last_row)
         _tell_account(event.summary, event.directory, manner.quiet)
@@ -178,15 +178,15 @@ def _say(event: Event, quiet: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
     elif isinstance(event, Serving):
         click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
-    elif isinstance(event, Unneeded) and not quiet:
-        click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
+    elif isinstance(event, AlreadyComplete) and not quiet:
+        click.echo(f"{event.directory}: {event.reason}; nothing was sent.", err=True)
 
 
 def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.took}")
+    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
     for error in summary.errors[:10]:
         click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
     click.echo(f"results, and the rows to be mended: {directory}")

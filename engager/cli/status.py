@@ -41,11 +41,11 @@ def _seen(seen: dict[str, Any]) -> str:
     if seen["unwritten"]:
         later = "the errors below do not count them yet"
         lines.append(f"  {seen['unwritten']:,} of the settled rows are not in the files yet; {later}")
-    if seen["to_be_tried_again"]:
-        lines.append(f"  {seen['to_be_tried_again']:,} to be tried again")
+    if seen["pending_retry"]:
+        lines.append(f"  {seen['pending_retry']:,} to be tried again")
     if seen["stopped"] and not running:
         lines.append(f"  stopped: {seen['stopped']}")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
-    if seen["goes_on"]:
-        lines.append(f"it goes on with:\n  {seen['goes_on']}")
+    if seen["resume_command"]:
+        lines.append(f"it goes on with:\n  {seen['resume_command']}")
     return "\n".join(lines)

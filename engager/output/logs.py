@@ -66,9 +66,9 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Log an event; progress only now and then."""
         if isinstance(event, Progressed):
-            if event.now.seconds - self._told_at < PROGRESS_EVERY:
+            if event.snapshot.seconds - self._told_at < PROGRESS_EVERY:
                 return
-            self._told_at = event.now.seconds
+            self._told_at = event.snapshot.seconds
         self._handle(_record(logging.INFO, type(event).__name__.lower(), _facts_of(event)))
 
 
@@ -80,7 +80,7 @@ def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogReco
 
 def _facts_of(event: Event) -> dict[str, Any]:
     if isinstance(event, Progressed):
-        return asdict(event.now)
+        return asdict(event.snapshot)
     facts = asdict(event)
     if isinstance(event, Serving):
         facts["url"] = event.url.partition("?")[0]  # a log is read by more people than may act

@@ -47,10 +47,13 @@ class Progress(AbstractContextManager["Progress"]):
             self._end()
         elif self._view is not None or can_move():
             if not self._behind():
-                self._show(event.now)
-        elif event.now.seconds - self._told_at >= PLAIN_EVERY or set(event.now.holders) - self._holders:
-            self._told_at, self._holders = event.now.seconds, set(event.now.holders)
-            print(plain(event.now), file=sys.stderr, flush=True)
+                self._show(event.snapshot)
+        elif (
+            event.snapshot.seconds - self._told_at >= PLAIN_EVERY
+            or set(event.snapshot.holders) - self._holders
+        ):
+            self._told_at, self._holders = event.snapshot.seconds, set(event.snapshot.holders)
+            print(plain(event.snapshot), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Say something on stderr, above what is shown."""

@@ -41,7 +41,7 @@ def pace(now: Snapshot) -> str:
 
 def latency(now: Snapshot) -> str:
     """The percentiles of late; empty where nothing was measured."""
-    p50, p95, p99 = (now.latency_of_late_ms[name] for name in ("p50", "p95", "p99"))
+    p50, p95, p99 = (now.recent_latency_ms[name] for name in ("p50", "p95", "p99"))
     if p50 is None or p95 is None or p99 is None:
         return ""
     return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
@@ -49,7 +49,7 @@ def latency(now: Snapshot) -> str:
 
 def left(now: Snapshot) -> str:
     """How long it will take yet, as far as that can be said."""
-    return "" if now.left is None or now.holders else f"{duration(now.left)} left"
+    return "" if now.eta_seconds is None or now.holders else f"{duration(now.eta_seconds)} left"
 
 
 def held(now: Snapshot) -> list[str]:

@@ -54,7 +54,7 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "started_at": summary.started_at,
         "finished_at": summary.finished_at,
         "seconds": summary.seconds,
-        "seconds_in_all": summary.seconds_in_all,
+        "total_seconds": summary.total_seconds,
     }
 
 
@@ -63,7 +63,7 @@ def _sentence(summary: Summary, finished: bool) -> str:
     reached = "finished" if summary.complete else "finished as far as it was asked"
     how = reached if finished else f"stopped ({summary.stopped or 'a fault'})"
     rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
-    text = f"{summary.job} {how}. {rows} in {summary.took}, exit code {summary.exit_code}."
+    text = f"{summary.job} {how}. {rows} in {summary.duration}, exit code {summary.exit_code}."
     # A chat takes <…> for a command, and what stands here may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

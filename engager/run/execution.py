@@ -13,7 +13,7 @@ import anyio
 from engager.config.job_sections import Job
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
-from engager.events import Serving, Summary, Watch, watched_by_nobody
+from engager.events import Serving, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.policies.rules import SlowStart
 from engager.run.control import Gauges
@@ -44,7 +44,7 @@ _FORGOTTEN = 1.02
 
 
 async def send(
-    run: Run, bound: Bound = UNBOUNDED, watch: Watch = watched_by_nobody, serve: Serve | None = None
+    run: Run, bound: Bound = UNBOUNDED, watch: Watch = ignore_events, serve: Serve | None = None
 ) -> Summary:
     """Carry the run out and leave its summary; `serve`: what serves its page.
 
@@ -153,7 +153,7 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         finished_at=_moment(time.time()),
         seconds=round(seconds, 3),
         # A wall clock that was set back tells less than the start that has just been measured.
-        seconds_in_all=round(max(seconds, time.time() - run.directory.started_at), 3),
+        total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),
     )
 

@@ -51,9 +51,9 @@ class Watching:
         self._latest = Snapshot(
             seconds=now - self._begun,
             total=self._total,
-            left=self._left(tally.rows),
+            eta_seconds=self._left(tally.rows),
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),
-            latency_of_late_ms=tally.latency.since(self._past[0][2]).as_dict(),
+            recent_latency_ms=tally.latency.since(self._past[0][2]).as_dict(),
             rows_per_second=self._pace(_PACE),
             **account,
             **self._sending(),

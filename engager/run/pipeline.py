@@ -114,6 +114,6 @@ async def _work(feed: Feed, engage: Engage, store: ResultStore, stop: Stop) -> N
         elif not isinstance(work, EngageRequest):
             writing = store.after(Outcome.unsent(work))
         elif (outcome := await engage(work)) is not None:
-            writing = store.after(outcome, work.life)
+            writing = store.after(outcome, work.history)
         if writing is not None:
             await writing

@@ -204,7 +204,7 @@ def _ends_here(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
             raise RunDirectoryError(f"{found.path}: this run is not complete yet. Go on with it first.")
         return None
     if not any(summary["statuses"][status] for status in again):
-        return Summary.of(summary)
+        return Summary.from_dict(summary)
     passes.ask_for(found, again)
     return None
 

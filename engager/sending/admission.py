@@ -35,7 +35,7 @@ def recorded(intend: Callable[[EngageRequest], None], clock: BootClock) -> Clear
 
     def clear(effort: Effort) -> bool:
         effort.due = now()
-        effort.request.life.leaves(clock())
+        effort.request.history.note_departure(clock())
         intend(effort.request)
         return True
 
@@ -55,7 +55,7 @@ def remembered(delivery: Delivery, clock: BootClock, clear: Clear) -> Clear:
     """Hold back a repeat that waited until the endpoint would not know it as one any more."""
 
     def clear_if_known(effort: Effort) -> bool:
-        life = effort.request.life
+        life = effort.request.history
         effort.expired = life.in_doubt and not may_go_on(delivery, life, clock())
         return not effort.expired and clear(effort)
 

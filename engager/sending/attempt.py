@@ -33,7 +33,7 @@ class Effort:
 
     def ended(self) -> None:
         """The present try is over, whether or not it had left."""
-        self.request.life.attempts += 1
+        self.request.history.attempts += 1
         if self.due is not None:
             self.latency = self.over - self.due
             self.in_flight += self.latency
@@ -42,7 +42,7 @@ class Effort:
 
     def heed_doubt(self, verdict: Verdict) -> None:
         """Remember which verdict made the row doubtful, until it is not any more."""
-        if not self.request.life.in_doubt:
+        if not self.request.history.in_doubt:
             self.doubt = None
         elif self.doubt is None:
             self.doubt = verdict

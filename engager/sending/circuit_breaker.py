@@ -51,7 +51,7 @@ def _with_slow_start(start: _Start, stop: Stop, attempt: Attempt) -> Attempt:
     async def attempt_carefully(effort: Effort) -> Verdict:
         if start.answers.over:
             return await attempt(effort)
-        await start.enter(again=effort.request.life.attempts > 0)
+        await start.enter(again=effort.request.history.attempts > 0)
         try:
             # Asked here: those that waited for the first request must not follow it after a stop.
             verdict = STOPPED if stop.requested else await attempt(effort)

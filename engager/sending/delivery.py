@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
-from engager.models import Life, Status
+from engager.models import AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
@@ -26,7 +26,7 @@ class Step(Enum):
     WITHHOLD = auto()  #: leave it as it is: it is due when the run goes on
 
 
-def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status | Step:
+def decide(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status | Step:
     """Settle the row, or say what is done next; keeps `life` true."""
     if verdict.meaning is _TAKEN:
         return _ENGAGED
@@ -46,7 +46,7 @@ def decide(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Stat
     return _again(delivery, life, now)
 
 
-def _is_the_first_answer(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> bool:
+def _is_the_first_answer(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> bool:
     """Whether an answer is what the first try under this id was told, and so settles that one.
 
     Outside of the window the endpoint may have forgotten the first try and repeat the answer to a later
@@ -56,9 +56,9 @@ def _is_the_first_answer(delivery: Delivery, life: Life, verdict: Verdict, now: 
     return repeated and (not life.in_doubt or _is_remembered(delivery, life, now))
 
 
-def _is_remembered(delivery: Delivery, life: Life, now: float) -> bool:
+def _is_remembered(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
     """Whether the endpoint is sure to know of every try under the present id."""
-    return not life.asked_for and (life.first_left is None or delivery.remembers(life.first_left, now))
+    return not life.forced and (life.first_left is None or delivery.remembers(life.first_left, now))
 
 
 #: Of a row that an earlier start left in doubt: in flight at a crash, or waiting to be tried again.
@@ -87,16 +87,16 @@ EXPIRED = Verdict(
 )
 
 
-def may_go_on(delivery: Delivery, life: Life, now: float) -> bool:
+def may_go_on(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
     """Whether a try of the row may leave now, by what is known of those before it."""
-    if not life.in_doubt or life.asked_for:
+    if not life.in_doubt or life.forced:
         return True
     return life.first_left is not None and delivery.may_repeat(life.first_left, now)
 
 
-def doubt_before(life: Life) -> Verdict:
+def doubt_before(life: AttemptHistory) -> Verdict:
     """What made a row doubtful before it was taken up, as far as anybody remembers."""
-    return IN_DOUBT_BEFORE if life.asked_for else INTERRUPTED
+    return IN_DOUBT_BEFORE if life.forced else INTERRUPTED
 
 
 def doubtful(doubt: Verdict | None, last: Verdict) -> Verdict:
@@ -107,12 +107,12 @@ def doubtful(doubt: Verdict | None, last: Verdict) -> Verdict:
     return replace(doubt, error_text="; then: ".join(texts) or None, duplicate=last.duplicate)
 
 
-def give_up(life: Life) -> Status:
+def give_up(life: AttemptHistory) -> Status:
     """What a row is whose tries are used up."""
     return Status.IN_DOUBT if life.in_doubt else Status.FAILED
 
 
-def _rejected(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> Status:
+def _rejected(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status:
     if not life.in_doubt:
         return Status.REJECTED
     # An endpoint that deduplicates would have repeated its success. Its own fresh error therefore
@@ -122,6 +122,6 @@ def _rejected(delivery: Delivery, life: Life, verdict: Verdict, now: float) -> S
     return Status.REJECTED if proved else Status.IN_DOUBT
 
 
-def _again(delivery: Delivery, life: Life, now: float) -> Status | Step:
+def _again(delivery: Delivery, life: AttemptHistory, now: float) -> Status | Step:
     since = now if life.first_left is None else life.first_left
     return Step.AGAIN if not life.in_doubt or delivery.may_repeat(since, now) else Status.IN_DOUBT

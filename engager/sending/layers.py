@@ -128,11 +128,11 @@ class _Retried:
 
     async def engage(self, request: EngageRequest) -> Outcome | None:
         effort = Effort(request, self.now())
-        if request.life.in_doubt:
-            effort.doubt = doubt_before(request.life)
-            if not may_go_on(self.delivery, request.life, self.clock()):
+        if request.history.in_doubt:
+            effort.doubt = doubt_before(request.history)
+            if not may_go_on(self.delivery, request.history, self.clock()):
                 return _outcome(effort, Status.IN_DOUBT, effort.doubt)
-        if request.life.generation:
+        if request.history.request_id_version:
             self._renew(effort)
         verdict, step = self._step_of(effort, await self.attempt(effort))
         if step is _AGAIN:
@@ -148,14 +148,14 @@ class _Retried:
     def _renew(self, effort: Effort) -> None:
         """Give the effort the row's present Request-ID, which is not its first."""
         request = effort.request
-        effort.request_id = self.fresh_id(request.request_id, request.life.generation)
+        effort.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
     def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
         now = 0.0 if verdict.meaning is _TAKEN else self.clock()  # what was taken, was: whenever it is
-        step = decide(self.delivery, effort.request.life, verdict, now)
+        step = decide(self.delivery, effort.request.history, verdict, now)
         if isinstance(step, Step):
             effort.heed_doubt(verdict)
-            if effort.request.life.generation:
+            if effort.request.history.request_id_version:
                 self._renew(effort)
             self.answered(effort.request)
         return verdict, step
@@ -188,7 +188,7 @@ class _Retried:
 def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Step]:
     assert state.outcome is not None  # noqa: S101 - tenacity calls this with the last result only
     verdict, _ = state.outcome.result()
-    return verdict, give_up(effort.request.life)
+    return verdict, give_up(effort.request.history)
 
 
 def _outcome(effort: Effort, status: Status, verdict: Verdict) -> Outcome:
@@ -198,7 +198,7 @@ def _outcome(effort: Effort, status: Status, verdict: Verdict) -> Outcome:
         effort.request.row,
         effort.request.key,
         status,
-        effort.request.life.attempts,
+        effort.request.history.attempts,
         verdict.http_status,
         0 if engaged else verdict.error,
         verdict.error_text,

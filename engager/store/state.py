@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from engager.models import Life, Status
+from engager.models import AttemptHistory, Status
 from engager.store import frames
 from engager.store.checkpoints import Checkpoints
 from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment
@@ -57,7 +57,7 @@ class RunState:
     """What is known of a run. Moments are seconds on the boot clock of this boot."""
 
     rows: RowStates = field(default_factory=RowStates)
-    open: dict[int, Life] = field(default_factory=dict)  #: open requests, by their first rows
+    open: dict[int, AttemptHistory] = field(default_factory=dict)  #: open requests, by their first rows
     resting: set[int] = field(default_factory=set)  #: those of them without an attempt in flight
     last_rows: dict[int, int] = field(default_factory=dict)  #: of requests that carry more than one row
     tally: Tally = field(default_factory=Tally)
@@ -73,7 +73,7 @@ class RunState:
     def open_request(self, one: OpenRequest) -> None:
         """Remember a request of which an attempt has left."""
         left = None if one.first_left == inf else one.first_left
-        life = Life(one.attempts, one.version, left, one.in_doubt, one.forced)
+        life = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
         self.open[one.first] = life
         (self.resting.discard if one.in_flight else self.resting.add)(one.first)
         if one.last > one.first:
@@ -201,7 +201,7 @@ class RunState:
             elif kind == Kind.FIRST:
                 moment, rows = frames.first_attempts_of(body)
                 left = clock(moment, context)
-                self.open.update({row: Life(0, 0, left) for row in rows})
+                self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:
@@ -235,18 +235,18 @@ class RunState:
             self.rows.shift(-inf)
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 
-    def again(self, row: int) -> Life | None:
+    def again(self, row: int) -> AttemptHistory | None:
         """What is known of a row that is due though it was taken up before; None for a fresh one."""
         if (life := self.open.get(row)) is not None:
             return life
         code = self.rows[row]
         version, form = self.version_of(row, code) or 0, code & ~VERSIONS
         if form == AGAIN:
-            return Life(0, version, self.rows.moment(row))
+            return AttemptHistory(0, version, self.rows.moment(row))
         if form == LOST:
-            return Life(1, version, self.lost_since, in_doubt=True)
+            return AttemptHistory(1, version, self.lost_since, in_doubt=True)
         if form == AGAIN + IN_DOUBT - FAILED:
-            return Life(0, version, this_moment(0).boot, in_doubt=True, asked_for=True)
+            return AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
         return None
 
     def is_settled(self, row: int) -> bool:
@@ -254,11 +254,11 @@ class RunState:
         return STATUS_OF[self.rows[row]] is not None
 
 
-def request_of(first: int, last: int, life: Life, in_flight: bool) -> OpenRequest:
+def request_of(first: int, last: int, life: AttemptHistory, in_flight: bool) -> OpenRequest:
     """An open request, by its life."""
     moment = inf if life.first_left is None else life.first_left
     return OpenRequest(
-        first, last, life.attempts, life.generation, moment, in_flight, life.in_doubt, life.asked_for
+        first, last, life.attempts, life.request_id_version, moment, in_flight, life.in_doubt, life.forced
     )
 
 

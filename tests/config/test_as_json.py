@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engager import Began, Ended, Event, Progressed, Reported, Serving, Summary, Unneeded
+from engager import AlreadyComplete, Began, Ended, Event, Progressed, Reported, Serving, Summary
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.endpoint.connectivity import Finding, State
@@ -39,7 +39,7 @@ SUMMARY = Summary(
     started_at="2026-11-24T08:00:00Z",
     finished_at="2026-11-24T08:01:00Z",
     seconds=60.0,
-    seconds_in_all=70.0,
+    total_seconds=70.0,
     rows=10,
     statuses=dict.fromkeys(Status, 1),
     errors=[{"status": Status.FAILED, "error": "400", "rows": 1}],
@@ -55,7 +55,7 @@ EVENTS: list[Event] = [
     Began(Path(NAME), "77", "spring", True, ["a warning"]),
     Serving("http://127.0.0.1:1/?key=secret"),
     Progressed(dataclasses.replace(NOW_FULL, seconds=1e6)),
-    Unneeded(Path(NAME), "complete", SUMMARY),
+    AlreadyComplete(Path(NAME), "complete", SUMMARY),
     Ended(Path(NAME), SUMMARY, 7, True),
     Reported(Path(NAME), Path(NAME) / "report.html"),
 ]
@@ -71,7 +71,7 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
     logs.EventLog(records.append)(event)
     line = json.loads(logs.JsonFormatter().format(records[0]))
     assert line["event"] == type(event).__name__.lower()
-    shown = event.now if isinstance(event, Progressed) else event
+    shown = event.snapshot if isinstance(event, Progressed) else event
     assert {field.name for field in dataclasses.fields(shown)} <= line.keys()
     assert "\n" not in logs.TextFormatter("%(message)s").format(records[0])
 

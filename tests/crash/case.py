@@ -127,7 +127,7 @@ class Case:
         )
 
     def once(self, asked_for: bool) -> bool:
-        """Whether a second message is forbidden; `asked_for`: rows in doubt were tried again by hand."""
+        """Whether a second message is forbidden; `forced`: rows in doubt were tried again by hand."""
         if self.mode == "at-least-once" or asked_for:
             return self.endpoint != "does not deduplicate" and not self.rotates
         return True

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engager import cli
-from engager.models import Life
+from engager.models import AttemptHistory
 from engager.sending.attempt import Effort
 from engager.sending.transport.http1.connection import Connection
 from engager.store import journal, repair, result_files, run_directory, store
@@ -66,7 +66,7 @@ def after_store(countdown: Countdown) -> None:
 
 def after_clearance(countdown: Countdown) -> None:
     """Cleared to leave, and not stored yet."""
-    around(Life, "leaves", countdown, after=True)
+    around(AttemptHistory, "leaves", countdown, after=True)
 
 
 def before_departure(countdown: Countdown) -> None:
@@ -78,7 +78,7 @@ def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
 
-    around(Life, "leaves", countdown, after=True, kill=soon)
+    around(AttemptHistory, "leaves", countdown, after=True, kill=soon)
 
 
 def after_answer(countdown: Countdown) -> None:

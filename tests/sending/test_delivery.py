@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engager.altcraft.classification import Meaning, Verdict
 from engager.models import Status
 from engager.policies.delivery import Delivery, Mode
-from engager.sending.delivery import Life, Step, decide, give_up
+from engager.sending.delivery import AttemptHistory, Step, decide, give_up
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
 LOST = Verdict(Meaning.UNKNOWN)
@@ -23,10 +23,10 @@ REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=
 
 def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status | Step:
     """Live through some tries, `seconds` apart."""
-    life = Life()
+    life = AttemptHistory()
     step: Status | Step = Step.AGAIN
     for number, verdict in enumerate(verdicts):
-        life.leaves(number * seconds)
+        life.note_departure(number * seconds)
         step = decide(delivery, life, verdict, number * seconds)
     return step
 
@@ -63,20 +63,20 @@ def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | S
 
 
 def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
-    life = Life()
-    life.leaves(0)
+    life = AttemptHistory()
+    life.note_departure(0)
     decide(EXACTLY, life, LOST, 0)
-    assert (life.in_doubt, life.generation) == (True, 0)
+    assert (life.in_doubt, life.request_id_version) == (True, 0)
     decide(EXACTLY, life, REPLAYED_FAULT, 1)
-    assert (life.in_doubt, life.generation) == (False, 1)
+    assert (life.in_doubt, life.request_id_version) == (False, 1)
     assert give_up(life) is Status.FAILED
 
 
 def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:
-    life = Life()
-    life.leaves(0)
+    life = AttemptHistory()
+    life.note_departure(0)
     assert decide(EXACTLY, life, REPLAYED_FAULT, 1e6) is Step.AGAIN
-    assert (life.in_doubt, life.generation) == (False, 1)
+    assert (life.in_doubt, life.request_id_version) == (False, 1)
 
 
 def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> None:
@@ -96,10 +96,10 @@ verdicts = st.builds(
 @given(st.sampled_from([AT_MOST, AT_LEAST]), st.lists(verdicts, min_size=1))
 def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> None:
     """Without deduplication: once a try is unknown, the row is engaged by proof or else in doubt."""
-    life = Life()
+    life = AttemptHistory()
     unknown = False
     for number, verdict in enumerate(tries):
-        life.leaves(number)
+        life.note_departure(number)
         unknown |= verdict.meaning is Meaning.UNKNOWN
         step = decide(delivery, life, verdict, number)
         settled = give_up(life) if step is Step.AGAIN else step

@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engager.errors import Exit
-from engager.models import Ending, EngageRequest, Life, Lost, NotSent, Outcome, Reply, Row, Status, Withheld
+from engager.models import (
+    AttemptHistory,
+    Ending,
+    EngageRequest,
+    Lost,
+    NotSent,
+    Outcome,
+    Reply,
+    Row,
+    Status,
+    Withheld,
+)
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
@@ -261,7 +272,7 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
     mode: Mode, makes: list[Callable[[int], Ending]], past: str | None
 ) -> None:
     tried = request()
-    tried.life = Life(in_doubt=past is not None, first_left=0, asked_for=past == "before this pass")
+    tried.history = AttemptHistory(in_doubt=past is not None, first_left=0, forced=past == "before this pass")
 
     async def settled() -> Outcome | None:
         script = Script(*[make(number) for number, make in enumerate(makes)], seconds=0)
@@ -270,7 +281,7 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
     with closing(VirtualLoop()) as loop:
         outcome = loop.run_until_complete(settled())
     doubt = past
-    for number, make in enumerate(makes[: tried.life.attempts]):
+    for number, make in enumerate(makes[: tried.history.attempts]):
         settles = make in SETTLING and past != "before this pass"
         if settles or (make in RAISING and doubt is None):
             doubt = None if settles else str(number)
@@ -279,7 +290,7 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
     if doubt is not None:
         told, _, then = (outcome.error_text or "").partition("; then: ")
         assert doubt in told
-        last = tried.life.attempts - 1
+        last = tried.history.attempts - 1
         assert last < 0 or str(last) in (told if doubt == str(last) else then)
 
 

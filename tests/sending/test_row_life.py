@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engager.altcraft.classification import judge
-from engager.models import Ending, Life, Lost, NotSent, Reply, Status
+from engager.models import AttemptHistory, Ending, Lost, NotSent, Reply, Status
 from engager.policies.delivery import Delivery, Mode
 from engager.sending.delivery import Step, decide, give_up, may_go_on
 
@@ -63,7 +63,7 @@ class RowLife(RuleBasedStateMachine):
         # Exactly once is promised where the endpoint deduplicates, and only there.
         self.endpoint = Endpoint(deduplicates or mode is Mode.EXACTLY_ONCE, replays)
         self.delivery = Delivery(mode, WINDOW)
-        self.life = Life()
+        self.life = AttemptHistory()
         self.now = 0.0
         self.status: Status | None = None
         self.deceived = False  #: a gateway denied what had been done: what was not taken by assumption was
@@ -71,12 +71,12 @@ class RowLife(RuleBasedStateMachine):
     def _leave(self, error: int, fate: str) -> Ending:
         if fate == "refused":
             return NotSent("connect_failed", "refused")
-        self.life.leaves(self.now)
+        self.life.note_departure(self.now)
         if fate == "gateway 503":
             return Reply(503, HTML)
         if fate == "never arrived":
             return Lost("timeout", "no answer")
-        reply = self.endpoint.process(f"id.{self.life.generation}", self.now, error)
+        reply = self.endpoint.process(f"id.{self.life.request_id_version}", self.now, error)
         if fate == "503 after the deed":
             self.deceived = True
             return Reply(503, HTML)
@@ -99,7 +99,7 @@ class RowLife(RuleBasedStateMachine):
             return
         # What the ledger gives back of a row that was in flight.
         life = self.life
-        self.life = Life(life.attempts + 1, life.generation, life.first_left, in_doubt=True)
+        self.life = AttemptHistory(life.attempts + 1, life.request_id_version, life.first_left, in_doubt=True)
         self._resume()
 
     @precondition(lambda self: self.status is None)
@@ -125,7 +125,7 @@ class RowLife(RuleBasedStateMachine):
     @precondition(lambda self: self.status is Status.FAILED)
     @rule()
     def another_pass_over_a_failed_row(self) -> None:
-        self.life = Life(generation=self.life.generation)
+        self.life = AttemptHistory(request_id_version=self.life.request_id_version)
         self.status = None
 
     @precondition(lambda self: self.status is not None)

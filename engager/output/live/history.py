@@ -30,7 +30,7 @@ class History:
 
 def point_of(now: Snapshot) -> dict[str, Any]:
     """What the charts need of a snapshot. Counts are totals: of two points the later one holds both."""
-    late = now.latency_of_late_ms
+    late = now.recent_latency_ms
     return {
         "t": round(now.seconds, 2),
         "statuses": dict(now.statuses),

@@ -60,7 +60,7 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
     """What a reader must know before the numbers."""
     running, results = seen["state"] == "running", lines.path.name
     passes = another.number if (another := latest(run)) else 0
-    again, missing = seen["to_be_tried_again"], seen["rows"] - rows
+    again, missing = seen["pending_retry"], seen["rows"] - rows
     found = [
         (running, "The run is under way: this is how far it had come when the report was made."),
         (seen["stopped"] and not running, f"The run was stopped: {seen['stopped']}."),

@@ -40,7 +40,7 @@ class Shown:
     @property
     def looks(self) -> list[int]:
         """The rows that were settled, whenever somebody looked."""
-        return [event.now.rows for event in self.events if isinstance(event, Progressed)]
+        return [event.snapshot.rows for event in self.events if isinstance(event, Progressed)]
 
     @property
     def rows(self) -> int:

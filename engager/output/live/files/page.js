@@ -37,11 +37,11 @@ function show(now) {
   byId("done").textContent = number.format(now.rows);
   byId("total").textContent = now.total ? `of ${number.format(Math.max(now.total, now.rows))} rows` : "rows";
   const holders = Object.entries(now.holders);
-  byId("left").textContent = now.left === null || holders.length ? "" : `${duration(now.left)} left`;
+  byId("left").textContent = now.eta_seconds === null || holders.length ? "" : `${duration(now.eta_seconds)} left`;
   const bar = byId("bar");
   if (now.total) bar.value = Math.min(1, now.rows / now.total); else bar.removeAttribute("value");
   tiles(byId("tiles"), STATUSES.map((s) => [s.replace("_", " "), number.format(now.statuses[s]), s]));
-  const late = now.latency_of_late_ms;
+  const late = now.recent_latency_ms;
   tiles(byId("gauges"), [
     ["rows a second", number.format(now.rows_per_second)],
     ["limit on requests", now.rate === null ? "none" : `${precise.format(now.rate)}/s`],
