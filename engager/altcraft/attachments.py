@@ -7,4 +7,4 @@ MAX_BODY = 10_000_000
 MAX_BODY_WITH_FILES = 100_000_000
 
 
-KEYS = ("path", "name", "type")
+ATTACHMENT_KEYS = ("path", "name", "type")

@@ -13,19 +13,19 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from engager.altcraft.response_bodies import read_answer
+from engager.altcraft.response_bodies import read_response
 from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):
     """What the ending of a try proves; where two signs disagree, the higher one counts."""
 
-    TAKEN = 0  #: the endpoint did it
+    ACCEPTED = 0  #: the endpoint did it
     REJECTED = 1  #: not taken, and it never will be: a permanent error of this row
-    NOT_TAKEN = 2  #: not taken, and another try may succeed
-    REFUSES_ALL = 3  #: not taken, and no row can succeed: the run must stop
+    NOT_ACCEPTED = 2  #: not taken, and another try may succeed
+    FATAL = 3  #: not taken, and no row can succeed: the run must stop
     UNKNOWN = 4  #: it may have been taken
-    WITHHELD = 5  #: never begun, because the run stops
+    NOT_SENT = 5  #: never begun, because the run stops
 
 
 #: Assumed: what a repeat is told while the first try is still being worked on.
@@ -34,17 +34,17 @@ IN_FLIGHT: Final = 409
 #: Code → what it proves, for the HTTP status and for the body's `error` alike, in an answer in the contract's
 #: form. First match counts; any other code is a permanent error.
 TABLE: tuple[tuple[range, Meaning, str], ...] = (
-    (range(1), Meaning.TAKEN, "success"),
-    (range(401, 402), Meaning.REFUSES_ALL, "the token is missing or wrong"),
-    (range(402, 403), Meaning.REFUSES_ALL, "the tariff's limit is reached"),
-    (range(403, 404), Meaning.REFUSES_ALL, "the token has no rights to this"),
+    (range(1), Meaning.ACCEPTED, "success"),
+    (range(401, 402), Meaning.FATAL, "the token is missing or wrong"),
+    (range(402, 403), Meaning.FATAL, "the tariff's limit is reached"),
+    (range(403, 404), Meaning.FATAL, "the token has no rights to this"),
     # Proxies say it after the deed, too, when the endpoint took longer than they wait.
     (range(408, 409), Meaning.UNKNOWN, "it took too long"),
     (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier try is still in flight"),
-    (range(425, 426), Meaning.NOT_TAKEN, "too early"),
-    (range(429, 430), Meaning.NOT_TAKEN, "too many requests"),
+    (range(425, 426), Meaning.NOT_ACCEPTED, "too early"),
+    (range(429, 430), Meaning.NOT_ACCEPTED, "too many requests"),
     # Assumed: an overloaded gateway turns a request away before anyone acts on it.
-    (range(503, 504), Meaning.NOT_TAKEN, "the service is unavailable"),
+    (range(503, 504), Meaning.NOT_ACCEPTED, "the service is unavailable"),
     (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
 )
 
@@ -53,10 +53,10 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
 GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
     # A redirect after a POST may follow the deed (RFC 9110, 15.4.3 and 15.4.4).
     (range(302, 304), Meaning.UNKNOWN),
-    (range(300, 400), Meaning.NOT_TAKEN),
+    (range(300, 400), Meaning.NOT_ACCEPTED),
     (range(408, 410), Meaning.UNKNOWN),
-    (range(400, 500), Meaning.NOT_TAKEN),
-    (range(503, 504), Meaning.NOT_TAKEN),
+    (range(400, 500), Meaning.NOT_ACCEPTED),
+    (range(503, 504), Meaning.NOT_ACCEPTED),
 )
 
 #: The codes under which a Retry-After pauses the run.
@@ -100,19 +100,19 @@ def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
         return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
     if isinstance(ending, Lost):
         return Verdict(Meaning.UNKNOWN, ending.error, ending.error_text)
-    return Verdict(Meaning.WITHHELD)
+    return Verdict(Meaning.NOT_SENT)
 
 
 def _of_not_sent(ending: NotSent) -> Meaning:
     # A certificate that does not verify is wrong for every row, and so is a machine without sockets:
     # no wait mends it, and no row must be called failed for it.
-    return Meaning.REFUSES_ALL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_TAKEN
+    return Meaning.FATAL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_ACCEPTED
 
 
 def _judged(
     status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool, date: str | None
 ) -> Verdict:
-    answer = read_answer(body) if complete else None
+    answer = read_response(body) if complete else None
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
     if answer is None:
@@ -163,13 +163,13 @@ def _excerpt(body: bytes, complete: bool) -> str:
     return " ".join(text.split())[:200] or "an answer without text"
 
 
-def why_refused(verdict: Verdict) -> str:
+def fatal_reason(verdict: Verdict) -> str:
     """Why no row can succeed, in words for the operator."""
     if verdict.error == OWN_MACHINE:
         what = "this machine has run out of sockets or memory"
         return f"{what}; raise `ulimit -n` or lower limits.concurrency ({verdict.error_text})"
     codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
-    named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.REFUSES_ALL)
+    named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.FATAL)
     return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"
 
 

@@ -16,14 +16,14 @@ _MAX_ELEMENTS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseBody:
     """What the endpoint itself said."""
 
     error: int  #: 0 is success
     error_text: str
 
 
-def read_answer(body: bytes) -> Answer | None:
+def read_response(body: bytes) -> ResponseBody | None:
     """Read a whole body in any of the endpoint's formats."""
     start = body[:64].lstrip()[:1]
     if start == b"{":
@@ -33,7 +33,7 @@ def read_answer(body: bytes) -> Answer | None:
     return _from_csv(body) if start else None
 
 
-def _from_json(body: bytes) -> Answer | None:
+def _from_json(body: bytes) -> ResponseBody | None:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -43,10 +43,10 @@ def _from_json(body: bytes) -> Answer | None:
     if type(error) is not int:
         return None
     text = fields.get("error_text")
-    return Answer(error, text if isinstance(text, str) else "")
+    return ResponseBody(error, text if isinstance(text, str) else "")
 
 
-def _from_xml(body: bytes) -> Answer | None:
+def _from_xml(body: bytes) -> ResponseBody | None:
     if body.count(b"<") > 2 * _MAX_ELEMENTS:
         return None
     # Loaded where it is used: most endpoints never answer in XML.
@@ -64,7 +64,7 @@ def _from_xml(body: bytes) -> Answer | None:
     return _from_text(root.findtext("error"), root.findtext("error_text"))
 
 
-def _from_csv(body: bytes) -> Answer | None:
+def _from_csv(body: bytes) -> ResponseBody | None:
     try:
         lines = [line for line in csv.reader(body.decode().splitlines(), strict=True) if line]
     except (UnicodeDecodeError, csv.Error):
@@ -75,8 +75,8 @@ def _from_csv(body: bytes) -> Answer | None:
     return _from_text(fields.get("error"), fields.get("error_text"))
 
 
-def _from_text(error: str | None, error_text: str | None) -> Answer | None:
+def _from_text(error: str | None, error_text: str | None) -> ResponseBody | None:
     digits = (error or "").strip()
     if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 10):
         return None
-    return Answer(int(digits), (error_text or "").strip())
+    return ResponseBody(int(digits), (error_text or "").strip())

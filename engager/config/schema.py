@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from engager.altcraft.attachments import KEYS
+from engager.altcraft.attachments import ATTACHMENT_KEYS
 from engager.altcraft.parameters import (
     FILTERS,
     FURTHER_MATCHING,
@@ -138,7 +138,7 @@ def _attach() -> dict[str, Any]:
     table = {
         "type": "object",
         "additionalProperties": False,
-        "properties": dict.fromkeys(KEYS, text),
+        "properties": dict.fromkeys(ATTACHMENT_KEYS, text),
         "required": ["path"],
     }
     return {"type": "array", "items": {"anyOf": [text, table]}}

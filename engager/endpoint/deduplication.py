@@ -114,7 +114,7 @@ def proof_of(start: Repeated, listing: Repeated) -> Proof:
         return Proof(Answer.SWALLOWS, "workflows/start called a first request a repeat")
     if second.duplicate:
         return Proof(Answer.YES, "a repeated workflows/start is recognised")
-    if first.meaning is Meaning.TAKEN and _is_answer(second):
+    if first.meaning is Meaning.ACCEPTED and _is_answer(second):
         return Proof(Answer.NO, "workflows/start said success and then carried the repeat out, too")
     if judge(listing.second, MAX_ANSWER).duplicate and not judge(listing.first, MAX_ANSWER).duplicate:
         return Proof(Answer.YES, "a repeated workflows/list is recognised")
@@ -122,7 +122,7 @@ def proof_of(start: Repeated, listing: Repeated) -> Proof:
 
 
 def _is_answer(verdict: Verdict) -> bool:
-    return verdict.by_endpoint and verdict.meaning in (Meaning.TAKEN, Meaning.REJECTED)
+    return verdict.by_endpoint and verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED)
 
 
 def _why_unknown(first: Verdict, second: Verdict) -> str:
@@ -133,7 +133,7 @@ def _why_unknown(first: Verdict, second: Verdict) -> str:
 
 def told(verdict: Verdict) -> str:
     """An answer in a few words."""
-    if verdict.meaning is Meaning.WITHHELD:
+    if verdict.meaning is Meaning.NOT_SENT:
         return "not sent"
     code = f"{verdict.error}: " if isinstance(verdict.error, int) else ""
     return f"{code}{verdict.error_text}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
 from engager.altcraft.scenarios import Scenario, read_listing
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
@@ -54,10 +54,10 @@ async def hear(probe: Probe) -> Finding:
     if not verdict.by_endpoint:
         advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
         return Finding(State.FAILED, f"no answer of the endpoint's own: {told(verdict)}", advice)
-    if _is_of_token(verdict) or verdict.meaning in (Meaning.TAKEN, Meaning.REJECTED):
+    if _is_of_token(verdict) or verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED):
         return Finding(State.OK, f"workflows/start answered {told(verdict)}")
-    if verdict.meaning is Meaning.REFUSES_ALL:
-        return Finding(State.FAILED, why_refused(verdict), "raise the tariff's limit")
+    if verdict.meaning is Meaning.FATAL:
+        return Finding(State.FAILED, fatal_reason(verdict), "raise the tariff's limit")
     return Finding(State.FAILED, f"workflows/start answered {told(verdict)}", "try again later")
 
 
@@ -74,8 +74,8 @@ async def identify(probe: Probe) -> Finding:
     refused = next((said for said in (start, listing) if _is_of_token(said)), None)
     if refused and (refused is start or 403 not in (refused.error, refused.http_status)):
         advice = f"look at what {reference} holds, at its rights, and at endpoint.auth, which is {auth}"
-        return Finding(State.FAILED, why_refused(refused), advice)
-    if refused or Meaning.TAKEN in (start.meaning, listing.meaning):
+        return Finding(State.FAILED, fatal_reason(refused), advice)
+    if refused or Meaning.ACCEPTED in (start.meaning, listing.meaning):
         return Finding(State.OK, f"the endpoint knows it (auth = {auth})")
     return Finding(State.UNKNOWN, f"it was not refused, and nothing was granted to it either: {told(start)}")
 
@@ -87,7 +87,7 @@ async def find_scenario(probe: Probe) -> Finding:
         return Finding(State.SKIPPED, "request.id differs from row to row")
     verdict = judge(probe.listing.first, MAX_ANSWER)
     advice = f"look at scenario {number} in the platform"
-    if verdict.meaning is not Meaning.TAKEN:
+    if verdict.meaning is not Meaning.ACCEPTED:
         return Finding(State.UNKNOWN, f"workflows/list answered {told(verdict)}", advice)
     listed = read_listing(probe.listing.first)
     if listed is None:
@@ -119,7 +119,7 @@ async def _lists_any(probe: Probe) -> bool:
 async def ask_for_nobody(probe: Probe) -> Finding:
     """A success means that a person was reached: a profile that cannot exist does not get one."""
     verdict = judge(probe.start.first)
-    if verdict.meaning is Meaning.TAKEN:
+    if verdict.meaning is Meaning.ACCEPTED:
         return Finding(
             State.UNKNOWN,
             "success was said for a profile that cannot exist",

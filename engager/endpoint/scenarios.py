@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.config.job import JobFile
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
@@ -73,7 +73,7 @@ async def _page(platform: Platform, from_id: int) -> Sequence[Scenario]:
     while _is_cut_off(ending := await platform.ask("list", from_id=from_id, limit=limit)) and limit > 1:
         limit //= 2
     verdict = judge(ending, MAX_ANSWER)
-    if verdict.meaning is not Meaning.TAKEN:
+    if verdict.meaning is not Meaning.ACCEPTED:
         raise _refused("list", verdict)
     listed = read_listing(ending)
     if listed is None:
@@ -89,8 +89,8 @@ def _refused(method: str, verdict: Verdict) -> EndpointError:
     said = f"workflows/{method} answered {told(verdict)}"
     if verdict.meaning is Meaning.REJECTED:
         return EndpointError(f"{said}.", Exit.WRONG)
-    if verdict.meaning is Meaning.REFUSES_ALL:
-        return EndpointError(f"workflows/{method}: {why_refused(verdict)}.", Exit.WRONG)
+    if verdict.meaning is Meaning.FATAL:
+        return EndpointError(f"workflows/{method}: {fatal_reason(verdict)}.", Exit.WRONG)
     return EndpointError(f"{said}. Run the same command again later.", Exit.STOPPED)
 
 
@@ -120,7 +120,7 @@ async def switch(
     method = "activate" if active else "deactivate"
     verdict = judge(await platform.ask(method, id=number))
     after = await _looked_up(platform, number)
-    if after is None and verdict.meaning is Meaning.TAKEN:
+    if after is None and verdict.meaning is Meaning.ACCEPTED:
         return Switched(number, before, active, asked=True)
     if after is not active:
         raise _unswitched(method, verdict, number, after)
@@ -136,7 +136,7 @@ async def _looked_up(platform: Platform, number: int) -> bool | None:
 
 
 def _unswitched(method: str, verdict: Verdict, number: int, after: bool | None) -> EndpointError:
-    if verdict.meaning is not Meaning.TAKEN:
+    if verdict.meaning is not Meaning.ACCEPTED:
         return _refused(method, verdict)
     said = f"workflows/{method} said success, and scenario {number} is {'active' if after else 'inactive'}"
     return EndpointError(f"{said}: look at it in the platform.", Exit.STOPPED)

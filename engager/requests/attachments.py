@@ -10,7 +10,7 @@ import mimetypes
 from pathlib import Path
 from typing import Any
 
-from engager.altcraft.attachments import KEYS, MAX_BODY_WITH_FILES
+from engager.altcraft.attachments import ATTACHMENT_KEYS, MAX_BODY_WITH_FILES
 from engager.errors import ParameterError
 from engager.requests.template import names_nearest
 
@@ -32,8 +32,8 @@ def _read(item: Any, base: Path, key: str) -> dict[str, str]:
     if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
         raise ParameterError(key, 'give a path, or {path = "…", name = "…", type = "…"}')
     for name in fields:
-        if name not in KEYS:
-            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, KEYS)}")
+        if name not in ATTACHMENT_KEYS:
+            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, ATTACHMENT_KEYS)}")
     if "path" not in fields:
         raise ParameterError(key, "no path")
     if any("{" in value or "}" in value for value in fields.values()):

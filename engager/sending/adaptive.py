@@ -98,7 +98,7 @@ class Gauge:
 
     def add(self, left: float, now: float, verdict: Verdict) -> None:
         """Count a try that ended."""
-        if verdict.meaning is not Meaning.TAKEN and verdict.is_limit:
+        if verdict.meaning is not Meaning.ACCEPTED and verdict.is_limit:
             self._refused += left >= self._changed
         elif self._opened is None:
             self._opened = now if left >= self._changed else None
@@ -108,7 +108,7 @@ class Gauge:
     def _count(self, seconds: float, meaning: Meaning) -> None:
         self._done += 1
         self._busy += seconds
-        if meaning is Meaning.TAKEN:
+        if meaning is Meaning.ACCEPTED:
             self._taken += 1
             self._latency += seconds
             self._squares += seconds * seconds
@@ -191,9 +191,9 @@ def adapted(adaptive: Adaptive, pacer: Pacer, attempt: Attempt) -> Attempt:
             raise
         now = time()
         left = now if effort.due is None else effort.due
-        if verdict.meaning is not Meaning.WITHHELD:
+        if verdict.meaning is not Meaning.NOT_SENT:
             steering.heed(left, now, verdict)
-        if verdict.meaning is Meaning.TAKEN or verdict.meaning is Meaning.WITHHELD:
+        if verdict.meaning is Meaning.ACCEPTED or verdict.meaning is Meaning.NOT_SENT:
             places.give_back()
         else:
             places.give_back_after(steering.usual - (now - left))

@@ -34,7 +34,7 @@ def _with_breaker(outage: _Outage, gate: Gate, attempt: Attempt) -> Attempt:
         # come that far.
         effort.probing = gate.shut and await gate.passes()
         verdict = await attempt(effort)
-        if verdict.meaning is Meaning.WITHHELD or effort.expired:  # nobody was asked
+        if verdict.meaning is Meaning.NOT_SENT or effort.expired:  # nobody was asked
             if effort.probing:
                 gate.let_one_through()
         elif _is_down(verdict):
@@ -58,7 +58,7 @@ def _with_slow_start(start: _Start, stop: Stop, attempt: Attempt) -> Attempt:
         except BaseException:
             start.leave()
             raise
-        if verdict.meaning is not Meaning.WITHHELD and not effort.expired:
+        if verdict.meaning is not Meaning.NOT_SENT and not effort.expired:
             start.observe(verdict)
         start.leave_after(start.answers.pause)
         effort.unheard = not start.answers.heard
@@ -113,7 +113,7 @@ class _Start:
         answers = self.answers
         if verdict.by_endpoint:
             answers.heard = True
-        if verdict.meaning is Meaning.TAKEN:
+        if verdict.meaning is Meaning.ACCEPTED:
             answers.took()
         elif verdict.meaning is Meaning.REJECTED:
             if answers.rejected(verdict.error):
@@ -155,7 +155,7 @@ class _Outage:
 
 def _is_down(verdict: Verdict) -> bool:
     """Whether nobody was there: no connection, no answer, or a gateway that has nobody behind it."""
-    if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_TAKEN):
+    if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_ACCEPTED):
         return False
     # A limit is somebody's who is there, and a pause that is asked for is kept as it is.
     return verdict.error != OWN_MACHINE and verdict.http_status != 429 and verdict.retry_after is None

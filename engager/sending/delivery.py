@@ -15,7 +15,7 @@ from engager.models import AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
-_TAKEN: Final = Meaning.TAKEN
+_TAKEN: Final = Meaning.ACCEPTED
 _ENGAGED: Final = Status.ENGAGED
 
 
@@ -30,14 +30,14 @@ def decide(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: floa
     """Settle the row, or say what is done next; keeps `life` true."""
     if verdict.meaning is _TAKEN:
         return _ENGAGED
-    if verdict.meaning is Meaning.WITHHELD:
+    if verdict.meaning is Meaning.NOT_SENT:
         return Step.WITHHOLD
     if _is_the_first_answer(delivery, life, verdict, now):
         # That try is no longer in doubt; and as the endpoint would repeat this answer for ever, the
         # next one needs a fresh id.
         life.renew()
         return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Step.AGAIN
-    if verdict.meaning is Meaning.REFUSES_ALL:
+    if verdict.meaning is Meaning.FATAL:
         return Step.WITHHOLD
     if verdict.meaning is Meaning.REJECTED:
         return _rejected(delivery, life, verdict, now)
@@ -77,7 +77,7 @@ IN_DOUBT_BEFORE = Verdict(
 )
 
 #: Of a row that is not tried again because the run stops.
-STOPPED = Verdict(Meaning.WITHHELD)
+STOPPED = Verdict(Meaning.NOT_SENT)
 
 #: Of a row whose repeat came too late to be known as one.
 EXPIRED = Verdict(

@@ -16,7 +16,7 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from engager.altcraft.classification import Meaning, Verdict, judge, why_refused
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.delivery import Delivery
@@ -38,9 +38,9 @@ from engager.sending.limits import Gate, RetryBudget, Stop, pause_seconds
 from engager.sending.transport.base import Clearance
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
-_TAKEN: Final = Meaning.TAKEN
-_WITHHELD: Final = Meaning.WITHHELD
-_REFUSES_ALL: Final = Meaning.REFUSES_ALL
+_TAKEN: Final = Meaning.ACCEPTED
+_WITHHELD: Final = Meaning.NOT_SENT
+_REFUSES_ALL: Final = Meaning.FATAL
 _AGAIN: Final = Step.AGAIN
 _ENGAGED: Final = Status.ENGAGED
 
@@ -79,7 +79,7 @@ def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
 
     def heed(verdict: Verdict) -> None:
         if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
-            stop.request(Exit.STOPPED, f"no row can succeed: {why_refused(verdict)}")
+            stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(verdict)}")
         elif verdict.retry_after is not None:
             _pause(gate, stop, retry, pause_seconds(verdict.retry_after, time.time(), verdict.date))
 

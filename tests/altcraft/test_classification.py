@@ -21,8 +21,8 @@ def says(code: int) -> bytes:
     return b'{"data": null, "error": %d, "error_text": "no"}' % code
 
 
-TAKEN, REJECTED, NOT_TAKEN = Meaning.TAKEN, Meaning.REJECTED, Meaning.NOT_TAKEN
-REFUSES_ALL, UNKNOWN = Meaning.REFUSES_ALL, Meaning.UNKNOWN
+TAKEN, REJECTED, NOT_TAKEN = Meaning.ACCEPTED, Meaning.REJECTED, Meaning.NOT_ACCEPTED
+REFUSES_ALL, UNKNOWN = Meaning.FATAL, Meaning.UNKNOWN
 
 
 @pytest.mark.parametrize("body", [OK, XML_OK, CSV_OK, b'<?xml version="1.0" encoding="UTF-8"?>\n' + XML_OK])
@@ -120,7 +120,7 @@ def test_faults_of_the_wire() -> None:
     assert judge(NotSent("connect_failed", "refused")).meaning is NOT_TAKEN
     assert judge(NotSent("tls", "certificate")).meaning is REFUSES_ALL
     assert judge(Lost("timeout", "silence")).meaning is UNKNOWN
-    assert judge(Withheld()).meaning is Meaning.WITHHELD
+    assert judge(Withheld()).meaning is Meaning.NOT_SENT
 
 
 def test_only_limits_may_pause_the_run() -> None:

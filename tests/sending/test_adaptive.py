@@ -14,7 +14,7 @@ from engager.policies.rate import Pace
 from engager.sending.adaptive import Places, Steering
 from engager.sending.limits import Gate, Pacer, Stop
 
-TAKEN, REFUSED = Verdict(Meaning.TAKEN), Verdict(Meaning.NOT_TAKEN, http_status=503)
+TAKEN, REFUSED = Verdict(Meaning.ACCEPTED), Verdict(Meaning.NOT_ACCEPTED, http_status=503)
 
 
 async def in_place(places: Places, seconds: float, entered: list[float]) -> None:

@@ -13,10 +13,10 @@ from engager.sending.delivery import AttemptHistory, Step, decide, give_up
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
 LOST = Verdict(Meaning.UNKNOWN)
-BUSY = Verdict(Meaning.NOT_TAKEN)
-TAKEN = Verdict(Meaning.TAKEN, 0, by_endpoint=True)
+BUSY = Verdict(Meaning.NOT_ACCEPTED)
+TAKEN = Verdict(Meaning.ACCEPTED, 0, by_endpoint=True)
 REJECTED = Verdict(Meaning.REJECTED, 400, by_endpoint=True)
-BARE_503 = Verdict(Meaning.NOT_TAKEN, "http_503", http_status=503, assumed=True)
+BARE_503 = Verdict(Meaning.NOT_ACCEPTED, "http_503", http_status=503, assumed=True)
 REPLAYED_FAULT = Verdict(Meaning.UNKNOWN, 500, duplicate=True, by_endpoint=True)
 REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=True)
 
@@ -54,8 +54,8 @@ def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status
         (EXACTLY, [LOST, REPLAYED_FAULT], Step.AGAIN),
         (EXACTLY, [LOST, REPLAYED_REJECTION], Status.REJECTED),
         (EXACTLY, [LOST, TAKEN], Status.ENGAGED),
-        (EXACTLY, [Verdict(Meaning.WITHHELD)], Step.WITHHOLD),
-        (EXACTLY, [Verdict(Meaning.REFUSES_ALL)], Step.WITHHOLD),
+        (EXACTLY, [Verdict(Meaning.NOT_SENT)], Step.WITHHOLD),
+        (EXACTLY, [Verdict(Meaning.FATAL)], Step.WITHHOLD),
     ],
 )
 def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | Step) -> None:
@@ -87,7 +87,7 @@ def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> No
 
 verdicts = st.builds(
     Verdict,
-    st.sampled_from([Meaning.TAKEN, Meaning.REJECTED, Meaning.NOT_TAKEN, Meaning.UNKNOWN]),
+    st.sampled_from([Meaning.ACCEPTED, Meaning.REJECTED, Meaning.NOT_ACCEPTED, Meaning.UNKNOWN]),
     duplicate=st.just(False),
     by_endpoint=st.booleans(),
 )
@@ -104,7 +104,7 @@ def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> Non
         step = decide(delivery, life, verdict, number)
         settled = give_up(life) if step is Step.AGAIN else step
         assert settled in ({Status.ENGAGED, Status.IN_DOUBT} if unknown else set(Status))
-        assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.TAKEN)
+        assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.ACCEPTED)
         if step is not Step.AGAIN:
             break
         assert not (unknown and delivery is AT_MOST), "a lost try was repeated"
