@@ -15,7 +15,7 @@ from engager.config.encodings import carries_rows
 from engager.config.placeholders import PLACEHOLDER, example_of
 from engager.config.rule_sections import BreakerSection, StopSection, WindowSection
 from engager.config.sections import Seconds, Section
-from engager.policies.adaptive import CEILING, Adaptive, concurrency_climb, rate_climb
+from engager.policies.adaptive import CEILING, Adaptive, concurrency_settings, rate_settings
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import LEAST_RATE, MOST_RATE, Pace
 from engager.policies.retry import Retry
@@ -370,8 +370,8 @@ class Job(Section):
         """The policies of the limits that are found."""
         limits = self.limits
         return Adaptive(
-            concurrency_climb(limits.crew) if limits.concurrency == AUTO else None,
-            rate_climb(limits.max_rate or inf) if limits.rate == AUTO else None,
+            concurrency_settings(limits.crew) if limits.concurrency == AUTO else None,
+            rate_settings(limits.max_rate or inf) if limits.rate == AUTO else None,
         )
 
     @property

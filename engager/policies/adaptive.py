@@ -18,11 +18,11 @@ class Reading:
     seconds: float
     done: int  #: tries that ended, but for refusals
     busy: float  #: seconds that they were in flight, added up
-    taken: int  #: of these: successes
+    accepted: int  #: of these: successes
     latency: float  #: seconds that a success took on average
     error: float  #: the standard error of that average
     failed: int  #: of these: faults, on their side or on the way
-    refused: int = 0  #: beside these: the endpoint said "too much"
+    limited: int = 0  #: beside these: the endpoint said "too much"
 
     @property
     def served(self) -> float:
@@ -43,16 +43,16 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class AimdSettings:
     """How a limit seeks the endpoint's capacity between `floor` and `ceiling`."""
 
     start: float
     floor: float
     ceiling: float
     ramp: float = 2.0  #: factor of a step before the first trouble
-    boldness: float = 0.01  #: growth after it: this share of the level, a second, for each calm second
-    stride: float = 0.5  #: no such step is a larger share of the level
-    retreat: float = 0.85  #: what a refusal leaves of the level
+    increase: float = 0.01  #: growth after it: this share of the level, a second, for each calm second
+    max_increase: float = 0.5  #: no such step is a larger share of the level
+    decrease: float = 0.85  #: what a refusal leaves of the level
     drain: float = 0.9  #: what a queue leaves of what the endpoint was seen to manage
     relief: float = 0.95  #: a cut helps that brings the latency below this share of what it was
     #: So many cuts that do not help prove that the queue is not ours. One does not: the latency that it is
@@ -71,9 +71,9 @@ class Climb:
 
     def next(self, level: Level, reading: Reading) -> Level:
         """Where it stands after a reading."""
-        if reading.refused or reading.failed > self.outage * reading.done:
-            return self._cut(level, level.value * self.retreat)
-        if reading.taken < self.samples:
+        if reading.limited or reading.failed > self.outage * reading.done:
+            return self._cut(level, level.value * self.decrease)
+        if reading.accepted < self.samples:
             return level
         doubt = self.certainty * reading.error
         if reading.latency - doubt > self.tolerance * level.base:
@@ -94,7 +94,7 @@ class Climb:
 
     def _raised(self, level: Level, seconds: float) -> Level:
         calm = level.calm + seconds
-        growth = self.ramp if level.ramping else 1 + min(self.stride, self.boldness * calm * seconds)
+        growth = self.ramp if level.ramping else 1 + min(self.max_increase, self.increase * calm * seconds)
         return replace(level, value=min(self.ceiling, level.value * growth), calm=calm)
 
     def _binds(self, level: Level, reading: Reading) -> bool:
@@ -105,7 +105,7 @@ class Climb:
         raise NotImplementedError
 
 
-class ConcurrencyClimb(Climb):
+class ConcurrencyAimd(AimdSettings):
     """The level is a number of tries in flight; its whole part counts."""
 
     __slots__ = ()
@@ -117,7 +117,7 @@ class ConcurrencyClimb(Climb):
         return max(level.value / 2, self.drain * reading.served * level.base)  # Little's law
 
 
-class RateClimb(Climb):
+class RateAimd(AimdSettings):
     """The level is a number of tries a second."""
 
     __slots__ = ()
@@ -138,15 +138,15 @@ CEILING = 256
 class Adaptive:
     """Which limits are found rather than given."""
 
-    concurrency: Climb | None = None
-    rate: Climb | None = None
+    concurrency: AimdSettings | None = None
+    rate: AimdSettings | None = None
 
 
-def concurrency_climb(ceiling: int) -> Climb:
+def concurrency_settings(ceiling: int) -> AimdSettings:
     """Begin with one in flight: the endpoint's latency without any queue shows there."""
-    return ConcurrencyClimb(start=1, floor=1, ceiling=ceiling)
+    return ConcurrencyAimd(start=1, floor=1, ceiling=ceiling)
 
 
-def rate_climb(ceiling: float) -> Climb:
+def rate_settings(ceiling: float) -> AimdSettings:
     """Begin with ten a second: a first reading takes a second then."""
-    return RateClimb(start=10, floor=min(1.0, ceiling), ceiling=ceiling)
+    return RateAimd(start=10, floor=min(1.0, ceiling), ceiling=ceiling)

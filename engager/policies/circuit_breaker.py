@@ -31,11 +31,11 @@ class Circuit:
     def __post_init__(self) -> None:
         self.pause = self.breaker.pause
 
-    def heard(self) -> None:
+    def record_success(self) -> None:
         """The endpoint answered: it is up."""
         self.failed, self.opened, self.pause = 0, None, self.breaker.pause
 
-    def missed(self, now: float, probing: bool) -> float | None:
+    def record_failure(self, now: float, probing: bool) -> float | None:
         """A try found nobody; returns for how many seconds nothing is to leave, if that is news."""
         if self.opened is not None:
             if not probing:

@@ -24,7 +24,7 @@ class Failures:
 
     def __init__(self, threshold: Threshold) -> None:
         self._threshold = threshold
-        self._places: deque[int] = deque()  #: in the order of settling, within the window
+        self._positions: deque[int] = deque()  #: in the order of settling, within the window
         self._count = 0
         self._kinds: Counter[str] = Counter()
 
@@ -35,9 +35,9 @@ class Failures:
         rule = self._threshold
         if rule.rows is not None:
             return self._why(f"{self._count:,} rows") if self._count >= rule.rows else None
-        self._places.append(settled)
-        while self._places[0] <= settled - rule.window:
-            self._places.popleft()
+        self._positions.append(settled)
+        while self._positions[0] <= settled - rule.window:
+            self._positions.popleft()
         return self._exceeded(settled)
 
     def _exceeded(self, settled: int) -> str | None:
@@ -47,8 +47,8 @@ class Failures:
             return None
         if self._count >= rule.share * settled:
             return self._why(f"{self._count:,} of {settled:,} rows")
-        if recent >= rule.window and len(self._places) >= rule.share * recent:
-            return self._why(f"{len(self._places):,} of the last {recent:,} rows")
+        if recent >= rule.window and len(self._positions) >= rule.share * recent:
+            return self._why(f"{len(self._positions):,} of the last {recent:,} rows")
         return None
 
     def _why(self, figures: str) -> str:

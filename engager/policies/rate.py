@@ -21,18 +21,18 @@ class Pace:
     even: bool = False  #: one by one: a limit that is being looked for is misjudged by what leaves together
 
     @property
-    def a_second(self) -> int:
+    def per_second(self) -> int:
         """Requests that may leave in any sliding second."""
         return max(1, int(self.rate * 1.01)) if self.rate else 0
 
     @property
     def second(self) -> float:
-        """Seconds that `a_second` counts over.
+        """Seconds that `per_second` counts over.
 
         A hundredth more than one, where the long run leaves room for it: an endpoint that stalls for so long
         still sees no second with more.
         """
-        return 1 + min(0.01, max(0.0, 0.75 * (self.a_second / self.leak - 1))) if self.rate else 1.0
+        return 1 + min(0.01, max(0.0, 0.75 * (self.per_second / self.leak - 1))) if self.rate else 1.0
 
     @property
     def depth(self) -> float:

@@ -134,6 +134,6 @@ def moment_of(deadline: str | float, begun: float, zone: tzinfo) -> float:
     return (at_date if at_date.tzinfo else at_date.replace(tzinfo=zone)).timestamp()
 
 
-def shown(moment: float, zone: tzinfo = UTC) -> str:
+def moment_text(moment: float, zone: tzinfo = UTC) -> str:
     """A moment for a person."""
     return datetime.fromtimestamp(moment, zone).strftime("%a %Y-%m-%d %H:%M %Z")

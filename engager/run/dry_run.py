@@ -16,7 +16,7 @@ from engager.config.webhook import notice_of
 from engager.endpoint.access import METHOD, headers_of, token_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
-from engager.policies.schedule import shown
+from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.prepare import builder_of, open_input, selection_of
@@ -146,7 +146,7 @@ def _fit(findings: Findings, job: Job, now: float) -> None:
     if (found := window.end_of(now, findings.seconds)) is None:
         findings.warnings.append("window: it never opens for long enough")
     else:
-        findings.ends_at, findings.openings = shown(found[0], window.zone), found[1]
+        findings.ends_at, findings.openings = moment_text(found[0], window.zone), found[1]
 
 
 def seconds_at_rate(job: Job, requests: int) -> float | None:

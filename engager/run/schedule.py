@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from engager.config.job_sections import Job
-from engager.policies.schedule import Window, moment_of, shown
+from engager.policies.schedule import Window, moment_of, moment_text
 from engager.run.control import Control
 
 #: The holder of the pause outside of the hours.
@@ -42,7 +42,7 @@ class Timekeeper:
         """The timekeeper of a run that begins."""
         deadline, zone = job.stop.deadline, job.window.tz
         moment = None if deadline is None else moment_of(deadline, clock(), zone)
-        text = "" if moment is None else shown(moment, zone)
+        text = "" if moment is None else moment_text(moment, zone)
         return cls(control, job.window.policy, job.window.outside == "stop", moment, text, clock)
 
     async def keep(self) -> None:
@@ -70,7 +70,7 @@ class Timekeeper:
         if is_open:
             self.control.release(WINDOW)
             return _LOOK if turn is None else turn - now - _EARLY
-        again = "never" if turn is None else shown(turn, window.zone)
+        again = "never" if turn is None else moment_text(turn, window.zone)
         if self.stops or turn is None:
             self.control.end(f"outside of the sending window, which opens again: {again}")
         else:

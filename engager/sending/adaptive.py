@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.altcraft.classification import Meaning, Verdict
-from engager.policies.adaptive import Adaptive, Climb, Reading
+from engager.policies.adaptive import Adaptive, AimdSettings, Reading
 from engager.policies.rate import Pace
 from engager.sending.attempt import Attempt, Effort
 from engager.sending.clock import running_clock
@@ -159,7 +159,7 @@ class Steering:
 class _Knob:
     """One limit: how it climbs, where it stands, what is told of it."""
 
-    def __init__(self, climb: Climb, move: Callable[[float], None]) -> None:
+    def __init__(self, climb: AimdSettings, move: Callable[[float], None]) -> None:
         self.climb = climb
         self.level = climb.begin()
         self._move = move

@@ -40,7 +40,7 @@ def _with_breaker(outage: _Outage, gate: Gate, attempt: Attempt) -> Attempt:
         elif _is_down(verdict):
             outage.missed(effort.probing)
         elif circuit.opened is not None or circuit.failed:
-            circuit.heard()
+            circuit.record_success()
             gate.release(BREAKER)
         return verdict
 
@@ -141,7 +141,7 @@ class _Outage:
 
     def missed(self, probing: bool) -> None:
         """A try found nobody."""
-        pause = self.circuit.missed(self._loop.time(), probing)
+        pause = self.circuit.record_failure(self._loop.time(), probing)
         if pause is None:
             return
         if self.circuit.is_hopeless(self._loop.time()):

@@ -236,7 +236,7 @@ class Pacer:
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._long_run: _Bucket | None = None
         self._spread: _Bucket | None = None
-        self._left: deque[Slot] = deque(maxlen=self._pace.a_second)
+        self._left: deque[Slot] = deque(maxlen=self._pace.per_second)
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         stop.on_request(self._serve)
@@ -248,7 +248,7 @@ class Pacer:
         self.free = False
         self._pace, self._long_run = pace, None
         # Never shorter: a rate that is lowered and raised again must not forget what had left.
-        self._left = deque(self._left, maxlen=max(pace.a_second, self._left.maxlen or 0))
+        self._left = deque(self._left, maxlen=max(pace.per_second, self._left.maxlen or 0))
         self._serve()
 
     async def passes(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
@@ -327,7 +327,7 @@ class Pacer:
     def _wait(self, now: float, paid: bool) -> float:
         """Seconds until the next one may leave."""
         pace, left = self._pace, self._left
-        most = pace.a_second
+        most = pace.per_second
         if not most:
             return inf
         full = left[-most].at + pace.second - now if len(left) >= most else 0.0

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from engager.policies.adaptive import Climb, Level, Reading, concurrency_climb, rate_climb
+from engager.policies.adaptive import AimdSettings, Level, Reading, concurrency_settings, rate_settings
 
-CONCURRENCY, RATE = concurrency_climb(64), rate_climb(1000)
+CONCURRENCY, RATE = concurrency_settings(64), rate_settings(1000)
 
 #: Half a second with 20 tries in flight, each of which took 100 ms.
-FULL = Reading(seconds=0.5, done=100, busy=10, taken=100, latency=0.1, error=0, failed=0)
+FULL = Reading(seconds=0.5, done=100, busy=10, accepted=100, latency=0.1, error=0, failed=0)
 
 #: The same answers, each of which waited for 60 ms in a queue.
 QUEUED = replace(FULL, busy=16, latency=0.16)
@@ -31,8 +31,8 @@ def test_it_doubles_until_its_ceiling_and_no_further() -> None:
 
 
 def test_a_low_ceiling_holds_from_the_start() -> None:
-    assert rate_climb(0.5).begin().value == 0.5
-    assert rate_climb(0.5).next(Level(0.5), replace(FULL, refused=1)).value == 0.5
+    assert rate_settings(0.5).begin().value == 0.5
+    assert rate_settings(0.5).next(Level(0.5), replace(FULL, limited=1)).value == 0.5
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_low_ceiling_holds_from_the_start() -> None:
     ],
 )
 def test_a_limit_that_is_not_used_up_proves_nothing(
-    climb: Climb, value: float, seconds: float, reading: Reading
+    climb: AimdSettings, value: float, seconds: float, reading: Reading
 ) -> None:
     assert climb.next(Level(value), reading).value == value
 
@@ -58,8 +58,10 @@ def test_after_trouble_it_grows_the_faster_the_longer_it_was_calm(calm: float, a
 @pytest.mark.parametrize(
     ("climb", "before", "after"), [(CONCURRENCY, 20, 17), (CONCURRENCY, 1, 1), (RATE, 200, 170), (RATE, 1, 1)]
 )
-def test_a_refusal_takes_a_share_at_once_and_the_calm(climb: Climb, before: float, after: float) -> None:
-    assert climb.next(held(before, calm=30), replace(FULL, refused=1)) == held(after)
+def test_a_refusal_takes_a_share_at_once_and_the_calm(
+    climb: AimdSettings, before: float, after: float
+) -> None:
+    assert climb.next(held(before, calm=30), replace(FULL, limited=1)) == held(after)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,9 @@ def test_a_refusal_takes_a_share_at_once_and_the_calm(climb: Climb, before: floa
         (RATE, 900, 180),  # what is served is known, however far it is away
     ],
 )
-def test_a_queue_is_cut_to_what_the_endpoint_manages(climb: Climb, before: float, after: float) -> None:
+def test_a_queue_is_cut_to_what_the_endpoint_manages(
+    climb: AimdSettings, before: float, after: float
+) -> None:
     cut = climb.next(Level(before, base=0.1, calm=7), QUEUED)
     assert cut == held(pytest.approx(after), cuts=1, cut_at=0.16)  # type: ignore[arg-type]
 
@@ -112,8 +116,8 @@ def test_in_doubt_a_cut_has_helped(error: float, drains: bool) -> None:
 @pytest.mark.parametrize(
     "errors",
     [
-        replace(FULL, busy=10, taken=0, latency=0, failed=0),  # all rejected
-        replace(FULL, done=16, busy=10, taken=4, latency=0.001, failed=12),
+        replace(FULL, busy=10, accepted=0, latency=0, failed=0),  # all rejected
+        replace(FULL, done=16, busy=10, accepted=4, latency=0.001, failed=12),
     ],
     ids=["rejections", "failures and few successes"],
 )
@@ -123,4 +127,4 @@ def test_errors_raise_nothing(errors: Reading, level: Level) -> None:
 
 
 def test_nearly_nothing_but_failures_are_trouble() -> None:
-    assert CONCURRENCY.next(held(20), replace(FULL, taken=24, failed=76)).value == 17
+    assert CONCURRENCY.next(held(20), replace(FULL, accepted=24, failed=76)).value == 17

@@ -160,13 +160,13 @@ class BreakerLife(RuleBasedStateMachine):
 
     @rule()
     def somebody_answers(self) -> None:
-        self.circuit.heard()
+        self.circuit.record_success()
         self.in_a_row, self.pauses = 0, []
 
     @rule(probing=st.booleans())
     def nobody_is_there(self, probing: bool) -> None:
         was_open = self.circuit.opened is not None
-        pause = self.circuit.missed(self.now, probing and was_open)
+        pause = self.circuit.record_failure(self.now, probing and was_open)
         self.in_a_row += 1
         assert (pause is not None) == (probing if was_open else self.in_a_row >= 3)
         if pause is not None:

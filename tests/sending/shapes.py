@@ -21,7 +21,7 @@ from statistics import fmean
 
 from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
-from engager.policies.adaptive import Adaptive, concurrency_climb, rate_climb
+from engager.policies.adaptive import Adaptive, concurrency_settings, rate_settings
 from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
@@ -168,9 +168,9 @@ class Account:
 
 #: What is adaptive → the policies, and the crew.
 KNOBS: dict[str, tuple[Adaptive, int]] = {
-    "concurrency": (Adaptive(concurrency=concurrency_climb(256)), 256),
-    "rate": (Adaptive(rate=rate_climb(1e9)), 64),
-    "both": (Adaptive(concurrency_climb(256), rate_climb(1e9)), 256),
+    "concurrency": (Adaptive(concurrency=concurrency_settings(256)), 256),
+    "rate": (Adaptive(rate=rate_settings(1e9)), 64),
+    "both": (Adaptive(concurrency_settings(256), rate_settings(1e9)), 256),
 }
 
 

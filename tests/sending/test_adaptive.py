@@ -9,7 +9,7 @@ from bisect import bisect_left
 import pytest
 
 from engager.altcraft.classification import Meaning, Verdict
-from engager.policies.adaptive import Adaptive, ConcurrencyClimb
+from engager.policies.adaptive import Adaptive, ConcurrencyAimd
 from engager.policies.rate import Pace
 from engager.sending.adaptive import Places, Steering
 from engager.sending.limits import Gate, Pacer, Stop
@@ -79,7 +79,7 @@ def free(places: Places) -> int:
 
 def steered(start: float) -> tuple[Steering, Places]:
     places = Places(0)
-    climb = ConcurrencyClimb(start=start, floor=1, ceiling=100)
+    climb = ConcurrencyAimd(start=start, floor=1, ceiling=100)
     return Steering(Adaptive(concurrency=climb), places, None), places
 
 
