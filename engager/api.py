@@ -14,7 +14,7 @@ from typing import Any
 
 from engager.config.job import JobFile
 from engager.config.log import log
-from engager.config.webhook import Notice, notice_of
+from engager.config.webhook import Webhook, webhook_of
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
@@ -46,7 +46,7 @@ def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequenc
 
     Raises JobError.
     """
-    return JobFile.of(tables, Path(base), overrides)
+    return JobFile.from_tables(tables, Path(base), overrides)
 
 
 def check(
@@ -185,7 +185,7 @@ class _Manner:
 async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
 ) -> Summary:
-    given, notice = _text(input_path), notice_of(job)
+    given, notice = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
 
     async def carry_out(how: _Manner) -> Summary:
@@ -204,8 +204,8 @@ async def _run(
 async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
-    job = JobFile.again(found.invocation, overrides)
-    notice = notice_of(job)
+    job = JobFile.from_source(found.invocation, overrides)
+    notice = webhook_of(job)
 
     async def carry_out(how: _Manner) -> Summary:
         with logged(how.log_format) as log:
@@ -242,7 +242,7 @@ async def _stoppable(carry_out: Callable[[_Manner], Awaitable[Summary]], how: _M
 
 
 async def _carried_out(
-    run: Run, bound: Bound, how: _Manner, log: RunLog, notice: Notice | None, warnings: Sequence[str] = ()
+    run: Run, bound: Bound, how: _Manner, log: RunLog, notice: Webhook | None, warnings: Sequence[str] = ()
 ) -> Summary:
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
     watch = log.beside(how.watch)

@@ -28,16 +28,16 @@ class JobFile:
         if fault := name_fault(str(path.resolve())):
             raise JobError(fault)
         text = _read_text(path)
-        self._take(path, text, path.resolve().parent, _parse(path, text), overrides)
+        self._load(path, text, path.resolve().parent, _parse(path, text), overrides)
 
     @classmethod
-    def of(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
+    def from_tables(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
         """A job that is in no file: its tables; `base` is what its relative paths are relative to."""
         job_file = cls.__new__(cls)
-        job_file._take(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
+        job_file._load(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
         return job_file
 
-    def _take(
+    def _load(
         self, path: Path | None, text: str, base: Path, tables: dict[str, Any], overrides: Sequence[str]
     ) -> None:
         self.path, self.base, self.overrides = path, base, tuple(overrides)
@@ -54,24 +54,24 @@ class JobFile:
         return {"job": None, "tables": self._tables, "base": str(self.base)}
 
     @classmethod
-    def again(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
+    def from_source(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
         """The job that was found there, with further values replaced."""
         if source["job"] is not None:
             return cls(Path(source["job"]), [*source["overrides"], *overrides])
-        return cls.of(source["tables"], Path(source["base"]), overrides)
+        return cls.from_tables(source["tables"], Path(source["base"]), overrides)
 
     def _validate(self, tables: dict[str, Any]) -> Job:
         try:
             job = Job.model_validate(tables)
         except ValidationError as faults:
-            told = [self._told(fault) for fault in faults.errors()]
+            told = [self._message(fault) for fault in faults.errors()]
             raise JobError("\n".join(told)) from None
         if job.endpoint.url != SANDBOX and job.endpoint.token is None:
             raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
         if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
             unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
             raise JobError(self.at("request.id", unchosen))
-        self._refuse_address_in_sight(job.notify.url)
+        self._refuse_visible_address(job.notify.url)
         self._refuse_proxy(job.endpoint)
         return job
 
@@ -90,13 +90,13 @@ class JobFile:
             told = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
             raise JobError(self.at("endpoint.proxy", told))
 
-    def _refuse_address_in_sight(self, url: str | None) -> None:
+    def _refuse_visible_address(self, url: str | None) -> None:
         """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""
         in_sight = self.path is None or "notify.url" in self._overridden
         if url is not None and "://" in url and in_sight:
             raise JobError(self.at("notify.url", 'here, give "env:NAME" or "file:PATH": it is a secret'))
 
-    def _told(self, fault: Any) -> str:
+    def _message(self, fault: Any) -> str:
         loc = [str(part) for part in fault["loc"]]
         key = ".".join(loc)
         if fault["type"] == "extra_forbidden":

@@ -262,7 +262,7 @@ class LimitsSection(Section):
         return ceiling
 
     @property
-    def crew(self) -> int:
+    def max_in_flight(self) -> int:
         """Workers, and so the most that can ever be in flight."""
         return (self.max_concurrency or CEILING) if self.concurrency == AUTO else self.concurrency
 
@@ -370,7 +370,7 @@ class Job(Section):
         """The policies of the limits that are found."""
         limits = self.limits
         return Adaptive(
-            concurrency_settings(limits.crew) if limits.concurrency == AUTO else None,
+            concurrency_settings(limits.max_in_flight) if limits.concurrency == AUTO else None,
             rate_settings(limits.max_rate or inf) if limits.rate == AUTO else None,
         )
 
@@ -378,7 +378,7 @@ class Job(Section):
     def retry_policy(self) -> Retry:
         """The retries as a policy."""
         retry = self.retry
-        floor = retry.budget or max(10.0, float(self.limits.crew))
+        floor = retry.budget or max(10.0, float(self.limits.max_in_flight))
         return Retry(
             retry.attempts, retry.base_delay, retry.max_delay, floor, longest_pause=retry.longest_pause
         )

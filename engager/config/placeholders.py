@@ -41,7 +41,7 @@ def is_dated(pattern: str) -> bool:
     return any(part["name"] is not None for part in _parts(pattern))
 
 
-def taken_literally(text: str) -> str:
+def escaped(text: str) -> str:
     """The pattern that is this text at every moment."""
     return re.sub(r"[{}]", r"\g<0>\g<0>", text)
 

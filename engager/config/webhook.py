@@ -14,19 +14,19 @@ _KEY = "notify.url"
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Webhook:
     """Whom to tell of the end of a run, and when."""
 
     url: Secret
     trouble_only: bool
     timeout: float  #: seconds for all tries together
 
-    def wanted(self, summary: Summary) -> bool:
+    def wants(self, summary: Summary) -> bool:
         """Whether this end is worth a message."""
         return not self.trouble_only or summary.exit_code != Exit.DONE
 
 
-def notice_of(job_file: JobFile) -> Notice | None:
+def webhook_of(job_file: JobFile) -> Webhook | None:
     """Whom the job wants to be told; None: nobody. Raises JobError, which does not hold the address."""
     notify = job_file.job.notify
     if notify.url is None:
@@ -40,7 +40,7 @@ def notice_of(job_file: JobFile) -> Notice | None:
             raise type(fault)(job_file.at(_KEY, str(fault).removeprefix(f"{_KEY}: "))) from fault.__cause__
     if not _is_address(url.reveal()):
         raise JobError(job_file.at(_KEY, f"{notify.shown} is not an address such as https://HOST/PATH"))
-    return Notice(url, notify.on == "trouble", notify.timeout)
+    return Webhook(url, notify.on == "trouble", notify.timeout)
 
 
 def _is_address(text: str) -> bool:

@@ -149,7 +149,7 @@ async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncItera
     job = job_file.job
     async with reached(job_file, secret, stop) as origin:
         destination = destination_of(job_file, secret, origin)
-        transport = transport_to(destination, job.limits.crew, job.endpoint.transport)
+        transport = transport_to(destination, job.limits.max_in_flight, job.endpoint.transport)
         try:
             yield transport
         finally:

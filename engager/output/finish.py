@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 
 from engager.config.log import log
-from engager.config.webhook import Notice
+from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
 from engager.output.webhook import message_of, notify
@@ -25,11 +25,11 @@ MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000
 
 
 async def afterwards(
-    run: RunDirectory, summary: Summary, report: bool, notice: Notice | None, watch: Watch
+    run: RunDirectory, summary: Summary, report: bool, notice: Webhook | None, watch: Watch
 ) -> None:
     """Leave the page of a run that ended, if it is wanted, and tell whoever wants to be told."""
     async with anyio.create_task_group() as both:
-        if notice is not None and notice.wanted(summary):
+        if notice is not None and notice.wants(summary):
             both.start_soon(notify, notice, message_of(summary, run.path.resolve().name))
         if report:
             both.start_soon(_leave_report, run, summary, watch)

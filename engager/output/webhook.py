@@ -20,7 +20,7 @@ from engager.config.as_json import as_json
 from engager.config.log import log
 from engager.config.secret import Secret
 from engager.config.version import __version__
-from engager.config.webhook import Notice
+from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Summary
 
@@ -68,7 +68,7 @@ def _sentence(summary: Summary, finished: bool) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-async def notify(notice: Notice, message: Mapping[str, Any]) -> None:
+async def notify(notice: Webhook, message: Mapping[str, Any]) -> None:
     """Deliver a message. Takes no longer than the notice allows; what goes wrong is a warning."""
     told = f"no answer within {notice.timeout:g} s"
     with anyio.move_on_after(notice.timeout):
@@ -90,7 +90,7 @@ class _UnheardError(_UndeliveredError):
     """Another try may succeed."""
 
 
-async def _delivered(notice: Notice, body: bytes) -> None:
+async def _delivered(notice: Webhook, body: bytes) -> None:
     import aiohttp  # its client is for those who want to be told
 
     retrying = AsyncRetrying(

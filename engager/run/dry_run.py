@@ -12,7 +12,7 @@ from typing import Any
 from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
-from engager.config.webhook import notice_of
+from engager.config.webhook import webhook_of
 from engager.endpoint.access import METHOD, headers_of, token_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
@@ -130,7 +130,7 @@ def _look_at(
 def _unset(job_file: JobFile) -> list[str]:
     """The secrets that a run would miss: a look needs none. Raises JobError for one that can never do."""
     missing = []
-    for read in (token_of, notice_of):
+    for read in (token_of, webhook_of):
         try:
             read(job_file)
         except MissingSecretError as fault:

@@ -124,12 +124,12 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
 def _plan(job: Job, last_row: int | None) -> Plan:
     breaker = job.breaker.policy
     return Plan(
-        job.limits.crew,
+        job.limits.max_in_flight,
         job.pace,
         job.retry_policy,
         job.delivery_policy,
         job.adaptive,
-        breaker and breaker.for_concurrency(job.limits.crew),
+        breaker and breaker.for_concurrency(job.limits.max_in_flight),
         SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
         job.stop.threshold,
         last_row,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.config.job import JobFile
-from engager.config.placeholders import NamingError, expanded, is_dated, namesakes, taken_literally
+from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
 from engager.config.sanitize import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.models import Status
@@ -103,8 +103,8 @@ def _pattern(job_file: JobFile, out: str | None) -> str:
         return out
     job = job_file.job
     if job.output.directory is None:
-        return str(Path(taken_literally(str(_shown(job_file.base)))) / "runs" / job.job.name)
-    return str(Path(taken_literally(str(job_file.base))) / job.output.directory)
+        return str(Path(escaped(str(_shown(job_file.base)))) / "runs" / job.job.name)
+    return str(Path(escaped(str(job_file.base))) / job.output.directory)
 
 
 def _shown(folder: Path) -> Path:
@@ -231,8 +231,8 @@ def _left_behind(found: RunDirectory) -> str:
 def _command(source: Mapping[str, Any], input_path: str | None, out: Path) -> str:
     """What to call for a job, an input and a run directory."""
     if source["job"] is None:
-        return f"engager.run(job, out={taken_literally(str(out))!r})"
+        return f"engager.run(job, out={escaped(str(out))!r})"
     overrides = [part for override in source["overrides"] for part in ("--set", override)]
     given = ["--input", input_path] if input_path else []
-    named = ["--out", taken_literally(str(out))]
+    named = ["--out", escaped(str(out))]
     return shlex.join(["engager", "run", source["job"], *overrides, *given, *named])

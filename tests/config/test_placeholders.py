@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from engager.config.placeholders import (
     NamingError,
+    escaped,
     example_of,
     expanded,
     is_dated,
     namesakes,
-    taken_literally,
 )
 
 NIGHT = datetime(2026, 11, 24, 2, 5, 9)
 TEXTS = st.text("ab{}[]*?-.0é")
-PATTERNS = st.lists(
-    st.one_of(TEXTS.map(taken_literally), st.sampled_from(["{date}", "{time}", "{datetime}"]))
-).map("".join)
+PATTERNS = st.lists(st.one_of(TEXTS.map(escaped), st.sampled_from(["{date}", "{time}", "{datetime}"]))).map(
+    "".join
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_is_no_placeholder_is_told_with_those_there_are(pattern: str) -> No
 
 @given(TEXTS)
 def test_a_text_taken_literally_is_itself_at_every_moment(text: str) -> None:
-    pattern = taken_literally(text)
+    pattern = escaped(text)
     assert expanded(pattern, NIGHT) == text
     assert not is_dated(pattern)
 

@@ -110,7 +110,7 @@ def _with(*overrides: str) -> dict[str, Any]:
 def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
     tables = _with(override)
     assert list(SCHEMA.iter_errors(tables)) == []
-    assert JobFile.of(tables, tmp_path)
+    assert JobFile.from_tables(tables, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_what_a_run_refuses_is_not_valid(
     tables = _with(*override.split("\n"))
     assert list(SCHEMA.iter_errors(tables))
     with pytest.raises((EngagerError, ValueError)):
-        _begun(JobFile.of(tables, tmp_path))
+        _begun(JobFile.from_tables(tables, tmp_path))
 
 
 def _begun(job_file: JobFile) -> None:
@@ -194,4 +194,4 @@ def test_what_is_missing_is_not_valid(key: str, tmp_path: Path) -> None:
     del (tables[section] if name else tables)[name or section]
     assert list(SCHEMA.iter_errors(tables))
     with pytest.raises(EngagerError):
-        compile_builder(spec_of(JobFile.of(tables, tmp_path), "token"), ("email",), "run")
+        compile_builder(spec_of(JobFile.from_tables(tables, tmp_path), "token"), ("email",), "run")

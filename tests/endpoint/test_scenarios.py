@@ -35,7 +35,7 @@ async def platform_at(url: str, **endpoint: Any) -> AsyncIterator[Platform]:
         "input": {"path": "-"},
         "request": {"id": 12, "email": "{email}"},
     }
-    async with platform_of(JobFile.of(tables, Path())) as platform:
+    async with platform_of(JobFile.from_tables(tables, Path())) as platform:
         yield platform
 
 

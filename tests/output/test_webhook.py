@@ -19,7 +19,7 @@ from aiohttp import web
 
 from engager import Exit, JobError, Summary, build_job, load_job
 from engager.config.secret import Secret
-from engager.config.webhook import Notice, notice_of
+from engager.config.webhook import Webhook, webhook_of
 from engager.output import webhook as module
 from engager.output.webhook import message_of, notify
 
@@ -82,7 +82,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def told(url: str, within: float = 10.0) -> None:
-    await notify(Notice(Secret(url), False, within), message_of(SUMMARY, "spring"))
+    await notify(Webhook(Secret(url), False, within), message_of(SUMMARY, "spring"))
 
 
 async def test_a_message_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -176,8 +176,8 @@ def test_a_stop_says_why_and_commands_no_chat() -> None:
     [(False, Exit.DONE, True), (True, Exit.DONE, False), (True, Exit.INCOMPLETE, True), (True, 130, True)],
 )
 def test_who_only_wants_trouble_gets_only_trouble(trouble_only: bool, code: int, wanted: bool) -> None:
-    notice = Notice(Secret("http://x"), trouble_only, 1)
-    assert notice.wanted(replace(SUMMARY, exit_code=code)) is wanted
+    notice = Webhook(Secret("http://x"), trouble_only, 1)
+    assert notice.wants(replace(SUMMARY, exit_code=code)) is wanted
 
 
 def tables(url: object) -> dict[str, Any]:
@@ -194,10 +194,10 @@ def test_the_address_comes_from_where_secrets_are(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOOK", f"https://chat.example{PATH}")
     (tmp_path / "hook").write_text(f"https://chat.example{PATH}\n")
     for given in ("env:HOOK", "file:hook"):
-        notice = notice_of(build_job(tables(given), base=tmp_path))
+        notice = webhook_of(build_job(tables(given), base=tmp_path))
         assert notice is not None
         assert (notice.url.reveal(), str(notice.url)) == (f"https://chat.example{PATH}", "***")
-    assert notice_of(build_job({**tables(""), "notify": {}})) is None
+    assert webhook_of(build_job({**tables(""), "notify": {}})) is None
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_an_address_in_a_job_file_is_taken_and_in_an_argument_is_not(tmp_path: P
         '[job]\nname = "x"\n[endpoint]\nurl = "sandbox"\n[input]\npath = "p.csv"\n[request]\nid = 1\n'
         f'[notify]\nurl = "https://chat.example{PATH}"\n'
     )
-    notice = notice_of(load_job(path))
+    notice = webhook_of(load_job(path))
     assert notice is not None
     assert PATH in notice.url.reveal()
     with pytest.raises(JobError, match=r"--set notify\.url") as fault:
@@ -230,5 +230,5 @@ def test_a_variable_that_holds_no_address_is_told_before_anything_is_sent(
 ) -> None:
     monkeypatch.setenv("HOOK", value)
     with pytest.raises(JobError, match=r"notify\.url.*HOOK") as fault:
-        notice_of(build_job(tables("env:HOOK")))
+        webhook_of(build_job(tables("env:HOOK")))
     assert "s3cret" not in str(fault.value)
