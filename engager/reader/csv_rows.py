@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from engager.errors import InputError
 from engager.models import Row, Unreadable
-from engager.reader.lines import ERRORS, AnyLine, Line, text_of
+from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
 
 #: How much of an unreadable record is kept, to show it.
 RAW = 1000
@@ -199,7 +199,7 @@ class CsvRows:
         except (csv.Error, _UnusableError):
             cursor.back_to_second_line()
             first = cursor.record[0]
-            return first.error if isinstance(first, Line) else "bad_quotes"
+            return first.error if isinstance(first, TextLine) else "bad_quotes"
         if cursor.damaged:
             return "bad_bytes"
         return "too_long" if cursor.is_long else values

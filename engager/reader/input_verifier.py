@@ -17,10 +17,10 @@ from engager.errors import InputError
 SPACING = 1 << 16
 
 #: A position in the input and the digest of all before it; whether it is to be kept for good.
-Keep = Callable[[int, bytes, bool], None]
+OnCheckpoint = Callable[[int, bytes, bool], None]
 
 
-class Witness:
+class InputVerifier:
     """Watches one pass over the input, all its files in a row."""
 
     def __init__(self, known: Iterable[tuple[int, bytes]] = ()) -> None:
@@ -30,11 +30,11 @@ class Witness:
         self._last_final = 0
         self._source = ""
         self._early: list[tuple[int, bytes, bool]] = []
-        self._keep: Keep = lambda *mark: self._early.append(mark)
+        self._on_checkpoint: OnCheckpoint = lambda *mark: self._early.append(mark)
 
-    def tell(self, keep: Keep) -> None:
+    def notify(self, keep: OnCheckpoint) -> None:
         """From now on, and for what was read already, hand every mark to `keep`."""
-        self._keep = keep
+        self._on_checkpoint = keep
         for mark in self._early:
             keep(*mark)
         self._early.clear()
@@ -100,6 +100,6 @@ class Witness:
     def _mark(self, final: bool) -> None:
         if not self._position:
             return
-        self._keep(self._position, self._digest.digest(), final)
+        self._on_checkpoint(self._position, self._digest.digest(), final)
         if final:
             self._last_final = self._position

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import orjson
 
 from engager.models import Row, Unreadable
-from engager.reader.lines import ERRORS, AnyLine, Line, text_of
+from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
 
 #: A number that may not fit: the parser would turn it into a float and drop digits without a word.
 _LONG_NUMBER = re.compile(r"[0-9]{17}|[0-9][eE][+-]?[0-9]{3}")
@@ -41,7 +41,7 @@ class JsonlRows:
             yield out
 
     def _record(self, number: int, line: int, text: AnyLine) -> Row | Unreadable:
-        if isinstance(text, Line):
+        if isinstance(text, TextLine):
             return self._unreadable(number, line, text, text.error)
         try:
             values = orjson.loads(text)

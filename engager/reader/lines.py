@@ -14,11 +14,11 @@ from engager.config.encodings import WIDE
 from engager.errors import InputError
 
 #: How much of a line that is too long is kept, to show it.
-KEPT = 200
+MAX_SHOWN = 200
 
 
 @dataclass(slots=True)
-class Line:
+class TextLine:
     """A line that is no plain text: what could be made of it, and what is wrong."""
 
     text: str
@@ -26,7 +26,7 @@ class Line:
 
 
 #: A line with its line end, or one that is not to be trusted.
-AnyLine = str | Line
+AnyLine = str | TextLine
 
 #: What is wrong with a record that cannot be read, for the person who mends it.
 ERRORS = {
@@ -61,7 +61,7 @@ def lines(
     if name in ("utf_8", "utf_8_sig"):
         blocks, name = _without_mark(blocks) if from_start else blocks, "utf_8"
     for whole in _whole_lines(blocks, limit):
-        yield [whole] if isinstance(whole, Line) else _decoded(whole, name)
+        yield [whole] if isinstance(whole, TextLine) else _decoded(whole, name)
 
 
 def _without_mark(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ def _decoded_line(line: bytes, encoding: str) -> AnyLine:
         return _text(line, encoding)
     except UnicodeError:
         text = line.decode(encoding, errors="replace")
-        return Line(text.encode(errors="replace").decode(), "bad_bytes")
+        return TextLine(text.encode(errors="replace").decode(), "bad_bytes")
 
 
 def _text(data: bytes, encoding: str) -> str:
@@ -99,7 +99,7 @@ def _text(data: bytes, encoding: str) -> str:
     return text
 
 
-def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | Line]:
+def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLine]:
     """Blocks cut behind their last line feed; a line beyond the limit comes as its beginning only."""
     rest = bytearray()
     skipping = False
@@ -116,14 +116,14 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | Line]:
             rest.clear()
         rest += block[cut:]
         if len(rest) > limit:
-            yield _too_long(bytes(rest[:KEPT]))
+            yield _too_long(bytes(rest[:MAX_SHOWN]))
             rest.clear()
             skipping = True
     if rest:
         yield bytes(rest)
 
 
-def _within(whole: bytes, limit: int) -> Iterator[bytes | Line]:
+def _within(whole: bytes, limit: int) -> Iterator[bytes | TextLine]:
     """Whole lines, without those beyond the limit."""
     good = begin = 0
     while len(whole) - good > limit and begin < len(whole):
@@ -138,8 +138,8 @@ def _within(whole: bytes, limit: int) -> Iterator[bytes | Line]:
         yield whole[good:]
 
 
-def _too_long(line: bytes) -> Line:
-    return Line(line[:KEPT].decode(errors="replace"), "too_long")
+def _too_long(line: bytes) -> TextLine:
+    return TextLine(line[:MAX_SHOWN].decode(errors="replace"), "too_long")
 
 
 def _narrowed(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

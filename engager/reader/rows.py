@@ -16,7 +16,7 @@ from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
-from engager.reader.input_verifier import Witness
+from engager.reader.input_verifier import InputVerifier
 from engager.reader.jsonl_rows import JsonlRows
 from engager.reader.lines import lines
 from engager.reader.sources import (
@@ -59,10 +59,10 @@ class Rows:
         spec: InputSpec,
         block: int = BLOCK,
         stdin: BinaryIO | None = None,
-        witness: Witness | None = None,
+        verifier: InputVerifier | None = None,
     ) -> None:
         self._spec, self._block, self._stdin = spec, block, stdin
-        self.witness = witness or Witness()
+        self.verifier = verifier or InputVerifier()
         self._streams: list[BinaryIO] = []
         self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
         self.format: Format = _format(spec, self.files)
@@ -108,11 +108,11 @@ class Rows:
         number = 1
         for source, stream, last in self._opened():
             data = blocks(stream, source, self._block)
-            for batch in self._batches_of(self.witness.watch(data, source, last), source, number):
+            for batch in self._batches_of(self.verifier.watch(data, source, last), source, number):
                 if batch:
                     number = batch[-1].number + 1
                 yield batch
-        self.witness.end()
+        self.verifier.end()
 
     def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
         """Every file: what it is called, open at its beginning, and whether it is the last one."""
@@ -214,6 +214,6 @@ def _delimiter(files: list[Path]) -> str:
     return "\t" if files and files[0].suffixes and ".tsv" in files[0].suffixes else ","
 
 
-def open_rows(spec: InputSpec, stdin: BinaryIO | None = None, witness: Witness | None = None) -> Rows:
+def open_rows(spec: InputSpec, stdin: BinaryIO | None = None, verifier: InputVerifier | None = None) -> Rows:
     """Open an input. Raises InputError when it cannot be read, or is not the one that the witness knows."""
-    return Rows(spec, stdin=stdin, witness=witness)
+    return Rows(spec, stdin=stdin, verifier=verifier)

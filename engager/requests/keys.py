@@ -18,12 +18,12 @@ class Keys:
     def __init__(self) -> None:
         self._salt = secrets.token_bytes(16)
         self._database = _new()
-        self._do = self._database.execute
+        self._execute = self._database.execute
 
     def first_row(self, key: str, row: int) -> int | None:
         """The row that had this key before; None where this row is the first."""
         digest = self._digest(key)
-        stored = self._do("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, row))
+        stored = self._execute("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, row))
         return None if stored.rowcount == 1 else self._row_of(digest)
 
     def add_all(self, keys: Iterable[str]) -> None:
@@ -35,10 +35,10 @@ class Keys:
         return self._row_of(self._digest(key)) is not None
 
     def __len__(self) -> int:
-        return int(self._do("SELECT count(*) FROM keys").fetchone()[0])
+        return int(self._execute("SELECT count(*) FROM keys").fetchone()[0])
 
     def _row_of(self, digest: bytes) -> int | None:
-        found = self._do("SELECT row FROM keys WHERE digest = ?", (digest,)).fetchone()
+        found = self._execute("SELECT row FROM keys WHERE digest = ?", (digest,)).fetchone()
         return None if found is None else int(found[0])
 
     def _digest(self, key: str) -> bytes:

@@ -13,7 +13,7 @@ from engager.models import EngageRequest, Invalid, Row
 from engager.requests.selection import Fold
 
 #: Told of a repeat: the row, and the earlier one with the same key.
-Repeated = Callable[[int, int], None]
+OnRepeat = Callable[[int, int], None]
 
 Build = Callable[[Row], EngageRequest | Invalid]
 
@@ -23,16 +23,16 @@ LOOKED_AT = 50_000
 _SLOTS = 1 << 17
 
 
-class Repeats:
+class RepeatDetector:
     """Looks until it has found a repeat, or has looked at enough."""
 
-    def __init__(self, fold: Fold, tell: Repeated) -> None:
-        self._fold, self._tell = fold, tell
+    def __init__(self, fold: Fold, tell: OnRepeat) -> None:
+        self._fold, self._on_repeat = fold, tell
         self._left = LOOKED_AT
         # Memory that nobody has written to is not taken: a short run takes little.
         self._digests, self._rows = (memoryview(mmap(-1, 8 * _SLOTS)).cast("q") for _ in range(2))
 
-    def look(self, request: EngageRequest) -> None:
+    def observe(self, request: EngageRequest) -> None:
         """Compare a request with those before it."""
         if not self._left:
             return
@@ -45,15 +45,15 @@ class Repeats:
             self._digests[slot], self._rows[slot] = digest, request.row.number
         elif known == digest:
             self._left = 0
-            self._tell(request.row.number, self._rows[slot])
+            self._on_repeat(request.row.number, self._rows[slot])
 
-    def beside(self, build: Build) -> Build:
+    def wrapping(self, build: Build) -> Build:
         """What builds, and looks at what was built."""
 
         def built(row: Row) -> EngageRequest | Invalid:
             request = build(row)
             if isinstance(request, EngageRequest):
-                self.look(request)
+                self.observe(request)
             return request
 
         return built

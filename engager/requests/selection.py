@@ -44,7 +44,7 @@ class Selection:
     def __init__(self, unique: bool, excluded: Keys | None, fold: Fold) -> None:
         self._seen = Keys() if unique else None
         self.excluded, self._fold = excluded, fold
-        self.look: Callable[[EngageRequest], None] | None = None  #: told of every row that is not left out
+        self.observe: Callable[[EngageRequest], None] | None = None  #: told of every row that is not left out
 
     def of(
         self, chunks: Iterator[Sequence[Row | Unreadable]], build: Callable[[Row], EngageRequest | Invalid]
@@ -63,8 +63,8 @@ class Selection:
             first = self._seen.first_row(self._fold(built.identity), built.row.number)
             if first is not None:
                 return Skipped(built.row, built.key, REPEAT, f"row {first} has the same key")
-        if self.look is not None:
-            self.look(built)
+        if self.observe is not None:
+            self.observe(built)
         return built
 
     def close(self) -> None:

@@ -18,11 +18,11 @@ from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
-from engager.reader.input_verifier import Witness
+from engager.reader.input_verifier import InputVerifier
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
 from engager.requests.builder import Builder, compile_builder
-from engager.requests.repeats import Repeated, Repeats
+from engager.requests.repeats import OnRepeat, RepeatDetector
 from engager.requests.selection import Lists, Selection, fold_of
 from engager.run.control import Control
 from engager.run.run_selection import known_by, moment_of_name
@@ -67,7 +67,7 @@ class Run:
         return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
 
 
-def open_input(job_file: JobFile, input_path: str | None, witness: Witness | None = None) -> Rows:
+def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
     """Open the job's input, or another one named from the working directory. Raises InputError."""
     given = job_file.job.input
     spec = InputSpec(
@@ -78,7 +78,7 @@ def open_input(job_file: JobFile, input_path: str | None, witness: Witness | Non
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
     )
-    rows = open_rows(spec, witness=witness)
+    rows = open_rows(spec, verifier=verifier)
     if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
         rows.close()
         raise InputError(fault)
@@ -95,13 +95,13 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
-def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Selection | None:
+def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
     `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
     """
     given, fold = job_file.job.input, fold_of(builder.key_field)
-    unique = given.unique or look
+    unique = given.unique or observe
     if not unique and not given.lists:
         return None
     if given.lists and builder.key_field == "custom_request":
@@ -111,12 +111,12 @@ def selection_of(job_file: JobFile, builder: Builder, look: bool = False) -> Sel
     return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
 
 
-def repeats_of(job_file: JobFile, builder: Builder, tell: Repeated) -> Repeats | None:
+def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
     """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
-    return Repeats(fold_of(builder.key_field), tell)
+    return RepeatDetector(fold_of(builder.key_field), on_repeat)
 
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:
@@ -146,7 +146,7 @@ def prepare(
         found = _taken(out, opened)
         if found:  # before it is opened: whoever named the wrong file is not to hear of its bytes and columns
             found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
-        rows = open_input(job_file, input_path, Witness(opening.checkpoints(found) if found else ()))
+        rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)

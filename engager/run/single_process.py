@@ -15,7 +15,7 @@ from engager.models import Row, Unreadable
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
-from engager.requests.repeats import Repeats
+from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.pipeline import Build, Chunks, carry_out
 from engager.run.plan import Plan
@@ -41,7 +41,7 @@ class Work:
     rows: Rows
     builder: Builder
     selection: Selection | None
-    repeats: Repeats | None
+    repeats: RepeatDetector | None
     store: ResultStore
 
 
@@ -52,7 +52,7 @@ async def engage_all(work: Work, plan: Plan, transport: Transport, limits: Limit
     """
     store = work.store
     store.start(plan.concurrency)
-    work.rows.witness.tell(store.checkpoint)
+    work.rows.verifier.notify(store.checkpoint)
     await store.flush()  # what an earlier process could not append, before anything new
     first_rows = FirstRows(work.rows, plan.last_row)
     build, chunks = _selecting(work, first_rows)
@@ -69,8 +69,8 @@ def _selecting(work: Work, rows: FirstRows) -> tuple[Build, Chunks]:
     """How rows become requests, and the rows, built already where a rule of the job must see every one."""
     build, selection, repeats = work.builder.build, work.selection, work.repeats
     if selection is None:
-        return (build if repeats is None else repeats.beside(build)), rows
-    selection.look = None if repeats is None else repeats.look
+        return (build if repeats is None else repeats.wrapping(build)), rows
+    selection.observe = None if repeats is None else repeats.observe
     return build, selection.of(rows, build)
 
 

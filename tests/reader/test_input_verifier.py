@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import InputError
-from engager.reader.input_verifier import Witness
+from engager.reader.input_verifier import InputVerifier
 
 Known = list[tuple[int, bytes]]
 
@@ -19,14 +19,14 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(ends)]
 
 
-def marks(witness: Witness) -> Known:
+def marks(witness: InputVerifier) -> Known:
     kept: Known = []
-    witness.tell(lambda position, digest, final: kept.append((position, digest)))
+    witness.notify(lambda position, digest, final: kept.append((position, digest)))
     return kept
 
 
 def passed(files: list[bytes], places: list[int], known: Known) -> tuple[bytes, Known]:
-    witness = Witness(known)
+    witness = InputVerifier(known)
     kept = marks(witness)
     out = b""
     for left, file in enumerate(files, 1 - len(files)):
@@ -56,7 +56,7 @@ def test_nothing_of_a_changed_part_is_handed_on(
     _, known = passed([data], first, [])
     at = place % len(data)
     changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-    witness, out = Witness(known), b""
+    witness, out = InputVerifier(known), b""
     with pytest.raises(InputError, match="not the one that this run began with"):  # noqa: PT012
         for block in witness.watch(cut(changed, second), "file", True):
             out += block
@@ -71,14 +71,14 @@ def test_an_input_that_became_shorter_is_found_out() -> None:
 
 def test_nothing_of_a_shorter_stream_is_handed_on() -> None:
     _, known = passed([b"a" * 100], [], [])
-    witness, out = Witness(known), []
+    witness, out = InputVerifier(known), []
     with pytest.raises(InputError, match="ends after 50 bytes"):
         out.extend(witness.watch([b"b" * 50], "stdin", last=True))
     assert out == []
 
 
 def test_every_byte_that_is_handed_on_is_under_a_mark() -> None:
-    witness = Witness()
+    witness = InputVerifier()
     kept = marks(witness)
     handed = 0
     for block in witness.watch([b"abc", b"d", b"efgh"], "file", True):

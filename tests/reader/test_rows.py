@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from engager.config.encodings import carries_rows
 from engager.errors import InputError
 from engager.models import Row, Unreadable
-from engager.reader.lines import Line, lines
+from engager.reader.lines import TextLine, lines
 from engager.reader.rows import InputSpec, Record, Rows
 
 HEADER = b"email,name\n"
@@ -274,7 +274,7 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     batches = [batch for batch in lines(endless(), "utf-8", 1 << 20) if batch]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [isinstance(batch[0], Line) for batch in batches] == [True, False]
+    assert [isinstance(batch[0], TextLine) for batch in batches] == [True, False]
     assert batches[-1] == ["last\n"]
     assert peak < 10 << 20
 

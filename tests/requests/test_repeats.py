@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engager.models import EngageRequest, Invalid, Row
 from engager.requests import repeats
-from engager.requests.repeats import Repeats
+from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import fold_of
 
 
@@ -19,9 +19,9 @@ def request(number: int, key: str, identity: str = "") -> EngageRequest:
 
 def found(*keys: str) -> list[tuple[int, int]]:
     told: list[tuple[int, int]] = []
-    looking = Repeats(fold_of("email"), lambda row, first: told.append((row, first)))
+    looking = RepeatDetector(fold_of("email"), lambda row, first: told.append((row, first)))
     for number, key in enumerate(keys, 1):
-        looking.look(request(number, key))
+        looking.observe(request(number, key))
     return told
 
 
@@ -49,14 +49,14 @@ def test_keys_that_find_no_room_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
 
 def test_all_that_a_profile_is_matched_by_makes_a_repeat() -> None:
     told: list[int] = []
-    looking = Repeats(fold_of("field_value"), lambda row, first: told.append(row))
+    looking = RepeatDetector(fold_of("field_value"), lambda row, first: told.append(row))
     for number, identity in enumerate(("1\x1fcard", "1\x1fclub", "1\x1fcard"), 1):
-        looking.look(request(number, "1", identity))
+        looking.observe(request(number, "1", identity))
     assert told == [3]
 
 
 def test_what_is_no_request_is_not_looked_at() -> None:
-    looking = Repeats(fold_of("email"), lambda row, first: pytest.fail("it is no request"))
-    build = looking.beside(lambda row: Invalid(row, "a@x.org", "malformed", "x"))
+    looking = RepeatDetector(fold_of("email"), lambda row, first: pytest.fail("it is no request"))
+    build = looking.wrapping(lambda row: Invalid(row, "a@x.org", "malformed", "x"))
     for number in (1, 2):
         assert isinstance(build(Row(number, number, "f", [])), Invalid)
