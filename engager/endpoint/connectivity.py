@@ -14,7 +14,7 @@ from engager.config.job_sections import Job
 from engager.endpoint.deduplication import Repeated
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec
-from engager.sending.transport.base import Clearance, Destination
+from engager.sending.transport.base import Admission, Destination
 
 
 class State(StrEnum):
@@ -50,7 +50,7 @@ class Probe:
     job: Job
     destination: Destination
     spec: RequestSpec
-    clearance: Clearance
+    clearance: Admission
     start: Repeated = field(default=_UNHEARD)
     listing: Repeated = field(default=_UNHEARD)
 

@@ -21,8 +21,8 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec, compile_builder
-from engager.sending.limits import Pacer, Stop
-from engager.sending.transport.base import MAX_ANSWER, Clearance, Destination
+from engager.sending.limits import RateLimiter, Stop
+from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 
 #: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
@@ -95,13 +95,13 @@ async def refuse_unfit(destination: Destination, spec: RequestSpec, pace: Pace |
         await stop.sleep(1)
 
 
-def cleared(pace: Pace | None, stop: Stop) -> Clearance:
+def cleared(pace: Pace | None, stop: Stop) -> Admission:
     """Clearance at the job's pace, until the stop."""
-    pacer = Pacer(pace, stop) if pace else None
+    pacer = RateLimiter(pace, stop) if pace else None
 
     async def clear() -> bool:
         if pacer is not None:
-            await pacer.passes()
+            await pacer.wait()
         return not stop.requested
 
     return clear
@@ -139,7 +139,7 @@ def told(verdict: Verdict) -> str:
     return f"{code}{verdict.error_text}"
 
 
-async def start_twice(destination: Destination, spec: RequestSpec, clearance: Clearance) -> Repeated:
+async def start_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> Repeated:
     """Ask twice, under one Request-ID, to engage a profile that cannot exist."""
     scenario = spec.parameters.get("id")
     parameters = {
@@ -149,23 +149,23 @@ async def start_twice(destination: Destination, spec: RequestSpec, clearance: Cl
     }
     built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
     assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
-    return await _twice(destination, built.body, clearance)
+    return await _twice(destination, built.body, admission)
 
 
-async def list_twice(destination: Destination, spec: RequestSpec, clearance: Clearance) -> Repeated:
+async def list_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> Repeated:
     """Ask twice, under one Request-ID, for the scenarios from the job's own on."""
     scenario = spec.parameters.get("id")
     from_id = scenario if type(scenario) is int else 1
-    return await _twice(*addressed(destination, spec, "list", from_id=from_id, limit=PAGE), clearance)
+    return await _twice(*addressed(destination, spec, "list", from_id=from_id, limit=PAGE), admission)
 
 
-async def _twice(destination: Destination, body: tuple[bytes, ...], clearance: Clearance) -> Repeated:
+async def _twice(destination: Destination, body: tuple[bytes, ...], admission: Admission) -> Repeated:
     request_id = secrets.token_hex(16)
     transport = transport_to(destination, 1)
     try:
-        first = await transport.send(body, request_id, clearance)
+        first = await transport.send(body, request_id, admission)
         if not isinstance(first, Reply):  # a second silence would only take as long again
             return Repeated(first, Withheld())
-        return Repeated(first, await transport.send(body, request_id, clearance))
+        return Repeated(first, await transport.send(body, request_id, admission))
     finally:
         await transport.aclose()

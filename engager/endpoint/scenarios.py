@@ -18,7 +18,7 @@ from engager.errors import EndpointError, Exit, JobError
 from engager.models import Ending, Reply
 from engager.requests.builder import RequestSpec
 from engager.sending.limits import Stop
-from engager.sending.transport.base import MAX_ANSWER, Clearance, Destination
+from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 
 
@@ -28,7 +28,7 @@ class Platform:
 
     destination: Destination
     spec: RequestSpec
-    clearance: Clearance
+    clearance: Admission
 
     async def ask(self, method: str, **fields: Any) -> Ending:
         """Ask once, under a Request-ID of its own: what is repeated is told what was true before."""

@@ -20,11 +20,11 @@ OPERATOR = "operator"
 class Obedient(Protocol):
     """What sends, in this process or in others."""
 
-    def hold(self, holder: str) -> None:
+    def pause(self, holder: str) -> None:
         """Let nothing leave until this holder and all others release it."""
         ...
 
-    def release(self, holder: str) -> None:
+    def resume(self, holder: str) -> None:
         """Let this holder have nothing against going on."""
         ...
 
@@ -72,7 +72,7 @@ class Control:
         """From now on there is something that obeys."""
         self._obedient, self.gauges = obedient, gauges
         for holder in self.holders:
-            obedient.hold(holder)
+            obedient.pause(holder)
         if self.rate is not None:
             obedient.set_rate(self.rate)
 
@@ -81,13 +81,13 @@ class Control:
         is_news = holder not in self.holders
         self.holders[holder] = why
         if is_news and self._obedient is not None:
-            self._obedient.hold(holder)
+            self._obedient.pause(holder)
 
     def release(self, holder: str = OPERATOR) -> None:
         """Go on, if nobody else holds the run."""
         was_held = self.holders.pop(holder, None) is not None
         if was_held and self._obedient is not None:
-            self._obedient.release(holder)
+            self._obedient.resume(holder)
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""

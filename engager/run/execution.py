@@ -22,7 +22,7 @@ from engager.run.plan import Plan
 from engager.run.prepare import Run, repeats_of
 from engager.run.schedule import Timekeeper
 from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
-from engager.sending.circuit_breaker import failing
+from engager.sending.circuit_breaker import failure_counter
 from engager.sending.limits import Limits
 
 #: Serves a run's page as long as it is entered; gives the page's address.
@@ -117,7 +117,7 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
         gate = limits.gate
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.obeyed_by(limits, gauges)
-        run.store.failing = failing(plan.threshold, run.control.stop)
+        run.store.failing = failure_counter(plan.threshold, run.control.stop)
         return await engage_all(work, plan, transport, limits)
 
 

@@ -17,10 +17,10 @@ from engager.errors import Exit, InputError
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.run.plan import Plan
 from engager.run.work_queue import Feed, Work
-from engager.sending.adaptive import adapted
-from engager.sending.admission import paced, recorded, remembered, stoppable
-from engager.sending.circuit_breaker import guarded
-from engager.sending.layers import Engage, FreshId, Send, obeying, retried, tried
+from engager.sending.adaptive import with_adaptive_limit
+from engager.sending.admission import with_dedupe_window, with_intent_log, with_rate_limit, with_stop
+from engager.sending.circuit_breaker import with_circuit_breaker
+from engager.sending.layers import Engage, FreshId, Send, single_attempt, verdict_handler, with_retry
 from engager.sending.limits import Limits, RetryBudget, Stop
 from engager.store.store import ResultStore
 
@@ -57,14 +57,16 @@ async def carry_out(
 
 def _engage(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    stop, gate, pacer = limits.stop, limits.gate, limits.pacer
+    stop, gate, pacer = limits.stop, limits.gate, limits.rate_limiter
     leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
-    safe = remembered(plan.delivery, store.clock, recorded(leaving.append, store.clock))
+    safe = with_dedupe_window(plan.delivery, store.clock, with_intent_log(leaving.append, store.clock))
     hold = None if store.hold is None else partial(store.hold, leaving)
-    clear = paced(gate, pacer, partial(store.before_send, leaving), hold, stoppable(stop, safe))
-    attempt = tried(send, clear, obeying(gate, stop, plan.retry))
-    return retried(
-        adapted(plan.adaptive, pacer, guarded(plan.breaker, gate, stop, attempt, plan.slow_start)),
+    clear = with_rate_limit(gate, pacer, partial(store.before_send, leaving), hold, with_stop(stop, safe))
+    attempt = single_attempt(send, clear, verdict_handler(gate, stop, plan.retry))
+    return with_retry(
+        with_adaptive_limit(
+            plan.adaptive, pacer, with_circuit_breaker(plan.breaker, gate, stop, attempt, plan.slow_start)
+        ),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
@@ -95,7 +97,7 @@ async def _read(
 
     async with begin:
         try:
-            with stop.cuts_short():  # an input that stands still must not hold up a stop
+            with stop.cancels():  # an input that stands still must not hold up a stop
                 while (work := await off_loop(next_chunk)) is not None:
                     feed.rows += len(work)
                     # Of rows that were settled long ago the crew need not hear.

@@ -13,12 +13,12 @@ from math import inf, sqrt
 from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptive import Adaptive, AimdSettings, Reading
 from engager.policies.rate import Pace
-from engager.sending.attempt import Attempt, Effort
+from engager.sending.attempt import AttemptCall, Effort
 from engager.sending.clock import running_clock
-from engager.sending.limits import Pacer
+from engager.sending.limits import RateLimiter
 
 
-class Places:
+class ConcurrencyLimiter:
     """At most `limit` tries in flight; who finds no place waits in line."""
 
     def __init__(self, limit: float) -> None:
@@ -26,14 +26,14 @@ class Places:
         self._taken = 0
         self._line: deque[asyncio.Future[None]] = deque()
 
-    def taken_at_once(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take a place if one is free: no await, no object."""
         if self._taken >= self._limit:
             return False
         self._taken += 1
         return True
 
-    async def wait(self) -> None:
+    async def acquire(self) -> None:
         """Take a place as soon as one is free.
 
         A stop need not wake anybody: what is in flight ends, and each end lets the next one in.
@@ -44,22 +44,22 @@ class Places:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give_back()
+                self.release()
             raise
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """A try ended: its place goes to the first in line."""
         self._taken -= 1
         self._admit()
 
-    def give_back_after(self, seconds: float) -> None:
+    def release_after(self, seconds: float) -> None:
         """A try ended in an error, and quick errors must not make for more tries: keep its place so long."""
         if seconds > 0:
-            asyncio.get_running_loop().call_later(seconds, self.give_back)
+            asyncio.get_running_loop().call_later(seconds, self.release)
         else:
-            self.give_back()
+            self.release()
 
-    def move(self, limit: float) -> None:
+    def set_limit(self, limit: float) -> None:
         """From now on so many; who is in flight stays."""
         self._limit = limit
         self._admit()
@@ -72,7 +72,7 @@ class Places:
                 turn.set_result(None)
 
 
-class Gauge:
+class SampleWindow:
     """Adds up the tries of a window.
 
     A window opens when the first try comes back that left under the present limits: what comes back
@@ -132,71 +132,73 @@ class Gauge:
         return Reading(seconds, done, busy, self._taken, mean, error, self._failed, self._refused)
 
 
-class Steering:
+class AdaptiveController:
     """Holds the limits to where the tries say that they should stand."""
 
-    def __init__(self, adaptive: Adaptive, places: Places, pacer: Pacer) -> None:
-        self._gauge = Gauge()
-        self._knobs: list[_Knob] = []
+    def __init__(self, adaptive: Adaptive, limiter: ConcurrencyLimiter, rate_limiter: RateLimiter) -> None:
+        self._window_of_samples = SampleWindow()
+        self._limits: list[_Limit] = []
         if adaptive.concurrency:
-            self._knobs.append(_Knob(adaptive.concurrency, lambda value: places.move(int(value))))
+            self._limits.append(_Limit(adaptive.concurrency, lambda value: limiter.set_limit(int(value))))
         if adaptive.rate:
-            self._knobs.append(_Knob(adaptive.rate, lambda value: pacer.move(Pace(value, even=True))))
-        climb = self._knobs[0].climb
+            self._limits.append(
+                _Limit(adaptive.rate, lambda value: rate_limiter.set_pace(Pace(value, even=True)))
+            )
+        climb = self._limits[0].settings
         self._samples, self._window = climb.samples, climb.window
-        self.usual = 0.0  #: seconds that a success took of late
+        self.usual_latency = 0.0  #: seconds that a success took of late
 
-    def heed(self, left: float, now: float, verdict: Verdict) -> None:
+    def observe(self, left: float, now: float, verdict: Verdict) -> None:
         """Count a try that ended, and move the limits when enough is known."""
-        self._gauge.add(left, now, verdict)
-        reading = self._gauge.reading(now, self._samples, self._window)
+        self._window_of_samples.add(left, now, verdict)
+        reading = self._window_of_samples.reading(now, self._samples, self._window)
         if reading is not None:
-            self.usual = reading.latency or self.usual
-            moved = [knob.heed(reading) for knob in self._knobs]
-            self._gauge.reopen(now, any(moved))
+            self.usual_latency = reading.latency or self.usual_latency
+            moved = [knob.update(reading) for knob in self._limits]
+            self._window_of_samples.reopen(now, any(moved))
 
 
-class _Knob:
+class _Limit:
     """One limit: how it climbs, where it stands, what is told of it."""
 
-    def __init__(self, climb: AimdSettings, move: Callable[[float], None]) -> None:
-        self.climb = climb
-        self.level = climb.begin()
+    def __init__(self, settings: AimdSettings, move: Callable[[float], None]) -> None:
+        self.settings = settings
+        self.level = settings.begin()
         self._move = move
         move(self.level.value)
 
-    def heed(self, reading: Reading) -> bool:
-        before, self.level = self.level, self.climb.next(self.level, reading)
+    def update(self, reading: Reading) -> bool:
+        before, self.level = self.level, self.settings.next(self.level, reading)
         if self.level.value == before.value:
             return False
         self._move(self.level.value)
         return True
 
 
-def adapted(adaptive: Adaptive, pacer: Pacer, attempt: Attempt) -> Attempt:
+def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: AttemptCall) -> AttemptCall:
     """Find the limits that the job leaves open; without any, the attempt as it is."""
     if not (adaptive.concurrency or adaptive.rate):
-        return attempt
-    places = Places(inf)
-    steering = Steering(adaptive, places, pacer)
+        return call
+    places = ConcurrencyLimiter(inf)
+    steering = AdaptiveController(adaptive, places, rate_limiter)
     time = running_clock()
 
-    async def attempt_in_place(effort: Effort) -> Verdict:
-        if not places.taken_at_once():
-            await places.wait()
+    async def attempt_within_limit(effort: Effort) -> Verdict:
+        if not places.try_acquire():
+            await places.acquire()
         try:
-            verdict = await attempt(effort)
+            verdict = await call(effort)
         except BaseException:
-            places.give_back()
+            places.release()
             raise
         now = time()
         left = now if effort.due is None else effort.due
         if verdict.meaning is not Meaning.NOT_SENT:
-            steering.heed(left, now, verdict)
+            steering.observe(left, now, verdict)
         if verdict.meaning is Meaning.ACCEPTED or verdict.meaning is Meaning.NOT_SENT:
-            places.give_back()
+            places.release()
         else:
-            places.give_back_after(steering.usual - (now - left))
+            places.release_after(steering.usual_latency - (now - left))
         return verdict
 
-    return attempt_in_place
+    return attempt_within_limit

@@ -15,54 +15,56 @@ from engager.models import EngageRequest
 from engager.policies.delivery import Delivery
 from engager.sending.attempt import Effort
 from engager.sending.clock import BootClock, running_clock
-from engager.sending.delivery import may_go_on
-from engager.sending.limits import Gate, Pacer, Slot, Stop
-from engager.sending.transport.base import Held
+from engager.sending.delivery import may_attempt
+from engager.sending.limits import PauseGate, RateLimiter, Slot, Stop
+from engager.sending.transport.base import SendBatch
 
 #: Whether the try may leave: asked in the last moment, and answered at once.
-Clear = Callable[[Effort], bool]
+Admit = Callable[[Effort], bool]
 #: The same, after waiting for it where that is needed.
-ClearInTime = Callable[[Effort], bool | Held | Awaitable[bool | Held]]
+AdmitWhenDue = Callable[[Effort], bool | SendBatch | Awaitable[bool | SendBatch]]
 #: Writes down, for good, whatever was cleared by now.
-Keep = Callable[[], None]
+Flush = Callable[[], None]
 #: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
-Hold = Callable[[], asyncio.Future[None]]
+Sync = Callable[[], asyncio.Future[None]]
 
 
-def recorded(intend: Callable[[EngageRequest], None], clock: BootClock) -> Clear:
+def with_intent_log(intend: Callable[[EngageRequest], None], clock: BootClock) -> Admit:
     """Note the intent, as the last thing before the try may leave."""
     now = running_clock()
 
-    def clear(effort: Effort) -> bool:
+    def admit_and_log(effort: Effort) -> bool:
         effort.due = now()
         effort.request.history.note_departure(clock())
         intend(effort.request)
         return True
 
-    return clear
+    return admit_and_log
 
 
-def stoppable(stop: Stop, clear: Clear) -> Clear:
+def with_stop(stop: Stop, admit: Admit) -> Admit:
     """Hold the try back once the run is to end."""
 
-    def clear_unless_stopped(effort: Effort) -> bool:
-        return stop.exit is None and clear(effort)
+    def admit_unless_stopped(effort: Effort) -> bool:
+        return stop.exit is None and admit(effort)
 
-    return clear_unless_stopped
+    return admit_unless_stopped
 
 
-def remembered(delivery: Delivery, clock: BootClock, clear: Clear) -> Clear:
+def with_dedupe_window(delivery: Delivery, clock: BootClock, admit: Admit) -> Admit:
     """Hold back a repeat that waited until the endpoint would not know it as one any more."""
 
-    def clear_if_known(effort: Effort) -> bool:
+    def admit_if_known(effort: Effort) -> bool:
         life = effort.request.history
-        effort.expired = life.in_doubt and not may_go_on(delivery, life, clock())
-        return not effort.expired and clear(effort)
+        effort.expired = life.in_doubt and not may_attempt(delivery, life, clock())
+        return not effort.expired and admit(effort)
 
-    return clear_if_known
+    return admit_if_known
 
 
-def paced(gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear) -> ClearInTime:
+def with_rate_limit(
+    gate: PauseGate, rate_limiter: RateLimiter, flush: Flush, sync: Sync | None, admit: Admit
+) -> AdmitWhenDue:
     """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
 
     Without `hold`, those that leave together are written down together, by `keep`.
@@ -71,77 +73,87 @@ def paced(gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear)
     was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
     a bunch. If there is a pause or a stop by then, the try is cleared once more.
     """
-    return _Paced(gate, pacer, keep, hold, clear).clear_in_time
+    return _RateLimited(gate, rate_limiter, flush, sync, admit).admit_when_due
 
 
-class _Paced:
+class _RateLimited:
     """Where nobody has to wait for himself alone, a coroutine would cost every row for nothing."""
 
-    def __init__(self, gate: Gate, pacer: Pacer, keep: Keep, hold: Hold | None, clear: Clear) -> None:
-        self.gate, self.pacer, self.keep, self.hold, self.clear = gate, pacer, keep, hold, clear
-        self.held = Held(None, self._kept)  #: who was cleared in this round, or since the last sync began
-        self.departing = Held(None, self._departs)  #: who was given a slot, and leaves in this round
+    def __init__(
+        self, gate: PauseGate, rate_limiter: RateLimiter, flush: Flush, sync: Sync | None, admit: Admit
+    ) -> None:
+        self.gate, self.rate_limiter, self.flush, self.sync, self.admit = (
+            gate,
+            rate_limiter,
+            flush,
+            sync,
+            admit,
+        )
+        self.batch = SendBatch(
+            None, self._flush
+        )  #: who was cleared in this round, or since the last sync began
+        self.departing = SendBatch(None, self._departs)  #: who was given a slot, and leaves in this round
         self.slots: list[Slot] = []  #: theirs
 
-    def clear_in_time(self, effort: Effort) -> bool | Held | Awaitable[bool | Held]:
-        if self.gate.shut or not self.pacer.free:
-            return self._clear_at_pace(effort)
-        if not self.clear(effort):
+    def admit_when_due(self, effort: Effort) -> bool | SendBatch | Awaitable[bool | SendBatch]:
+        if self.gate.shut or not self.rate_limiter.free:
+            return self._admit_at_rate(effort)
+        if not self.admit(effort):
             return False
-        return self.held if self.hold is None else self._together(self.hold())
+        return self.batch if self.sync is None else self._together(self.sync())
 
-    def _kept(self) -> bool:
-        self.keep()
+    def _flush(self) -> bool:
+        self.flush()
         return True
 
     def _departs(self) -> bool:
         slots, self.slots = self.slots, []
-        if self.hold is None:
-            self.keep()
-        self.pacer.departed(slots)
+        if self.sync is None:
+            self.flush()
+        self.rate_limiter.departed(slots)
         return True
 
-    def _together(self, stored: asyncio.Future[None]) -> Held:
-        held = self.held
-        if held.until is not stored:
-            held = self.held = Held(stored, self._nobody_waits)
+    def _together(self, stored: asyncio.Future[None]) -> SendBatch:
+        held = self.batch
+        if held.stored is not stored:
+            held = self.batch = SendBatch(stored, self._still_admitted)
         return held
 
-    def _nobody_waits(self) -> bool:
+    def _still_admitted(self) -> bool:
         """Stricter than what a probe needs: who is refused here asks again by itself."""
-        return self.pacer.free and not self.gate.shut and not self.gate.stopped
+        return self.rate_limiter.free and not self.gate.shut and not self.gate.stopped
 
-    async def _clear_at_pace(self, effort: Effort) -> bool | Held:
+    async def _admit_at_rate(self, effort: Effort) -> bool | SendBatch:
         while not await self._is_let_through(effort):
             effort.slot = None
-        if not self.clear(effort):
+        if not self.admit(effort):
             return False
-        return self._in_this_round(effort) if self.hold is None else await self._clear_once_held(effort)
+        return self._in_this_round(effort) if self.sync is None else await self._admit_once_synced(effort)
 
     async def _is_let_through(self, effort: Effort) -> bool:
         """Wait for the gate, and then for a slot; a pause or a change of the pace can have come between."""
-        gate, pacer = self.gate, self.pacer
+        gate, pacer = self.gate, self.rate_limiter
         if gate.shut:
-            effort.probing = await gate.passes(effort.probing)
+            effort.probing = await gate.wait(effort.probing)
         if not pacer.free:
-            effort.slot = await pacer.passes(effort.slot, effort.probing)
+            effort.slot = await pacer.wait(effort.slot, effort.probing)
             if effort.slot is None and not gate.stopped:
                 return False
-        return not gate.bars(effort.probing)
+        return not gate.blocks(effort.probing)
 
-    def _in_this_round(self, effort: Effort) -> Held:
+    def _in_this_round(self, effort: Effort) -> SendBatch:
         if effort.slot is not None:
             self.slots.append(effort.slot)
         return self.departing
 
-    async def _clear_once_held(self, effort: Effort) -> bool | Held:
+    async def _admit_once_synced(self, effort: Effort) -> bool | SendBatch:
         """The try may leave, but for the disk; and what has changed by then counts."""
-        assert self.hold is not None  # noqa: S101 - or it would not be asked for
-        await asyncio.shield(self.hold())
-        gate, pacer = self.gate, self.pacer
+        assert self.sync is not None  # noqa: S101 - or it would not be asked for
+        await asyncio.shield(self.sync())
+        gate, pacer = self.gate, self.rate_limiter
         if not pacer.free:
-            effort.slot = await pacer.passes(effort.slot, effort.probing)
-        if gate.bars(effort.probing) or gate.stopped or (effort.slot is None and not pacer.free):
+            effort.slot = await pacer.wait(effort.slot, effort.probing)
+        if gate.blocks(effort.probing) or gate.stopped or (effort.slot is None and not pacer.free):
             effort.slot = None
-            return await self._clear_at_pace(effort)
+            return await self._admit_at_rate(effort)
         return self._in_this_round(effort)

@@ -48,4 +48,4 @@ class Effort:
             self.doubt = verdict
 
 
-Attempt = Callable[[Effort], Awaitable[Verdict]]
+AttemptCall = Callable[[Effort], Awaitable[Verdict]]

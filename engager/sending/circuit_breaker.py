@@ -12,49 +12,53 @@ from engager.models import OWN_MACHINE
 from engager.policies.circuit_breaker import Breaker, Circuit
 from engager.policies.failure_threshold import Failures, Threshold
 from engager.policies.rules import FirstAnswers, SlowStart
-from engager.sending.attempt import Attempt, Effort
+from engager.sending.attempt import AttemptCall, Effort
 from engager.sending.delivery import STOPPED
-from engager.sending.limits import BREAKER, Gate, Stop
+from engager.sending.limits import BREAKER, PauseGate, Stop
 
 
-def guarded(
-    breaker: Breaker | None, gate: Gate, stop: Stop, attempt: Attempt, slow_start: SlowStart | None = None
-) -> Attempt:
+def with_circuit_breaker(
+    breaker: Breaker | None,
+    gate: PauseGate,
+    stop: Stop,
+    call: AttemptCall,
+    slow_start: SlowStart | None = None,
+) -> AttemptCall:
     """Let nothing leave while the endpoint is down, and begin carefully; held rows use up no tries."""
     if breaker is not None:
-        attempt = _with_breaker(_Outage(breaker, gate, stop), gate, attempt)
-    return attempt if slow_start is None else _with_slow_start(_Start(slow_start, stop), stop, attempt)
+        call = _with_breaker(_CircuitBreaker(breaker, gate, stop), gate, call)
+    return call if slow_start is None else _with_slow_start(_Start(slow_start, stop), stop, call)
 
 
-def _with_breaker(outage: _Outage, gate: Gate, attempt: Attempt) -> Attempt:
+def _with_breaker(outage: _CircuitBreaker, gate: PauseGate, call: AttemptCall) -> AttemptCall:
     circuit = outage.circuit
 
     async def attempt_if_up(effort: Effort) -> Verdict:
         # Here, and not only before the first byte: an endpoint that refuses connections lets no try
         # come that far.
-        effort.probing = gate.shut and await gate.passes()
-        verdict = await attempt(effort)
+        effort.probing = gate.shut and await gate.wait()
+        verdict = await call(effort)
         if verdict.meaning is Meaning.NOT_SENT or effort.expired:  # nobody was asked
             if effort.probing:
-                gate.let_one_through()
+                gate.allow_probe()
         elif _is_down(verdict):
-            outage.missed(effort.probing)
+            outage.record_failure(effort.probing)
         elif circuit.opened is not None or circuit.failed:
             circuit.record_success()
-            gate.release(BREAKER)
+            gate.resume(BREAKER)
         return verdict
 
     return attempt_if_up
 
 
-def _with_slow_start(start: _Start, stop: Stop, attempt: Attempt) -> Attempt:
+def _with_slow_start(start: _Start, stop: Stop, call: AttemptCall) -> AttemptCall:
     async def attempt_carefully(effort: Effort) -> Verdict:
         if start.answers.over:
-            return await attempt(effort)
+            return await call(effort)
         await start.enter(again=effort.request.history.attempts > 0)
         try:
             # Asked here: those that waited for the first request must not follow it after a stop.
-            verdict = STOPPED if stop.requested else await attempt(effort)
+            verdict = STOPPED if stop.requested else await call(effort)
         except BaseException:
             start.leave()
             raise
@@ -130,16 +134,16 @@ class _Start:
         return self.answers.missed(verdict.sent) or verdict.http_status in (401, 403, 407)
 
 
-class _Outage:
+class _CircuitBreaker:
     """Holds the gate while the circuit is open, and lets its probes through."""
 
-    def __init__(self, breaker: Breaker, gate: Gate, stop: Stop) -> None:
+    def __init__(self, breaker: Breaker, gate: PauseGate, stop: Stop) -> None:
         self.circuit = Circuit(breaker)
         self._gate, self._stop = gate, stop
         self._loop = asyncio.get_running_loop()
         self._next_probe: asyncio.TimerHandle | None = None
 
-    def missed(self, probing: bool) -> None:
+    def record_failure(self, probing: bool) -> None:
         """A try found nobody."""
         pause = self.circuit.record_failure(self._loop.time(), probing)
         if pause is None:
@@ -147,10 +151,10 @@ class _Outage:
         if self.circuit.is_hopeless(self._loop.time()):
             told = f"the endpoint has been down for {self.circuit.breaker.give_up:g} s (breaker.give_up)"
             self._stop.request(Exit.STOPPED, told)
-        self._gate.hold(BREAKER)
+        self._gate.pause(BREAKER)
         if self._next_probe is not None:
             self._next_probe.cancel()  # it may be due still, from an outage that is over
-        self._next_probe = self._loop.call_later(pause, self._gate.let_one_through)
+        self._next_probe = self._loop.call_later(pause, self._gate.allow_probe)
 
 
 def _is_down(verdict: Verdict) -> bool:
@@ -161,7 +165,7 @@ def _is_down(verdict: Verdict) -> bool:
     return verdict.error != OWN_MACHINE and verdict.http_status != 429 and verdict.retry_after is None
 
 
-def failing(threshold: Threshold | None, stop: Stop) -> Callable[[int, str], None] | None:
+def failure_counter(threshold: Threshold | None, stop: Stop) -> Callable[[int, str], None] | None:
     """What is to be told of every row that was not engaged; it ends the run when there are too many."""
     if threshold is None:
         return None

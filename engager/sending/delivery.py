@@ -15,30 +15,30 @@ from engager.models import AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
-_TAKEN: Final = Meaning.ACCEPTED
+_ACCEPTED: Final = Meaning.ACCEPTED
 _ENGAGED: Final = Status.ENGAGED
 
 
-class Step(Enum):
+class Decision(Enum):
     """What to do with a row that is not settled."""
 
-    AGAIN = auto()
-    WITHHOLD = auto()  #: leave it as it is: it is due when the run goes on
+    RETRY = auto()
+    DEFER = auto()  #: leave it as it is: it is due when the run goes on
 
 
-def decide(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status | Step:
+def decide(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status | Decision:
     """Settle the row, or say what is done next; keeps `life` true."""
-    if verdict.meaning is _TAKEN:
+    if verdict.meaning is _ACCEPTED:
         return _ENGAGED
     if verdict.meaning is Meaning.NOT_SENT:
-        return Step.WITHHOLD
+        return Decision.DEFER
     if _is_the_first_answer(delivery, life, verdict, now):
         # That try is no longer in doubt; and as the endpoint would repeat this answer for ever, the
         # next one needs a fresh id.
         life.renew()
-        return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Step.AGAIN
+        return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Decision.RETRY
     if verdict.meaning is Meaning.FATAL:
-        return Step.WITHHOLD
+        return Decision.DEFER
     if verdict.meaning is Meaning.REJECTED:
         return _rejected(delivery, life, verdict, now)
     if verdict.meaning is Meaning.UNKNOWN or (verdict.assumed and delivery.mode is Mode.AT_MOST_ONCE):
@@ -87,7 +87,7 @@ EXPIRED = Verdict(
 )
 
 
-def may_go_on(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
+def may_attempt(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
     """Whether a try of the row may leave now, by what is known of those before it."""
     if not life.in_doubt or life.forced:
         return True
@@ -122,6 +122,6 @@ def _rejected(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: f
     return Status.REJECTED if proved else Status.IN_DOUBT
 
 
-def _again(delivery: Delivery, life: AttemptHistory, now: float) -> Status | Step:
+def _again(delivery: Delivery, life: AttemptHistory, now: float) -> Status | Decision:
     since = now if life.first_left is None else life.first_left
-    return Step.AGAIN if not life.in_doubt or delivery.may_repeat(since, now) else Status.IN_DOUBT
+    return Decision.RETRY if not life.in_doubt or delivery.may_repeat(since, now) else Status.IN_DOUBT

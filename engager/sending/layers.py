@@ -21,72 +21,72 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
-from engager.sending.admission import ClearInTime
-from engager.sending.attempt import Attempt, Effort
+from engager.sending.admission import AdmitWhenDue
+from engager.sending.attempt import AttemptCall, Effort
 from engager.sending.clock import BootClock, Clock, running_clock
 from engager.sending.delivery import (
     EXPIRED,
     STOPPED,
-    Step,
+    Decision,
     decide,
     doubt_before,
     doubtful,
     give_up,
-    may_go_on,
+    may_attempt,
 )
-from engager.sending.limits import Gate, RetryBudget, Stop, pause_seconds
-from engager.sending.transport.base import Clearance
+from engager.sending.limits import PauseGate, RetryBudget, Stop, pause_seconds
+from engager.sending.transport.base import Admission
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
-_TAKEN: Final = Meaning.ACCEPTED
-_WITHHELD: Final = Meaning.NOT_SENT
-_REFUSES_ALL: Final = Meaning.FATAL
-_AGAIN: Final = Step.AGAIN
+_ACCEPTED: Final = Meaning.ACCEPTED
+_NOT_SENT: Final = Meaning.NOT_SENT
+_FATAL: Final = Meaning.FATAL
+_RETRY: Final = Decision.RETRY
 _ENGAGED: Final = Status.ENGAGED
 
 
-Send = Callable[[tuple[bytes, ...], str, Clearance], Awaitable[Ending]]
+Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
 #: Told of every verdict, for what it means to everybody.
-Heed = Callable[[Verdict], None]
+OnVerdict = Callable[[Verdict], None]
 #: Derives a further Request-ID from the first one and a count.
 FreshId = Callable[[str, int], str]
 
 
-def tried(send: Send, clear: ClearInTime, heed: Heed) -> Attempt:
+def single_attempt(send: Send, admit: AdmitWhenDue, on_verdict: OnVerdict) -> AttemptCall:
     """Carry out one try and judge its ending."""
     now = running_clock()
     heard: Ending = Withheld()
     judged = judge(heard)
 
-    async def attempt(effort: Effort) -> Verdict:
+    async def attempt_once(effort: Effort) -> Verdict:
         nonlocal heard, judged
         effort.due = effort.slot = None
-        ending = await send(effort.request.body, effort.request_id, partial(clear, effort))
+        ending = await send(effort.request.body, effort.request_id, partial(admit, effort))
         if ending is not heard:  # what an endpoint repeats, a transport gives out as the same object
             heard, judged = ending, judge(ending)
         verdict = judged
         effort.over = now()
-        if verdict.meaning is not _WITHHELD:
+        if verdict.meaning is not _NOT_SENT:
             effort.ended()
-            heed(verdict)
+            on_verdict(verdict)
         return EXPIRED if effort.expired else verdict
 
-    return attempt
+    return attempt_once
 
 
-def obeying(gate: Gate, stop: Stop, retry: Retry) -> Heed:
+def verdict_handler(gate: PauseGate, stop: Stop, retry: Retry) -> OnVerdict:
     """Do for everybody what an answer asks: pause the run, or end it."""
 
-    def heed(verdict: Verdict) -> None:
-        if verdict.meaning is _REFUSES_ALL and not (verdict.duplicate and verdict.by_endpoint):
+    def handle(verdict: Verdict) -> None:
+        if verdict.meaning is _FATAL and not (verdict.duplicate and verdict.by_endpoint):
             stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(verdict)}")
         elif verdict.retry_after is not None:
             _pause(gate, stop, retry, pause_seconds(verdict.retry_after, time.time(), verdict.date))
 
-    return heed
+    return handle
 
 
-def _pause(gate: Gate, stop: Stop, retry: Retry, seconds: float | None) -> None:
+def _pause(gate: PauseGate, stop: Stop, retry: Retry, seconds: float | None) -> None:
     if seconds is None:
         return
     if seconds > retry.longest_pause:
@@ -98,8 +98,8 @@ def _pause(gate: Gate, stop: Stop, retry: Retry, seconds: float | None) -> None:
 Engage = Callable[[EngageRequest], Awaitable[Outcome | None]]
 
 
-def retried(
-    attempt: Attempt,
+def with_retry(
+    call: AttemptCall,
     retry: Retry,
     delivery: Delivery,
     budget: RetryBudget,
@@ -109,14 +109,14 @@ def retried(
     clock: BootClock,
 ) -> Engage:
     """Try until the row is settled; None when it is left for the next time."""
-    return _Retried(attempt, retry, delivery, budget, stop, fresh_id, answered, clock).engage
+    return _Retrying(call, retry, delivery, budget, stop, fresh_id, answered, clock).engage
 
 
 @dataclass(frozen=True, slots=True)
-class _Retried:
+class _Retrying:
     """The first try is a plain call: only the failure path pays for the machinery of retries."""
 
-    attempt: Attempt
+    call: AttemptCall
     retry: Retry
     delivery: Delivery
     budget: RetryBudget
@@ -130,14 +130,14 @@ class _Retried:
         effort = Effort(request, self.now())
         if request.history.in_doubt:
             effort.doubt = doubt_before(request.history)
-            if not may_go_on(self.delivery, request.history, self.clock()):
+            if not may_attempt(self.delivery, request.history, self.clock()):
                 return _outcome(effort, Status.IN_DOUBT, effort.doubt)
         if request.history.request_id_version:
-            self._renew(effort)
-        verdict, step = self._step_of(effort, await self.attempt(effort))
-        if step is _AGAIN:
-            verdict, step = await self._again(effort, verdict)
-        if isinstance(step, Step):
+            self._renew_id(effort)
+        verdict, step = self._decide(effort, await self.call(effort))
+        if step is _RETRY:
+            verdict, step = await self._retry(effort, verdict)
+        if isinstance(step, Decision):
             return None
         if step is _ENGAGED:
             self.budget.earn()
@@ -145,34 +145,34 @@ class _Retried:
             verdict = doubtful(effort.doubt, verdict)
         return _outcome(effort, step, verdict)
 
-    def _renew(self, effort: Effort) -> None:
+    def _renew_id(self, effort: Effort) -> None:
         """Give the effort the row's present Request-ID, which is not its first."""
         request = effort.request
         effort.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
-    def _step_of(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
-        now = 0.0 if verdict.meaning is _TAKEN else self.clock()  # what was taken, was: whenever it is
+    def _decide(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+        now = 0.0 if verdict.meaning is _ACCEPTED else self.clock()  # what was taken, was: whenever it is
         step = decide(self.delivery, effort.request.history, verdict, now)
-        if isinstance(step, Step):
+        if isinstance(step, Decision):
             effort.heed_doubt(verdict)
             if effort.request.history.request_id_version:
-                self._renew(effort)
+                self._renew_id(effort)
             self.answered(effort.request)
         return verdict, step
 
-    async def _again(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Step]:
-        known = [(verdict, Step.AGAIN)]
+    async def _retry(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+        known = [(verdict, Decision.RETRY)]
 
-        async def next_step() -> tuple[Verdict, Status | Step]:
+        async def next_step() -> tuple[Verdict, Status | Decision]:
             if known:
                 return known.pop()
             # After a stop no row may use up the tries that it has.
             stopped = self.stop.requested
-            return self._step_of(effort, STOPPED if stopped else await self.attempt(effort))
+            return self._decide(effort, STOPPED if stopped else await self.call(effort))
 
         # One object a row: tenacity keeps the state of its tries in it.
         trying = AsyncRetrying(
-            retry=retry_if_result(lambda result: result[1] is Step.AGAIN),
+            retry=retry_if_result(lambda result: result[1] is Decision.RETRY),
             stop=lambda state: self.retry.stop(state) and not effort.unheard,
             wait=self._waiting,
             sleep=self.stop.sleep,
@@ -185,7 +185,7 @@ class _Retried:
         return self.retry.wait(state) + self.budget.spend(self.now())
 
 
-def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Step]:
+def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Decision]:
     assert state.outcome is not None  # noqa: S101 - tenacity calls this with the last result only
     verdict, _ = state.outcome.result()
     return verdict, give_up(effort.request.history)

@@ -53,7 +53,7 @@ class Stop:
         self._callbacks.append(callback)
 
     @contextmanager
-    def cuts_short(self) -> Iterator[None]:
+    def cancels(self) -> Iterator[None]:
         """Wait inside of this: a stop ends the wait, quietly."""
         with anyio.CancelScope() as scope:
             self._waiting.add(scope)
@@ -68,12 +68,12 @@ class Stop:
 
     async def wait(self) -> None:
         """Wait for the stop."""
-        with self.cuts_short():
+        with self.cancels():
             await anyio.sleep_forever()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for so long, or until the stop."""
-        with self.cuts_short():
+        with self.cancels():
             await anyio.sleep(max(0.0, seconds))
 
 
@@ -81,15 +81,15 @@ class Stop:
 BREAKER = "breaker"
 
 
-class Gate:
+class PauseGate:
     """One pause for everybody."""
 
     def __init__(self, stop: Stop, tell: Callable[[float], None] | None = None) -> None:
         self._stop = stop
-        self._tell = tell  #: told when a pause begins here: until when, in loop time
+        self._notify = tell  #: told when a pause begins here: until when, in loop time
         self._paused = self._until = 0.0
         self._holders: set[str] = set()
-        self._one_may = False
+        self._probe_allowed = False
         self._moved = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
 
@@ -111,8 +111,8 @@ class Gate:
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
         until = asyncio.get_running_loop().time() + seconds
-        if self.close_until(until) and self._tell is not None:
-            self._tell(until)
+        if self.close_until(until) and self._notify is not None:
+            self._notify(until)
 
     def close_until(self, until: float) -> bool:
         """Nothing leaves before this loop time; returns whether that is later than was known."""
@@ -121,21 +121,21 @@ class Gate:
         self._reckon()
         return later
 
-    def hold(self, holder: str) -> None:
+    def pause(self, holder: str) -> None:
         """Nothing leaves until this holder, and all others, release it."""
         self._holders.add(holder)
         if holder == BREAKER:
-            self._one_may = False
+            self._probe_allowed = False
         self._reckon()
 
-    def release(self, holder: str) -> None:
+    def resume(self, holder: str) -> None:
         """Let this holder have nothing against going on."""
         self._holders.discard(holder)
         self._reckon()
 
-    def let_one_through(self) -> None:
+    def allow_probe(self) -> None:
         """One may pass although the breaker holds it shut: to see whether the endpoint is up again."""
-        self._one_may = BREAKER in self._holders
+        self._probe_allowed = BREAKER in self._holders
         self._reckon()
 
     @property
@@ -155,19 +155,19 @@ class Gate:
         for callback in self._callbacks:
             callback()
 
-    async def passes(self, probing: bool = False) -> bool:
+    async def wait(self, probing: bool = False) -> bool:
         """Wait until it is open, or the run stops; returns whether it was passed as a probe.
 
         Who probes already is not held by the breaker, but by everybody else.
         """
         while self.shut:
-            if (probing or self._one_may) and not self.bars(probing=True):
-                self._one_may = self._one_may and probing
+            if (probing or self._probe_allowed) and not self.blocks(probing=True):
+                self._probe_allowed = self._probe_allowed and probing
                 return True
             await self._moves()
         return probing
 
-    def bars(self, probing: bool) -> bool:
+    def blocks(self, probing: bool) -> bool:
         """Whether somebody who has passed, as a probe or not, has to wait after all."""
         return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
 
@@ -178,7 +178,7 @@ class Gate:
         """Wait until there is reason to look again."""
         now = asyncio.get_running_loop().time()
         until = self._paused if self._paused > now else self._until
-        with self._stop.cuts_short(), anyio.move_on_after(max(0.0, until - now)):
+        with self._stop.cancels(), anyio.move_on_after(max(0.0, until - now)):
             await self._moved.wait()
 
 
@@ -220,7 +220,7 @@ class _Waiter:
 _FREE = Pace(1.0)
 
 
-class Pacer:
+class RateLimiter:
     """Lets requests through at the pace, in the order in which they came.
 
     Three bounds: a leaky bucket for the long run, which starts full so that nothing rushes out at the start,
@@ -228,7 +228,7 @@ class Pacer:
     and the departures of the last second, which no making up may exceed. All that wait share one timer.
     """
 
-    def __init__(self, pace: Pace | None, stop: Stop, gate: Gate | None = None) -> None:
+    def __init__(self, pace: Pace | None, stop: Stop, gate: PauseGate | None = None) -> None:
         self.free = pace is None  #: nobody has to wait
         self._pace = pace or _FREE
         self._stop = stop
@@ -243,7 +243,7 @@ class Pacer:
         if gate is not None:
             gate.on_change(self._serve)
 
-    def move(self, pace: Pace) -> None:
+    def set_pace(self, pace: Pace) -> None:
         """From now on another pace, also for who waits; the last second's departures stay counted."""
         self.free = False
         self._pace, self._long_run = pace, None
@@ -251,7 +251,7 @@ class Pacer:
         self._left = deque(self._left, maxlen=max(pace.per_second, self._left.maxlen or 0))
         self._serve()
 
-    async def passes(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
+    async def wait(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
         """Wait for a slot; a slot that was given before and not used in time is exchanged for another one.
 
         Returns None once the run is to stop, or the gate is shut: who waits here would keep all after him
@@ -295,7 +295,7 @@ class Pacer:
             self._left.remove(slot)
 
     def _is_turned_away(self, probing: bool) -> bool:
-        return self._stop.requested or (self._gate is not None and self._gate.bars(probing))
+        return self._stop.requested or (self._gate is not None and self._gate.blocks(probing))
 
     def _serve(self) -> None:
         """Let through, in order, all that are due, and set the timer for the first who is not."""
@@ -365,26 +365,26 @@ class Limits:
     """What all tries of a process obey in common."""
 
     stop: Stop
-    gate: Gate
-    pacer: Pacer
+    gate: PauseGate
+    rate_limiter: RateLimiter
 
     @classmethod
     def of(cls, stop: Stop, pace: Pace | None, tell: Callable[[float], None] | None = None) -> Limits:
         """The limits of one process, inside its running loop."""
-        gate = Gate(stop, tell)
-        return cls(stop, gate, Pacer(pace, stop, gate))
+        gate = PauseGate(stop, tell)
+        return cls(stop, gate, RateLimiter(pace, stop, gate))
 
-    def hold(self, holder: str) -> None:
+    def pause(self, holder: str) -> None:
         """Let nothing leave until this holder and all others release it."""
-        self.gate.hold(holder)
+        self.gate.pause(holder)
 
-    def release(self, holder: str) -> None:
+    def resume(self, holder: str) -> None:
         """Let this holder have nothing against going on."""
-        self.gate.release(holder)
+        self.gate.resume(holder)
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second."""
-        self.pacer.move(Pace(rate))
+        self.rate_limiter.set_pace(Pace(rate))
 
 
 class RetryBudget:

@@ -24,7 +24,7 @@ from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sending.limits import Stop
-from engager.sending.transport.base import Clearance, Destination, is_cleared
+from engager.sending.transport.base import Admission, Destination, is_admitted
 
 
 def said(error: int, duplicate: bool = False, status: int = 200) -> Reply:
@@ -168,9 +168,9 @@ async def test_what_is_asked_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch
     """No sliding second holds more than the rate, with what was asked and with the first rows."""
     left: list[float] = []
 
-    async def twice(destination: Any, given: Any, clearance: Clearance) -> Repeated:
+    async def twice(destination: Any, given: Any, admission: Admission) -> Repeated:
         for _ in range(2):
-            assert await is_cleared(clearance)
+            assert await is_admitted(admission)
             left.append(asyncio.get_running_loop().time())
         return MARKED
 

@@ -14,8 +14,8 @@ from engager.reader.input_verifier import InputVerifier
 Known = list[tuple[int, bytes]]
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    ends = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+def cut(data: bytes, limiter: list[int]) -> list[bytes]:
+    ends = sorted({0, len(data), *(place % (len(data) + 1) for place in limiter)})
     return [data[a:b] for a, b in pairwise(ends)]
 
 
@@ -25,12 +25,12 @@ def marks(witness: InputVerifier) -> Known:
     return kept
 
 
-def passed(files: list[bytes], places: list[int], known: Known) -> tuple[bytes, Known]:
+def passed(files: list[bytes], limiter: list[int], known: Known) -> tuple[bytes, Known]:
     witness = InputVerifier(known)
     kept = marks(witness)
     out = b""
     for left, file in enumerate(files, 1 - len(files)):
-        out += b"".join(witness.watch(cut(file, places), "file", last=left == 0))
+        out += b"".join(witness.watch(cut(file, limiter), "file", last=left == 0))
     witness.end()
     return out, kept
 

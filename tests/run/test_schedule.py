@@ -33,10 +33,10 @@ class Diary:
         self.seen: list[tuple[str, bool]] = []
         self._clock = clock
 
-    def hold(self, holder: str) -> None:
+    def pause(self, holder: str) -> None:
         self._note(True)
 
-    def release(self, holder: str) -> None:
+    def resume(self, holder: str) -> None:
         self._note(False)
 
     def set_rate(self, rate: float) -> None:

@@ -25,11 +25,11 @@ from engager.policies.adaptive import Adaptive, concurrency_settings, rate_setti
 from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.adaptive import adapted
-from engager.sending.admission import paced, recorded, stoppable
-from engager.sending.layers import Engage, obeying, retried, tried
-from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
-from engager.sending.transport.base import Clearance, is_cleared
+from engager.sending.adaptive import with_adaptive_limit
+from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
+from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
+from engager.sending.limits import PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.transport.base import Admission, is_admitted
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -105,8 +105,8 @@ class Endpoint:
         self._tokens, self._at = 1.0, 0.0
         self._chance = random.Random(4711)
 
-    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        if not await is_cleared(clearance):
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        if not await is_admitted(admission):
             return Withheld()
         shape, now = self.shape, asyncio.get_running_loop().time()
         self.sent.append(now)
@@ -177,13 +177,15 @@ KNOBS: dict[str, tuple[Adaptive, int]] = {
 def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     """The page's expression, around a simulated endpoint."""
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
-    gate = Gate(stop)
-    pacer = Pacer(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
-    clear = paced(gate, pacer, lambda: None, None, stoppable(stop, recorded(lambda request: None, clock)))
-    tries = tried(endpoint.send, clear, obeying(gate, stop, retry))
-    attempt = adapted(adaptive, pacer, tries)
+    gate = PauseGate(stop)
+    pacer = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
+    clear = with_rate_limit(
+        gate, pacer, lambda: None, None, with_stop(stop, with_intent_log(lambda request: None, clock))
+    )
+    tries = single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
+    attempt = with_adaptive_limit(adaptive, pacer, tries)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)
-    return retried(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
+    return with_retry(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
 
 
 async def engaged(shape: Shape, adaptive: Adaptive, crew: int) -> Account:

@@ -15,11 +15,11 @@ from engager.policies.delivery import Delivery
 from engager.policies.failure_threshold import Threshold
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.admission import paced, recorded, stoppable
-from engager.sending.circuit_breaker import failing, guarded
-from engager.sending.layers import Engage, obeying, retried, tried
-from engager.sending.limits import BREAKER, Gate, Pacer, RetryBudget, Stop
-from engager.sending.transport.base import Clearance, is_cleared
+from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
+from engager.sending.circuit_breaker import failure_counter, with_circuit_breaker
+from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
+from engager.sending.limits import BREAKER, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')
@@ -33,12 +33,12 @@ class Endpoint:
         self.missed: list[float] = []
         self.answered: list[float] = []
 
-    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         now = asyncio.get_running_loop().time
         if self._begin <= now() < self._end and isinstance(self._down, NotSent):
             self.missed.append(now())
             return self._down
-        if not await is_cleared(clearance):
+        if not await is_admitted(admission):
             return Withheld()
         if self._begin <= now() < self._end:
             self.missed.append(now())
@@ -51,16 +51,18 @@ class Endpoint:
 def compose(
     endpoint: Endpoint | SimpleNamespace,
     breaker: Breaker | None,
-    gate: Gate,
+    gate: PauseGate,
     stop: Stop,
     pace: Pace | None,
     attempts: int = 6,
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
-    safe = stoppable(stop, recorded(lambda request: None, clock))
-    clear = paced(gate, Pacer(pace, stop, gate), lambda: None, None, safe)
-    return retried(
-        guarded(breaker, gate, stop, tried(endpoint.send, clear, obeying(gate, stop, retry))),
+    safe = with_stop(stop, with_intent_log(lambda request: None, clock))
+    clear = with_rate_limit(gate, RateLimiter(pace, stop, gate), lambda: None, None, safe)
+    return with_retry(
+        with_circuit_breaker(
+            breaker, gate, stop, single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
+        ),
         retry,
         Delivery(),
         RetryBudget(100, 100),
@@ -93,7 +95,7 @@ async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
     down: Ending, pace: Pace | None
 ) -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(2.0, 500.0, down)
+    gate, endpoint = PauseGate(stop), Endpoint(2.0, 500.0, down)
     engage = compose(endpoint, Breaker(failures=20, pause=30, longest_pause=120), gate, stop, pace)
     statuses = await run(engage, 3000, 16)
     assert statuses.count(Status.ENGAGED) == 3000
@@ -108,7 +110,7 @@ async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
 @pytest.mark.virtual_time
 async def test_rows_that_are_rejected_do_not_open_it() -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, NO)
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, NO)
     statuses = await run(compose(endpoint, Breaker(failures=2, pause=30), gate, stop, None), 200, 4)
     assert statuses == [Status.REJECTED] * 200
     assert asyncio.get_running_loop().time() < 30
@@ -117,11 +119,11 @@ async def test_rows_that_are_rejected_do_not_open_it() -> None:
 @pytest.mark.virtual_time
 async def test_another_pause_holds_the_probe_too() -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(1.0, 40.0, DOWN[0])
-    gate.hold("window")
-    asyncio.get_running_loop().call_later(1.5, gate.release, "window")
-    asyncio.get_running_loop().call_later(10, gate.hold, "window")
-    asyncio.get_running_loop().call_later(300, gate.release, "window")
+    gate, endpoint = PauseGate(stop), Endpoint(1.0, 40.0, DOWN[0])
+    gate.pause("window")
+    asyncio.get_running_loop().call_later(1.5, gate.resume, "window")
+    asyncio.get_running_loop().call_later(10, gate.pause, "window")
+    asyncio.get_running_loop().call_later(300, gate.resume, "window")
     statuses = await run(compose(endpoint, Breaker(failures=3, pause=30), gate, stop, None), 40, 4)
     assert statuses == [Status.ENGAGED] * 40
     assert min(endpoint.answered) >= 300
@@ -130,10 +132,10 @@ async def test_another_pause_holds_the_probe_too() -> None:
 @pytest.mark.virtual_time
 async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_too() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 1.0, DOWN[2])
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1.0, DOWN[2])
     engage = compose(endpoint, Breaker(failures=1, pause=1), gate, stop, Pace(0.1))
-    loop.call_later(5, gate.hold, "window")
-    loop.call_later(50, gate.release, "window")
+    loop.call_later(5, gate.pause, "window")
+    loop.call_later(50, gate.resume, "window")
     assert await run(engage, 3, 1) == [Status.ENGAGED] * 3
     assert min(endpoint.answered) >= 50
 
@@ -144,7 +146,7 @@ async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_t
 async def test_it_gives_up_when_it_was_told_to(pause: float, longest_pause: float, pace: Pace | None) -> None:
     """Not when the next probe would have been due, which may be long after."""
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
     breaker = Breaker(failures=3, pause=pause, longest_pause=longest_pause, give_up=100)
     statuses = await run(compose(endpoint, breaker, gate, stop, pace), 40, 4)
     assert (stop.exit, "breaker.give_up" in stop.reason) == (Exit.STOPPED, True)
@@ -155,7 +157,7 @@ async def test_it_gives_up_when_it_was_told_to(pause: float, longest_pause: floa
 @pytest.mark.virtual_time
 async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 95.0, DOWN[0])
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 95.0, DOWN[0])
     breaker = Breaker(failures=3, pause=30, longest_pause=600, give_up=100)
     assert await run(compose(endpoint, breaker, gate, stop, None), 40, 4) == [Status.ENGAGED] * 40
 
@@ -164,10 +166,10 @@ async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
 async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> None:
     """A straggler's success closes the breaker before its probe was due."""
     stop, loop = Stop(), asyncio.get_running_loop()
-    gate, asked = Gate(stop), list[float]()
+    gate, asked = PauseGate(stop), list[float]()
 
-    async def send(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        if not await is_cleared(clearance):
+    async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        if not await is_admitted(admission):
             return Withheld()
         asked.append(loop.time())
         await asyncio.sleep(10 if request_id == "id-1" else 0.1)
@@ -182,20 +184,20 @@ async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> No
 
 @pytest.mark.virtual_time
 async def test_a_probe_that_nobody_was_there_for_is_not_kept_for_the_next_outage() -> None:
-    gate, loop = Gate(Stop()), asyncio.get_running_loop()
-    gate.hold(BREAKER)
-    gate.let_one_through()
-    gate.release(BREAKER)
-    gate.hold(BREAKER)
-    loop.call_later(30, gate.let_one_through)
-    assert await gate.passes()
+    gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
+    gate.pause(BREAKER)
+    gate.allow_probe()
+    gate.resume(BREAKER)
+    gate.pause(BREAKER)
+    loop.call_later(30, gate.allow_probe)
+    assert await gate.wait()
     assert loop.time() >= 30
 
 
 @pytest.mark.virtual_time
 async def test_a_stop_lets_everybody_go_who_waits() -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
     engage = compose(endpoint, Breaker(failures=3, pause=3000), gate, stop, None)
     asyncio.get_running_loop().call_later(50, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     await run(engage, 40, 4)
@@ -206,18 +208,18 @@ async def test_a_stop_lets_everybody_go_who_waits() -> None:
 @pytest.mark.virtual_time
 async def test_too_many_failures_end_the_run() -> None:
     stop = Stop()
-    count = failing(Threshold(rows=2), stop)
+    count = failure_counter(Threshold(rows=2), stop)
     assert count is not None
     count(1, "failed: timeout")
     assert not stop.requested
     count(2, "failed: timeout")
-    assert (stop.exit, failing(None, stop)) == (Exit.STOPPED, None)
+    assert (stop.exit, failure_counter(None, stop)) == (Exit.STOPPED, None)
 
 
 @pytest.mark.virtual_time
 async def test_who_waits_for_the_pace_can_be_the_probe_too() -> None:
     stop = Stop()
-    gate, endpoint = Gate(stop), Endpoint(0.0, 0.7, DOWN[2])
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 0.7, DOWN[2])
     engage = compose(endpoint, Breaker(failures=10, pause=1), gate, stop, Pace(20), attempts=1)
     statuses = await run(engage, 30, 30)  # a row each: nobody comes back for another
     assert len(statuses) == 30

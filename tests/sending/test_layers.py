@@ -27,11 +27,18 @@ from engager.models import (
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.admission import Hold, Keep, paced, recorded, remembered, stoppable
+from engager.sending.admission import (
+    Flush,
+    Sync,
+    with_dedupe_window,
+    with_intent_log,
+    with_rate_limit,
+    with_stop,
+)
 from engager.sending.attempt import Effort
-from engager.sending.layers import Engage, Send, obeying, retried, tried
-from engager.sending.limits import Gate, Pacer, RetryBudget, Stop
-from engager.sending.transport.base import Clearance, Held, is_cleared
+from engager.sending.layers import Engage, Send, single_attempt, verdict_handler, with_retry
+from engager.sending.limits import PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.transport.base import Admission, SendBatch, is_admitted
 from tests.conftest import VirtualLoop
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -51,11 +58,11 @@ class Script:
         self._seconds = seconds
         self.left: list[tuple[float, str]] = []
 
-    async def __call__(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+    async def __call__(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         ending = self._endings.pop(0) if self._endings else OK
         if isinstance(ending, NotSent):
             return ending
-        if not await is_cleared(clearance):
+        if not await is_admitted(admission):
             return Withheld()
         self.left.append((asyncio.get_running_loop().time(), request_id))
         await asyncio.sleep(self._seconds)
@@ -70,25 +77,25 @@ def compose(
     pace: Pace | None = None,
     stop: Stop | None = None,
     intents: list[str] | None = None,
-    keep: Keep = lambda: None,
-    hold: Hold | None = None,
+    keep: Flush = lambda: None,
+    hold: Sync | None = None,
     window: float = 86_400,
-    gate: Gate | None = None,
+    gate: PauseGate | None = None,
 ) -> Engage:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
-    gate = gate or Gate(stop)
+    gate = gate or PauseGate(stop)
     noted = [] if intents is None else intents
     clock = asyncio.get_running_loop().time
 
     def intend(request: EngageRequest) -> None:
         noted.append(request.request_id)
 
-    pacer = Pacer(pace, stop, gate)
-    safe = remembered(Delivery(mode, window), clock, recorded(intend, clock))
-    clear = paced(gate, pacer, keep, hold, stoppable(stop, safe))
-    return retried(
-        tried(script, clear, obeying(gate, stop, retry)),
+    pacer = RateLimiter(pace, stop, gate)
+    safe = with_dedupe_window(Delivery(mode, window), clock, with_intent_log(intend, clock))
+    clear = with_rate_limit(gate, pacer, keep, hold, with_stop(stop, safe))
+    return with_retry(
+        single_attempt(script, clear, verdict_handler(gate, stop, retry)),
         retry,
         Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
@@ -357,10 +364,10 @@ async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
 async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_next(
     pace: Pace | None,
 ) -> None:
-    gate, loop, script = Gate(Stop()), asyncio.get_running_loop(), Script()
+    gate, loop, script = PauseGate(Stop()), asyncio.get_running_loop(), Script()
     engage = compose(script, pace=pace, hold=lambda: after(3), gate=gate)
-    loop.call_later(1, gate.hold, "window")
-    loop.call_later(100, gate.release, "window")
+    loop.call_later(1, gate.pause, "window")
+    loop.call_later(100, gate.resume, "window")
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
     assert all(outcome and outcome.status is Status.ENGAGED for outcome in outcomes)
     assert min(moment for moment, _ in script.left) >= 100
@@ -384,8 +391,8 @@ async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
     noted: list[str] = []
     script = Script()
 
-    async def send(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        assert await is_cleared(clearance)
+    async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        assert await is_admitted(admission)
         assert request_id in kept
         return await script(body, request_id, lambda: True)
 
@@ -397,10 +404,10 @@ async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
 @pytest.mark.virtual_time
 async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
     stop, stored = Stop(), asyncio.get_running_loop().create_future()
-    pacer, gate = Pacer(None, stop), Gate(stop)
-    clear = paced(gate, pacer, lambda: None, lambda: stored, lambda effort: True)
+    pacer, gate = RateLimiter(None, stop), PauseGate(stop)
+    clear = with_rate_limit(gate, pacer, lambda: None, lambda: stored, lambda effort: True)
     first, second = clear(Effort(request(1), 0.0)), clear(Effort(request(2), 0.0))
-    assert isinstance(first, Held)
+    assert isinstance(first, SendBatch)
     assert first is second
     stored = asyncio.get_running_loop().create_future()
     assert clear(Effort(request(3), 0.0)) is not first
@@ -411,10 +418,10 @@ async def test_a_try_whose_connection_was_gone_does_not_queue_again() -> None:
     """Or a server that closes what rests for a minute would be asked for nothing at one request a second."""
     left: list[float] = []
 
-    async def twice(body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
-        assert await is_cleared(clearance)
+    async def twice(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        assert await is_admitted(admission)
         await asyncio.sleep(0.01)
-        assert await is_cleared(clearance)
+        assert await is_admitted(admission)
         left.append(asyncio.get_running_loop().time())
         return OK
 

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from engager.errors import Exit
 from engager.policies.rate import Pace
-from engager.sending.limits import BREAKER, LONGEST_PAUSE, Gate, Pacer, RetryBudget, Stop, pause_seconds
+from engager.sending.limits import (
+    BREAKER,
+    LONGEST_PAUSE,
+    PauseGate,
+    RateLimiter,
+    RetryBudget,
+    Stop,
+    pause_seconds,
+)
 from tests.conftest import VirtualLoop
 
 
@@ -28,12 +36,12 @@ def worst_second(times: list[float]) -> int:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [0.5, 1, 3, 10, 49.5, 60, 100, 150, 500, 5000])
 async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
-    pacer = Pacer(Pace(rate), Stop())
+    pacer = RateLimiter(Pace(rate), Stop())
     left: list[float] = []
 
     async def worker() -> None:
         while len(left) < max(4, rate * 4):
-            await pacer.passes()
+            await pacer.wait()
             left.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(worker() for _ in range(64)))
@@ -45,11 +53,11 @@ async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [10, 100, 500])
 async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
-    pacer, loop, chance = Pacer(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
+    pacer, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
     left: list[float] = []
     stalls = 0.0
     while len(left) < rate * 60:
-        await pacer.passes()
+        await pacer.wait()
         left.append(loop.time())
         if chance.random() < 0.5 / rate:
             loop.stall(seconds := chance.uniform(0.05, 0.4))  # type: ignore[attr-defined]
@@ -63,12 +71,12 @@ async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [100, 500, 2500])
 async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate: float) -> None:
-    pacer, loop, chance = Pacer(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
+    pacer, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
     left: list[float] = []
 
     async def worker() -> None:
         while loop.time() < 20:
-            slot = await pacer.passes()
+            slot = await pacer.wait()
             if chance.random() < 0.5 / rate:
                 loop.stall(0.4)  # type: ignore[attr-defined]
             assert slot is not None
@@ -82,34 +90,34 @@ async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate:
 
 @pytest.mark.virtual_time
 async def test_a_slow_row_of_requests_is_held_to_a_slow_rate() -> None:
-    pacer, loop = Pacer(Pace(0.5), Stop()), asyncio.get_running_loop()
+    pacer, loop = RateLimiter(Pace(0.5), Stop()), asyncio.get_running_loop()
     for _ in range(20):
-        await pacer.passes()
+        await pacer.wait()
         await anyio.sleep(1.5)
     assert loop.time() >= 38
 
 
 @pytest.mark.virtual_time
 async def test_a_silence_saves_nothing_up() -> None:
-    pacer, loop = Pacer(Pace(100), Stop()), asyncio.get_running_loop()
+    pacer, loop = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop()
     left = []
     for _ in range(3):
         await anyio.sleep(60)
         for _ in range(150):
-            await pacer.passes()
+            await pacer.wait()
             left.append(loop.time())
     assert worst_second(left) <= 102
 
 
 @pytest.mark.virtual_time
 async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised() -> None:
-    pacer, loop, left = Pacer(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
-    loop.call_later(2, pacer.move, Pace(0.01))
-    loop.call_later(12, pacer.move, Pace(100))
+    pacer, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(2, pacer.set_pace, Pace(0.01))
+    loop.call_later(12, pacer.set_pace, Pace(100))
 
     async def worker() -> None:
         while loop.time() < 15:
-            await pacer.passes()
+            await pacer.wait()
             left.append(loop.time())
 
     await asyncio.gather(*(worker() for _ in range(16)))
@@ -121,11 +129,11 @@ async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised()
 @pytest.mark.virtual_time
 async def test_a_new_pace_owes_nobody_a_slot() -> None:
     """A rate that is moved again and again would let one go each time, however low it is."""
-    pacer, loop, left = Pacer(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
+    pacer, loop, left = RateLimiter(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
     for second in range(1, 200, 3):
-        loop.call_later(second, pacer.move, Pace(0.05 if second % 2 else 0.04))
+        loop.call_later(second, pacer.set_pace, Pace(0.05 if second % 2 else 0.04))
     while loop.time() < 200:
-        await pacer.passes()
+        await pacer.wait()
         left.append(loop.time())
     assert len(left) <= 1 + 200 * 0.05
 
@@ -133,11 +141,11 @@ async def test_a_new_pace_owes_nobody_a_slot() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("first", [Pace(0), Pace(100)])
 async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace) -> None:
-    pacer, loop, left = Pacer(first, Stop()), asyncio.get_running_loop(), list[float]()
-    loop.call_later(1.003, pacer.move, Pace(0))
-    loop.call_later(5000, pacer.move, Pace(10))
+    pacer, loop, left = RateLimiter(first, Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(1.003, pacer.set_pace, Pace(0))
+    loop.call_later(5000, pacer.set_pace, Pace(10))
     while loop.time() < 5002:
-        await pacer.passes()
+        await pacer.wait()
         left.append(loop.time())
     assert [moment for moment in left if 1.003 < moment < 5000] == []
     assert 0.96 * 20 <= len([moment for moment in left if 5000 <= moment < 5002]) <= 20
@@ -145,13 +153,13 @@ async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace
 
 @pytest.mark.virtual_time
 async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left() -> None:
-    pacer, loop, left = Pacer(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    pacer, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(1.5, loop.stall, 0.45)  # type: ignore[attr-defined]
-    loop.call_later(2.0, pacer.move, Pace(1))
-    loop.call_later(2.01, pacer.move, Pace(100))
+    loop.call_later(2.0, pacer.set_pace, Pace(1))
+    loop.call_later(2.01, pacer.set_pace, Pace(100))
     loop.call_later(2.02, loop.stall, 0.45)  # type: ignore[attr-defined]
     while loop.time() < 5:
-        await pacer.passes()
+        await pacer.wait()
         left.append(loop.time())
     assert worst_second(left) <= 102
 
@@ -160,19 +168,19 @@ async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left()
 @pytest.mark.parametrize(("before", "behind"), [(100, 80), (3, 3)])
 async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: int, behind: int) -> None:
     stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
-    gate = Gate(stop)
-    pacer = Pacer(Pace(before), stop, gate)
+    gate = PauseGate(stop)
+    pacer = RateLimiter(Pace(before), stop, gate)
 
     async def worker() -> None:
         while loop.time() < 8:
-            await gate.passes()
-            await pacer.passes()
+            await gate.wait()
+            await pacer.wait()
             if not gate.shut:
                 left.append(loop.time())
 
     loop.call_later(2.05, gate.close, 1)
     if behind != before:
-        loop.call_later(2.05, pacer.move, Pace(behind))
+        loop.call_later(2.05, pacer.set_pace, Pace(behind))
     await asyncio.gather(*(worker() for _ in range(64)))
     after = [moment for moment in left if moment >= 3.05]
     assert all(later - earlier > 0.9 / behind for earlier, later in pairwise(after[:10]))
@@ -202,14 +210,14 @@ def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
     async def main() -> list[float]:
         loop, stop, left = asyncio.get_running_loop(), Stop(), list[float]()
         loop.set_exception_handler(lambda _, context: faults.append(context))
-        gate = Gate(stop)
-        pacer = Pacer(Pace(rate), stop, gate)
+        gate = PauseGate(stop)
+        pacer = RateLimiter(Pace(rate), stop, gate)
         loop.call_later(2, gate.close, 1)
 
         async def worker() -> None:
             while loop.time() < 6:
-                await gate.passes()
-                if await pacer.passes() is not None:
+                await gate.wait()
+                if await pacer.wait() is not None:
                     left.append(loop.time())
 
         await asyncio.gather(*(worker() for _ in range(64)))
@@ -224,8 +232,8 @@ def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
 
 def test_all_that_wait_share_one_timer() -> None:
     async def main(loop: IrregularLoop) -> None:
-        pacer = Pacer(Pace(100), Stop())
-        waiting = [asyncio.create_task(pacer.passes()) for _ in range(500)]
+        pacer = RateLimiter(Pace(100), Stop())
+        waiting = [asyncio.create_task(pacer.wait()) for _ in range(500)]
         await asyncio.sleep(2)
         assert sum(not timer.cancelled() and timer.when() > loop.time() for timer in loop.timers) == 1
         await asyncio.gather(*waiting)
@@ -239,11 +247,11 @@ def test_all_that_wait_share_one_timer() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_probe_does_not_queue() -> None:
-    pacer, loop = Pacer(Pace(1), Stop()), asyncio.get_running_loop()
-    await pacer.passes()
-    waiting = [asyncio.create_task(pacer.passes()) for _ in range(50)]
+    pacer, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
+    await pacer.wait()
+    waiting = [asyncio.create_task(pacer.wait()) for _ in range(50)]
     await asyncio.sleep(0.1)
-    assert await pacer.passes(probing=True) is not None
+    assert await pacer.wait(probing=True) is not None
     assert loop.time() < 1.1
     assert not any(task.done() for task in waiting)
     for task in waiting:
@@ -253,22 +261,22 @@ async def test_a_probe_does_not_queue() -> None:
 @pytest.mark.virtual_time
 async def test_a_pause_sends_back_at_once_who_waits_and_the_breaker_lets_the_probe_wait() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
-    gate = Gate(stop)
-    pacer = Pacer(Pace(0.1), stop, gate)
-    await pacer.passes()
-    loop.call_later(1, gate.hold, BREAKER)
-    slots = await asyncio.gather(*(pacer.passes() for _ in range(5)))
+    gate = PauseGate(stop)
+    pacer = RateLimiter(Pace(0.1), stop, gate)
+    await pacer.wait()
+    loop.call_later(1, gate.pause, BREAKER)
+    slots = await asyncio.gather(*(pacer.wait() for _ in range(5)))
     assert slots == [None] * 5
     assert loop.time() == pytest.approx(1, abs=0.01)
-    assert await pacer.passes(probing=True) is not None
+    assert await pacer.wait(probing=True) is not None
     assert loop.time() == pytest.approx(10, abs=0.1)
 
 
 @pytest.mark.virtual_time
 async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
-    pacer, loop = Pacer(Pace(1), Stop()), asyncio.get_running_loop()
-    await pacer.passes()
-    given_up, waiting = (asyncio.create_task(pacer.passes()) for _ in range(2))
+    pacer, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
+    await pacer.wait()
+    given_up, waiting = (asyncio.create_task(pacer.wait()) for _ in range(2))
     await asyncio.sleep(0.5)
     given_up.cancel()
     assert await waiting is not None
@@ -277,33 +285,33 @@ async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_pause_holds_everybody_and_the_longer_one_counts() -> None:
-    gate, loop = Gate(Stop()), asyncio.get_running_loop()
+    gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
     gate.close(30)
     gate.close(10)
-    await asyncio.gather(*(gate.passes() for _ in range(5)))
+    await asyncio.gather(*(gate.wait() for _ in range(5)))
     assert loop.time() == pytest.approx(30, abs=0.01)
 
 
 @pytest.mark.virtual_time
 async def test_a_pause_that_grows_while_it_is_waited_for() -> None:
-    gate, loop = Gate(Stop()), asyncio.get_running_loop()
+    gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
     gate.close(10)
     loop.call_later(5, gate.close, 20)
-    await gate.passes()
+    await gate.wait()
     assert loop.time() == pytest.approx(25, abs=0.01)
 
 
 @pytest.mark.virtual_time
 async def test_a_stop_wakes_everybody_who_waits() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
-    gate, pacer = Gate(stop), Pacer(Pace(0.001), stop)
+    gate, pacer = PauseGate(stop), RateLimiter(Pace(0.001), stop)
     gate.close(3600)
-    await pacer.passes()
+    await pacer.wait()
     loop.call_later(1, stop.request, Exit.STOPPED, "enough")
-    _, slot, _ = await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    _, slot, _ = await asyncio.gather(gate.wait(), pacer.wait(), stop.sleep(3600))
     assert slot is None
     assert loop.time() == pytest.approx(1, abs=0.01)
-    await asyncio.gather(gate.passes(), pacer.passes(), stop.sleep(3600))
+    await asyncio.gather(gate.wait(), pacer.wait(), stop.sleep(3600))
     assert loop.time() == pytest.approx(1, abs=0.01)
 
 

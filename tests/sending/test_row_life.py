@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engager.altcraft.classification import judge
 from engager.models import AttemptHistory, Ending, Lost, NotSent, Reply, Status
 from engager.policies.delivery import Delivery, Mode
-from engager.sending.delivery import Step, decide, give_up, may_go_on
+from engager.sending.delivery import Decision, decide, give_up, may_attempt
 
 HOUR = 3600.0
 WINDOW = 24 * HOUR
@@ -90,7 +90,7 @@ class RowLife(RuleBasedStateMachine):
         ending = self._leave(error, fate)
         self.life.attempts += 1
         step = decide(self.delivery, self.life, judge(ending), self.now)
-        self.status = None if isinstance(step, Step) else step
+        self.status = None if isinstance(step, Decision) else step
 
     @precondition(lambda self: self.status is None)
     @rule(error=ERRORS, fate=FATES)
@@ -108,7 +108,7 @@ class RowLife(RuleBasedStateMachine):
         self._resume()
 
     def _resume(self) -> None:
-        if not may_go_on(self.delivery, self.life, self.now):
+        if not may_attempt(self.delivery, self.life, self.now):
             self.status = Status.IN_DOUBT
 
     @precondition(lambda self: self.status is None)

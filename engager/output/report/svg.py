@@ -72,9 +72,9 @@ def rules(ticks: Iterable[Tick]) -> Markup:
     return Markup('<path class="rule" d="{}"/>').format(path)
 
 
-def marks(look: str, places: Iterable[float]) -> Markup:
+def marks(look: str, limiter: Iterable[float]) -> Markup:
     """Upright lines over the whole height."""
-    path = "".join(f"M{_x(place)} 0V{HEIGHT}" for place in places)
+    path = "".join(f"M{_x(place)} 0V{HEIGHT}" for place in limiter)
     return Markup('<path class="{}" d="{}"/>').format(look, path)
 
 

@@ -14,10 +14,10 @@ from aiohttp.connector import Connection
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.sending.transport.base import (
     MAX_ANSWER,
-    Clearance,
+    Admission,
     Destination,
     Proxy,
-    is_cleared,
+    is_admitted,
     why_not_connected,
 )
 
@@ -36,15 +36,15 @@ class _HeldBackError(Exception):
 class _Departure:
     """One try on its way: asks for clearance, and from then on keeps the deadline."""
 
-    def __init__(self, clearance: Clearance, timeout: float) -> None:
+    def __init__(self, admission: Admission, timeout: float) -> None:
         self.left = False
-        self._clearance = clearance
+        self._clearance = admission
         self._timeout = timeout
         # Waiting for the pace is no fault of the endpoint, and connecting has a deadline of its own.
         self.deadline = asyncio.timeout(None)
 
     async def clear(self) -> None:
-        if not await is_cleared(self._clearance):
+        if not await is_admitted(self._clearance):
             raise _HeldBackError
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
@@ -131,9 +131,9 @@ class AiohttpTransport:
         """Requests without an answer yet, and those that wait to leave."""
         return self._under_way
 
-    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
-        departure = _Departure(clearance, self._destination.timeout)
+        departure = _Departure(admission, self._destination.timeout)
         _departure.set(departure)
         self._under_way += 1
         try:

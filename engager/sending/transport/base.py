@@ -19,11 +19,11 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class SendBatch:
     """Cleared, but for what is done once for many tries that leave together."""
 
     #: What they wait for, not to be cancelled; it raises what went wrong. None: this round of the loop.
-    until: asyncio.Future[None] | None
+    stored: asyncio.Future[None] | None
     #: Asked once then, right before they leave: where it says no, clearance is to be asked for again; and
     #: where it raises, none of them leaves.
     may_leave: Callable[[], bool]
@@ -31,19 +31,19 @@ class Held:
 
 #: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
 #: answer is not there at once. False: hold it back.
-Clearance = Callable[[], bool | Held | Awaitable[bool | Held]]
+Admission = Callable[[], bool | SendBatch | Awaitable[bool | SendBatch]]
 
 
-async def is_cleared(clearance: Clearance) -> bool:
+async def is_admitted(admission: Admission) -> bool:
     """Ask for clearance, and wait for it where need be."""
     while True:
-        answer = clearance()
-        if not isinstance(answer, bool | Held):
+        answer = admission()
+        if not isinstance(answer, bool | SendBatch):
             answer = await answer
         if isinstance(answer, bool):
             return answer
-        if answer.until is not None:
-            await asyncio.shield(answer.until)
+        if answer.stored is not None:
+            await asyncio.shield(answer.stored)
         if answer.may_leave():
             return True
 
@@ -72,13 +72,13 @@ class Destination:
 class Transport(Protocol):
     """Carries requests to one endpoint. Raises nothing of its own: every ending is a value."""
 
-    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once.
 
         `clearance` is asked for when nothing but it is missing, so that the pace is kept on the wire and
         not before a slow handshake, and so that the intent is written down no earlier than needed.
         Requests that are cleared together may leave together, at the end of the round of the loop, or
-        once what they are `Held` for is done. It may wait long; a connection that died meanwhile is
+        once what they are `SendBatch` for is done. It may wait long; a connection that died meanwhile is
         replaced, and clearance asked again. What provably ends before the first byte is `NotSent`, what
         ends after it without an answer `Lost`.
         """

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from engager.models import Ending, NotSent, Withheld
 from engager.sending.clock import running_clock
-from engager.sending.transport.base import Clearance, Destination, Held, why_not_connected
+from engager.sending.transport.base import Admission, Destination, SendBatch, why_not_connected
 from engager.sending.transport.http1.connection import Connection
 from engager.sending.transport.http1.dialing import Dialer
 from engager.sending.transport.http1.known import KnownAnswers
@@ -19,7 +19,7 @@ from engager.sending.transport.http1.known import KnownAnswers
 _SMALL: Final = 1 << 16
 
 #: Cleared without more ado: it leaves at the end of this round of the loop.
-_WITH_ALL: Final = Held(None, lambda: True)
+_WITH_ALL: Final = SendBatch(None, lambda: True)
 
 
 class LeanTransport:
@@ -35,13 +35,15 @@ class LeanTransport:
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
         self._resting: list[Connection] = []
-        self._departing: dict[Held, list[Connection]] = {}  #: with a request, and as soon as that is done
+        self._departing: dict[
+            SendBatch, list[Connection]
+        ] = {}  #: with a request, and as soon as that is done
         self._all: set[Connection] = set()
         # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
         self._step = min(0.1, destination.timeout / 10)
         self._timer = self._loop.call_later(self._step, self._sweep)
 
-    async def send(self, body: tuple[bytes, ...], request_id: str, clearance: Clearance) -> Ending:
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
         now = self._now
         while True:
@@ -49,8 +51,8 @@ class LeanTransport:
             if isinstance(connection, NotSent):
                 return connection
             try:
-                cleared = clearance()
-                if cleared is not True and not isinstance(cleared, bool | Held):
+                cleared = admission()
+                if cleared is not True and not isinstance(cleared, bool | SendBatch):
                     cleared = await cleared
                 if cleared is False:
                     self._resting.append(connection)
@@ -63,7 +65,7 @@ class LeanTransport:
                 continue
             try:
                 waiter = connection.begin(self._request(body, request_id))
-                self._departs(connection, cleared if isinstance(cleared, Held) else _WITH_ALL)
+                self._departs(connection, cleared if isinstance(cleared, SendBatch) else _WITH_ALL)
                 ending = await waiter
             finally:
                 connection.finish(now())
@@ -74,7 +76,7 @@ class LeanTransport:
             if ending is not None:
                 return ending
 
-    def _departs(self, connection: Connection, held: Held) -> None:
+    def _departs(self, connection: Connection, held: SendBatch) -> None:
         """Requests that are ready in one round of the loop, or wait for the same, leave together.
 
         One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
@@ -82,15 +84,15 @@ class LeanTransport:
         together = self._departing.get(held)
         if together is None:
             together = self._departing[held] = []
-            if held.until is None:
+            if held.stored is None:
                 self._loop.call_soon(self._depart, held)
             else:
-                held.until.add_done_callback(lambda _: self._depart(held))
+                held.stored.add_done_callback(lambda _: self._depart(held))
         together.append(connection)
 
-    def _depart(self, held: Held) -> None:
+    def _depart(self, held: SendBatch) -> None:
         connections, deadline = self._departing.pop(held), self._now() + self._timeout
-        fault = None if held.until is None else held.until.exception()
+        fault = None if held.stored is None else held.stored.exception()
         may_leave = False
         try:
             may_leave = fault is None and held.may_leave()
