@@ -19,7 +19,7 @@ from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.sanitize import printable
 from engager.config.secret import Secret
-from engager.endpoint.scenarios import Switched, list_all, platform_of, scenario_of, switch
+from engager.endpoint.scenarios import SwitchResult, list_all, platform_of, scenario_of, switch
 from engager.errors import Exit
 
 _STATES = {True: "active", False: "inactive", None: "unknown"}
@@ -110,7 +110,7 @@ def deactivate_command(job: Path, number: int | None, overrides: tuple[str, ...]
 def _switched(
     job: Path, number: int | None, overrides: tuple[str, ...], yes: bool, *, active: bool
 ) -> NoReturn:
-    async def switched() -> Switched:
+    async def switched() -> SwitchResult:
         job_file = JobFile(job, overrides)
         chosen = number or scenario_of(job_file)
 
@@ -135,7 +135,7 @@ def _called(number: int, scenario: Scenario | None) -> str:
     return f'scenario {number} "{_shown(scenario.name)}", which is {_STATES[scenario.active]}'
 
 
-def _told(done: Switched) -> str:
+def _told(done: SwitchResult) -> str:
     before = _STATES[done.before.active] if done.before else "not listed"
     if done.asked:
         return f"scenario {done.id}: was {before}, is {_STATES[done.after]}"

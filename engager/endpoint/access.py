@@ -12,7 +12,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
-from engager.endpoint.deduplication import refuse_unfit
+from engager.endpoint.deduplication import refuse_without_deduplication
 from engager.errors import JobError
 from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
@@ -133,13 +133,15 @@ def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destinatio
 
 
 @asynccontextmanager
-async def reached(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[str]:
+async def origin_probed(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[str]:
     """The endpoint's address, which is asked first whether it is fit, if the job wants that."""
     job = job_file.job
     async with origin_of(job) as origin:
         if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
             destination = destination_of(job_file, secret, origin)
-            await refuse_unfit(destination, spec_of(job_file, secret.reveal()), job.pace, stop)
+            await refuse_without_deduplication(
+                destination, spec_of(job_file, secret.reveal()), job.pace, stop
+            )
         yield origin
 
 
@@ -147,7 +149,7 @@ async def reached(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterato
 async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
     """A transport to the job's endpoint."""
     job = job_file.job
-    async with reached(job_file, secret, stop) as origin:
+    async with origin_probed(job_file, secret, stop) as origin:
         destination = destination_of(job_file, secret, origin)
         transport = transport_to(destination, job.limits.max_in_flight, job.endpoint.transport)
         try:

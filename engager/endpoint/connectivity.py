@@ -11,7 +11,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from engager.config.job_sections import Job
-from engager.endpoint.deduplication import Repeated
+from engager.endpoint.deduplication import RepeatedRequest
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec
 from engager.sending.transport.base import Admission, Destination
@@ -40,7 +40,7 @@ class Finding:
         return f"{self.check:<13} {self.state:<7} {self.seen}{advice}"
 
 
-_UNHEARD = Repeated(Withheld(), Withheld())
+_UNREACHED = RepeatedRequest(Withheld(), Withheld())
 
 
 @dataclass(slots=True)
@@ -50,9 +50,9 @@ class Probe:
     job: Job
     destination: Destination
     spec: RequestSpec
-    clearance: Admission
-    start: Repeated = field(default=_UNHEARD)
-    listing: Repeated = field(default=_UNHEARD)
+    admission: Admission
+    start: RepeatedRequest = field(default=_UNREACHED)
+    listing: RepeatedRequest = field(default=_UNREACHED)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -15,20 +15,27 @@ from engager.config.job import JobFile
 from engager.config.secret import Secret
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
 from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
-from engager.endpoint.deduplication import Answer, cleared, list_twice, proof_of, start_twice, told
+from engager.endpoint.deduplication import (
+    Deduplication,
+    admission_of,
+    describe,
+    list_twice,
+    proof_of,
+    start_twice,
+)
 from engager.endpoint.scenarios import Platform
 from engager.policies.delivery import Mode
 from engager.sending.limits import Stop
 from engager.sending.transport.base import MAX_ANSWER
 
 
-async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Finding]:
+async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> list[Finding]:
     """Carry out every check, and tell of each as it ends. Raises JobError."""
     secret = token_of(job_file)
     findings: list[Finding] = []
     async with origin_of(job_file.job) as origin:
         destination = destination_of(job_file, secret, origin)
-        clearance = cleared(job_file.job.pace, Stop())
+        clearance = admission_of(job_file.job.pace, Stop())
         probe = Probe(job_file.job, destination, spec_of(job_file, secret.reveal()), clearance)
         failed = ""
         for name, check in CHECKS.items():
@@ -37,7 +44,7 @@ async def examine(job_file: JobFile, tell: Callable[[Finding], None]) -> list[Fi
                 failed = name
             seen = " ".join(Secret.redact_all(found.seen).split())
             findings.append(replace(found, seen=seen, check=name))
-            tell(findings[-1])
+            on_finding(findings[-1])
     return findings
 
 
@@ -47,27 +54,27 @@ def document_of(findings: Sequence[Finding]) -> bytes:
     return as_json(shown, indented=True)
 
 
-async def hear(probe: Probe) -> Finding:
+async def check_endpoint(probe: Probe) -> Finding:
     """Who answers there speaks for the endpoint, and is at work."""
-    probe.start = await start_twice(probe.destination, probe.spec, probe.clearance)
+    probe.start = await start_twice(probe.destination, probe.spec, probe.admission)
     verdict = judge(probe.start.first)
     if not verdict.by_endpoint:
         advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
-        return Finding(State.FAILED, f"no answer of the endpoint's own: {told(verdict)}", advice)
+        return Finding(State.FAILED, f"no answer of the endpoint's own: {describe(verdict)}", advice)
     if _is_of_token(verdict) or verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED):
-        return Finding(State.OK, f"workflows/start answered {told(verdict)}")
+        return Finding(State.OK, f"workflows/start answered {describe(verdict)}")
     if verdict.meaning is Meaning.FATAL:
         return Finding(State.FAILED, fatal_reason(verdict), "raise the tariff's limit")
-    return Finding(State.FAILED, f"workflows/start answered {told(verdict)}", "try again later")
+    return Finding(State.FAILED, f"workflows/start answered {describe(verdict)}", "try again later")
 
 
 def _is_of_token(verdict: Verdict) -> bool:
     return not {401, 403}.isdisjoint((verdict.error, verdict.http_status))
 
 
-async def identify(probe: Probe) -> Finding:
+async def check_token(probe: Probe) -> Finding:
     """The token is known and may start scenarios."""
-    probe.listing = await list_twice(probe.destination, probe.spec, probe.clearance)
+    probe.listing = await list_twice(probe.destination, probe.spec, probe.admission)
     start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
     reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
     # An endpoint may look at the parameters before it looks at the token.
@@ -77,10 +84,12 @@ async def identify(probe: Probe) -> Finding:
         return Finding(State.FAILED, fatal_reason(refused), advice)
     if refused or Meaning.ACCEPTED in (start.meaning, listing.meaning):
         return Finding(State.OK, f"the endpoint knows it (auth = {auth})")
-    return Finding(State.UNKNOWN, f"it was not refused, and nothing was granted to it either: {told(start)}")
+    return Finding(
+        State.UNKNOWN, f"it was not refused, and nothing was granted to it either: {describe(start)}"
+    )
 
 
-async def find_scenario(probe: Probe) -> Finding:
+async def check_scenario(probe: Probe) -> Finding:
     """The scenario exists and is active, as far as the listing's form is known."""
     number = probe.job.request.get("id")
     if type(number) is not int:
@@ -88,7 +97,7 @@ async def find_scenario(probe: Probe) -> Finding:
     verdict = judge(probe.listing.first, MAX_ANSWER)
     advice = f"look at scenario {number} in the platform"
     if verdict.meaning is not Meaning.ACCEPTED:
-        return Finding(State.UNKNOWN, f"workflows/list answered {told(verdict)}", advice)
+        return Finding(State.UNKNOWN, f"workflows/list answered {describe(verdict)}", advice)
     listed = read_listing(probe.listing.first)
     if listed is None:
         return Finding(State.UNKNOWN, "workflows/list answers in a form that is not known", advice)
@@ -112,11 +121,11 @@ def _of_activity(scenario: Scenario, advice: str) -> Finding:
 
 async def _lists_any(probe: Probe) -> bool:
     """Whether scenarios are listed at all, where none is from the job's own on."""
-    platform = Platform(probe.destination, probe.spec, probe.clearance)
+    platform = Platform(probe.destination, probe.spec, probe.admission)
     return bool(read_listing(await platform.ask("list", limit=1)))
 
 
-async def ask_for_nobody(probe: Probe) -> Finding:
+async def check_success(probe: Probe) -> Finding:
     """A success means that a person was reached: a profile that cannot exist does not get one."""
     verdict = judge(probe.start.first)
     if verdict.meaning is Meaning.ACCEPTED:
@@ -128,20 +137,20 @@ async def ask_for_nobody(probe: Probe) -> Finding:
     return Finding(State.OK, "a profile that cannot exist is refused")
 
 
-async def repeat(probe: Probe) -> Finding:
+async def check_deduplication(probe: Probe) -> Finding:
     """A repeated Request-ID is not carried out again, if the job's delivery mode relies on that."""
     proof = proof_of(probe.start, probe.listing)
     mode = probe.job.delivery.mode
-    if proof.answer is Answer.NO and mode is not Mode.EXACTLY_ONCE:
+    if proof.answer is Deduplication.NO and mode is not Mode.EXACTLY_ONCE:
         return Finding(State.OK, f"{proof.seen}; delivery.mode = {mode} does not rely on it")
     return Finding(_STATES[proof.answer], proof.seen, proof.advice)
 
 
 _STATES = {
-    Answer.YES: State.OK,
-    Answer.NO: State.FAILED,
-    Answer.SWALLOWS: State.FAILED,
-    Answer.UNKNOWN: State.UNKNOWN,
+    Deduplication.YES: State.OK,
+    Deduplication.NO: State.FAILED,
+    Deduplication.SWALLOWS: State.FAILED,
+    Deduplication.UNKNOWN: State.UNKNOWN,
 }
 
 #: The checks in their order.
@@ -149,11 +158,11 @@ CHECKS: Mapping[str, Callable[[Probe], Awaitable[Finding]]] = {
     "name": resolve,
     "connection": connect,
     "certificate": certify,
-    "endpoint": hear,
-    "token": identify,
-    "scenario": find_scenario,
-    "success": ask_for_nobody,
-    "deduplication": repeat,
+    "endpoint": check_endpoint,
+    "token": check_token,
+    "scenario": check_scenario,
+    "success": check_success,
+    "deduplication": check_deduplication,
 }
 
 #: Where one of these failed, nothing can be said of what follows.

@@ -15,7 +15,7 @@ from engager.requests.builder import RequestSpec
 from engager.sending.transport.base import Destination
 
 
-def addressed(
+def request_to(
     start: Destination, spec: RequestSpec, method: str, **fields: Any
 ) -> tuple[Destination, tuple[bytes, ...]]:
     """Where a request to a method goes, and its body; `start` is where the job's own requests go."""

@@ -12,8 +12,8 @@ from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judg
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.config.job import JobFile
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
-from engager.endpoint.deduplication import cleared, told
-from engager.endpoint.methods import addressed
+from engager.endpoint.deduplication import admission_of, describe
+from engager.endpoint.methods import request_to
 from engager.errors import EndpointError, Exit, JobError
 from engager.models import Ending, Reply
 from engager.requests.builder import RequestSpec
@@ -28,14 +28,14 @@ class Platform:
 
     destination: Destination
     spec: RequestSpec
-    clearance: Admission
+    admission: Admission
 
     async def ask(self, method: str, **fields: Any) -> Ending:
         """Ask once, under a Request-ID of its own: what is repeated is told what was true before."""
-        there, body = addressed(self.destination, self.spec, method, **fields)
+        there, body = request_to(self.destination, self.spec, method, **fields)
         transport = transport_to(there, 1)
         try:
-            return await transport.send(body, secrets.token_hex(16), self.clearance)
+            return await transport.send(body, secrets.token_hex(16), self.admission)
         finally:
             await transport.aclose()
 
@@ -46,7 +46,9 @@ async def platform_of(job_file: JobFile) -> AsyncIterator[Platform]:
     secret = token_of(job_file)
     async with origin_of(job_file.job) as origin:
         destination = destination_of(job_file, secret, origin)
-        yield Platform(destination, spec_of(job_file, secret.reveal()), cleared(job_file.job.pace, Stop()))
+        yield Platform(
+            destination, spec_of(job_file, secret.reveal()), admission_of(job_file.job.pace, Stop())
+        )
 
 
 async def list_all(platform: Platform) -> list[Scenario]:
@@ -86,7 +88,7 @@ def _is_cut_off(ending: Ending) -> bool:
 
 
 def _refused(method: str, verdict: Verdict) -> EndpointError:
-    said = f"workflows/{method} answered {told(verdict)}"
+    said = f"workflows/{method} answered {describe(verdict)}"
     if verdict.meaning is Meaning.REJECTED:
         return EndpointError(f"{said}.", Exit.WRONG)
     if verdict.meaning is Meaning.FATAL:
@@ -95,7 +97,7 @@ def _refused(method: str, verdict: Verdict) -> EndpointError:
 
 
 @dataclass(frozen=True, slots=True)
-class Switched:
+class SwitchResult:
     """What became of a scenario that was to be switched."""
 
     id: int
@@ -106,7 +108,7 @@ class Switched:
 
 async def switch(
     platform: Platform, number: int, active: bool, consents: Callable[[Scenario | None], bool]
-) -> Switched:
+) -> SwitchResult:
     """Make a scenario active or inactive, unless it is so already or nobody consents.
 
     What it is afterwards is looked up and not concluded: an answer can be lost, and a success can be a
@@ -114,17 +116,17 @@ async def switch(
     """
     before = await find(platform, number)
     if before is not None and before.active is active:
-        return Switched(number, before, active, asked=False)
+        return SwitchResult(number, before, active, asked=False)
     if not consents(before):
-        return Switched(number, before, before.active if before else None, asked=False)
+        return SwitchResult(number, before, before.active if before else None, asked=False)
     method = "activate" if active else "deactivate"
     verdict = judge(await platform.ask(method, id=number))
     after = await _looked_up(platform, number)
     if after is None and verdict.meaning is Meaning.ACCEPTED:
-        return Switched(number, before, active, asked=True)
+        return SwitchResult(number, before, active, asked=True)
     if after is not active:
         raise _unswitched(method, verdict, number, after)
-    return Switched(number, before, after, asked=True)
+    return SwitchResult(number, before, after, asked=True)
 
 
 async def _looked_up(platform: Platform, number: int) -> bool | None:

@@ -11,11 +11,11 @@ import pytest
 from engager.endpoint import deduplication
 from engager.endpoint.deduplication import (
     NOBODY,
-    Answer,
-    Repeated,
+    Deduplication,
+    RepeatedRequest,
     list_twice,
     proof_of,
-    refuse_unfit,
+    refuse_without_deduplication,
     start_twice,
 )
 from engager.errors import Exit
@@ -32,40 +32,52 @@ def said(error: int, duplicate: bool = False, status: int = 200) -> Reply:
 
 
 LOST = Lost("timeout", "no answer")
-PLAIN = Repeated(said(0), said(0))
-MARKED = Repeated(said(0), said(0, duplicate=True))
+PLAIN = RepeatedRequest(said(0), said(0))
+MARKED = RepeatedRequest(said(0), said(0, duplicate=True))
 HTML = Reply(200, b"<html>welcome</html>")
 
 
 @pytest.mark.parametrize(
     ("first", "second", "listing", "answer"),
     [
-        (said(0), said(0, True), PLAIN, Answer.YES),
-        (said(400), said(400, True), PLAIN, Answer.YES),
-        (said(503), said(503, True), PLAIN, Answer.YES),
-        (said(400), said(400), MARKED, Answer.YES),
-        (LOST, Withheld(), MARKED, Answer.YES),
-        (said(0), said(0), PLAIN, Answer.NO),
-        (said(0), said(0), MARKED, Answer.NO),  # of the two methods, this one is what counts
-        (said(0), said(400), PLAIN, Answer.NO),  # a success that was remembered would have been repeated
-        (said(0, True), said(0, True), MARKED, Answer.SWALLOWS),
-        (said(400, True), said(400, True), PLAIN, Answer.SWALLOWS),
-        (said(400), said(400), PLAIN, Answer.UNKNOWN),
-        (said(400), said(0), PLAIN, Answer.UNKNOWN),
-        (said(0), said(503), PLAIN, Answer.UNKNOWN),
-        (said(0), said(400, status=500), PLAIN, Answer.UNKNOWN),
-        (said(0), Reply(404, b"no such page"), PLAIN, Answer.UNKNOWN),  # a gateway's word proves nothing
-        (said(0), LOST, PLAIN, Answer.UNKNOWN),
-        (HTML, HTML, PLAIN, Answer.UNKNOWN),
-        (NotSent("connect_failed", "refused"), Withheld(), PLAIN, Answer.UNKNOWN),
-        (said(400), said(400), Repeated(said(0, True), said(0, True)), Answer.UNKNOWN),
+        (said(0), said(0, True), PLAIN, Deduplication.YES),
+        (said(400), said(400, True), PLAIN, Deduplication.YES),
+        (said(503), said(503, True), PLAIN, Deduplication.YES),
+        (said(400), said(400), MARKED, Deduplication.YES),
+        (LOST, Withheld(), MARKED, Deduplication.YES),
+        (said(0), said(0), PLAIN, Deduplication.NO),
+        (said(0), said(0), MARKED, Deduplication.NO),  # of the two methods, this one is what counts
+        (
+            said(0),
+            said(400),
+            PLAIN,
+            Deduplication.NO,
+        ),  # a success that was remembered would have been repeated
+        (said(0, True), said(0, True), MARKED, Deduplication.SWALLOWS),
+        (said(400, True), said(400, True), PLAIN, Deduplication.SWALLOWS),
+        (said(400), said(400), PLAIN, Deduplication.UNKNOWN),
+        (said(400), said(0), PLAIN, Deduplication.UNKNOWN),
+        (said(0), said(503), PLAIN, Deduplication.UNKNOWN),
+        (said(0), said(400, status=500), PLAIN, Deduplication.UNKNOWN),
+        (
+            said(0),
+            Reply(404, b"no such page"),
+            PLAIN,
+            Deduplication.UNKNOWN,
+        ),  # a gateway's word proves nothing
+        (said(0), LOST, PLAIN, Deduplication.UNKNOWN),
+        (HTML, HTML, PLAIN, Deduplication.UNKNOWN),
+        (NotSent("connect_failed", "refused"), Withheld(), PLAIN, Deduplication.UNKNOWN),
+        (said(400), said(400), RepeatedRequest(said(0, True), said(0, True)), Deduplication.UNKNOWN),
     ],
 )
-def test_what_is_proved(first: Ending, second: Ending, listing: Repeated, answer: Answer) -> None:
-    proof = proof_of(Repeated(first, second), listing)
+def test_what_is_proved(
+    first: Ending, second: Ending, listing: RepeatedRequest, answer: Deduplication
+) -> None:
+    proof = proof_of(RepeatedRequest(first, second), listing)
     assert proof.answer is answer
     assert proof.seen
-    assert bool(proof.advice) == (answer is not Answer.YES)
+    assert bool(proof.advice) == (answer is not Deduplication.YES)
 
 
 def spec(**changes: Any) -> RequestSpec:
@@ -90,7 +102,7 @@ async def test_nobody_is_asked_for_twice_under_one_id(settings: dict[str, Any]) 
     async with endpoint(profiles=[], tokens=["t0ken"]) as sandbox:
         start = await start_twice(destination_of(sandbox), spec(**settings), always)
         listing = await list_twice(destination_of(sandbox), spec(**settings), always)
-    assert proof_of(start, listing).answer is Answer.YES
+    assert proof_of(start, listing).answer is Deduplication.YES
     log = sandbox.log
     assert [entry.error for entry in log] == [400, 400, 0, 0]
     assert log[0].key.startswith(f"profile_id={NOBODY}")
@@ -101,16 +113,16 @@ async def test_nobody_is_asked_for_twice_under_one_id(settings: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("assumed", "profiles", "answer"),
     [
-        ({}, [], Answer.YES),
-        ({}, None, Answer.YES),
-        ({"old_headers": True}, [], Answer.YES),
-        ({"errors_as_status": True}, [], Answer.YES),
-        ({"replay_errors": False}, [], Answer.YES),
-        ({"deduplicate": False}, [], Answer.UNKNOWN),
-        ({"deduplicate": False}, None, Answer.NO),
+        ({}, [], Deduplication.YES),
+        ({}, None, Deduplication.YES),
+        ({"old_headers": True}, [], Deduplication.YES),
+        ({"errors_as_status": True}, [], Deduplication.YES),
+        ({"replay_errors": False}, [], Deduplication.YES),
+        ({"deduplicate": False}, [], Deduplication.UNKNOWN),
+        ({"deduplicate": False}, None, Deduplication.NO),
     ],
 )
-async def test_every_kind_of_endpoint(assumed: dict[str, Any], profiles: Any, answer: Answer) -> None:
+async def test_every_kind_of_endpoint(assumed: dict[str, Any], profiles: Any, answer: Deduplication) -> None:
     async with endpoint(profiles=profiles, assumptions=assumed) as sandbox:
         start = await start_twice(destination_of(sandbox), spec(), always)
         listing = await list_twice(destination_of(sandbox), spec(), always)
@@ -137,7 +149,7 @@ async def test_a_listing_is_asked_for_in_json_whatever_the_job_speaks(
 ) -> None:
     seen: list[Any] = []
 
-    async def twice(*args: Any) -> Repeated:
+    async def twice(*args: Any) -> RepeatedRequest:
         seen.extend(args)
         return PLAIN
 
@@ -157,7 +169,7 @@ async def test_a_run_that_is_to_end_asks_nothing(caplog: pytest.LogCaptureFixtur
     async with endpoint(assumptions={"deduplicate": False}) as sandbox:
         stop = Stop()
         stop.request(Exit.INTERRUPTED, "interrupted by SIGINT")
-        await refuse_unfit(destination_of(sandbox), spec(), None, stop)
+        await refuse_without_deduplication(destination_of(sandbox), spec(), None, stop)
     assert sandbox.log == []
     assert stop.exit is Exit.INTERRUPTED
     assert caplog.messages == []
@@ -168,7 +180,7 @@ async def test_what_is_asked_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch
     """No sliding second holds more than the rate, with what was asked and with the first rows."""
     left: list[float] = []
 
-    async def twice(destination: Any, given: Any, admission: Admission) -> Repeated:
+    async def twice(destination: Any, given: Any, admission: Admission) -> RepeatedRequest:
         for _ in range(2):
             assert await is_admitted(admission)
             left.append(asyncio.get_running_loop().time())
@@ -176,7 +188,7 @@ async def test_what_is_asked_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(deduplication, "start_twice", twice)
     monkeypatch.setattr(deduplication, "list_twice", twice)
-    await refuse_unfit(Destination("http://x", {}, 5), spec(), Pace(1), Stop())
+    await refuse_without_deduplication(Destination("http://x", {}, 5), spec(), Pace(1), Stop())
     left.append(asyncio.get_running_loop().time())  # a row could leave now
     assert all(later - earlier >= 1 for earlier, later in pairwise(left))
     assert len(left) == 5

@@ -13,7 +13,7 @@ import pytest
 
 from engager.altcraft.scenarios import PAGE, Scenario, read_listing
 from engager.config.job import JobFile
-from engager.endpoint.scenarios import Platform, Switched, list_all, platform_of, switch
+from engager.endpoint.scenarios import Platform, SwitchResult, list_all, platform_of, switch
 from engager.errors import EndpointError, Exit
 from engager.models import Lost, Reply
 from engager.sandbox import Sandbox, SandboxConfig
@@ -118,7 +118,7 @@ class Shown:
 async def test_what_a_scenario_is_afterwards_counts_more_than_the_answer(answer: bytes) -> None:
     async with serving(Shown(answer, obeys=True)) as (url, asked), platform_at(url) as platform:
         done = await switch(platform, 12, True, consents)
-    assert done == Switched(12, Scenario(12, "x", False), True, asked=True)
+    assert done == SwitchResult(12, Scenario(12, "x", False), True, asked=True)
     assert [method for method, _ in asked] == ["list", "activate", "list"]
 
 
