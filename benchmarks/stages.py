@@ -86,7 +86,7 @@ async def carry_out(run: Run) -> Counter[str]:
             await record(store, chunk, replies)
         done = not chunk
     await transport.aclose()
-    run.opened.close()
+    run.resources.close()
     return spent
 
 

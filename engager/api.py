@@ -25,10 +25,10 @@ from engager.run import dry_run as checking
 from engager.run import loop
 from engager.run.control import Control
 from engager.run.dry_run import Findings
-from engager.run.execution import UNBOUNDED, Bound, Serve, send
+from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.prepare import Run, prepare
-from engager.run.run_selection import chosen
+from engager.run.run_selection import choose_directory
 from engager.run.stopping import stopped_by_signals
 from engager.store.results import Result, latest_results, results_of
 from engager.store.status import existing_run, look
@@ -84,8 +84,8 @@ async def run_async(
     command; for one run at a time, in the main thread. A run that is complete already sends nothing, and
     its summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
-    how = _Manner(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _bound(job, limit, yes), how)
+    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return await _run(job, out, input, _row_limit(job, limit, yes), how)
 
 
 async def retry_async(
@@ -104,7 +104,7 @@ async def retry_async(
     The job is the run's, `overrides` (`section.key=value`) are for this pass: more tries, a lower rate.
     With `in_doubt` some people may get a second message. Raises as `run_async` does.
     """
-    how = _Manner(watch, control, log_format, page, stop_on_signals)
+    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return await _retry(run_directory, in_doubt, overrides, how)
 
 
@@ -122,8 +122,8 @@ def run(
     stop_on_signals: bool = False,
 ) -> Summary:
     """`run_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _bound(job, limit, yes), how))
+    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), how))
 
 
 def retry(
@@ -138,7 +138,7 @@ def retry(
     stop_on_signals: bool = False,
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
-    how = _Manner(watch, control, log_format, page, stop_on_signals)
+    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return loop.run(_retry(run_directory, in_doubt, overrides, how))
 
 
@@ -157,7 +157,7 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class _RunOptions:
     """How a run is carried out."""
 
     watch: Watch
@@ -183,57 +183,59 @@ class _Manner:
 
 
 async def _run(
-    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, bound: Bound, how: _Manner
+    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, row_limit: RowLimit, options: _RunOptions
 ) -> Summary:
     given, notice = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
 
-    async def carry_out(how: _Manner) -> Summary:
-        with logged(how.log_format) as log:
-            with chosen(job, name, given) as directory:
+    async def carry_out(options: _RunOptions) -> Summary:
+        with logged(options.log_format) as log:
+            with choose_directory(job, name, given) as directory:
                 run = prepare(job, directory.path, given)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
-                how.watch(AlreadyComplete(directory.path, why, run))
+                options.watch(AlreadyComplete(directory.path, why, run))
                 return run
-            return await _carried_out(run, bound, how, log, notice, directory.warnings)
+            return await _carried_out(run, row_limit, options, log, notice, directory.warnings)
 
-    return await _stoppable(carry_out, how)
+    return await _stoppable(carry_out, options)
 
 
-async def _retry(run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], how: _Manner) -> Summary:
+async def _retry(
+    run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], options: _RunOptions
+) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
     notice = webhook_of(job)
 
-    async def carry_out(how: _Manner) -> Summary:
-        with logged(how.log_format) as log:
+    async def carry_out(options: _RunOptions) -> Summary:
+        with logged(options.log_format) as log:
             run = prepare(job, found.path, found.invocation["input"], asked)
             if isinstance(run, Summary):
-                how.watch(AlreadyComplete(found.path, "no row to try again", run))
+                options.watch(AlreadyComplete(found.path, "no row to try again", run))
                 return run
-            return await _carried_out(run, UNBOUNDED, how, log, notice)
+            return await _carried_out(run, NO_LIMIT, options, log, notice)
 
-    return await _stoppable(carry_out, how)
+    return await _stoppable(carry_out, options)
 
 
-async def _stoppable(carry_out: Callable[[_Manner], Awaitable[Summary]], how: _Manner) -> Summary:
+async def _stoppable(carry_out: Callable[[_RunOptions], Awaitable[Summary]], options: _RunOptions) -> Summary:
     """Carry it out, stopped by signals if that is wanted, and tell a watcher who can do no harm."""
     summary: Summary | None = None
-    watch_it = tolerated(how.watch)
+    watch_it = tolerated(options.watch)
 
     def watch(event: Event) -> None:
         nonlocal summary
         summary = event.summary if isinstance(event, Ended) else summary
         watch_it(event)
 
-    how = replace(how, watch=watch)
-    if not how.stop_on_signals:
-        return await carry_out(how)
-    control = how.control or Control()
+    options = replace(options, watch=watch)
+    if not options.stop_on_signals:
+        return await carry_out(options)
+    control = options.control or Control()
     async with stopped_by_signals(control, log.warning):
-        summary = await carry_out(replace(how, control=control))
+        summary = await carry_out(replace(options, control=control))
     if summary is None:  # the second signal came before there was anything to account for
         fault = EngagerError("interrupted at once. The same call goes on.")
         fault.exit = control.stop.exit or Exit.INTERNAL
@@ -242,36 +244,43 @@ async def _stoppable(carry_out: Callable[[_Manner], Awaitable[Summary]], how: _M
 
 
 async def _carried_out(
-    run: Run, bound: Bound, how: _Manner, log: RunLog, notice: Webhook | None, warnings: Sequence[str] = ()
+    run: Run,
+    row_limit: RowLimit,
+    options: _RunOptions,
+    log: RunLog,
+    notice: Webhook | None,
+    warnings: Sequence[str] = (),
 ) -> Summary:
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
-    watch = log.beside(how.watch)
+    watch = log.beside(options.watch)
     # Whatever fails on the way, the run directory is given up again.
-    with run.opened, one_at_a_time():
-        run.control = how.control or run.control
-        run.control.take()
+    with run.resources, one_at_a_time():
+        run.control = options.control or run.control
+        run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.goes_on, told))
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, told))
         try:
-            return await send(run, bound, watch, how.serve)
+            return await send(run, row_limit, watch, options.serve)
         except Exception as fault:
             log.fault(first_of(fault))
             raise
         finally:
             if run.summary is not None:
                 log.unengaged(kinds_of(run.store.tally))
-                unconfirmed = bound.reason is not None and run.summary.stopped == bound.reason
-                watch(Ended(path, run.summary, bound.last_row, unconfirmed))
+                unconfirmed = row_limit.reason is not None and run.summary.stopped == row_limit.reason
+                watch(Ended(path, run.summary, row_limit.last_row, unconfirmed))
                 report = run.job_file.job.output.report
                 await afterwards(run.directory, run.summary, report, notice, watch)
 
 
-def _bound(job: JobFile, limit: int | None, yes: bool) -> Bound:
+def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
     """How far this start may go, by what was asked for and consented to."""
     confirmed = job.job.limits.confirm_above
     if yes or confirmed is None or (limit is not None and limit <= confirmed):
-        return Bound(limit)
-    return Bound(confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it")
+        return RowLimit(limit)
+    return RowLimit(
+        confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it"
+    )
 
 
 def _text(path: AnyPath | None) -> str | None:

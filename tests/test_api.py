@@ -160,13 +160,13 @@ async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> No
         if not isinstance(event, Progressed) or grown:
             return
         if not control.holders:
-            control.hold()
+            control.pause()
         elif len(held) < 3:
             held.append(event.snapshot.rows)
         else:
             grown.append(event.snapshot.rows)
             control.set_rate(1000)
-            control.release()
+            control.resume()
 
     slow = job(folder, sandbox={"latency": "10ms"}, limits={"rate": 200})
     summary = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
@@ -180,7 +180,7 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
 
     def watch(event: Event) -> None:
         if isinstance(event, Progressed):
-            control.end("enough for today")
+            control.stop("enough for today")
 
     stopped = await engager.run_async(slow, out=folder / "run", watch=watch, control=control)
     assert (stopped.exit_code, stopped.stopped, stopped.complete) == (Exit.STOPPED, "enough for today", False)

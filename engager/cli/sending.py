@@ -53,7 +53,7 @@ def run_command(
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
-    manner = _Manner(no_progress, quiet, log_format)
+    manner = _OutputOptions(no_progress, quiet, log_format)
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
@@ -84,7 +84,7 @@ def retry_command(
 
     With --in-doubt some people may get a second message.
     """
-    manner = _Manner(no_progress, quiet, log_format)
+    manner = _OutputOptions(no_progress, quiet, log_format)
     exit_with(
         lambda: _sent(
             partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), manner
@@ -93,7 +93,7 @@ def retry_command(
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class _OutputOptions:
     """How a run shows itself."""
 
     no_progress: bool
@@ -112,11 +112,11 @@ def _at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+def _sent(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
     """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
-    log_to_stderr(manner.log_format, manner.quiet)
+    log_to_stderr(options.log_format, options.quiet)
     with _whoever_reads():
-        return loop.run(_carried_out(send, manner))
+        return loop.run(_carried_out(send, options))
 
 
 @contextmanager
@@ -130,11 +130,11 @@ def _whoever_reads() -> Iterator[None]:
             log.warning("stdout: %s. What was to be read there stands in the run directory.", fault)
 
 
-async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
-    control, in_words = Control(), manner.log_format == "text"
-    show = Progress(in_words and not (manner.no_progress or manner.quiet), stderr_is_behind)
-    shown = [tolerated(show), tolerated(partial(_tell, manner=manner, in_words=in_words))]
+    control, in_words = Control(), options.log_format == "text"
+    show = Progress(in_words and not (options.no_progress or options.quiet), stderr_is_behind)
+    shown = [tolerated(show), tolerated(partial(_report, options=options, in_words=in_words))]
     if not in_words:
         shown.insert(1, tolerated(EventLog(logging.getLogger().handle)))
     code: int | None = None
@@ -149,25 +149,25 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
     say = show.say if in_words else log.warning
     async with stopped_by_signals(control, say):
         with show:
-            code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
+            code = (await send(watch=watch, control=control, log_format=options.log_format)).exit_code
     if code is None:  # the second signal came before it could end in good order
         code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
     return code, ended is not None and ended.unconfirmed
 
 
-def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
+def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
     """Say in words what happened to the run; where stderr is for a program, only the account."""
     if isinstance(event, Began):
         loop.collect_rarely()
     if in_words:
-        _say(event, manner.quiet)
+        _say(event, options.quiet)
     if isinstance(event, AlreadyComplete | Ended):
-        if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
+        if isinstance(event, Ended) and event.last_row is not None and not options.quiet:
             _show_rows(event.directory, event.last_row)
-        _tell_account(event.summary, event.directory, manner.quiet)
+        _tell_account(event.summary, event.directory, options.quiet)
     if in_words and isinstance(event, Ended):
         _tell_of_the_rest(event)
-    if isinstance(event, Reported) and not manner.quiet:
+    if isinstance(event, Reported) and not options.quiet:
         made = f"how it went: {event.page}"
         click.echo(made if event.page else f"how it went, as a page: engager report {event.directory}")
 

@@ -17,7 +17,7 @@ from engager.sending.limits import Stop
 OPERATOR = "operator"
 
 
-class Obedient(Protocol):
+class Controllable(Protocol):
     """What sends, in this process or in others."""
 
     def pause(self, holder: str) -> None:
@@ -49,54 +49,54 @@ class Control:
     """
 
     def __init__(self) -> None:
-        self._taken = False
-        self.stop = Stop()
+        self._claimed = False
+        self.stopping = Stop()
         self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
         self.rate: float | None = None  #: requests a second, where it was changed
         self.gauges: Gauges | None = None  #: once the run sends
-        self._obedient: Obedient | None = None
+        self._sender: Controllable | None = None
 
     def refuse_second_run(self) -> None:
         """Raises JobError if a run has begun with it already."""
-        if self._taken:
+        if self._claimed:
             raise JobError(
                 "control: a run has begun with this Control already. Give every run a new Control()."
             )
 
-    def take(self) -> None:
+    def claim(self) -> None:
         """A run begins with it. Raises JobError if one has begun already."""
         self.refuse_second_run()
-        self._taken = True
+        self._claimed = True
 
-    def obeyed_by(self, obedient: Obedient, gauges: Gauges | None = None) -> None:
+    def attach(self, sender: Controllable, gauges: Gauges | None = None) -> None:
         """From now on there is something that obeys."""
-        self._obedient, self.gauges = obedient, gauges
+        self._sender, self.gauges = sender, gauges
         for holder in self.holders:
-            obedient.pause(holder)
+            sender.pause(holder)
         if self.rate is not None:
-            obedient.set_rate(self.rate)
+            sender.set_rate(self.rate)
 
-    def hold(self, holder: str = OPERATOR, why: str = "") -> None:
+    def pause(self, holder: str = OPERATOR, why: str = "") -> None:
         """Let nothing leave; what is in flight ends."""
         is_news = holder not in self.holders
         self.holders[holder] = why
-        if is_news and self._obedient is not None:
-            self._obedient.pause(holder)
+        if is_news and self._sender is not None:
+            self._sender.pause(holder)
 
-    def release(self, holder: str = OPERATOR) -> None:
+    def resume(self, holder: str = OPERATOR) -> None:
         """Go on, if nobody else holds the run."""
         was_held = self.holders.pop(holder, None) is not None
-        if was_held and self._obedient is not None:
-            self._obedient.resume(holder)
+        if was_held and self._sender is not None:
+            self._sender.resume(holder)
 
     def set_rate(self, rate: float) -> None:
         """From now on so many requests a second, over all processes."""
         if not LEAST_RATE <= rate <= MOST_RATE:
             raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
-        if self._obedient is not None:
-            self._obedient.set_rate(rate)
+        if self._sender is not None:
+            self._sender.set_rate(rate)
         self.rate = rate
 
-    def end(self, reason: str, exit_code: Exit = Exit.STOPPED) -> None:
+    def stop(self, reason: str, exit_code: Exit = Exit.STOPPED) -> None:
         """End the run in good order: nothing new begins, what is in flight ends; it can go on later."""
-        self.stop.request(exit_code, reason)
+        self.stopping.request(exit_code, reason)

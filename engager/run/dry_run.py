@@ -30,7 +30,7 @@ SHOWN_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleRequest:
     """A request as it would be sent, its secret masked."""
 
     row: int
@@ -59,7 +59,7 @@ class Findings:
     ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
     openings: int | None = None  #: how many openings of the sending window it takes
     warnings: list[str] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[SampleRequest] = field(default_factory=list)
 
     def leaves_out(self, row: Skipped, job: Job) -> bool:
         """Count one row that a rule speaks of; returns whether the job leaves it out."""
@@ -162,10 +162,10 @@ def _still_open(job: Job) -> list[str]:
     return ["request.id: no scenario is chosen yet; only the embedded sandbox takes this job"]
 
 
-def _shown(job: Job, request: EngageRequest) -> Sample:
+def _shown(job: Job, request: EngageRequest) -> SampleRequest:
     headers = {**headers_of(job, MASK), "Request-ID": request.request_id}
     body = "".join(_part(part) for part in request.body)
-    return Sample(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
+    return SampleRequest(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
 
 
 def _part(part: bytes) -> str:

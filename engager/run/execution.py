@@ -17,34 +17,34 @@ from engager.events import Serving, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.policies.rules import SlowStart
 from engager.run.control import Gauges
-from engager.run.monitor import Watching
+from engager.run.monitor import Monitor
 from engager.run.plan import Plan
 from engager.run.prepare import Run, repeats_of
-from engager.run.schedule import Timekeeper
+from engager.run.schedule import Scheduler
 from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
 from engager.sending.circuit_breaker import failure_counter
 from engager.sending.limits import Limits
 
 #: Serves a run's page as long as it is entered; gives the page's address.
-Serve = Callable[[Run, Watching], AbstractAsyncContextManager[str]]
+Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class RowLimit:
     """How far a start may go."""
 
     last_row: int | None = None
     reason: str | None = None  #: why it is a stop when there are rows behind it
 
 
-UNBOUNDED = Bound()
+NO_LIMIT = RowLimit()
 
 #: Seconds after which what left before counts for no rate any more: the second, and what the way there takes.
 _FORGOTTEN = 1.02
 
 
 async def send(
-    run: Run, bound: Bound = UNBOUNDED, watch: Watch = ignore_events, serve: Serve | None = None
+    run: Run, row_limit: RowLimit = NO_LIMIT, watch: Watch = ignore_events, serve: Serve | None = None
 ) -> Summary:
     """Carry the run out and leave its summary; `serve`: what serves its page.
 
@@ -52,20 +52,20 @@ async def send(
     """
     started = time.monotonic()
     try:
-        rest = await _watched(run, bound.last_row, watch, serve)
+        rest = await _watched(run, row_limit.last_row, watch, serve)
     except BaseException as fault:
         first = first_of(fault)
         if isinstance(first, EngagerError):
-            run.control.stop.request(first.exit, str(first))
+            run.control.stopping.request(first.exit, str(first))
         with suppress(RecordingError):  # what went wrong first is what must be told
             _leave_summary(run, Remaining.DUE, started)
         raise
     else:
-        if rest is Remaining.BEYOND and bound.reason is not None:
-            run.control.end(bound.reason)
+        if rest is Remaining.BEYOND and row_limit.reason is not None:
+            run.control.stop(row_limit.reason)
         return _leave_summary(run, rest, started)
     finally:
-        run.opened.close()
+        run.resources.close()
 
 
 def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
@@ -75,13 +75,13 @@ def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
 
 
 async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:
-    timekeeper, watching = Timekeeper.of(run.job_file.job, run.control), Watching(run)
-    timekeeper.look()
+    timekeeper, watching = Scheduler.for_job(run.job_file.job, run.control), Monitor(run)
+    timekeeper.check_now()
     begun = time.monotonic()
     async with _shown(run, watching, watch, serve), anyio.create_task_group() as watchers:
-        watchers.start_soon(timekeeper.keep)
-        watchers.start_soon(watching.tell, watch)
-        watchers.start_soon(watching.count)
+        watchers.start_soon(timekeeper.run)
+        watchers.start_soon(watching.publish, watch)
+        watchers.start_soon(watching.count_rows)
         await _until_forgotten(run, begun)
         rest = await _carried_out(run, last_row)
         watchers.cancel_scope.cancel()
@@ -93,17 +93,17 @@ async def _until_forgotten(run: Run, begun: float) -> None:
 
     That process was gone when this one had the lock. What it sent last is recorded nowhere for good.
     """
-    if run.goes_on and run.job_file.job.limits.rate is not None:
-        await run.control.stop.sleep(begun + _FORGOTTEN - time.monotonic())
+    if run.resumed and run.job_file.job.limits.rate is not None:
+        await run.control.stopping.sleep(begun + _FORGOTTEN - time.monotonic())
 
 
 @asynccontextmanager
-async def _shown(run: Run, watching: Watching, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
+async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
     """Serve the run's page, if it is wanted."""
     if serve is None:
         yield
         return
-    async with serve(run, watching) as url:
+    async with serve(run, monitor) as url:
         watch(Serving(url))
         yield
 
@@ -112,12 +112,12 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     repeats = repeats_of(run.job_file, run.builder, warn_of_repeat)
     work = Work(run.rows, run.builder, run.selection, repeats, run.store)
     plan = _plan(run.job_file.job, last_row)
-    async with connected(run.job_file, run.secret, run.control.stop) as transport:
-        limits = Limits.of(run.control.stop, plan.pace)
+    async with connected(run.job_file, run.secret, run.control.stopping) as transport:
+        limits = Limits.of(run.control.stopping, plan.pace)
         gate = limits.gate
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
-        run.control.obeyed_by(limits, gauges)
-        run.store.failing = failure_counter(plan.threshold, run.control.stop)
+        run.control.attach(limits, gauges)
+        run.store.failing = failure_counter(plan.threshold, run.control.stopping)
         return await engage_all(work, plan, transport, limits)
 
 
@@ -137,7 +137,7 @@ def _plan(job: Job, last_row: int | None) -> Plan:
 
 
 def _summary(run: Run, rest: Remaining, started: float) -> Summary:
-    tally, stop = run.store.tally, run.control.stop
+    tally, stop = run.store.tally, run.control.stopping
     settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
     exit_code = stop.exit or Exit.INTERNAL
     if rest is Remaining.NONE or (rest is Remaining.BEYOND and not stop.requested):

@@ -29,7 +29,7 @@ _COUNT_EVERY = 0.003
 _UNTRIED = (Status.INVALID, Status.SKIPPED)
 
 
-class Watching:
+class Monitor:
     """Looks at a run."""
 
     def __init__(self, run: Run) -> None:
@@ -91,13 +91,13 @@ class Watching:
         rate = control.rate or (pace.rate if pace else None)
         return {"rate": rate, "in_flight": in_flight, "holders": holders}
 
-    async def tell(self, watch: Watch) -> None:
+    async def publish(self, watch: Watch) -> None:
         """Tell of the run, until cancelled."""
         while True:
             await anyio.sleep(EVERY)
             watch(Progressed(self.snapshot()))
 
-    async def count(self) -> None:
+    async def count_rows(self) -> None:
         """Count the rows of the input, beside everything else."""
         pieces = self._run.rows.counting()
         if pieces is None:

@@ -16,7 +16,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from engager.errors import Exit, InputError
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.run.plan import Plan
-from engager.run.work_queue import Feed, Work
+from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
 from engager.sending.admission import with_dedupe_window, with_intent_log, with_rate_limit, with_stop
 from engager.sending.circuit_breaker import with_circuit_breaker
@@ -41,9 +41,9 @@ async def carry_out(
     off_loop: OffLoop,
 ) -> bool:
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
-    engage, stop = _engage(plan, send, fresh_id, store, limits), limits.stop
+    engage, stop = _with_policies(plan, send, fresh_id, store, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = Feed(end)
+    feed = WorkQueue(end)
     with end:
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(store.keep_fresh)
@@ -52,10 +52,10 @@ async def carry_out(
                 for _ in range(plan.concurrency):
                     crew.start_soon(_work, feed, engage, store, stop)
             upkeep.cancel_scope.cancel()
-    return feed.whole and store.settled == feed.rows
+    return feed.read_to_end and store.settled == feed.rows
 
 
-def _engage(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
+def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, pacer = limits.stop, limits.gate, limits.rate_limiter
     leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
@@ -82,7 +82,7 @@ async def _read(
     build: Build,
     store: ResultStore,
     begin: MemoryObjectSendStream[list[Work]],
-    feed: Feed,
+    queue: WorkQueue,
     stop: Stop,
     off_loop: OffLoop,
 ) -> None:
@@ -99,17 +99,17 @@ async def _read(
         try:
             with stop.cancels():  # an input that stands still must not hold up a stop
                 while (work := await off_loop(next_chunk)) is not None:
-                    feed.rows += len(work)
+                    queue.rows += len(work)
                     # Of rows that were settled long ago the crew need not hear.
                     await (begin.send(work) if work else checkpoint())
-                feed.whole = True
+                queue.read_to_end = True
         except InputError as fault:
             stop.request(Exit.STOPPED, str(fault))
 
 
-async def _work(feed: Feed, engage: Engage, store: ResultStore, stop: Stop) -> None:
+async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
     """One of the crew: one row after the other."""
-    while not stop.requested and (work := feed.ready() or await feed.next()) is not None:
+    while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
         writing = None
         if isinstance(work, Outcome):
             writing = store.restore(work)

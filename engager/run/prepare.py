@@ -56,8 +56,8 @@ class Run:
     selection: Selection | None
     directory: RunDirectory
     store: ResultStore
-    opened: ExitStack  #: closes what is open, and gives up the lock
-    goes_on: bool  #: an earlier process began it
+    resources: ExitStack  #: closes what is open, and gives up the lock
+    resumed: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
     summary: Summary | None = None  #: once `send` ended, however it ended
 

@@ -35,7 +35,7 @@ _NO_TIME = datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenDirectory:
     """The run directory of a start."""
 
     path: Path
@@ -48,7 +48,7 @@ def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
 
 
 @contextmanager
-def chosen(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[Chosen]:
+def choose_directory(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[ChosenDirectory]:
     """The run directory that `out` names, else the job, at this moment: for a start to begin in.
 
     Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
@@ -86,10 +86,10 @@ def _turn(pattern: str) -> Iterator[None]:
 
 def _at(
     moment: datetime, pattern: str, job_file: JobFile, input_path: str | None, former: str | None
-) -> Chosen:
+) -> ChosenDirectory:
     path = Path(expanded(pattern, moment))
     if not is_dated(pattern) or find_run(path) is not None:
-        return Chosen(path)
+        return ChosenDirectory(path)
     earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
     if former is not None:
         of_others = _earlier(namesakes(former), job_file.job.job.name)
@@ -164,7 +164,9 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
             )
 
 
-def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
+def _among(
+    earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None
+) -> ChosenDirectory:
     """The new directory, unless one of the earlier runs has the same input."""
     files = known_by(job_file, input_path)
     unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
@@ -175,7 +177,7 @@ def _among(earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input
         for found in earlier:
             if _input(found) == files and _reached_anybody(found):
                 raise _sent_already(found, path, job_file, input_path)
-    return Chosen(path, tuple(map(_left_behind, unfinished[:1])))
+    return ChosenDirectory(path, tuple(map(_left_behind, unfinished[:1])))
 
 
 def known_by(job_file: JobFile, input_path: str | None) -> Files:
@@ -198,10 +200,12 @@ def _reached_anybody(found: RunDirectory) -> bool:
     return any(statuses.get(status) for status in (Status.ENGAGED, Status.IN_DOUBT))
 
 
-def _gone_on_with(found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None) -> Chosen:
+def _gone_on_with(
+    found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
+) -> ChosenDirectory:
     if _input(found):
         begins = _command(job_file.source, input_path, path)
-        return Chosen(
+        return ChosenDirectory(
             found.path,
             (f"{found.path} is not complete and has the same input: goes on there. Anew: {begins}",),
         )

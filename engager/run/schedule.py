@@ -27,7 +27,7 @@ _EARLY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Timekeeper:
+class Scheduler:
     """Holds a run to its hours and its deadline."""
 
     control: Control
@@ -38,27 +38,27 @@ class Timekeeper:
     clock: Callable[[], float]
 
     @classmethod
-    def of(cls, job: Job, control: Control, clock: Callable[[], float] = time.time) -> Timekeeper:
+    def for_job(cls, job: Job, control: Control, clock: Callable[[], float] = time.time) -> Scheduler:
         """The timekeeper of a run that begins."""
         deadline, zone = job.stop.deadline, job.window.tz
         moment = None if deadline is None else moment_of(deadline, clock(), zone)
         text = "" if moment is None else moment_text(moment, zone)
         return cls(control, job.window.policy, job.window.outside == "stop", moment, text, clock)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Look at the clock until cancelled."""
         while self.window is not None or self.deadline is not None:
-            wait = self.look()
+            wait = self.check_now()
             await anyio.sleep(wait)
 
-    def look(self) -> float:
+    def check_now(self) -> float:
         """Do what the moment asks for; returns the seconds until the next look."""
         now = self.clock()
         waits = [_LOOK]
         if self.deadline is not None:
             waits.append(self.deadline - now)
             if now >= self.deadline:
-                self.control.end(f"the deadline is reached ({self.deadline_text})")
+                self.control.stop(f"the deadline is reached ({self.deadline_text})")
         if self.window is not None:
             waits.append(self._judge(self.window, now))
         return max(0.01, min(waits))
@@ -68,11 +68,11 @@ class Timekeeper:
         soon = now + _EARLY if window.is_open(now) else now
         is_open, turn = window.is_open(soon), window.next_change(soon)
         if is_open:
-            self.control.release(WINDOW)
+            self.control.resume(WINDOW)
             return _LOOK if turn is None else turn - now - _EARLY
         again = "never" if turn is None else moment_text(turn, window.zone)
         if self.stops or turn is None:
-            self.control.end(f"outside of the sending window, which opens again: {again}")
+            self.control.stop(f"outside of the sending window, which opens again: {again}")
         else:
-            self.control.hold(WINDOW, f"the sending window opens {again}")
+            self.control.pause(WINDOW, f"the sending window opens {again}")
         return _LOOK if turn is None else turn - now

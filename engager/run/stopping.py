@@ -69,5 +69,5 @@ async def _obey(
             everything.cancel()
             return
         asked, name = True, signal.Signals(number).name
-        control.end(f"interrupted by {name}", Exit(128 + number))
+        control.stop(f"interrupted by {name}", Exit(128 + number))
         say(f"{name}: finishing what is in flight; once more to stop now.")

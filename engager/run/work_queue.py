@@ -15,7 +15,7 @@ from engager.store.store import Due
 Work = Due | Outcome
 
 
-class Feed:
+class WorkQueue:
     """What the crew takes its rows from."""
 
     def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
@@ -24,16 +24,16 @@ class Feed:
         self._refilled: anyio.Event | None = None  #: is set when the one who waits for a chunk has it
         self._over = False
         self.rows = 0  #: read so far, whether or not somebody works on them
-        self.whole = False  #: the input was read to its end
+        self.read_to_end = False  #: the input was read to its end
 
-    def ready(self) -> Work | None:
+    def get_nowait(self) -> Work | None:
         """The next row, where it is there already: waiting costs, even for nothing."""
         if not self._ready and self._refilled is None:
             with suppress(anyio.WouldBlock, anyio.EndOfStream):
                 self._ready.extend(self._chunks.receive_nowait())
         return self._ready.popleft() if self._ready else None
 
-    async def next(self) -> Work | None:
+    async def get(self) -> Work | None:
         """The next row, in the order of the input; None behind the last one."""
         while not self._ready and not self._over:
             if self._refilled is None:

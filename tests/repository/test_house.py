@@ -15,7 +15,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import Job
 from engager.config.positions import locate
 from engager.models import Unreadable
-from engager.run.dry_run import Findings, Sample
+from engager.run.dry_run import Findings, SampleRequest
 from engager.sandbox.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,9 @@ def test_the_manual_has_every_field_that_check_tells_and_no_other() -> None:
     section = README[README.index("**`engager check JOB`**") : README.index("**`engager schema`**")]
     rows = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", section, re.MULTILINE))
     assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Findings().as_dict())
-    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(Sample)]
+    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [
+        field.name for field in dataclasses.fields(SampleRequest)
+    ]
     findings = Findings()
     findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "told", "raw"))
     assert re.findall(r"`(\w+)`", rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])

@@ -13,17 +13,17 @@ import pytest
 from engager.errors import Exit
 from engager.policies.schedule import Hours, Window
 from engager.run.control import Control
-from engager.run.schedule import Timekeeper
+from engager.run.schedule import Scheduler
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def timekeeper(begin: str, hours: str = "", stops: bool = False, deadline: str = "") -> Timekeeper:
+def timekeeper(begin: str, hours: str = "", stops: bool = False, deadline: str = "") -> Scheduler:
     start, loop = datetime.fromisoformat(begin).replace(tzinfo=BERLIN).timestamp(), asyncio.get_running_loop()
     window = Window(BERLIN, hours=(Hours.parse(hours),)) if hours else None
     end = datetime.fromisoformat(deadline).replace(tzinfo=BERLIN).timestamp() if deadline else None
     zero = loop.time()
-    return Timekeeper(Control(), window, stops, end, deadline, lambda: start + loop.time() - zero)
+    return Scheduler(Control(), window, stops, end, deadline, lambda: start + loop.time() - zero)
 
 
 class Diary:
@@ -46,12 +46,12 @@ class Diary:
         self.seen.append((f"{datetime.fromtimestamp(self._clock(), BERLIN):%d %H:%M:%S}", held))
 
 
-async def openings(keeper: Timekeeper, hours: float) -> list[tuple[str, bool]]:
+async def openings(keeper: Scheduler, hours: float) -> list[tuple[str, bool]]:
     """When it held the run and let it go."""
     diary = Diary(keeper.clock)
-    keeper.control.obeyed_by(diary)
+    keeper.control.attach(diary)
     with anyio.move_on_after(hours * 3600):
-        await keeper.keep()
+        await keeper.run()
     return diary.seen
 
 
@@ -70,11 +70,11 @@ async def test_it_ends_the_run_instead_if_the_job_says_so() -> None:
     keeper = timekeeper("2026-11-24T19:00", "09:00-20:00", stops=True)
     with anyio.move_on_after(7200):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keeper.keep)
-            await keeper.control.stop.wait()
+            tasks.start_soon(keeper.run)
+            await keeper.control.stopping.wait()
             tasks.cancel_scope.cancel()
-    assert keeper.control.stop.exit is Exit.STOPPED
-    assert "Wed 2026-11-25 09:00" in keeper.control.stop.reason
+    assert keeper.control.stopping.exit is Exit.STOPPED
+    assert "Wed 2026-11-25 09:00" in keeper.control.stopping.reason
     assert 3599 <= asyncio.get_running_loop().time() <= 3600
 
 
@@ -82,8 +82,11 @@ async def test_it_ends_the_run_instead_if_the_job_says_so() -> None:
 async def test_a_deadline_ends_the_run() -> None:
     keeper = timekeeper("2026-11-24T19:00", deadline="2026-11-24T19:30")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(keeper.keep)
-        await keeper.control.stop.wait()
+        tasks.start_soon(keeper.run)
+        await keeper.control.stopping.wait()
         tasks.cancel_scope.cancel()
-    assert (keeper.control.stop.exit, "deadline" in keeper.control.stop.reason) == (Exit.STOPPED, True)
+    assert (keeper.control.stopping.exit, "deadline" in keeper.control.stopping.reason) == (
+        Exit.STOPPED,
+        True,
+    )
     assert 1800 <= asyncio.get_running_loop().time() <= 1802

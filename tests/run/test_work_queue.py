@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from engager.models import Invalid, Row
-from engager.run.work_queue import Feed, Work
+from engager.run.work_queue import Work, WorkQueue
 
 
 def rows(first: int, count: int) -> list[Work]:
@@ -20,7 +20,7 @@ def rows(first: int, count: int) -> list[Work]:
 async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
     draw, taken = Random(seed), []
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = Feed(end)
+    feed = WorkQueue(end)
 
     async def pause() -> None:
         for _ in range(draw.choice((0, 0, 1, 3))):
@@ -39,7 +39,7 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
                 await pause()
 
     async def work() -> None:
-        while (row := feed.ready() or await feed.next()) is not None:
+        while (row := feed.get_nowait() or await feed.get()) is not None:
             assert isinstance(row, Invalid)
             taken.append(row.row.number)
             await pause()
@@ -55,10 +55,10 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
 async def test_what_is_there_is_taken_without_waiting() -> None:
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = Feed(end)
+    feed = WorkQueue(end)
     begin.send_nowait(rows(1, 2))
-    assert [feed.ready() is not None for _ in range(3)] == [True, True, False]
+    assert [feed.get_nowait() is not None for _ in range(3)] == [True, True, False]
     begin.close()
-    assert feed.ready() is None
-    assert await feed.next() is None
+    assert feed.get_nowait() is None
+    assert await feed.get() is None
     end.close()

@@ -18,7 +18,7 @@ from engager.output.live.access import Guard
 from engager.output.live.address import address_of
 from engager.output.live.history import History, as_message
 from engager.run.control import OPERATOR, Control
-from engager.run.monitor import Watching
+from engager.run.monitor import Monitor
 from engager.run.prepare import Run
 
 #: Seconds between two words to a browser.
@@ -33,9 +33,9 @@ _FILES = Path(__file__).parent / "files"
 class Page:
     """The page of one run."""
 
-    def __init__(self, run: Run, watching: Watching, host: str) -> None:
+    def __init__(self, run: Run, monitor: Monitor, host: str) -> None:
         self.guard = Guard(host)
-        self._run, self._watching, self._control = run, watching, run.control
+        self._run, self._watching, self._control = run, monitor, run.control
         self._history = History()
         self._news = asyncio.Event()
         self._message = b""
@@ -69,7 +69,7 @@ class Page:
         rate = self._run.job_file.job.limits.rate
         facts = {**as_message(now), "rate_is_found": rate == "auto"}
         if ended:
-            facts["ended"] = {"stopped": self._control.stop.reason or None}
+            facts["ended"] = {"stopped": self._control.stopping.reason or None}
         self._message = b"data: " + as_json(facts) + b"\n\n"
         self._news.set()
         self._news = asyncio.Event()
@@ -114,7 +114,7 @@ class Page:
 
     async def _health(self, request: web.Request) -> web.Response:
         now = self._watching.latest()
-        state = "ending" if self._control.stop.requested else "held" if now.holders else "sending"
+        state = "ending" if self._control.stopping.requested else "held" if now.holders else "sending"
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
 
 
@@ -122,11 +122,11 @@ def _obeyed(control: Control, wish: Any, rate_is_found: bool) -> None:
     """Carry out what the page asks for. Raises ValueError for what it cannot."""
     kind = wish["do"]
     if kind == "pause":
-        control.hold(OPERATOR)
+        control.pause(OPERATOR)
     elif kind == "resume":
-        control.release(OPERATOR)
+        control.resume(OPERATOR)
     elif kind == "stop":
-        control.end("stopped on the page")
+        control.stop("stopped on the page")
     elif kind != "rate":
         raise ValueError("this is no wish of the page")
     elif rate_is_found:
@@ -143,10 +143,10 @@ def _file(name: str, content_type: str) -> Any:
 
 
 @asynccontextmanager
-async def serving(run: Run, watching: Watching, address: str) -> AsyncIterator[str]:
+async def serving(run: Run, monitor: Monitor, address: str) -> AsyncIterator[str]:
     """The page's address with its key, as long as this is entered. Raises JobError."""
     host, port = address_of(address)
-    page = Page(run, watching, host)
+    page = Page(run, monitor, host)
     runner = web.AppRunner(page.application(), access_log=None, shutdown_timeout=_FAREWELL)
     await runner.setup()
     try:

@@ -84,7 +84,7 @@ async def shown(
         await until(lambda: bool(run.url) or task.done())
         yield run, task
     finally:
-        run.control.end("the test is over")
+        run.control.stop("the test is over")
         await task
 
 
@@ -235,7 +235,7 @@ async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path) -> N
     async with shown(tmp_path, limits=limits) as (run, _):
         await until(lambda: run.rows > 60)
         assert (await metrics(run))["engager_in_flight",] <= 16
-        run.control.hold()
+        run.control.pause()
         async with asyncio.timeout(20):
             while (found := await metrics(run)).get(("engager_held", "operator")) != 1 or (
                 found["engager_in_flight",] or settled_of(found) != run.rows or REMAINING not in found
