@@ -18,8 +18,8 @@ from engager.config.webhook import Webhook, webhook_of
 from engager.errors import EngagerError, Exit, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
-from engager.output.finish import afterwards
-from engager.output.live.address import refuse_taken
+from engager.output.finish import finish
+from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
 from engager.run import dry_run as checking
 from engager.run import loop
@@ -168,7 +168,7 @@ class _RunOptions:
 
     def __post_init__(self) -> None:
         if self.page is not None:
-            refuse_taken(self.page)
+            refuse_used_address(self.page)
         if self.control is not None:
             self.control.refuse_second_run()
 
@@ -248,11 +248,11 @@ async def _carried_out(
     row_limit: RowLimit,
     options: _RunOptions,
     log: RunLog,
-    notice: Webhook | None,
+    webhook: Webhook | None,
     warnings: Sequence[str] = (),
 ) -> Summary:
     path, told = run.directory.path, (*warnings, *run.builder.warnings)
-    watch = log.beside(options.watch)
+    watch = log.with_log(options.watch)
     # Whatever fails on the way, the run directory is given up again.
     with run.resources, one_at_a_time():
         run.control = options.control or run.control
@@ -270,7 +270,7 @@ async def _carried_out(
                 unconfirmed = row_limit.reason is not None and run.summary.stopped == row_limit.reason
                 watch(Ended(path, run.summary, row_limit.last_row, unconfirmed))
                 report = run.job_file.job.output.report
-                await afterwards(run.directory, run.summary, report, notice, watch)
+                await finish(run.directory, run.summary, report, webhook, watch)
 
 
 def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:

@@ -17,7 +17,7 @@ from engager.cli.options import SET
 from engager.cli.streams import echo_json
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
-from engager.config.sanitize import printable
+from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.endpoint.scenarios import SwitchResult, list_all, platform_of, scenario_of, switch
 from engager.errors import Exit
@@ -78,7 +78,7 @@ def _as_table(scenarios: Sequence[Scenario]) -> str:
 
 def _shown(name: str) -> str:
     """A name as a terminal may have it: nothing in it moves the cursor."""
-    return Secret.redact_all(printable(name))
+    return Secret.redact_all(sanitized(name))
 
 
 def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:

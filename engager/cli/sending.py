@@ -20,7 +20,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
 from engager.config.log import log
-from engager.config.sanitize import printable
+from engager.config.sanitize import sanitized
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
@@ -146,7 +146,7 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _Output
         for tell in shown:
             tell(event)
 
-    say = show.say if in_words else log.warning
+    say = show.show if in_words else log.warning
     async with stopped_by_signals(control, say):
         with show:
             code = (await send(watch=watch, control=control, log_format=options.log_format)).exit_code
@@ -205,7 +205,7 @@ def _show_rows(directory: Path, last_row: int) -> None:
         told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
         line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
         # What stands in a row or an answer must not steer the terminal.
-        click.echo(printable(line))
+        click.echo(sanitized(line))
 
 
 def _tell_of_the_rest(ended: Ended) -> None:

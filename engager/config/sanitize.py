@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def printable(text: str, instead: str = "\ufffd") -> str:
+def sanitized(text: str, instead: str = "\ufffd") -> str:
     """The text, with `instead` in the place of every character that does not show."""
     return "".join(character if character.isprintable() else instead for character in text)
 

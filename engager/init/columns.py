@@ -14,7 +14,7 @@ from typing import Any
 
 from engager.errors import ParameterError
 from engager.init.recognition import fits, hint
-from engager.init.sample import Sample
+from engager.init.sample import InputSample
 from engager.requests.template import Compiled, RowError, compile_value
 from engager.store.lines import REASON_COLUMNS
 
@@ -36,7 +36,7 @@ class Column:
     sparse: bool  #: some rows have nothing in it
 
 
-def column_of(sample: Sample, name: str) -> Column:
+def column_of(sample: InputSample, name: str) -> Column:
     """Look at a column's values."""
     values = sample.values(name)
     filled = [value for value in values if value is not None and value != ""]
@@ -70,7 +70,7 @@ def _kind_of_values(values: Sequence[Any]) -> str | None:
     return {str: "str", int: "int", float: "float", bool: "bool"}.get(kinds.pop(), "json")
 
 
-def template_of(column: Column, sample: Sample) -> str | None:
+def template_of(column: Column, sample: InputSample) -> str | None:
     """The template that gives a column's value in its type; None where no template can name the column."""
     for text in _candidates(column):
         compiled = compiled_for(column.name, text, sample)
@@ -91,7 +91,7 @@ def _candidates(column: Column) -> Iterator[str]:
     yield f"{{{name}}}"
 
 
-def compiled_for(name: str, text: str, sample: Sample) -> Compiled | None:
+def compiled_for(name: str, text: str, sample: InputSample) -> Compiled | None:
     """The template, compiled, if it reads this column and nothing else."""
     try:
         compiled = compile_value(text, sample.header, "")
@@ -111,7 +111,7 @@ def rendered(compiled: Compiled, row: Any) -> Any:
         return _WRONG
 
 
-def obstacle(name: str, sample: Sample) -> str:
+def obstacle(name: str, sample: InputSample) -> str:
     """Why a column cannot be named in a template, or should not be; empty where it can."""
     if name in REASON_COLUMNS:
         return "it is engager's own"

@@ -19,8 +19,8 @@ from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init import toml_text
 from engager.init.columns import column_of, obstacle, template_of
-from engager.init.matching import CUSTOM, Key, key_of
-from engager.init.sample import Sample
+from engager.init.matching import CUSTOM, MatchingKey, key_of
+from engager.init.sample import InputSample
 from engager.models import Unreadable
 
 #: The column at which remarks begin.
@@ -43,12 +43,12 @@ class Draft:
     """A job file to be, and what its reader should know."""
 
     text: str
-    key: Key
+    key: MatchingKey
     columns: int  #: that go into `content`
     warnings: list[str] = field(default_factory=list)
 
 
-def draft(sample: Sample, name: str, input_path: str) -> Draft:
+def draft(sample: InputSample, name: str, input_path: str) -> Draft:
     """Write a job for an input; `input_path` is as the job file sees it. Raises InputError."""
     obstacles = {column: obstacle(column, sample) for column in dict.fromkeys(sample.columns)}
     usable = [column for column, why in obstacles.items() if not why]
@@ -74,7 +74,7 @@ def draft(sample: Sample, name: str, input_path: str) -> Draft:
     return Draft("\n".join(blocks), key, len(templates), _warnings(sample, key, left_out))
 
 
-def _head(sample: Sample) -> str:
+def _head(sample: InputSample) -> str:
     return (
         f"# Guessed by `engager init` from the names of the columns and {_rows(sample)}.\n"
         "# Behind a # stands what holds anyway, or an example (not set). Take the # away to set it.\n"
@@ -82,13 +82,13 @@ def _head(sample: Sample) -> str:
     )
 
 
-def _rows(sample: Sample) -> str:
+def _rows(sample: InputSample) -> str:
     if not sample.rows:
         return "no row"
     return f"{'all' if sample.whole else 'the first'} {len(sample.rows):,} rows"
 
 
-def _input(sample: Sample, path: str) -> Given:
+def _input(sample: InputSample, path: str) -> Given:
     given: dict[str, tuple[Any, str]] = {"path": (path, "relative to this file")}
     if not sample.named:
         given["format"] = (sample.format, "the name of the file does not tell it")
@@ -144,7 +144,9 @@ def _line(text: str, remark: str = "") -> str:
     return f"{text:<{_MARGIN - 1}} # {remark.rstrip()}\n" if remark else f"{text}\n"
 
 
-def _request(sample: Sample, key: Key, templates: Mapping[str, str], left_out: Mapping[str, str]) -> str:
+def _request(
+    sample: InputSample, key: MatchingKey, templates: Mapping[str, str], left_out: Mapping[str, str]
+) -> str:
     lines = [
         "[request]\n",
         _line(f"id = {UNCHOSEN}", "CHANGE: the scenario's number. Only the sandbox takes this one"),
@@ -168,7 +170,7 @@ def _request(sample: Sample, key: Key, templates: Mapping[str, str], left_out: M
     return "".join(lines)
 
 
-def _key_lines(sample: Sample, key: Key) -> Iterator[str]:
+def _key_lines(sample: InputSample, key: MatchingKey) -> Iterator[str]:
     fields = MATCHING[key.mode].fields
     fitting = f"{key.fitting:,} of {_rows(sample)} can be sent so" if sample.rows else MEANINGS[fields[0]]
     yield _line(f"{fields[0]} = {toml_text.text(key.template)}", fitting)
@@ -186,7 +188,7 @@ def _content_names(templates: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def _warnings(sample: Sample, key: Key, left_out: Mapping[str, str]) -> list[str]:
+def _warnings(sample: InputSample, key: MatchingKey, left_out: Mapping[str, str]) -> list[str]:
     warnings = [f"column {toml_text.text(column)} is left out, as {why}" for column, why in left_out.items()]
     if sample.encoding.remark:
         warnings.append(f"input.encoding is {sample.encoding.name}, {sample.encoding.remark}")

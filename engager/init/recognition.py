@@ -61,6 +61,6 @@ def fits(mode: str, value: Any, named: bool = True) -> bool:
     return named or mode != "phone" or bool(_PHONE_BY_ITSELF.fullmatch(value))
 
 
-def is_datum(name: str) -> bool:
+def looks_like_data(name: str) -> bool:
     """Whether what stands in a header is a person's datum, and no name of a column."""
     return any(fits(mode, name, named=False) for mode in NAMES)

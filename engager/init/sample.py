@@ -13,7 +13,7 @@ import orjson
 
 from engager.errors import InputError
 from engager.init.encodings import Encoding, encoding_of
-from engager.init.recognition import is_datum
+from engager.init.recognition import looks_like_data
 from engager.models import Row, Unreadable
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
@@ -38,7 +38,7 @@ _BINARY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class InputSample:
     """How an input is written, and its first rows."""
 
     format: Format
@@ -63,7 +63,7 @@ class Sample:
         return [row.get(column) for row in self.rows]
 
 
-def take_sample(path: str, base: Path) -> Sample:
+def take_sample(path: str, base: Path) -> InputSample:
     """Look at the beginning of an input. Raises InputError where no job could be made for it."""
     if path == STDIN:
         raise InputError(
@@ -139,7 +139,7 @@ def _judged(spec: InputSpec) -> tuple[bool, float, int]:
     return width > 1, good / len(records) if records else 1.0, width
 
 
-def _read(spec: InputSpec, encoding: Encoding, named: bool) -> Sample:
+def _read(spec: InputSpec, encoding: Encoding, named: bool) -> InputSample:
     rows = open_rows(spec)
     try:
         records = list(islice((record for chunk in rows.chunks() for record in chunk), SAMPLED + 1))
@@ -148,7 +148,7 @@ def _read(spec: InputSpec, encoding: Encoding, named: bool) -> Sample:
     sampled = records[:SAMPLED]
     values = [record.values for record in sampled if isinstance(record, Row)]
     columns = rows.columns or _keys(values, sampled)
-    return Sample(
+    return InputSample(
         rows.format,
         named,
         spec.delimiter,
@@ -171,9 +171,9 @@ def _keys(values: Sequence[Any], records: Sequence[Row | Unreadable]) -> tuple[s
     return tuple(keys)
 
 
-def _refuse_without_header(sample: Sample, file: Path) -> None:
+def _refuse_without_header(sample: InputSample, file: Path) -> None:
     """A first row that is taken for the header is a person forgotten, whose data would name columns."""
-    if sample.format == "csv" and any(map(is_datum, sample.columns)):
+    if sample.format == "csv" and any(map(looks_like_data, sample.columns)):
         raise InputError(
             f"{file}: its first line seems to be a row, and not the names of the columns: it holds an "
             "address or a number of a person. Put a header line before it."

@@ -17,20 +17,20 @@ from engager.config.log import log
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.output.webhook import message_of, notify
+from engager.output.webhook import message_of, post
 from engager.store.run_directory import RunDirectory
 
 #: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.
 MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000
 
 
-async def afterwards(
-    run: RunDirectory, summary: Summary, report: bool, notice: Webhook | None, watch: Watch
+async def finish(
+    run: RunDirectory, summary: Summary, report: bool, webhook: Webhook | None, watch: Watch
 ) -> None:
     """Leave the page of a run that ended, if it is wanted, and tell whoever wants to be told."""
     async with anyio.create_task_group() as both:
-        if notice is not None and notice.wants(summary):
-            both.start_soon(notify, notice, message_of(summary, run.path.resolve().name))
+        if webhook is not None and webhook.wants(summary):
+            both.start_soon(post, webhook, message_of(summary, run.path.resolve().name))
         if report:
             both.start_soon(_leave_report, run, summary, watch)
 

@@ -129,7 +129,7 @@ class RunLog(MemoryHandler):
         self.setTarget(to_file)
         self.flush()
 
-    def beside(self, watch: Watch) -> Watch:
+    def with_log(self, watch: Watch) -> Watch:
         """What tells this log of every event but progress, and then the watch."""
 
         def both(event: Event) -> None:
@@ -171,7 +171,7 @@ class _LogFile(logging.FileHandler):
         """Say nothing."""
 
 
-class _Loudness:
+class _LogLevels:
     """Lets a logger say what any of several logs wants; then it is as before."""
 
     def __init__(self, log: logging.Logger) -> None:
@@ -195,7 +195,7 @@ class _Loudness:
                 self._log.setLevel(self._before)
 
 
-_loudness = _Loudness(logging.getLogger("engager"))
+_log_levels = _LogLevels(logging.getLogger("engager"))
 
 
 @contextmanager
@@ -206,13 +206,13 @@ def logged(log_format: LogFormat = "text") -> Iterator[RunLog]:
     """
     run_log = RunLog(log_format)
     log, outside = logging.getLogger("engager"), _here.set(run_log)
-    _loudness.raised()
+    _log_levels.raised()
     log.addHandler(run_log)
     try:
         yield run_log
     finally:
         log.removeHandler(run_log)
-        _loudness.lowered()
+        _log_levels.lowered()
         _here.reset(outside)
         run_log.close()
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.output.text import plain
+from engager.output.text import status_line
 
 if TYPE_CHECKING:
     from engager.output.terminal import View
@@ -53,14 +53,14 @@ class Progress(AbstractContextManager["Progress"]):
             or set(event.snapshot.holders) - self._holders
         ):
             self._told_at, self._holders = event.snapshot.seconds, set(event.snapshot.holders)
-            print(plain(event.snapshot), file=sys.stderr, flush=True)
+            print(status_line(event.snapshot), file=sys.stderr, flush=True)
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Say something on stderr, above what is shown."""
         if self._view is None:
             print(text, file=sys.stderr, flush=True)
         else:
-            self._view.say(text)
+            self._view.update(text)
 
     def _show(self, now: Snapshot) -> None:
         if self._view is None:

@@ -8,10 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engager.config.sanitize import printable
+from engager.config.sanitize import sanitized
 from engager.events import Snapshot
 from engager.models import Status
-from engager.output.text import duration, held, latency, left, pace, share
+from engager.output.text import duration, latency, pace, pause_text, share, time_left
 
 #: Kinds of errors that there is room for.
 _KINDS = 5
@@ -31,7 +31,7 @@ def view(now: Snapshot) -> RenderableType:
     head = Text(overflow="ellipsis", no_wrap=True)
     of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
     head.append(f"{now.rows:,}{of_all} rows", style="bold")
-    for part in (duration(now.seconds), left(now)):
+    for part in (duration(now.seconds), time_left(now)):
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
     if now.total:
@@ -39,7 +39,7 @@ def view(now: Snapshot) -> RenderableType:
     lines += [_statuses(now), Text(pace(now), overflow="ellipsis", no_wrap=True)]
     timing = " · ".join(filter(None, [latency(now), f"{now.retries:,} retries" if now.retries else ""]))
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
-    lines += [Text(held, style="bold yellow", overflow="fold") for held in held(now)]
+    lines += [Text(held, style="bold yellow", overflow="fold") for held in pause_text(now)]
     return Group(*lines, *_errors(now))
 
 
@@ -62,9 +62,9 @@ def _errors(now: Snapshot) -> list[Text]:
     lines = []
     for kind in now.errors[:_KINDS]:
         line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
-        line.append(f"{kind.status} {printable(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
+        line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
-            line.append(f"  row {kind.row}: {printable(kind.text, ' ')}")
+            line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
         lines.append(line)
     return lines
 
@@ -80,7 +80,7 @@ class View:
         """Show how the run stands."""
         self._live.update(view(now), refresh=True)
 
-    def say(self, text: str) -> None:
+    def update(self, text: str) -> None:
         """Say something above it."""
         self._live.console.print(Text(text))
 

@@ -15,7 +15,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def plain(now: Snapshot) -> str:
+def status_line(now: Snapshot) -> str:
     """A snapshot in one line."""
     parts = [f"{now.rows:,} rows"]
     if now.total:
@@ -24,8 +24,8 @@ def plain(now: Snapshot) -> str:
     parts.append(pace(now))
     if now.retries:
         parts.append(f"{now.retries:,} retries")
-    parts += filter(None, [latency(now), left(now)])
-    return " · ".join(parts + held(now))
+    parts += filter(None, [latency(now), time_left(now)])
+    return " · ".join(parts + pause_text(now))
 
 
 def share(now: Snapshot) -> float:
@@ -47,11 +47,11 @@ def latency(now: Snapshot) -> str:
     return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
 
 
-def left(now: Snapshot) -> str:
+def time_left(now: Snapshot) -> str:
     """How long it will take yet, as far as that can be said."""
     return "" if now.eta_seconds is None or now.holders else f"{duration(now.eta_seconds)} left"
 
 
-def held(now: Snapshot) -> list[str]:
+def pause_text(now: Snapshot) -> list[str]:
     """Who holds the run."""
     return [f"held by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]

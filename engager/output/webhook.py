@@ -68,12 +68,12 @@ def _sentence(summary: Summary, finished: bool) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-async def notify(notice: Webhook, message: Mapping[str, Any]) -> None:
+async def post(webhook: Webhook, message: Mapping[str, Any]) -> None:
     """Deliver a message. Takes no longer than the notice allows; what goes wrong is a warning."""
-    told = f"no answer within {notice.timeout:g} s"
-    with anyio.move_on_after(notice.timeout):
+    told = f"no answer within {webhook.timeout:g} s"
+    with anyio.move_on_after(webhook.timeout):
         try:
-            await _delivered(notice, as_json(message))
+            await _deliver(webhook, as_json(message))
             return
         except _UndeliveredError as fault:
             told = str(fault)
@@ -86,25 +86,25 @@ class _UndeliveredError(Exception):
     """The webhook did not take the message; the text does not hold its address."""
 
 
-class _UnheardError(_UndeliveredError):
+class _RetryableError(_UndeliveredError):
     """Another try may succeed."""
 
 
-async def _delivered(notice: Webhook, body: bytes) -> None:
+async def _deliver(webhook: Webhook, body: bytes) -> None:
     import aiohttp  # its client is for those who want to be told
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(_TRIES),
         wait=wait_exponential(multiplier=FIRST_WAIT),
-        retry=retry_if_exception_type(_UnheardError),
+        retry=retry_if_exception_type(_RetryableError),
         reraise=True,
     )
     # A try that hangs must leave time for another one.
-    once = aiohttp.ClientTimeout(total=notice.timeout / 2)
+    once = aiohttp.ClientTimeout(total=webhook.timeout / 2)
     connector = aiohttp.TCPConnector(resolver=_resolver(), ssl=ssl.create_default_context())
     headers = {"Content-Type": "application/json", "User-Agent": f"engager/{__version__}"}
     async with aiohttp.ClientSession(connector=connector, timeout=once, headers=headers) as session:
-        await retrying(_post, session, notice.url, body)
+        await retrying(_post, session, webhook.url, body)
 
 
 async def _post(session: ClientSession, url: Secret, body: bytes) -> None:
@@ -114,17 +114,17 @@ async def _post(session: ClientSession, url: Secret, body: bytes) -> None:
         async with session.post(url.reveal(), data=body, allow_redirects=False) as answer:
             status = answer.status
     except TimeoutError:
-        raise _UnheardError("it did not answer in time") from None
+        raise _RetryableError("it did not answer in time") from None
     except aiohttp.ClientConnectorCertificateError:
         raise _UndeliveredError("its certificate does not verify") from None
     except aiohttp.ClientConnectorError as fault:
-        raise _UnheardError(
+        raise _RetryableError(
             f"no connection: {fault.os_error.strerror or type(fault.os_error).__name__}"
         ) from None
     except aiohttp.ClientError as fault:
-        raise _UnheardError(type(fault).__name__) from None
+        raise _RetryableError(type(fault).__name__) from None
     if status >= 500 or status in (408, 429):
-        raise _UnheardError(f"HTTP {status}")
+        raise _RetryableError(f"HTTP {status}")
     if not 200 <= status < 300:
         raise _UndeliveredError(f"HTTP {status}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from engager.config.log import log
-from engager.config.sanitize import printable
+from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.models import Status
@@ -122,7 +122,7 @@ def tolerated(watch: Watch) -> Watch:
             watch(event)
         except Exception as fault:
             listening = False
-            told = printable(Secret.redact_all(f"{type(fault).__name__}: {fault}"), " ")
+            told = sanitized(Secret.redact_all(f"{type(fault).__name__}: {fault}"), " ")
             log.warning("watch: it failed and is told nothing more of this run: %s", told)
 
     return tell

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from engager.config.job import JobFile
 from engager.init.job_text import Draft, draft, path_from
-from engager.init.sample import Sample, take_sample
+from engager.init.sample import InputSample, take_sample
 from engager.models import EngageRequest, Invalid, Row
 from engager.run.prepare import builder_of, open_input
 
 
-def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> Sample:
+def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> InputSample:
     data = content.encode() if isinstance(content, str) else content
     (folder / name).write_bytes(data)
     return take_sample(name, folder)

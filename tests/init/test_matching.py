@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engager.init.matching import Key, key_of
+from engager.init.matching import MatchingKey, key_of
 from tests.init.inputs import sampled
 
 
-def key(folder: Path, content: str, name: str = "people.csv") -> Key:
+def key(folder: Path, content: str, name: str = "people.csv") -> MatchingKey:
     sample = sampled(folder, content, name)
     return key_of(sample, sample.columns)
 

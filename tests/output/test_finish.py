@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from engager import Event, Exit, Reported, Summary
-from engager.output.finish import MOST_ROWS, MOST_ROWS_INTERRUPTED, afterwards
+from engager.output.finish import MOST_ROWS, MOST_ROWS_INTERRUPTED, finish
 from engager.output.report import page
 from tests.output.report.made import made, outcome
 
@@ -21,7 +21,7 @@ def summary(rows: int, exit_code: int) -> Summary:
 
 async def left(path: Path, rows: int = 1, exit_code: int = 0, report: bool = True) -> list[Event]:
     run, events = await made(path, [outcome(1)]), []
-    await afterwards(run, summary(rows, exit_code), report, None, events.append)
+    await finish(run, summary(rows, exit_code), report, None, events.append)
     return events
 
 
@@ -63,6 +63,6 @@ async def test_who_will_not_wait_is_not_held_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(page, "page_of", without_end)
     run = await made(tmp_path, [outcome(1)])
     with anyio.move_on_after(0.1) as scope:
-        await afterwards(run, summary(1, 0), True, None, lambda _: None)
+        await finish(run, summary(1, 0), True, None, lambda _: None)
     assert scope.cancelled_caught
     assert not (tmp_path / "report.html").exists()

@@ -9,7 +9,7 @@ from rich.console import Console
 from engager.events import Snapshot
 from engager.models import Status
 from engager.output.terminal import view
-from engager.output.text import plain
+from engager.output.text import status_line
 
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 
@@ -42,9 +42,9 @@ def seen(now: Snapshot, width: int) -> list[str]:
 
 def test_a_pace_of_rows_is_not_taken_for_one_of_requests() -> None:
     told = "333 rows/s (limit 500 requests/s), 64 in flight"
-    assert told in plain(NOW)
+    assert told in status_line(NOW)
     assert told in seen(NOW, 80)
 
 
 def test_where_there_is_no_limit_none_is_told() -> None:
-    assert "333 rows/s, 64 in flight" in plain(replace(NOW, rate=None))
+    assert "333 rows/s, 64 in flight" in status_line(replace(NOW, rate=None))

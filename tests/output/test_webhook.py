@@ -21,7 +21,7 @@ from engager import Exit, JobError, Summary, build_job, load_job
 from engager.config.secret import Secret
 from engager.config.webhook import Webhook, webhook_of
 from engager.output import webhook as module
-from engager.output.webhook import message_of, notify
+from engager.output.webhook import message_of, post
 
 PATH = "/services/T0/s3cret-of-the-channel"
 
@@ -82,7 +82,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def told(url: str, within: float = 10.0) -> None:
-    await notify(Webhook(Secret(url), False, within), message_of(SUMMARY, "spring"))
+    await post(Webhook(Secret(url), False, within), message_of(SUMMARY, "spring"))
 
 
 async def test_a_message_arrives_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -57,7 +57,7 @@ class Guard:
         response.set_cookie(self._name, self._cookie, httponly=True, samesite="Strict", path="/")
         return response
 
-    def knows(self, request: web.Request) -> bool:
+    def is_authenticated(self, request: web.Request) -> bool:
         """Whether the request comes from a browser that has used the key."""
         return compare_digest(
             request.cookies.get(self._name, "").encode("utf-8", "replace"), self._cookie.encode()
@@ -85,7 +85,7 @@ class Guard:
         self.refuse_foreign_host(request)
         if request.method == "GET" and request.path == "/" and "key" in request.query:
             return self.enter(request)
-        if request.path not in OPEN and not self.knows(request):
+        if request.path not in OPEN and not self.is_authenticated(request):
             raise web.HTTPForbidden(text="Open the address that the run has printed, with its key.\n")
         if request.method != "GET":
             self.refuse_foreign_script(request)

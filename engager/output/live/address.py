@@ -7,7 +7,7 @@ import socket
 from engager.errors import JobError
 
 
-def refuse_taken(page: str) -> None:
+def refuse_used_address(page: str) -> None:
     """Raises JobError where a page cannot be served: before anything is made."""
     host, port = address_of(page)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

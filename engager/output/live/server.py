@@ -35,7 +35,7 @@ class Page:
 
     def __init__(self, run: Run, monitor: Monitor, host: str) -> None:
         self.guard = Guard(host)
-        self._run, self._watching, self._control = run, monitor, run.control
+        self._run, self._monitor, self._control = run, monitor, run.control
         self._history = History()
         self._news = asyncio.Event()
         self._message = b""
@@ -51,20 +51,20 @@ class Page:
                 web.get("/page.css", _file("page.css", "text/css")),
                 web.get("/icon.svg", _file("icon.svg", "image/svg+xml")),
                 web.get("/events", self._events),
-                web.post("/control", self._obey),
+                web.post("/control", self._control_run),
                 web.get("/metrics", self._metrics),
                 web.get("/health", self._health),
             ]
         )
         return application
 
-    async def keep_telling(self) -> None:
+    async def publish_forever(self) -> None:
         """Tell every browser of the run, until cancelled."""
         while True:
-            self._tell(self._watching.latest())
+            self._publish(self._monitor.latest())
             await asyncio.sleep(EVERY)
 
-    def _tell(self, now: Snapshot, ended: bool = False) -> None:
+    def _publish(self, now: Snapshot, ended: bool = False) -> None:
         self._history.add(now)
         rate = self._run.job_file.job.limits.rate
         facts = {**as_message(now), "rate_is_found": rate == "auto"}
@@ -74,10 +74,10 @@ class Page:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def say_farewell(self) -> None:
+    async def publish_end(self) -> None:
         """Tell how the run ended, while there is somebody to hear it."""
         self._ended = True
-        self._tell(self._watching.snapshot(), ended=True)
+        self._publish(self._monitor.snapshot(), ended=True)
         await asyncio.sleep(0.05)  # who listens is handed it in this time
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -94,10 +94,10 @@ class Page:
             await response.write(self._message)  # the last word, for who was slow
         return response
 
-    async def _obey(self, request: web.Request) -> web.Response:
+    async def _control_run(self, request: web.Request) -> web.Response:
         try:
             wish = orjson.loads(await request.read())
-            _obeyed(self._control, wish, self._run.job_file.job.limits.rate == "auto")
+            _carry_out(self._control, wish, self._run.job_file.job.limits.rate == "auto")
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)
@@ -109,16 +109,16 @@ class Page:
             raise web.HTTPNotImplemented(text="pip install 'engager[metrics]' for these.\n") from None
         # Not the run's id: it is the seed of the Request-IDs.
         labels = {"job": self._run.job_file.job.job.name, "directory": self._run.directory.path.name}
-        body = exposition(labels, lambda: (self._watching.latest(), self._watching.latency))
+        body = exposition(labels, lambda: (self._monitor.latest(), self._monitor.latency))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _health(self, request: web.Request) -> web.Response:
-        now = self._watching.latest()
+        now = self._monitor.latest()
         state = "ending" if self._control.stopping.requested else "held" if now.holders else "sending"
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
 
 
-def _obeyed(control: Control, wish: Any, rate_is_found: bool) -> None:
+def _carry_out(control: Control, wish: Any, rate_is_found: bool) -> None:
     """Carry out what the page asks for. Raises ValueError for what it cannot."""
     kind = wish["do"]
     if kind == "pause":
@@ -154,12 +154,12 @@ async def serving(run: Run, monitor: Monitor, address: str) -> AsyncIterator[str
             await web.TCPSite(runner, host, port).start()
         except OSError as fault:
             raise JobError(f"--page {address}: it cannot be served there: {fault.strerror}.") from fault
-        telling = asyncio.create_task(page.keep_telling())
+        telling = asyncio.create_task(page.publish_forever())
         try:
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{runner.addresses[0][1]}/?key={page.guard.key}"
         finally:
             telling.cancel()
-            await page.say_farewell()
+            await page.publish_end()
     finally:
         await runner.cleanup()

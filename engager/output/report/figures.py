@@ -14,7 +14,7 @@ from functools import reduce
 from math import floor
 from typing import Any
 
-from engager.config.sanitize import printable
+from engager.config.sanitize import sanitized
 from engager.models import Status
 from engager.store.tally import MAX_ERROR, Histogram
 
@@ -54,7 +54,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleRow:
     """One of the rows that met an error."""
 
     row: str
@@ -72,7 +72,7 @@ class Kind:
     first: str
     last: str
     rows: int = 0
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
 
 
 class Figures:
@@ -157,9 +157,9 @@ class Figures:
             found.samples.append(_sample(line))
 
 
-def _sample(line: Mapping[str, Any]) -> Sample:
+def _sample(line: Mapping[str, Any]) -> SampleRow:
     key, text = line["key"], line["error_text"]
-    return Sample(
+    return SampleRow(
         str(line["row"]),
         _cut("" if key is None else str(key), MAX_KEY),
         str(line["http_status"] or ""),
@@ -169,5 +169,5 @@ def _sample(line: Mapping[str, Any]) -> Sample:
 
 def _cut(text: str, longest: int) -> str:
     """A text that is not endless, and whose characters all show: one that turns the others round does not."""
-    shown = printable(text[:longest])
+    shown = sanitized(text[:longest])
     return shown if len(text) <= longest else f"{shown}…"

@@ -32,11 +32,11 @@ class Plot:
 
     name: str
     title: str
-    told: str  #: what it shows, in a sentence
+    summary: str  #: what it shows, in a sentence
     unit: str  #: of the vertical axis
-    upright: Markup
-    plane: Markup
-    level: Markup
+    y_axis: Markup
+    plot_area: Markup
+    x_axis: Markup
     legend: Sequence[tuple[str, str]] = ()  #: looks, and what they stand for
 
 
@@ -91,7 +91,7 @@ class OverTime:
         found = [[of(cell).percentile(p / 100) for p in SHARES] for _, cell in self._cells]
         known = [value for values in found for value in values if value is not None]
         low, high = svg.around(min(known, default=1.0), max(known, default=1000.0))
-        ticks = [Tick(_at(v, low, high), milliseconds(v)) for v in svg.rounds(low, high)]
+        ticks = [Tick(_at(v, low, high), milliseconds(v)) for v in svg.log_ticks(low, high)]
         spans = self._spans(lambda cell: _quoted(of(cell)))
         lines = [
             svg.line(f"p{p}", spans, [None if v[i] is None else _at(v[i], low, high) for v in found])
@@ -125,9 +125,9 @@ class OverTime:
         legend: Sequence[tuple[str, str]],
     ) -> Plot:
         cuts = svg.marks("cut", [place for place, _ in self.timeline.cuts()])
-        level = svg.level(Tick(*tick) for tick in self.timeline.ticks())
-        plane = svg.plane(name, svg.rules(ticks), cuts, *parts)
-        return Plot(name, title, told, unit, svg.upright(ticks), plane, level, legend)
+        level = svg.x_axis(Tick(*tick) for tick in self.timeline.ticks())
+        plane = svg.plot_area(name, svg.rules(ticks), cuts, *parts)
+        return Plot(name, title, told, unit, svg.y_axis(ticks), plane, level, legend)
 
     def _spans(self, told: Callable[[Cell], str]) -> list[Span]:
         place, width = self.timeline.place, self.width
@@ -186,9 +186,9 @@ def distribution(name: str, title: str, told: str, histogram: Histogram) -> Plot
     top, step = svg.round_ceiling(max((b.rows for b in found), default=0))
     ticks = _even(top, step) if step >= 1 else [Tick(0, "0"), Tick(1, number(top))]
     columns = svg.columns(f"fill {name}", spans, [0.0] * len(found), [b.rows / top for b in found])
-    level = svg.level(Tick(_at(v, low, high), milliseconds(v)) for v in svg.rounds(low, high))
-    plane = svg.plane(name, svg.rules(ticks), columns, svg.hits(spans))
-    return Plot(name, title, told, "rows", svg.upright(ticks), plane, level)
+    level = svg.x_axis(Tick(_at(v, low, high), milliseconds(v)) for v in svg.log_ticks(low, high))
+    plane = svg.plot_area(name, svg.rules(ticks), columns, svg.hits(spans))
+    return Plot(name, title, told, "rows", svg.y_axis(ticks), plane, level)
 
 
 def _of_bin(found: Bin, histogram: Histogram) -> str:

@@ -33,7 +33,7 @@ class Span:
 
     left: float
     right: float
-    told: str
+    text: str
 
 
 def _x(place: float) -> str:
@@ -82,11 +82,11 @@ def hits(spans: Iterable[Span]) -> Markup:
     """What is pointed at: it says what is there."""
     one = Markup('<rect class="hit" x="{}" width="{}" height="{}"><title>{}</title></rect>')
     return Markup("").join(
-        one.format(_x(span.left), _x(span.right - span.left), HEIGHT, span.told) for span in spans
+        one.format(_x(span.left), _x(span.right - span.left), HEIGHT, span.text) for span in spans
     )
 
 
-def plane(name: str, *parts: Markup) -> Markup:
+def plot_area(name: str, *parts: Markup) -> Markup:
     """The drawing itself; its title and its description have the ids `<name>-title` and `<name>-told`."""
     head = Markup(
         '<svg class="plane" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
@@ -105,14 +105,14 @@ def bar(looks: Sequence[str], shares: Sequence[float]) -> Markup:
     return Markup('<svg class="bar" aria-hidden="true">{}</svg>').format(Markup("").join(pieces))
 
 
-def upright(ticks: Iterable[Tick]) -> Markup:
+def y_axis(ticks: Iterable[Tick]) -> Markup:
     """The labels beside the plane."""
     one = Markup('<text x="100%" y="{}" dy="0.35em">{}</text>')
     labels = Markup("").join(one.format(_y(tick.place), tick.label) for tick in ticks)
     return Markup('<svg class="upright" aria-hidden="true">{}</svg>').format(labels)
 
 
-def level(ticks: Iterable[Tick]) -> Markup:
+def x_axis(ticks: Iterable[Tick]) -> Markup:
     """The labels below the plane: as many as there is room for, fewer on a narrow screen."""
     one = Markup('<text class="{}" x="{:.2f}%" y="14">{}</text>')
     labels = Markup("").join(
@@ -153,20 +153,20 @@ def round_ceiling(highest: float, steps: int = 4) -> tuple[float, float]:
     return step * ceil(highest / step - 1e-9), step
 
 
-def rounds(lowest: float, highest: float) -> list[float]:
+def log_ticks(lowest: float, highest: float) -> list[float]:
     """Round numbers on a logarithmic axis: 1, 2, 5, or where that is too many, 1 alone."""
     factors = (1, 2, 5) if highest / lowest <= 110 else (1,)
-    return _rounds(lowest, highest, factors)
+    return _log_ticks(lowest, highest, factors)
 
 
 def around(lowest: float, highest: float) -> tuple[float, float]:
     """The round numbers between which a logarithmic axis has some room below and above."""
-    found = _rounds(lowest / 20, highest * 20, (1, 2, 5))
+    found = _log_ticks(lowest / 20, highest * 20, (1, 2, 5))
     below = max(value for value in found if value <= lowest / 1.05)
     return below, min(value for value in found if value >= highest * 1.05)
 
 
-def _rounds(lowest: float, highest: float, factors: Sequence[int]) -> list[float]:
+def _log_ticks(lowest: float, highest: float, factors: Sequence[int]) -> list[float]:
     powers = range(floor(log10(lowest)), ceil(log10(highest)) + 1)
     found = [10.0**power * factor for power in powers for factor in factors]
     return [value for value in found if lowest <= value * 1.000001 and value <= highest * 1.000001]

@@ -13,10 +13,10 @@ from engager.output.report.svg import (
     bar,
     columns,
     hits,
-    level,
     line,
+    log_ticks,
     round_ceiling,
-    rounds,
+    x_axis,
 )
 
 SPANS = [Span(0, 0.5, "a"), Span(0.5, 0.75, "b"), Span(0.8, 1, "c")]
@@ -35,7 +35,7 @@ def test_a_line_is_broken_where_there_is_no_value_and_no_time() -> None:
 
 def test_what_is_told_is_text() -> None:
     assert "<b>" not in hits([Span(0, 1, "<b>")])
-    assert "<b>" not in level([Tick(0.5, "<b>")])
+    assert "<b>" not in x_axis([Tick(0.5, "<b>")])
 
 
 def test_a_bar_is_as_long_as_its_shares() -> None:
@@ -43,7 +43,7 @@ def test_a_bar_is_as_long_as_its_shares() -> None:
 
 
 def test_labels_have_room() -> None:
-    drawn = level(Tick(n / 40, "09:00:00") for n in range(41))
+    drawn = x_axis(Tick(n / 40, "09:00:00") for n in range(41))
     assert 4 <= drawn.count("<text") <= 8
     assert 2 <= drawn.count("always") <= 4
 
@@ -59,5 +59,5 @@ def test_an_axis_ends_on_a_round_number(highest: float, ceiling: tuple[float, fl
 def test_a_logarithmic_axis_has_room_for_its_values(low: float, times: float) -> None:
     begin, end = around(low, low * times)
     assert begin < low <= low * times < end
-    assert all(begin * 0.999 <= value <= end * 1.001 for value in rounds(begin, end))
-    assert len(rounds(begin, end)) >= 2
+    assert all(begin * 0.999 <= value <= end * 1.001 for value in log_ticks(begin, end))
+    assert len(log_ticks(begin, end)) >= 2
