@@ -84,8 +84,8 @@ async def run_async(
     command; for one run at a time, in the main thread. A run that is complete already sends nothing, and
     its summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
-    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), how)
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options)
 
 
 async def retry_async(
@@ -104,8 +104,8 @@ async def retry_async(
     The job is the run's, `overrides` (`section.key=value`) are for this pass: more tries, a lower rate.
     With `in_doubt` some people may get a second message. Raises as `run_async` does.
     """
-    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, in_doubt, overrides, how)
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return await _retry(run_directory, in_doubt, overrides, options)
 
 
 def run(
@@ -122,8 +122,8 @@ def run(
     stop_on_signals: bool = False,
 ) -> Summary:
     """`run_async` for those who have no event loop."""
-    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), how))
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options))
 
 
 def retry(
@@ -138,8 +138,8 @@ def retry(
     stop_on_signals: bool = False,
 ) -> Summary:
     """`retry_async` for those who have no event loop."""
-    how = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, in_doubt, overrides, how))
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
+    return loop.run(_retry(run_directory, in_doubt, overrides, options))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class _RunOptions:
 async def _run(
     job: JobFile, out: AnyPath | None, input_path: AnyPath | None, row_limit: RowLimit, options: _RunOptions
 ) -> Summary:
-    given, notice = _text(input_path), webhook_of(job)
+    given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
 
     async def carry_out(options: _RunOptions) -> Summary:
@@ -196,7 +196,7 @@ async def _run(
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
                 return run
-            return await _carried_out(run, row_limit, options, log, notice, directory.warnings)
+            return await _carried_out(run, row_limit, options, log, webhook, directory.warnings)
 
     return await _stoppable(carry_out, options)
 
@@ -207,7 +207,7 @@ async def _retry(
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
-    notice = webhook_of(job)
+    webhook = webhook_of(job)
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
@@ -215,7 +215,7 @@ async def _retry(
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "no row to try again", run))
                 return run
-            return await _carried_out(run, NO_LIMIT, options, log, notice)
+            return await _carried_out(run, NO_LIMIT, options, log, webhook)
 
     return await _stoppable(carry_out, options)
 

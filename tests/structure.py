@@ -129,8 +129,8 @@ def misplaced_tests(root: Path = ROOT) -> list[str]:
         if not (root / "engager" / folder).is_dir():
             found.append(f"{test.relative_to(root)}: engager/{folder} is no package")
         elif stem in homes and folder not in homes[stem]:
-            places = ", ".join(f"engager/{home / stem}.py" for home in sorted(homes[stem]))
-            found.append(f"{test.relative_to(root)}: its module is {places}")
+            limiter = ", ".join(f"engager/{home / stem}.py" for home in sorted(homes[stem]))
+            found.append(f"{test.relative_to(root)}: its module is {limiter}")
     return found
 
 
@@ -154,12 +154,12 @@ def findings(root: Path = ROOT) -> list[str]:
     found += [f"against the law: {arrow}" for arrow in against_the_law(drawn, layers(root))]
     found += [f"{name}: {size} entries" for name, size in sizes(root).items() if size > MAX_ENTRIES]
     found += misplaced_tests(root)
-    for what, many, bound in (
+    for what, many, row_limit in (
         ("units", units(root), MAX_UNITS),
         ("loose modules", loose(root), MAX_LOOSE),
     ):
-        if len(many) > bound:
-            found.append(f"{len(many)} {what}, and {bound} are allowed: {', '.join(many)}")
+        if len(many) > row_limit:
+            found.append(f"{len(many)} {what}, and {row_limit} are allowed: {', '.join(many)}")
     return found
 
 

@@ -53,14 +53,14 @@ def run_command(
     yes: bool,
 ) -> NoReturn:
     """Send: one request a row, every outcome in the run directory."""
-    manner = _OutputOptions(no_progress, quiet, log_format)
+    options = _OutputOptions(no_progress, quiet, log_format)
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
         send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
-        code, unconfirmed = _sent(partial(send, yes=yes), manner)
+        code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
-            code, _ = _sent(partial(send, yes=True), manner)
+            code, _ = _sent(partial(send, yes=True), options)
         return code
 
     exit_with(carry_out)
@@ -84,10 +84,10 @@ def retry_command(
 
     With --in-doubt some people may get a second message.
     """
-    manner = _OutputOptions(no_progress, quiet, log_format)
+    options = _OutputOptions(no_progress, quiet, log_format)
     exit_with(
         lambda: _sent(
-            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), manner
+            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), options
         )[0]
     )
 
@@ -202,8 +202,8 @@ def _show_rows(directory: Path, last_row: int) -> None:
     rows = {found.row: found for found in latest if first <= found.row <= last_row}
     for row in sorted(rows):
         found = rows[row]
-        told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
-        line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
+        text = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
+        line = f"row {row:<6} {found.status:<9} {found.key or ''} {text}".rstrip()
         # What stands in a row or an answer must not steer the terminal.
         click.echo(sanitized(line))
 

@@ -80,15 +80,15 @@ class JobFile:
         if endpoint.proxy is None:
             return
         if endpoint.transport == "lean":
-            told = "this transport cannot use endpoint.proxy; take it out, or leave the proxy out"
-            raise JobError(self.at("endpoint.transport", told))
+            text = "this transport cannot use endpoint.proxy; take it out, or leave the proxy out"
+            raise JobError(self.at("endpoint.transport", text))
         if endpoint.url.startswith("http:") and not endpoint.is_here:
-            told = "the proxy would read the token: endpoint.url is http; give it as https, or go without"
-            raise JobError(self.at("endpoint.proxy", told))
+            text = "the proxy would read the token: endpoint.url is http; give it as https, or go without"
+            raise JobError(self.at("endpoint.proxy", text))
         in_sight = self.path is None or "endpoint.proxy" in self._overridden
         if in_sight and "://" in endpoint.proxy and "@" in endpoint.proxy:
-            told = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
-            raise JobError(self.at("endpoint.proxy", told))
+            text = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
+            raise JobError(self.at("endpoint.proxy", text))
 
     def _refuse_visible_address(self, url: str | None) -> None:
         """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""

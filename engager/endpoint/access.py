@@ -60,16 +60,16 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=endpoint.ca_file and str(base / endpoint.ca_file))
     except (OSError, ssl.SSLError) as fault:
-        told = f"{endpoint.ca_file} cannot be used: {fault}"
-        raise JobError(job_file.at("endpoint.ca_file", told)) from fault
+        text = f"{endpoint.ca_file} cannot be used: {fault}"
+        raise JobError(job_file.at("endpoint.ca_file", text)) from fault
     if endpoint.client_cert is not None:
         key = endpoint.client_key and str(base / endpoint.client_key)
         try:
             # Without a password of its own, an encrypted key would ask at the terminal.
             context.load_cert_chain(str(base / endpoint.client_cert), key, password=lambda: "")
         except (OSError, ssl.SSLError) as fault:
-            told = f"{endpoint.client_cert} cannot be used: {fault}"
-            raise JobError(job_file.at("endpoint.client_cert", told)) from fault
+            text = f"{endpoint.client_cert} cannot be used: {fault}"
+            raise JobError(job_file.at("endpoint.client_cert", text)) from fault
     return context
 
 

@@ -99,11 +99,11 @@ async def refuse_without_deduplication(
 
 def admission_of(pace: Pace | None, stop: Stop) -> Admission:
     """Clearance at the job's pace, until the stop."""
-    pacer = RateLimiter(pace, stop) if pace else None
+    rate_limiter = RateLimiter(pace, stop) if pace else None
 
     async def clear() -> bool:
-        if pacer is not None:
-            await pacer.wait()
+        if rate_limiter is not None:
+            await rate_limiter.wait()
         return not stop.requested
 
     return clear

@@ -212,8 +212,8 @@ def _unreadable(records: Sequence[Unreadable]) -> str:
     which = f"row {first.number} ({first.source}, line {first.line})"
     if len(records) == 1:
         return f"{which} cannot be read, and will be invalid: {first.error_text}"
-    told = f"{len(records):,} of the first rows cannot be read, and will be invalid; the first is"
-    return f"{told} {which}: {first.error_text}"
+    text = f"{len(records):,} of the first rows cannot be read, and will be invalid; the first is"
+    return f"{text} {which}: {first.error_text}"
 
 
 def path_from(job_path: Path, input_path: str) -> str:

@@ -61,9 +61,9 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
 def _sentence(summary: Summary, finished: bool) -> str:
     counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
     reached = "finished" if summary.complete else "finished as far as it was asked"
-    how = reached if finished else f"stopped ({summary.stopped or 'a fault'})"
+    options = reached if finished else f"stopped ({summary.stopped or 'a fault'})"
     rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
-    text = f"{summary.job} {how}. {rows} in {summary.duration}, exit code {summary.exit_code}."
+    text = f"{summary.job} {options}. {rows} in {summary.duration}, exit code {summary.exit_code}."
     # A chat takes <…> for a command, and what stands here may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -208,5 +208,5 @@ class CsvRows:
         raw = "".join(map(text_of, self._cursor.record))[:RAW].rstrip("\r\n")
         if isinstance(values, str):
             return Unreadable(number, line, self._source, values, ERRORS[values], raw)
-        told = f"{len(values)} fields where the header has {len(self.header)}"
-        return Unreadable(number, line, self._source, "field_count", told, raw)
+        text = f"{len(values)} fields where the header has {len(self.header)}"
+        return Unreadable(number, line, self._source, "field_count", text, raw)

@@ -105,8 +105,8 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLi
     skipping = False
     for block in blocks:
         if skipping:
-            _, feed, block = block.partition(b"\n")
-            skipping = not feed
+            _, queue, block = block.partition(b"\n")
+            skipping = not queue
             if skipping:
                 yield b""  # a step, for whoever must not be held up
                 continue
@@ -150,8 +150,8 @@ def _narrowed(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
             yield decoder.decode(block).encode("utf-8", "surrogateescape")
         yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
     except UnicodeError as fault:
-        told = f'the input is not {encoding}: {fault}. Mend input.encoding, perhaps with "-le" or "-be".'
-        raise InputError(told) from fault
+        text = f'the input is not {encoding}: {fault}. Mend input.encoding, perhaps with "-le" or "-be".'
+        raise InputError(text) from fault
 
 
 def _mark(fault: UnicodeError) -> tuple[str, int]:

@@ -132,8 +132,8 @@ class Builder:
         try:
             return self._built(row)
         except Exception as fault:  # whatever a row's values make a library raise is that row's outcome
-            told = f"the request cannot be built: {type(fault).__name__}: {fault}"
-            return Invalid(row, None, "not_writable", told)
+            text = f"the request cannot be built: {type(fault).__name__}: {fault}"
+            return Invalid(row, None, "not_writable", text)
 
     def _built(self, row: Row) -> EngageRequest | Invalid:
         values = self._template.copy()

@@ -166,8 +166,8 @@ class Lists:
         wanted = [self.column] if self.column else self.likely
         name = next((name for name in wanted if name in values), None)
         if name is None:
-            told = f"{file}, line {row.line}: it has none of {', '.join(wanted)}."
-            raise InputError(f"{told} Name the key in input.exclude_column.")
+            text = f"{file}, line {row.line}: it has none of {', '.join(wanted)}."
+            raise InputError(f"{text} Name the key in input.exclude_column.")
         return "" if values[name] is None else str(values[name])
 
 

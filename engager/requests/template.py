@@ -141,10 +141,10 @@ class _Slot:
             return self.to_type(value)
         except (ValueError, TypeError, OverflowError):
             if value is None or value == "":
-                told = f"column {self.column!r} is empty: fill it"
-                raise RowError("empty", f"{told}, {_stands_in(self.column, self.cast)}") from None
-            told = f"column {self.column!r} is not {self.cast}: {value!r:.60}"
-            raise RowError(f"not_{self.cast}", told) from None
+                text = f"column {self.column!r} is empty: fill it"
+                raise RowError("empty", f"{text}, {_stands_in(self.column, self.cast)}") from None
+            text = f"column {self.column!r} is not {self.cast}: {value!r:.60}"
+            raise RowError(f"not_{self.cast}", text) from None
 
     def text(self, row: Any) -> str:
         """The column's value as a part of a text."""

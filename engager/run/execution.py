@@ -75,13 +75,13 @@ def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
 
 
 async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:
-    timekeeper, watching = Scheduler.for_job(run.job_file.job, run.control), Monitor(run)
-    timekeeper.check_now()
+    scheduler, monitor = Scheduler.for_job(run.job_file.job, run.control), Monitor(run)
+    scheduler.check_now()
     begun = time.monotonic()
-    async with _shown(run, watching, watch, serve), anyio.create_task_group() as watchers:
-        watchers.start_soon(timekeeper.run)
-        watchers.start_soon(watching.publish, watch)
-        watchers.start_soon(watching.count_rows)
+    async with _shown(run, monitor, watch, serve), anyio.create_task_group() as watchers:
+        watchers.start_soon(scheduler.run)
+        watchers.start_soon(monitor.publish, watch)
+        watchers.start_soon(monitor.count_rows)
         await _until_forgotten(run, begun)
         rest = await _carried_out(run, last_row)
         watchers.cancel_scope.cancel()

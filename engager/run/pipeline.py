@@ -43,29 +43,33 @@ async def carry_out(
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
     engage, stop = _with_policies(plan, send, fresh_id, store, limits), limits.stop
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = WorkQueue(end)
+    queue = WorkQueue(end)
     with end:
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(store.keep_fresh)
-            async with anyio.create_task_group() as crew:
-                crew.start_soon(_read, chunks, build, store, begin, feed, stop, off_loop)
+            async with anyio.create_task_group() as workers:
+                workers.start_soon(_read, chunks, build, store, begin, queue, stop, off_loop)
                 for _ in range(plan.concurrency):
-                    crew.start_soon(_work, feed, engage, store, stop)
+                    workers.start_soon(_work, queue, engage, store, stop)
             upkeep.cancel_scope.cancel()
-    return feed.read_to_end and store.settled == feed.rows
+    return queue.read_to_end and store.settled == queue.rows
 
 
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    stop, gate, pacer = limits.stop, limits.gate, limits.rate_limiter
+    stop, gate, rate_limiter = limits.stop, limits.gate, limits.rate_limiter
     leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
     safe = with_dedupe_window(plan.delivery, store.clock, with_intent_log(leaving.append, store.clock))
     hold = None if store.hold is None else partial(store.hold, leaving)
-    clear = with_rate_limit(gate, pacer, partial(store.before_send, leaving), hold, with_stop(stop, safe))
+    clear = with_rate_limit(
+        gate, rate_limiter, partial(store.before_send, leaving), hold, with_stop(stop, safe)
+    )
     attempt = single_attempt(send, clear, verdict_handler(gate, stop, plan.retry))
     return with_retry(
         with_adaptive_limit(
-            plan.adaptive, pacer, with_circuit_breaker(plan.breaker, gate, stop, attempt, plan.slow_start)
+            plan.adaptive,
+            rate_limiter,
+            with_circuit_breaker(plan.breaker, gate, stop, attempt, plan.slow_start),
         ),
         plan.retry,
         plan.delivery,

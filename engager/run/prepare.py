@@ -105,8 +105,8 @@ def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> 
     if not unique and not given.lists:
         return None
     if given.lists and builder.key_field == "custom_request":
-        told = "a custom_request has no key that a list could hold; leave such rows out of the input"
-        raise JobError(job_file.at("input.exclude", told))
+        text = "a custom_request has no key that a list could hold; leave such rows out of the input"
+        raise JobError(job_file.at("input.exclude", text))
     builder.identifies = unique
     return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
 

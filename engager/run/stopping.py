@@ -45,7 +45,9 @@ def _handled() -> Iterator[list[signal.Signals]]:
         before = {signal.Signals[name]: signal.getsignal(signal.Signals[name]) for name in names}
         # What runs under nohup is to outlive its terminal.
         numbers = [
-            number for number, how in before.items() if number.name != "SIGHUP" or how != signal.SIG_IGN
+            number
+            for number, options in before.items()
+            if number.name != "SIGHUP" or options != signal.SIG_IGN
         ]
         try:
             yield numbers

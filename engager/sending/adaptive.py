@@ -13,7 +13,7 @@ from math import inf, sqrt
 from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptive import Adaptive, AimdSettings, Reading
 from engager.policies.rate import Pace
-from engager.sending.attempt import AttemptCall, Effort
+from engager.sending.attempt import Attempt, AttemptCall
 from engager.sending.clock import running_clock
 from engager.sending.limits import RateLimiter
 
@@ -179,26 +179,26 @@ def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: Att
     """Find the limits that the job leaves open; without any, the attempt as it is."""
     if not (adaptive.concurrency or adaptive.rate):
         return call
-    places = ConcurrencyLimiter(inf)
-    steering = AdaptiveController(adaptive, places, rate_limiter)
+    limiter = ConcurrencyLimiter(inf)
+    controller = AdaptiveController(adaptive, limiter, rate_limiter)
     time = running_clock()
 
-    async def attempt_within_limit(effort: Effort) -> Verdict:
-        if not places.try_acquire():
-            await places.acquire()
+    async def attempt_within_limit(attempt: Attempt) -> Verdict:
+        if not limiter.try_acquire():
+            await limiter.acquire()
         try:
-            verdict = await call(effort)
+            verdict = await call(attempt)
         except BaseException:
-            places.release()
+            limiter.release()
             raise
         now = time()
-        left = now if effort.due is None else effort.due
+        left = now if attempt.due is None else attempt.due
         if verdict.meaning is not Meaning.NOT_SENT:
-            steering.observe(left, now, verdict)
+            controller.observe(left, now, verdict)
         if verdict.meaning is Meaning.ACCEPTED or verdict.meaning is Meaning.NOT_SENT:
-            places.release()
+            limiter.release()
         else:
-            places.release_after(steering.usual_latency - (now - left))
+            limiter.release_after(controller.usual_latency - (now - left))
         return verdict
 
     return attempt_within_limit

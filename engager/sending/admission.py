@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable
 
 from engager.models import EngageRequest
 from engager.policies.delivery import Delivery
-from engager.sending.attempt import Effort
+from engager.sending.attempt import Attempt
 from engager.sending.clock import BootClock, running_clock
 from engager.sending.delivery import may_attempt
 from engager.sending.limits import PauseGate, RateLimiter, Slot, Stop
 from engager.sending.transport.base import SendBatch
 
 #: Whether the try may leave: asked in the last moment, and answered at once.
-Admit = Callable[[Effort], bool]
+Admit = Callable[[Attempt], bool]
 #: The same, after waiting for it where that is needed.
-AdmitWhenDue = Callable[[Effort], bool | SendBatch | Awaitable[bool | SendBatch]]
+AdmitWhenDue = Callable[[Attempt], bool | SendBatch | Awaitable[bool | SendBatch]]
 #: Writes down, for good, whatever was cleared by now.
 Flush = Callable[[], None]
 #: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
@@ -33,10 +33,10 @@ def with_intent_log(intend: Callable[[EngageRequest], None], clock: BootClock) -
     """Note the intent, as the last thing before the try may leave."""
     now = running_clock()
 
-    def admit_and_log(effort: Effort) -> bool:
-        effort.due = now()
-        effort.request.history.note_departure(clock())
-        intend(effort.request)
+    def admit_and_log(attempt: Attempt) -> bool:
+        attempt.due = now()
+        attempt.request.history.note_departure(clock())
+        intend(attempt.request)
         return True
 
     return admit_and_log
@@ -45,8 +45,8 @@ def with_intent_log(intend: Callable[[EngageRequest], None], clock: BootClock) -
 def with_stop(stop: Stop, admit: Admit) -> Admit:
     """Hold the try back once the run is to end."""
 
-    def admit_unless_stopped(effort: Effort) -> bool:
-        return stop.exit is None and admit(effort)
+    def admit_unless_stopped(attempt: Attempt) -> bool:
+        return stop.exit is None and admit(attempt)
 
     return admit_unless_stopped
 
@@ -54,10 +54,10 @@ def with_stop(stop: Stop, admit: Admit) -> Admit:
 def with_dedupe_window(delivery: Delivery, clock: BootClock, admit: Admit) -> Admit:
     """Hold back a repeat that waited until the endpoint would not know it as one any more."""
 
-    def admit_if_known(effort: Effort) -> bool:
-        life = effort.request.history
-        effort.expired = life.in_doubt and not may_attempt(delivery, life, clock())
-        return not effort.expired and admit(effort)
+    def admit_if_known(attempt: Attempt) -> bool:
+        history = attempt.request.history
+        attempt.expired = history.in_doubt and not may_attempt(delivery, history, clock())
+        return not attempt.expired and admit(attempt)
 
     return admit_if_known
 
@@ -95,10 +95,10 @@ class _RateLimited:
         self.departing = SendBatch(None, self._departs)  #: who was given a slot, and leaves in this round
         self.slots: list[Slot] = []  #: theirs
 
-    def admit_when_due(self, effort: Effort) -> bool | SendBatch | Awaitable[bool | SendBatch]:
+    def admit_when_due(self, attempt: Attempt) -> bool | SendBatch | Awaitable[bool | SendBatch]:
         if self.gate.shut or not self.rate_limiter.free:
-            return self._admit_at_rate(effort)
-        if not self.admit(effort):
+            return self._admit_at_rate(attempt)
+        if not self.admit(attempt):
             return False
         return self.batch if self.sync is None else self._together(self.sync())
 
@@ -123,37 +123,37 @@ class _RateLimited:
         """Stricter than what a probe needs: who is refused here asks again by itself."""
         return self.rate_limiter.free and not self.gate.shut and not self.gate.stopped
 
-    async def _admit_at_rate(self, effort: Effort) -> bool | SendBatch:
-        while not await self._is_let_through(effort):
-            effort.slot = None
-        if not self.admit(effort):
+    async def _admit_at_rate(self, attempt: Attempt) -> bool | SendBatch:
+        while not await self._is_let_through(attempt):
+            attempt.slot = None
+        if not self.admit(attempt):
             return False
-        return self._in_this_round(effort) if self.sync is None else await self._admit_once_synced(effort)
+        return self._in_this_round(attempt) if self.sync is None else await self._admit_once_synced(attempt)
 
-    async def _is_let_through(self, effort: Effort) -> bool:
+    async def _is_let_through(self, attempt: Attempt) -> bool:
         """Wait for the gate, and then for a slot; a pause or a change of the pace can have come between."""
-        gate, pacer = self.gate, self.rate_limiter
+        gate, rate_limiter = self.gate, self.rate_limiter
         if gate.shut:
-            effort.probing = await gate.wait(effort.probing)
-        if not pacer.free:
-            effort.slot = await pacer.wait(effort.slot, effort.probing)
-            if effort.slot is None and not gate.stopped:
+            attempt.probing = await gate.wait(attempt.probing)
+        if not rate_limiter.free:
+            attempt.slot = await rate_limiter.wait(attempt.slot, attempt.probing)
+            if attempt.slot is None and not gate.stopped:
                 return False
-        return not gate.blocks(effort.probing)
+        return not gate.blocks(attempt.probing)
 
-    def _in_this_round(self, effort: Effort) -> SendBatch:
-        if effort.slot is not None:
-            self.slots.append(effort.slot)
+    def _in_this_round(self, attempt: Attempt) -> SendBatch:
+        if attempt.slot is not None:
+            self.slots.append(attempt.slot)
         return self.departing
 
-    async def _admit_once_synced(self, effort: Effort) -> bool | SendBatch:
+    async def _admit_once_synced(self, attempt: Attempt) -> bool | SendBatch:
         """The try may leave, but for the disk; and what has changed by then counts."""
         assert self.sync is not None  # noqa: S101 - or it would not be asked for
         await asyncio.shield(self.sync())
-        gate, pacer = self.gate, self.rate_limiter
-        if not pacer.free:
-            effort.slot = await pacer.wait(effort.slot, effort.probing)
-        if gate.blocks(effort.probing) or gate.stopped or (effort.slot is None and not pacer.free):
-            effort.slot = None
-            return await self._admit_at_rate(effort)
-        return self._in_this_round(effort)
+        gate, rate_limiter = self.gate, self.rate_limiter
+        if not rate_limiter.free:
+            attempt.slot = await rate_limiter.wait(attempt.slot, attempt.probing)
+        if gate.blocks(attempt.probing) or gate.stopped or (attempt.slot is None and not rate_limiter.free):
+            attempt.slot = None
+            return await self._admit_at_rate(attempt)
+        return self._in_this_round(attempt)

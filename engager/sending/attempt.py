@@ -11,11 +11,11 @@ from engager.sending.limits import Slot
 
 
 @dataclass(slots=True)
-class Effort:
+class Attempt:
     """One request and all that happens to it until it is settled."""
 
     request: EngageRequest
-    taken_up: float  #: loop time
+    started_at: float  #: loop time
     request_id: str = field(init=False)
     due: float | None = None  #: loop time at which the present try was let through
     slot: Slot | None = None  #: what it was given by the pace, and has not used yet
@@ -23,24 +23,24 @@ class Effort:
     unheard: bool = False  #: the endpoint was not heard yet: no row is given up for that
     expired: bool = False  #: it was held back, as the endpoint would not know it as a repeat
     doubt: Verdict | None = None  #: what made the row doubtful, while it is
-    over: float = field(init=False)  #: loop time at which the last try ended, or the row was taken up
+    ended_at: float = field(init=False)  #: loop time at which the last try ended, or the row was taken up
     latency: float | None = None  #: seconds, of the last try
     in_flight: float = 0.0  #: seconds, of all tries
 
     def __post_init__(self) -> None:
         self.request_id = self.request.request_id
-        self.over = self.taken_up
+        self.ended_at = self.started_at
 
     def ended(self) -> None:
         """The present try is over, whether or not it had left."""
         self.request.history.attempts += 1
         if self.due is not None:
-            self.latency = self.over - self.due
+            self.latency = self.ended_at - self.due
             self.in_flight += self.latency
         else:
             self.latency = None
 
-    def heed_doubt(self, verdict: Verdict) -> None:
+    def note_doubt(self, verdict: Verdict) -> None:
         """Remember which verdict made the row doubtful, until it is not any more."""
         if not self.request.history.in_doubt:
             self.doubt = None
@@ -48,4 +48,4 @@ class Effort:
             self.doubt = verdict
 
 
-AttemptCall = Callable[[Effort], Awaitable[Verdict]]
+AttemptCall = Callable[[Attempt], Awaitable[Verdict]]

@@ -12,7 +12,7 @@ from engager.models import OWN_MACHINE
 from engager.policies.circuit_breaker import Breaker, Circuit
 from engager.policies.failure_threshold import Failures, Threshold
 from engager.policies.rules import FirstAnswers, SlowStart
-from engager.sending.attempt import AttemptCall, Effort
+from engager.sending.attempt import Attempt, AttemptCall
 from engager.sending.delivery import STOPPED
 from engager.sending.limits import BREAKER, PauseGate, Stop
 
@@ -33,16 +33,16 @@ def with_circuit_breaker(
 def _with_breaker(outage: _CircuitBreaker, gate: PauseGate, call: AttemptCall) -> AttemptCall:
     circuit = outage.circuit
 
-    async def attempt_if_up(effort: Effort) -> Verdict:
+    async def attempt_if_up(attempt: Attempt) -> Verdict:
         # Here, and not only before the first byte: an endpoint that refuses connections lets no try
         # come that far.
-        effort.probing = gate.shut and await gate.wait()
-        verdict = await call(effort)
-        if verdict.meaning is Meaning.NOT_SENT or effort.expired:  # nobody was asked
-            if effort.probing:
+        attempt.probing = gate.shut and await gate.wait()
+        verdict = await call(attempt)
+        if verdict.meaning is Meaning.NOT_SENT or attempt.expired:  # nobody was asked
+            if attempt.probing:
                 gate.allow_probe()
         elif _is_down(verdict):
-            outage.record_failure(effort.probing)
+            outage.record_failure(attempt.probing)
         elif circuit.opened is not None or circuit.failed:
             circuit.record_success()
             gate.resume(BREAKER)
@@ -52,20 +52,20 @@ def _with_breaker(outage: _CircuitBreaker, gate: PauseGate, call: AttemptCall) -
 
 
 def _with_slow_start(start: _Start, stop: Stop, call: AttemptCall) -> AttemptCall:
-    async def attempt_carefully(effort: Effort) -> Verdict:
+    async def attempt_carefully(attempt: Attempt) -> Verdict:
         if start.answers.over:
-            return await call(effort)
-        await start.enter(again=effort.request.history.attempts > 0)
+            return await call(attempt)
+        await start.enter(again=attempt.request.history.attempts > 0)
         try:
             # Asked here: those that waited for the first request must not follow it after a stop.
-            verdict = STOPPED if stop.requested else await call(effort)
+            verdict = STOPPED if stop.requested else await call(attempt)
         except BaseException:
             start.leave()
             raise
-        if verdict.meaning is not Meaning.NOT_SENT and not effort.expired:
+        if verdict.meaning is not Meaning.NOT_SENT and not attempt.expired:
             start.observe(verdict)
         start.leave_after(start.answers.pause)
-        effort.unheard = not start.answers.heard
+        attempt.unheard = not start.answers.heard
         return verdict
 
     return attempt_carefully
@@ -149,8 +149,8 @@ class _CircuitBreaker:
         if pause is None:
             return
         if self.circuit.is_hopeless(self._loop.time()):
-            told = f"the endpoint has been down for {self.circuit.breaker.give_up:g} s (breaker.give_up)"
-            self._stop.request(Exit.STOPPED, told)
+            text = f"the endpoint has been down for {self.circuit.breaker.give_up:g} s (breaker.give_up)"
+            self._stop.request(Exit.STOPPED, text)
         self._gate.pause(BREAKER)
         if self._next_probe is not None:
             self._next_probe.cancel()  # it may be due still, from an outage that is over

@@ -22,7 +22,7 @@ from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
 from engager.sending.admission import AdmitWhenDue
-from engager.sending.attempt import AttemptCall, Effort
+from engager.sending.attempt import Attempt, AttemptCall
 from engager.sending.clock import BootClock, Clock, running_clock
 from engager.sending.delivery import (
     EXPIRED,
@@ -58,18 +58,18 @@ def single_attempt(send: Send, admit: AdmitWhenDue, on_verdict: OnVerdict) -> At
     heard: Ending = Withheld()
     judged = judge(heard)
 
-    async def attempt_once(effort: Effort) -> Verdict:
+    async def attempt_once(attempt: Attempt) -> Verdict:
         nonlocal heard, judged
-        effort.due = effort.slot = None
-        ending = await send(effort.request.body, effort.request_id, partial(admit, effort))
+        attempt.due = attempt.slot = None
+        ending = await send(attempt.request.body, attempt.request_id, partial(admit, attempt))
         if ending is not heard:  # what an endpoint repeats, a transport gives out as the same object
             heard, judged = ending, judge(ending)
         verdict = judged
-        effort.over = now()
+        attempt.ended_at = now()
         if verdict.meaning is not _NOT_SENT:
-            effort.ended()
+            attempt.ended()
             on_verdict(verdict)
-        return EXPIRED if effort.expired else verdict
+        return EXPIRED if attempt.expired else verdict
 
     return attempt_once
 
@@ -127,40 +127,40 @@ class _Retrying:
     now: Clock = field(default_factory=running_clock)
 
     async def engage(self, request: EngageRequest) -> Outcome | None:
-        effort = Effort(request, self.now())
+        attempt = Attempt(request, self.now())
         if request.history.in_doubt:
-            effort.doubt = doubt_before(request.history)
+            attempt.doubt = doubt_before(request.history)
             if not may_attempt(self.delivery, request.history, self.clock()):
-                return _outcome(effort, Status.IN_DOUBT, effort.doubt)
+                return _outcome(attempt, Status.IN_DOUBT, attempt.doubt)
         if request.history.request_id_version:
-            self._renew_id(effort)
-        verdict, step = self._decide(effort, await self.call(effort))
+            self._renew_id(attempt)
+        verdict, step = self._decide(attempt, await self.call(attempt))
         if step is _RETRY:
-            verdict, step = await self._retry(effort, verdict)
+            verdict, step = await self._retry(attempt, verdict)
         if isinstance(step, Decision):
             return None
         if step is _ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
-            verdict = doubtful(effort.doubt, verdict)
-        return _outcome(effort, step, verdict)
+            verdict = doubtful(attempt.doubt, verdict)
+        return _outcome(attempt, step, verdict)
 
-    def _renew_id(self, effort: Effort) -> None:
+    def _renew_id(self, attempt: Attempt) -> None:
         """Give the effort the row's present Request-ID, which is not its first."""
-        request = effort.request
-        effort.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
+        request = attempt.request
+        attempt.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
-    def _decide(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+    def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
         now = 0.0 if verdict.meaning is _ACCEPTED else self.clock()  # what was taken, was: whenever it is
-        step = decide(self.delivery, effort.request.history, verdict, now)
+        step = decide(self.delivery, attempt.request.history, verdict, now)
         if isinstance(step, Decision):
-            effort.heed_doubt(verdict)
-            if effort.request.history.request_id_version:
-                self._renew_id(effort)
-            self.answered(effort.request)
+            attempt.note_doubt(verdict)
+            if attempt.request.history.request_id_version:
+                self._renew_id(attempt)
+            self.answered(attempt.request)
         return verdict, step
 
-    async def _retry(self, effort: Effort, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+    async def _retry(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
         known = [(verdict, Decision.RETRY)]
 
         async def next_step() -> tuple[Verdict, Status | Decision]:
@@ -168,15 +168,15 @@ class _Retrying:
                 return known.pop()
             # After a stop no row may use up the tries that it has.
             stopped = self.stop.requested
-            return self._decide(effort, STOPPED if stopped else await self.call(effort))
+            return self._decide(attempt, STOPPED if stopped else await self.call(attempt))
 
         # One object a row: tenacity keeps the state of its tries in it.
         trying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Decision.RETRY),
-            stop=lambda state: self.retry.stop(state) and not effort.unheard,
+            stop=lambda state: self.retry.stop(state) and not attempt.unheard,
             wait=self._waiting,
             sleep=self.stop.sleep,
-            retry_error_callback=lambda state: _exhausted(state, effort),
+            retry_error_callback=lambda state: _exhausted(state, attempt),
         )
         return await trying(next_step)
 
@@ -185,25 +185,25 @@ class _Retrying:
         return self.retry.wait(state) + self.budget.spend(self.now())
 
 
-def _exhausted(state: RetryCallState, effort: Effort) -> tuple[Verdict, Status | Decision]:
+def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status | Decision]:
     assert state.outcome is not None  # noqa: S101 - tenacity calls this with the last result only
     verdict, _ = state.outcome.result()
-    return verdict, give_up(effort.request.history)
+    return verdict, give_up(attempt.request.history)
 
 
-def _outcome(effort: Effort, status: Status, verdict: Verdict) -> Outcome:
+def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
     engaged = status is _ENGAGED
-    elapsed = effort.over - effort.taken_up
+    elapsed = attempt.ended_at - attempt.started_at
     return Outcome(
-        effort.request.row,
-        effort.request.key,
+        attempt.request.row,
+        attempt.request.key,
         status,
-        effort.request.history.attempts,
+        attempt.request.history.attempts,
         verdict.http_status,
         0 if engaged else verdict.error,
         verdict.error_text,
-        effort.request_id,
+        attempt.request_id,
         verdict.duplicate,
-        None if effort.latency is None else effort.latency * 1000,
-        (elapsed - effort.in_flight) * 1000,
+        None if attempt.latency is None else attempt.latency * 1000,
+        (elapsed - attempt.in_flight) * 1000,
     )

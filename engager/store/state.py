@@ -73,16 +73,16 @@ class RunState:
     def open_request(self, one: OpenRequest) -> None:
         """Remember a request of which an attempt has left."""
         left = None if one.first_left == inf else one.first_left
-        life = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
-        self.open[one.first] = life
+        history = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
+        self.open[one.first] = history
         (self.resting.discard if one.in_flight else self.resting.add)(one.first)
         if one.last > one.first:
             self.last_rows[one.first] = one.last
 
     def requests(self) -> Iterable[OpenRequest]:
         """Every open request."""
-        for first, life in self.open.items():
-            yield request_of(first, self.last_rows.get(first, first), life, first not in self.resting)
+        for first, history in self.open.items():
+            yield request_of(first, self.last_rows.get(first, first), history, first not in self.resting)
 
     def engage(self, rows: Iterable[int]) -> None:
         """Settle rows that were engaged."""
@@ -215,21 +215,21 @@ class RunState:
     def lose(self, since: float) -> None:
         """A part of the journal is damaged: whatever it may have said may have happened."""
         self.lost_since = min(self.lost_since, since)
-        for life in self.open.values():
-            life.in_doubt = True
+        for history in self.open.values():
+            history.in_doubt = True
         self.rows.lose(self.last_row)
 
     def interrupt(self, same_token: bool) -> None:
         """The process that sent is gone: the answers to what was in flight are lost."""
-        for first, life in self.open.items():
+        for first, history in self.open.items():
             in_flight = first not in self.resting
-            life.attempts += in_flight
-            life.in_doubt = life.in_doubt or in_flight
-            if not same_token and life.first_left is not None:
+            history.attempts += in_flight
+            history.in_doubt = history.in_doubt or in_flight
+            if not same_token and history.first_left is not None:
                 # The endpoint knows an id together with its token only.
-                life.first_left = -inf
-            if not life.in_doubt and life.first_left == -inf:
-                life.renew()
+                history.first_left = -inf
+            if not history.in_doubt and history.first_left == -inf:
+                history.renew()
         self.resting = set(self.open)
         if not same_token:
             self.rows.shift(-inf)
@@ -237,8 +237,8 @@ class RunState:
 
     def again(self, row: int) -> AttemptHistory | None:
         """What is known of a row that is due though it was taken up before; None for a fresh one."""
-        if (life := self.open.get(row)) is not None:
-            return life
+        if (history := self.open.get(row)) is not None:
+            return history
         code = self.rows[row]
         version, form = self.version_of(row, code) or 0, code & ~VERSIONS
         if form == AGAIN:

@@ -139,8 +139,8 @@ class ResultStore:
         row = _number(work)
         if (status := STATUS_OF[self.state.rows[row]]) is not None:
             return _known(work, status)
-        if isinstance(work, EngageRequest) and (life := self.state.again(row)) is not None:
-            work.history = life
+        if isinstance(work, EngageRequest) and (history := self.state.again(row)) is not None:
+            work.history = history
         return work
 
     def checkpoint(self, position: int, digest: bytes, final: bool) -> None:
@@ -155,15 +155,15 @@ class ResultStore:
         state, first, others = self.state, [], []
         now = oldest = clock.seconds()
         for request in requests:
-            life, row = request.history, request.row.number
-            left = now if life.first_left is None else life.first_left
-            if life.attempts or life.request_id_version or life.in_doubt or left < now - _TOGETHER:
-                others.append(request_of(row, row, life, True))
+            history, row = request.history, request.row.number
+            left = now if history.first_left is None else history.first_left
+            if history.attempts or history.request_id_version or history.in_doubt or left < now - _TOGETHER:
+                others.append(request_of(row, row, history, True))
                 state.resting.discard(row)
             else:
                 first.append(row)
                 oldest = min(oldest, left)
-            state.open[row] = life
+            state.open[row] = history
             if row > state.last_row:
                 state.last_row = row
         requests.clear()

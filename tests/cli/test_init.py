@@ -44,8 +44,8 @@ def test_the_way_from_a_file_to_a_rehearsal(folder: Path) -> None:
 async def test_the_rehearsal_reaches_the_sandbox_only(bench: Any) -> None:
     b = await bench()
     await b.engager("init", "people.csv")
-    told = 'import os; os.environ["ALTCRAFT_TOKEN"] = "token"'
-    ended = await b.engager("run", "people.toml", "--out", "runs/rehearsal", before=told)
+    text = 'import os; os.environ["ALTCRAFT_TOKEN"] = "token"'
+    ended = await b.engager("run", "people.toml", "--out", "runs/rehearsal", before=text)
     assert ended.code == 0, ended.err
     assert b.summary("runs/rehearsal")["statuses"]["engaged"] == 20
     assert b.sandbox.log == []

@@ -332,9 +332,9 @@ async def test_the_token_shows_nowhere(bench: Any) -> None:
         await b.engager("run", "job.toml", "--out", "runs/other", "--set", "input.encoding=nonsense"),
     ]
     assert {end.code for end in ended} <= {0, 1, 2}
-    told = "".join(end.out + end.err for end in ended)
+    text = "".join(end.out + end.err for end in ended)
     files = [file for file in b.path.rglob("*") if file.is_file()]
-    assert token not in told
+    assert token not in text
     assert all(token.encode() not in file.read_bytes() for file in files)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from engager import cli
 from engager.models import AttemptHistory
-from engager.sending.attempt import Effort
+from engager.sending.attempt import Attempt
 from engager.sending.transport.http1.connection import Connection
 from engager.store import journal, repair, result_files, run_directory, store
 from engager.store.journal import Journal
@@ -82,7 +82,7 @@ def after_send(countdown: Countdown) -> None:
 
 
 def after_answer(countdown: Countdown) -> None:
-    around(Effort, "ended", countdown, after=True)
+    around(Attempt, "ended", countdown, after=True)
 
 
 def after_unsettled(countdown: Countdown) -> None:

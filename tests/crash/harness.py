@@ -136,8 +136,8 @@ class Course:
         told: str = "told.txt",
     ) -> int | None:
         """One process; killed at a point, or at any moment, or, if it is not mortal, not at all."""
-        manner = [] if args[0] == "status" else ["--no-progress"]
-        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *manner], point, at, told))
+        options = [] if args[0] == "status" else ["--no-progress"]
+        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *options], point, at, told))
         process.start()
         if mortal and point is None:
             await self._strikes(process)

@@ -97,8 +97,8 @@ def test_what_was_guessed_is_written_and_told(tmp_path: Path) -> None:
     assert (job.job.request["matching"], job.job.request["phone"]) == ("phone", "{Телефон}")
     assert content_of(job) == {}
     assert re.search(r'^encoding = "cp1251" +# guessed: it is not UTF-8', made.text, re.MULTILINE)
-    told = "\n".join(made.warnings)
-    assert all(word in told for word in ("2 columns", "{скидка}", "engager_row", "cp1251"))
+    text = "\n".join(made.warnings)
+    assert all(word in text for word in ("2 columns", "{скидка}", "engager_row", "cp1251"))
 
 
 def test_rows_whose_key_does_not_fit_are_told(tmp_path: Path) -> None:

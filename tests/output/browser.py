@@ -88,8 +88,8 @@ def chromium() -> Iterator[Browser]:
     """A browser for some tests; skips them where none is installed, unless one is required."""
     found, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if found is None or driver is None:
-        told = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(told)
+        text = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(text)
     options = webdriver.ChromeOptions()
     options.binary_location = found
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:

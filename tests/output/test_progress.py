@@ -41,9 +41,9 @@ def seen(now: Snapshot, width: int) -> list[str]:
 
 
 def test_a_pace_of_rows_is_not_taken_for_one_of_requests() -> None:
-    told = "333 rows/s (limit 500 requests/s), 64 in flight"
-    assert told in status_line(NOW)
-    assert told in seen(NOW, 80)
+    text = "333 rows/s (limit 500 requests/s), 64 in flight"
+    assert text in status_line(NOW)
+    assert text in seen(NOW, 80)
 
 
 def test_where_there_is_no_limit_none_is_told() -> None:

@@ -176,8 +176,8 @@ def test_a_stop_says_why_and_commands_no_chat() -> None:
     [(False, Exit.DONE, True), (True, Exit.DONE, False), (True, Exit.INCOMPLETE, True), (True, 130, True)],
 )
 def test_who_only_wants_trouble_gets_only_trouble(trouble_only: bool, code: int, wanted: bool) -> None:
-    notice = Webhook(Secret("http://x"), trouble_only, 1)
-    assert notice.wants(replace(SUMMARY, exit_code=code)) is wanted
+    webhook = Webhook(Secret("http://x"), trouble_only, 1)
+    assert webhook.wants(replace(SUMMARY, exit_code=code)) is wanted
 
 
 def tables(url: object) -> dict[str, Any]:
@@ -194,9 +194,9 @@ def test_the_address_comes_from_where_secrets_are(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOOK", f"https://chat.example{PATH}")
     (tmp_path / "hook").write_text(f"https://chat.example{PATH}\n")
     for given in ("env:HOOK", "file:hook"):
-        notice = webhook_of(build_job(tables(given), base=tmp_path))
-        assert notice is not None
-        assert (notice.url.reveal(), str(notice.url)) == (f"https://chat.example{PATH}", "***")
+        webhook = webhook_of(build_job(tables(given), base=tmp_path))
+        assert webhook is not None
+        assert (webhook.url.reveal(), str(webhook.url)) == (f"https://chat.example{PATH}", "***")
     assert webhook_of(build_job({**tables(""), "notify": {}})) is None
 
 
@@ -216,9 +216,9 @@ def test_an_address_in_a_job_file_is_taken_and_in_an_argument_is_not(tmp_path: P
         '[job]\nname = "x"\n[endpoint]\nurl = "sandbox"\n[input]\npath = "p.csv"\n[request]\nid = 1\n'
         f'[notify]\nurl = "https://chat.example{PATH}"\n'
     )
-    notice = webhook_of(load_job(path))
-    assert notice is not None
-    assert PATH in notice.url.reveal()
+    webhook = webhook_of(load_job(path))
+    assert webhook is not None
+    assert PATH in webhook.url.reveal()
     with pytest.raises(JobError, match=r"--set notify\.url") as fault:
         load_job(path, [f"notify.url=https://chat.example{PATH}"])
     assert "s3cret" not in str(fault.value)

@@ -20,7 +20,7 @@ def rows(first: int, count: int) -> list[Work]:
 async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
     draw, taken = Random(seed), []
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = WorkQueue(end)
+    queue = WorkQueue(end)
 
     async def pause() -> None:
         for _ in range(draw.choice((0, 0, 1, 3))):
@@ -39,15 +39,15 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
                 await pause()
 
     async def work() -> None:
-        while (row := feed.get_nowait() or await feed.get()) is not None:
+        while (row := queue.get_nowait() or await queue.get()) is not None:
             assert isinstance(row, Invalid)
             taken.append(row.row.number)
             await pause()
 
-    async with anyio.create_task_group() as crew:
-        crew.start_soon(read)
+    async with anyio.create_task_group() as workers:
+        workers.start_soon(read)
         for _ in range(5):
-            crew.start_soon(work)
+            workers.start_soon(work)
     assert taken == list(range(1, len(taken) + 1))
     assert len(taken) >= 199
     end.close()
@@ -55,10 +55,10 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
 async def test_what_is_there_is_taken_without_waiting() -> None:
     begin, end = anyio.create_memory_object_stream[list[Work]](2)
-    feed = WorkQueue(end)
+    queue = WorkQueue(end)
     begin.send_nowait(rows(1, 2))
-    assert [feed.get_nowait() is not None for _ in range(3)] == [True, True, False]
+    assert [queue.get_nowait() is not None for _ in range(3)] == [True, True, False]
     begin.close()
-    assert feed.get_nowait() is None
-    assert await feed.get() is None
+    assert queue.get_nowait() is None
+    assert await queue.get() is None
     end.close()

@@ -178,12 +178,12 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     """The page's expression, around a simulated endpoint."""
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = PauseGate(stop)
-    pacer = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
+    rate_limiter = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
     clear = with_rate_limit(
-        gate, pacer, lambda: None, None, with_stop(stop, with_intent_log(lambda request: None, clock))
+        gate, rate_limiter, lambda: None, None, with_stop(stop, with_intent_log(lambda request: None, clock))
     )
     tries = single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
-    attempt = with_adaptive_limit(adaptive, pacer, tries)
+    attempt = with_adaptive_limit(adaptive, rate_limiter, tries)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)
     return with_retry(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
 

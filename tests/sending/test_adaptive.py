@@ -27,17 +27,17 @@ async def in_place(limiter: ConcurrencyLimiter, seconds: float, entered: list[fl
 
 @pytest.mark.virtual_time
 async def test_so_many_are_in_flight_and_the_others_follow_in_their_order() -> None:
-    places, entered = ConcurrencyLimiter(2), list[float]()
-    await asyncio.gather(*(in_place(places, 1, entered) for _ in range(6)))
+    limiter, entered = ConcurrencyLimiter(2), list[float]()
+    await asyncio.gather(*(in_place(limiter, 1, entered) for _ in range(6)))
     assert entered == pytest.approx([0, 0, 1, 1, 2, 2], abs=0.01)
 
 
 @pytest.mark.virtual_time
 async def test_a_moved_limit_counts_at_once_and_throws_nobody_out() -> None:
-    places, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
-    loop.call_later(0.5, places.set_limit, 4)
-    loop.call_later(0.6, places.set_limit, 1)
-    await asyncio.gather(*(in_place(places, 1, entered) for _ in range(6)))
+    limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
+    loop.call_later(0.5, limiter.set_limit, 4)
+    loop.call_later(0.6, limiter.set_limit, 1)
+    await asyncio.gather(*(in_place(limiter, 1, entered) for _ in range(6)))
     # the first, three when the limit rose, and the rest when all but one of the four had ended
     assert entered == pytest.approx([0, 0.5, 0.5, 0.5, 1.5, 2.5], abs=0.01)
 
@@ -45,30 +45,30 @@ async def test_a_moved_limit_counts_at_once_and_throws_nobody_out() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("admitted", [False, True])
 async def test_who_gives_up_waiting_takes_no_place_along(admitted: bool) -> None:
-    places = ConcurrencyLimiter(1)
-    assert places.try_acquire()
-    waiting = asyncio.create_task(places.acquire())
+    limiter = ConcurrencyLimiter(1)
+    assert limiter.try_acquire()
+    waiting = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(0.1)
     if admitted:
-        places.release()
+        limiter.release()
     waiting.cancel()
     await asyncio.wait([waiting])
     if not admitted:
-        places.release()
-    assert places.try_acquire()
-    assert not places.try_acquire()
+        limiter.release()
+    assert limiter.try_acquire()
+    assert not limiter.try_acquire()
 
 
 @pytest.mark.virtual_time
 async def test_an_error_keeps_its_place_as_long_as_it_is_told() -> None:
-    places, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
-    assert places.try_acquire()
-    places.release_after(2)
-    await in_place(places, 0, entered)
+    limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
+    assert limiter.try_acquire()
+    limiter.release_after(2)
+    await in_place(limiter, 0, entered)
     assert entered == pytest.approx([2], abs=0.01)
-    assert places.try_acquire()
-    places.release_after(-1)
-    await in_place(places, 0, entered)
+    assert limiter.try_acquire()
+    limiter.release_after(-1)
+    await in_place(limiter, 0, entered)
     assert loop.time() == pytest.approx(2, abs=0.01)
 
 
@@ -78,49 +78,53 @@ def free(limiter: ConcurrencyLimiter) -> int:
 
 
 def steered(start: float) -> tuple[AdaptiveController, ConcurrencyLimiter]:
-    places = ConcurrencyLimiter(0)
+    limiter = ConcurrencyLimiter(0)
     climb = ConcurrencyAimd(start=start, floor=1, ceiling=100)
-    return AdaptiveController(Adaptive(concurrency=climb), places, None), places
+    return AdaptiveController(Adaptive(concurrency=climb), limiter, None), limiter
 
 
 def test_a_flight_of_refusals_is_one_trouble() -> None:
-    steering, places = steered(40)
+    controller, limiter = steered(40)
     for moment in range(40):
-        steering.observe(0.0, 1 + moment / 1000, REFUSED)
-    assert free(places) == 34
+        controller.observe(0.0, 1 + moment / 1000, REFUSED)
+    assert free(limiter) == 34
 
 
 def test_refusals_of_the_next_flight_are_another() -> None:
-    steering, places = steered(40)
-    steering.observe(0.0, 1.0, REFUSED)
-    steering.observe(1.1, 1.2, REFUSED)
-    assert free(places) == 28
+    controller, limiter = steered(40)
+    controller.observe(0.0, 1.0, REFUSED)
+    controller.observe(1.1, 1.2, REFUSED)
+    assert free(limiter) == 28
 
 
 def test_what_left_under_an_old_limit_raises_no_new_one() -> None:
-    steering, places = steered(10)
-    steering.observe(0.0, 1.0, REFUSED)
+    controller, limiter = steered(10)
+    controller.observe(0.0, 1.0, REFUSED)
     for moment in range(200):
-        steering.observe(0.9, 1 + moment / 100, TAKEN)
-    assert free(places) == 8
+        controller.observe(0.9, 1 + moment / 100, TAKEN)
+    assert free(limiter) == 8
 
 
 @pytest.mark.virtual_time
 async def test_while_the_rate_moves_the_second_holds_for_the_highest_one_in_it() -> None:
-    pacer, chance, loop = RateLimiter(Pace(100), Stop()), random.Random(4711), asyncio.get_running_loop()
+    rate_limiter, chance, loop = (
+        RateLimiter(Pace(100), Stop()),
+        random.Random(4711),
+        asyncio.get_running_loop(),
+    )
     left: list[float] = []
     rates = [(0.0, 100.0)]
 
     async def sender() -> None:
         while loop.time() < 60:
-            await pacer.wait()
+            await rate_limiter.wait()
             left.append(loop.time())
 
     async def mover() -> None:
         while loop.time() < 60:
             await asyncio.sleep(chance.choice((0.01, 0.1, 1.0)))
             rates.append((loop.time(), chance.uniform(20, 100)))
-            pacer.set_pace(Pace(rates[-1][1]))
+            rate_limiter.set_pace(Pace(rates[-1][1]))
 
     await asyncio.gather(mover(), *(sender() for _ in range(64)))
     assert len(left) > 2000
@@ -133,11 +137,11 @@ async def test_while_the_rate_moves_the_second_holds_for_the_highest_one_in_it()
 
 @pytest.mark.virtual_time
 async def test_moving_the_rate_often_is_no_way_around_it() -> None:
-    pacer, loop, left = RateLimiter(Pace(50), Stop()), asyncio.get_running_loop(), list[float]()
+    rate_limiter, loop, left = RateLimiter(Pace(50), Stop()), asyncio.get_running_loop(), list[float]()
     for _ in range(500):
-        await pacer.wait()
+        await rate_limiter.wait()
         left.append(loop.time())
-        pacer.set_pace(Pace(50))
+        rate_limiter.set_pace(Pace(50))
     assert loop.time() < 10.5
     assert all(b - a >= 1 - 1e-6 for a, b in zip(left, left[50:], strict=False))
 
@@ -146,12 +150,12 @@ async def test_moving_the_rate_often_is_no_way_around_it() -> None:
 async def test_a_pause_is_not_made_up_for_in_a_burst() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     gate, left = PauseGate(stop), list[float]()
-    pacer = RateLimiter(Pace(100), stop, gate)
+    rate_limiter = RateLimiter(Pace(100), stop, gate)
 
     async def sender() -> None:
         while loop.time() < 4:
             await gate.wait()
-            await pacer.wait()
+            await rate_limiter.wait()
             if not gate.shut:
                 left.append(loop.time())
 

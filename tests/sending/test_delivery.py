@@ -23,11 +23,11 @@ REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=
 
 def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status | Decision:
     """Live through some tries, `seconds` apart."""
-    life = AttemptHistory()
+    history = AttemptHistory()
     step: Status | Decision = Decision.RETRY
     for number, verdict in enumerate(verdicts):
-        life.note_departure(number * seconds)
-        step = decide(delivery, life, verdict, number * seconds)
+        history.note_departure(number * seconds)
+        step = decide(delivery, history, verdict, number * seconds)
     return step
 
 
@@ -63,20 +63,20 @@ def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | D
 
 
 def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
-    life = AttemptHistory()
-    life.note_departure(0)
-    decide(EXACTLY, life, LOST, 0)
-    assert (life.in_doubt, life.request_id_version) == (True, 0)
-    decide(EXACTLY, life, REPLAYED_FAULT, 1)
-    assert (life.in_doubt, life.request_id_version) == (False, 1)
-    assert give_up(life) is Status.FAILED
+    history = AttemptHistory()
+    history.note_departure(0)
+    decide(EXACTLY, history, LOST, 0)
+    assert (history.in_doubt, history.request_id_version) == (True, 0)
+    decide(EXACTLY, history, REPLAYED_FAULT, 1)
+    assert (history.in_doubt, history.request_id_version) == (False, 1)
+    assert give_up(history) is Status.FAILED
 
 
 def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:
-    life = AttemptHistory()
-    life.note_departure(0)
-    assert decide(EXACTLY, life, REPLAYED_FAULT, 1e6) is Decision.RETRY
-    assert (life.in_doubt, life.request_id_version) == (False, 1)
+    history = AttemptHistory()
+    history.note_departure(0)
+    assert decide(EXACTLY, history, REPLAYED_FAULT, 1e6) is Decision.RETRY
+    assert (history.in_doubt, history.request_id_version) == (False, 1)
 
 
 def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> None:
@@ -96,13 +96,13 @@ verdicts = st.builds(
 @given(st.sampled_from([AT_MOST, AT_LEAST]), st.lists(verdicts, min_size=1))
 def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> None:
     """Without deduplication: once a try is unknown, the row is engaged by proof or else in doubt."""
-    life = AttemptHistory()
+    history = AttemptHistory()
     unknown = False
     for number, verdict in enumerate(tries):
-        life.note_departure(number)
+        history.note_departure(number)
         unknown |= verdict.meaning is Meaning.UNKNOWN
-        step = decide(delivery, life, verdict, number)
-        settled = give_up(life) if step is Decision.RETRY else step
+        step = decide(delivery, history, verdict, number)
+        settled = give_up(history) if step is Decision.RETRY else step
         assert settled in ({Status.ENGAGED, Status.IN_DOUBT} if unknown else set(Status))
         assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.ACCEPTED)
         if step is not Decision.RETRY:

@@ -35,7 +35,7 @@ from engager.sending.admission import (
     with_rate_limit,
     with_stop,
 )
-from engager.sending.attempt import Effort
+from engager.sending.attempt import Attempt
 from engager.sending.layers import Engage, Send, single_attempt, verdict_handler, with_retry
 from engager.sending.limits import PauseGate, RateLimiter, RetryBudget, Stop
 from engager.sending.transport.base import Admission, SendBatch, is_admitted
@@ -91,9 +91,9 @@ def compose(
     def intend(request: EngageRequest) -> None:
         noted.append(request.request_id)
 
-    pacer = RateLimiter(pace, stop, gate)
+    rate_limiter = RateLimiter(pace, stop, gate)
     safe = with_dedupe_window(Delivery(mode, window), clock, with_intent_log(intend, clock))
-    clear = with_rate_limit(gate, pacer, keep, hold, with_stop(stop, safe))
+    clear = with_rate_limit(gate, rate_limiter, keep, hold, with_stop(stop, safe))
     return with_retry(
         single_attempt(script, clear, verdict_handler(gate, stop, retry)),
         retry,
@@ -163,8 +163,8 @@ async def test_waits_between_tries_grow_and_are_jittered() -> None:
         await settle(compose(script))
         times = [moment for moment, _ in script.left]
         longest = [max(old, b - a) for old, a, b in zip(longest, times, times[1:], strict=False)]
-    for waited, bound in zip(longest, (1, 2, 4), strict=True):
-        assert 0.9 * bound < waited <= bound + 0.01
+    for waited, row_limit in zip(longest, (1, 2, 4), strict=True):
+        assert 0.9 * row_limit < waited <= row_limit + 0.01
 
 
 @pytest.mark.virtual_time
@@ -404,13 +404,13 @@ async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
 @pytest.mark.virtual_time
 async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
     stop, stored = Stop(), asyncio.get_running_loop().create_future()
-    pacer, gate = RateLimiter(None, stop), PauseGate(stop)
-    clear = with_rate_limit(gate, pacer, lambda: None, lambda: stored, lambda effort: True)
-    first, second = clear(Effort(request(1), 0.0)), clear(Effort(request(2), 0.0))
+    rate_limiter, gate = RateLimiter(None, stop), PauseGate(stop)
+    clear = with_rate_limit(gate, rate_limiter, lambda: None, lambda: stored, lambda attempt: True)
+    first, second = clear(Attempt(request(1), 0.0)), clear(Attempt(request(2), 0.0))
     assert isinstance(first, SendBatch)
     assert first is second
     stored = asyncio.get_running_loop().create_future()
-    assert clear(Effort(request(3), 0.0)) is not first
+    assert clear(Attempt(request(3), 0.0)) is not first
 
 
 @pytest.mark.virtual_time

@@ -36,12 +36,12 @@ def worst_second(times: list[float]) -> int:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [0.5, 1, 3, 10, 49.5, 60, 100, 150, 500, 5000])
 async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
-    pacer = RateLimiter(Pace(rate), Stop())
+    rate_limiter = RateLimiter(Pace(rate), Stop())
     left: list[float] = []
 
     async def worker() -> None:
         while len(left) < max(4, rate * 4):
-            await pacer.wait()
+            await rate_limiter.wait()
             left.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(worker() for _ in range(64)))
@@ -53,11 +53,11 @@ async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [10, 100, 500])
 async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
-    pacer, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
+    rate_limiter, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
     left: list[float] = []
     stalls = 0.0
     while len(left) < rate * 60:
-        await pacer.wait()
+        await rate_limiter.wait()
         left.append(loop.time())
         if chance.random() < 0.5 / rate:
             loop.stall(seconds := chance.uniform(0.05, 0.4))  # type: ignore[attr-defined]
@@ -71,16 +71,16 @@ async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [100, 500, 2500])
 async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate: float) -> None:
-    pacer, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
+    rate_limiter, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
     left: list[float] = []
 
     async def worker() -> None:
         while loop.time() < 20:
-            slot = await pacer.wait()
+            slot = await rate_limiter.wait()
             if chance.random() < 0.5 / rate:
                 loop.stall(0.4)  # type: ignore[attr-defined]
             assert slot is not None
-            pacer.departed([slot])
+            rate_limiter.departed([slot])
             left.append(loop.time())
 
     await asyncio.gather(*(worker() for _ in range(64)))
@@ -90,34 +90,34 @@ async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate:
 
 @pytest.mark.virtual_time
 async def test_a_slow_row_of_requests_is_held_to_a_slow_rate() -> None:
-    pacer, loop = RateLimiter(Pace(0.5), Stop()), asyncio.get_running_loop()
+    rate_limiter, loop = RateLimiter(Pace(0.5), Stop()), asyncio.get_running_loop()
     for _ in range(20):
-        await pacer.wait()
+        await rate_limiter.wait()
         await anyio.sleep(1.5)
     assert loop.time() >= 38
 
 
 @pytest.mark.virtual_time
 async def test_a_silence_saves_nothing_up() -> None:
-    pacer, loop = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop()
+    rate_limiter, loop = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop()
     left = []
     for _ in range(3):
         await anyio.sleep(60)
         for _ in range(150):
-            await pacer.wait()
+            await rate_limiter.wait()
             left.append(loop.time())
     assert worst_second(left) <= 102
 
 
 @pytest.mark.virtual_time
 async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised() -> None:
-    pacer, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
-    loop.call_later(2, pacer.set_pace, Pace(0.01))
-    loop.call_later(12, pacer.set_pace, Pace(100))
+    rate_limiter, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(2, rate_limiter.set_pace, Pace(0.01))
+    loop.call_later(12, rate_limiter.set_pace, Pace(100))
 
     async def worker() -> None:
         while loop.time() < 15:
-            await pacer.wait()
+            await rate_limiter.wait()
             left.append(loop.time())
 
     await asyncio.gather(*(worker() for _ in range(16)))
@@ -129,11 +129,11 @@ async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised()
 @pytest.mark.virtual_time
 async def test_a_new_pace_owes_nobody_a_slot() -> None:
     """A rate that is moved again and again would let one go each time, however low it is."""
-    pacer, loop, left = RateLimiter(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
+    rate_limiter, loop, left = RateLimiter(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
     for second in range(1, 200, 3):
-        loop.call_later(second, pacer.set_pace, Pace(0.05 if second % 2 else 0.04))
+        loop.call_later(second, rate_limiter.set_pace, Pace(0.05 if second % 2 else 0.04))
     while loop.time() < 200:
-        await pacer.wait()
+        await rate_limiter.wait()
         left.append(loop.time())
     assert len(left) <= 1 + 200 * 0.05
 
@@ -141,11 +141,11 @@ async def test_a_new_pace_owes_nobody_a_slot() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("first", [Pace(0), Pace(100)])
 async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace) -> None:
-    pacer, loop, left = RateLimiter(first, Stop()), asyncio.get_running_loop(), list[float]()
-    loop.call_later(1.003, pacer.set_pace, Pace(0))
-    loop.call_later(5000, pacer.set_pace, Pace(10))
+    rate_limiter, loop, left = RateLimiter(first, Stop()), asyncio.get_running_loop(), list[float]()
+    loop.call_later(1.003, rate_limiter.set_pace, Pace(0))
+    loop.call_later(5000, rate_limiter.set_pace, Pace(10))
     while loop.time() < 5002:
-        await pacer.wait()
+        await rate_limiter.wait()
         left.append(loop.time())
     assert [moment for moment in left if 1.003 < moment < 5000] == []
     assert 0.96 * 20 <= len([moment for moment in left if 5000 <= moment < 5002]) <= 20
@@ -153,13 +153,13 @@ async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace
 
 @pytest.mark.virtual_time
 async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left() -> None:
-    pacer, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
+    rate_limiter, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(1.5, loop.stall, 0.45)  # type: ignore[attr-defined]
-    loop.call_later(2.0, pacer.set_pace, Pace(1))
-    loop.call_later(2.01, pacer.set_pace, Pace(100))
+    loop.call_later(2.0, rate_limiter.set_pace, Pace(1))
+    loop.call_later(2.01, rate_limiter.set_pace, Pace(100))
     loop.call_later(2.02, loop.stall, 0.45)  # type: ignore[attr-defined]
     while loop.time() < 5:
-        await pacer.wait()
+        await rate_limiter.wait()
         left.append(loop.time())
     assert worst_second(left) <= 102
 
@@ -169,18 +169,18 @@ async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left()
 async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: int, behind: int) -> None:
     stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
     gate = PauseGate(stop)
-    pacer = RateLimiter(Pace(before), stop, gate)
+    rate_limiter = RateLimiter(Pace(before), stop, gate)
 
     async def worker() -> None:
         while loop.time() < 8:
             await gate.wait()
-            await pacer.wait()
+            await rate_limiter.wait()
             if not gate.shut:
                 left.append(loop.time())
 
     loop.call_later(2.05, gate.close, 1)
     if behind != before:
-        loop.call_later(2.05, pacer.set_pace, Pace(behind))
+        loop.call_later(2.05, rate_limiter.set_pace, Pace(behind))
     await asyncio.gather(*(worker() for _ in range(64)))
     after = [moment for moment in left if moment >= 3.05]
     assert all(later - earlier > 0.9 / behind for earlier, later in pairwise(after[:10]))
@@ -211,13 +211,13 @@ def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
         loop, stop, left = asyncio.get_running_loop(), Stop(), list[float]()
         loop.set_exception_handler(lambda _, context: faults.append(context))
         gate = PauseGate(stop)
-        pacer = RateLimiter(Pace(rate), stop, gate)
+        rate_limiter = RateLimiter(Pace(rate), stop, gate)
         loop.call_later(2, gate.close, 1)
 
         async def worker() -> None:
             while loop.time() < 6:
                 await gate.wait()
-                if await pacer.wait() is not None:
+                if await rate_limiter.wait() is not None:
                     left.append(loop.time())
 
         await asyncio.gather(*(worker() for _ in range(64)))
@@ -232,8 +232,8 @@ def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
 
 def test_all_that_wait_share_one_timer() -> None:
     async def main(loop: IrregularLoop) -> None:
-        pacer = RateLimiter(Pace(100), Stop())
-        waiting = [asyncio.create_task(pacer.wait()) for _ in range(500)]
+        rate_limiter = RateLimiter(Pace(100), Stop())
+        waiting = [asyncio.create_task(rate_limiter.wait()) for _ in range(500)]
         await asyncio.sleep(2)
         assert sum(not timer.cancelled() and timer.when() > loop.time() for timer in loop.timers) == 1
         await asyncio.gather(*waiting)
@@ -247,11 +247,11 @@ def test_all_that_wait_share_one_timer() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_probe_does_not_queue() -> None:
-    pacer, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
-    await pacer.wait()
-    waiting = [asyncio.create_task(pacer.wait()) for _ in range(50)]
+    rate_limiter, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
+    await rate_limiter.wait()
+    waiting = [asyncio.create_task(rate_limiter.wait()) for _ in range(50)]
     await asyncio.sleep(0.1)
-    assert await pacer.wait(probing=True) is not None
+    assert await rate_limiter.wait(probing=True) is not None
     assert loop.time() < 1.1
     assert not any(task.done() for task in waiting)
     for task in waiting:
@@ -262,21 +262,21 @@ async def test_a_probe_does_not_queue() -> None:
 async def test_a_pause_sends_back_at_once_who_waits_and_the_breaker_lets_the_probe_wait() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     gate = PauseGate(stop)
-    pacer = RateLimiter(Pace(0.1), stop, gate)
-    await pacer.wait()
+    rate_limiter = RateLimiter(Pace(0.1), stop, gate)
+    await rate_limiter.wait()
     loop.call_later(1, gate.pause, BREAKER)
-    slots = await asyncio.gather(*(pacer.wait() for _ in range(5)))
+    slots = await asyncio.gather(*(rate_limiter.wait() for _ in range(5)))
     assert slots == [None] * 5
     assert loop.time() == pytest.approx(1, abs=0.01)
-    assert await pacer.wait(probing=True) is not None
+    assert await rate_limiter.wait(probing=True) is not None
     assert loop.time() == pytest.approx(10, abs=0.1)
 
 
 @pytest.mark.virtual_time
 async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
-    pacer, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
-    await pacer.wait()
-    given_up, waiting = (asyncio.create_task(pacer.wait()) for _ in range(2))
+    rate_limiter, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
+    await rate_limiter.wait()
+    given_up, waiting = (asyncio.create_task(rate_limiter.wait()) for _ in range(2))
     await asyncio.sleep(0.5)
     given_up.cancel()
     assert await waiting is not None
@@ -304,14 +304,14 @@ async def test_a_pause_that_grows_while_it_is_waited_for() -> None:
 @pytest.mark.virtual_time
 async def test_a_stop_wakes_everybody_who_waits() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
-    gate, pacer = PauseGate(stop), RateLimiter(Pace(0.001), stop)
+    gate, rate_limiter = PauseGate(stop), RateLimiter(Pace(0.001), stop)
     gate.close(3600)
-    await pacer.wait()
+    await rate_limiter.wait()
     loop.call_later(1, stop.request, Exit.STOPPED, "enough")
-    _, slot, _ = await asyncio.gather(gate.wait(), pacer.wait(), stop.sleep(3600))
+    _, slot, _ = await asyncio.gather(gate.wait(), rate_limiter.wait(), stop.sleep(3600))
     assert slot is None
     assert loop.time() == pytest.approx(1, abs=0.01)
-    await asyncio.gather(gate.wait(), pacer.wait(), stop.sleep(3600))
+    await asyncio.gather(gate.wait(), rate_limiter.wait(), stop.sleep(3600))
     assert loop.time() == pytest.approx(1, abs=0.01)
 
 

@@ -98,8 +98,10 @@ class RowLife(RuleBasedStateMachine):
         if isinstance(self._leave(error, fate), NotSent):
             return
         # What the ledger gives back of a row that was in flight.
-        life = self.life
-        self.life = AttemptHistory(life.attempts + 1, life.request_id_version, life.first_left, in_doubt=True)
+        history = self.life
+        self.life = AttemptHistory(
+            history.attempts + 1, history.request_id_version, history.first_left, in_doubt=True
+        )
         self._resume()
 
     @precondition(lambda self: self.status is None)

@@ -57,10 +57,10 @@ def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Count
 
 
 def _latency(latency: Histogram) -> HistogramMetricFamily:
-    counts = latency.below([bound * 1000 for bound in BOUNDS])
+    counts = latency.below([row_limit * 1000 for row_limit in BOUNDS])
     buckets = [
-        ("+Inf" if bound == inf else str(bound), float(count))
-        for bound, count in zip(BOUNDS, counts, strict=True)
+        ("+Inf" if row_limit == inf else str(row_limit), float(count))
+        for row_limit, count in zip(BOUNDS, counts, strict=True)
     ]
     text = "Seconds from when a row's last try was due to its end."
     return HistogramMetricFamily(

@@ -96,8 +96,8 @@ class Page:
 
     async def _control_run(self, request: web.Request) -> web.Response:
         try:
-            wish = orjson.loads(await request.read())
-            _carry_out(self._control, wish, self._run.job_file.job.limits.rate == "auto")
+            command = orjson.loads(await request.read())
+            _carry_out(self._control, command, self._run.job_file.job.limits.rate == "auto")
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)

@@ -76,15 +76,15 @@ class OverTime:
         rates = [[cell.statuses[s] / self.width for s in STATUSES] for _, cell in self._cells]
         top, step = svg.round_ceiling(max(map(sum, rates)))
         stacks = [[rate / top for rate in of_cell] for of_cell in rates]
-        told = f"Rows that were settled in a second, by status, in steps of {duration(self.width)}."
-        return self._stacked("throughput", "Throughput", told, "rows/s", stacks, _even(top, step))
+        text = f"Rows that were settled in a second, by status, in steps of {duration(self.width)}."
+        return self._stacked("throughput", "Throughput", text, "rows/s", stacks, _even(top, step))
 
     def shares(self) -> Plot:
         """The share of each status."""
         stacks = [[cell.statuses[s] / cell.rows for s in STATUSES] for _, cell in self._cells]
         ticks = [Tick(n / 4, f"{n * 25} %") for n in range(5)]
-        told = "The share that each status had of the rows that were settled at that time."
-        return self._stacked("shares", "Statuses", told, "share of rows", stacks, ticks)
+        text = "The share that each status had of the rows that were settled at that time."
+        return self._stacked("shares", "Statuses", text, "share of rows", stacks, ticks)
 
     def percentiles(self, name: str, title: str, told: str, of: Callable[[Cell], Histogram]) -> Plot:
         """Percentiles on a logarithmic axis."""

@@ -147,8 +147,8 @@ class AiohttpTransport:
             # Once it has left, all that can go wrong is how the library reads what was said to it.
             if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):
                 raise
-            told = f"{type(fault).__name__}: {fault}"
-            return _ended(departure, _word(fault), self._proxy.redact(told) if self._proxy else told)
+            text = f"{type(fault).__name__}: {fault}"
+            return _ended(departure, _word(fault), self._proxy.redact(text) if self._proxy else text)
         finally:
             self._under_way -= 1
 
