@@ -16,7 +16,7 @@ from engager.errors import ParameterError
 from engager.init.recognition import fits, hint
 from engager.init.sample import InputSample
 from engager.requests.template import Compiled, RowError, compile_value
-from engager.store.lines import REASON_COLUMNS
+from engager.store.files.lines import REASON_COLUMNS
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")

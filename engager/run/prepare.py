@@ -27,8 +27,8 @@ from engager.requests.selection import Lists, Selection, fold_of
 from engager.run.control import Control
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
-from engager.store.formats import Formats
-from engager.store.lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.store.files.formats import Formats
+from engager.store.files.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.store.run_directory import (
     RunDirectory,
     find_run,

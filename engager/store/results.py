@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import Status
-from engager.store.fields import RESULT_COLUMNS
-from engager.store.lines import CsvLines, JsonLines
+from engager.store.files.fields import RESULT_COLUMNS
+from engager.store.files.lines import CsvLines, JsonLines
 from engager.store.run_directory import RunDirectory
 
 _FORMATS = {"jsonl": JsonLines, "csv": CsvLines}

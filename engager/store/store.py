@@ -21,12 +21,12 @@ from anyio import to_thread
 from engager.errors import RecordingError
 from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable
 from engager.store import clock, frames
-from engager.store.fields import result_fields
-from engager.store.formats import REJECT_FILE, Formats, RejectFile
+from engager.store.files.fields import result_fields
+from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
+from engager.store.files.result_files import ResultFiles
 from engager.store.frames import Settlement
 from engager.store.journal import Journal
 from engager.store.missing import MissingLines
-from engager.store.result_files import ResultFiles
 from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of
 from engager.store.state import RunState, Unwritten, request_of
 from engager.store.syncing import Disk

@@ -19,7 +19,8 @@ from engager import cli
 from engager.models import AttemptHistory
 from engager.sending.attempt import Attempt
 from engager.sending.transport.http1.connection import Connection
-from engager.store import journal, repair, result_files, run_directory, store
+from engager.store import journal, run_directory, store
+from engager.store.files import repair, result_files
 from engager.store.journal import Journal
 from engager.store.store import ResultStore
 

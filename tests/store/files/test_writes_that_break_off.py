@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from engager.errors import RecordingError
-from engager.store import result_files
+from engager.store.files import result_files
 from engager.store.status import existing_run, look
 from tests.store.stored import finish, opened, outcome, request, settle
 

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from engager.store.disk import refuse_vanished, sync_data, sync_folder
-from engager.store.formats import Formats, RejectFile
+from engager.store.files.formats import Formats, RejectFile
 
 #: Bytes at a file's end, at least, that are known by their checksum.
 _WINDOW = 1 << 16

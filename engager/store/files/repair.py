@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.store.disk import sync_folder
-from engager.store.lines import LineFormat
+from engager.store.files.lines import LineFormat
 
 
 class Rewritten:

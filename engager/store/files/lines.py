@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from engager.models import Outcome, Unreadable
-from engager.store.fields import RESULT_COLUMNS, Redact, result_fields
+from engager.store.files.fields import RESULT_COLUMNS, Redact, result_fields
 
 #: What is added to a row that was not engaged. No column of the input is called so.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))

@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 import orjson
 
 from engager.models import Outcome, Status, Unreadable
-from engager.store.fields import Redact
-from engager.store.lines import LineFormat
+from engager.store.files.fields import Redact
+from engager.store.files.lines import LineFormat
 
 #: Characters that are shown of a row that cannot be kept whole.
 RAW: Final = 1000
