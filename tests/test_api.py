@@ -95,7 +95,7 @@ async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_them
 
         out = folder / f"run-{name}"
         assert (await engager.run_async(begun(name), out=out, watch=watch)).statuses["engaged"] == 50
-        lines = (out / "engager.config.log").read_text().splitlines()
+        lines = (out / "engager.log").read_text().splitlines()
         return [line.partition(" WARNING ")[2] for line in lines if "***" in line]
 
     said = await asyncio.gather(run("one"), run("other"))

@@ -28,7 +28,7 @@ _SAMPLES = 16
 #: What the files of an input are known by; none for a stream.
 Files = Sequence[Mapping[str, Any]]
 
-_OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.config.log", "run.json.new"})
+_OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
 
 #: Of what the store writes; a run of another one goes on with the version that began it.
 FORMAT = 1
@@ -53,7 +53,7 @@ class RunDirectory:
     @property
     def log_path(self) -> Path:
         """Where the log is."""
-        return self.path / "engager.config.log"
+        return self.path / "engager.log"
 
     @property
     def lock_path(self) -> Path:

@@ -67,7 +67,7 @@ def after_store(countdown: Countdown) -> None:
 
 def after_clearance(countdown: Countdown) -> None:
     """Cleared to leave, and not stored yet."""
-    around(AttemptHistory, "leaves", countdown, after=True)
+    around(AttemptHistory, "note_departure", countdown, after=True)
 
 
 def before_departure(countdown: Countdown) -> None:
@@ -79,7 +79,7 @@ def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
 
-    around(AttemptHistory, "leaves", countdown, after=True, kill=soon)
+    around(AttemptHistory, "note_departure", countdown, after=True, kill=soon)
 
 
 def after_answer(countdown: Countdown) -> None:

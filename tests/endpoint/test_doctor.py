@@ -70,7 +70,7 @@ async def test_the_embedded_sandbox(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "overrides", "check", "state", "told"),
     [
-        ({"tokens": ["another"]}, [], "token", State.FAILED, "the token is missing or wrong"),
+        ({"tokens": ["another"]}, [], "token", State.FAILED, "is missing or wrong"),
         ({"tokens": [], "powerless_tokens": [TOKEN]}, [], "token", State.FAILED, "no rights"),
         ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "not among those"),
         ({"scenarios": [{"id": 12, "active": False}]}, [], "scenario", State.FAILED, "not active"),

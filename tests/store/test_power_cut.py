@@ -172,7 +172,7 @@ class PowerCut(RuleBasedStateMachine):
     def settle(self, rows: int, status: Status) -> None:
         for number in sorted(self.flying)[:rows]:
             one = self.flying.pop(number)
-            self.do(lambda one=one: self.store.after(outcome(one.row.number, status), one.life))
+            self.do(lambda one=one: self.store.after(outcome(one.row.number, status), one.history))
             self.knows(number, status)
 
     @rule()
