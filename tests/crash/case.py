@@ -144,8 +144,8 @@ class Case:
 
     def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
         """Where the next process dies, and at which time that it comes there."""
-        if self.point in RESUMING and not turn:
-            return "after_frame", 20
+        if self.point in RESUMING:  # a process passes them once, and the first one not at all
+            return (self.point, 1) if turn else ("after_frame", 20)
         if self.point is not None:
             often = self.point in ("inside_frame", "after_frame")
             return self.point, ((1, 20, 33, 60, 9) if often else (1, 2, 1, 3, 7))[turn % 5]
