@@ -6,7 +6,7 @@ import resource
 import time
 
 from benchmarks.table import aligned, machine
-from engager.intake.keys import Keys
+from engager.requests.keys import Keys
 
 
 def cost(count: int) -> str:

@@ -49,8 +49,8 @@ def cost(
             figures = [f"{rate:g}", f"{spread(paced).median:.0f}", f"{spread(free).median:.0f}"]
             figures += [f"{more.median:.0f}", f"({more.least:.0f}–{more.most:.0f})", f"{achieved:.1f}"]
             lines.append([*figures, f"{worst} ({worst / rate - 1:+.1%})"])
-    how = f", stopped for {STALL} s now and then" if stalls else ""
-    head = f"{seconds:g} s a run{how}, {turns} turns: medians; the fullest second is of all turns."
+    options = f", stopped for {STALL} s now and then" if stalls else ""
+    head = f"{seconds:g} s a run{options}, {turns} turns: medians; the fullest second is of all turns."
     return "\n".join([head, machine(), load(), "", *aligned(lines)])
 
 
@@ -109,13 +109,13 @@ def stopped(
             times = sorted(_moments(seen)[before:])
             worst = fullest_second(times)
             failed += codes[-1] != 0 or worst > rate * 1.02
-            told = ", ".join(f"{count:,} {status}" for status, count in statuses.items() if count)
+            text = ", ".join(f"{count:,} {status}" for status, count in statuses.items() if count)
             share = f"{worst} ({worst / rate - 1:+.1%})"
             lines.append(
-                [str(number), f"{rate:g}", " ".join(map(str, codes)), told, f"{len(times):,}", share]
+                [str(number), f"{rate:g}", " ".join(map(str, codes)), text, f"{len(times):,}", share]
             )
-    how = f", and stalled for {STALL} s now and then" if stalls else ""
-    head = f"{runs} runs of {rows:,} rows, each stopped and continued {STOPS} times{how}."
+    options = f", and stalled for {STALL} s now and then" if stalls else ""
+    head = f"{runs} runs of {rows:,} rows, each stopped and continued {STOPS} times{options}."
     verdict = f"{runs - failed} of {runs} end with 0 and keep every second to the rate + 2 %."
     return "\n".join([head, machine(), load(), "", *aligned(lines), "", verdict])
 

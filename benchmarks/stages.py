@@ -18,12 +18,12 @@ from benchmarks.contenders import CONNECTIONS, Course, write_job
 from benchmarks.endpoints import Endpoint, endpoint
 from benchmarks.measure import client_cores, spread
 from benchmarks.table import aligned, machine
-from engager.dispatch.transport import Transport
-from engager.dispatch.transports import transport_to
-from engager.endpoint import destination_of
-from engager.job import JobFile
-from engager.model import EngageRequest, Outcome, Reply, Status
-from engager.preparing import Run, prepare
+from engager.config.job import JobFile
+from engager.endpoint.access import destination_of
+from engager.models import EngageRequest, Outcome, Reply, Status
+from engager.run.prepare import Run, prepare
+from engager.sending.transport.base import Transport
+from engager.sending.transport.choice import transport_to
 from engager.store.store import ResultStore
 
 STAGES = {
@@ -86,7 +86,7 @@ async def carry_out(run: Run) -> Counter[str]:
             await record(store, chunk, replies)
         done = not chunk
     await transport.aclose()
-    run.opened.close()
+    run.resources.close()
     return spent
 
 
@@ -120,9 +120,9 @@ async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequ
         return
     store.history(chunk)
     for request, reply in replies:
-        request.life.leaves(store.clock())
+        request.history.note_departure(store.clock())
         store.before_send([request])
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
-        if (writing := store.after(outcome, request.life)) is not None:
+        if (writing := store.after(outcome, request.history)) is not None:
             await writing

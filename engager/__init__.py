@@ -8,8 +8,9 @@ for outcome in engager.outcomes("runs/spring"):
 ...
 """
 
-from engager.checking import Findings
-from engager.control import Control
+from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
+from engager.config.job import JobFile
+from engager.config.version import __version__
 from engager.errors import (
     BusyError,
     EngagerError,
@@ -19,24 +20,24 @@ from engager.errors import (
     RecordingError,
     RunDirectoryError,
 )
-from engager.events import Began, Ended, Event, Progressed, Reported, Serving, Snapshot, Summary, Unneeded
-from engager.interface import (
-    build_job,
-    check,
-    load_job,
-    outcomes,
-    retry,
-    retry_async,
-    run,
-    run_async,
-    status,
+from engager.events import (
+    AlreadyComplete,
+    Began,
+    Ended,
+    Event,
+    Progressed,
+    Reported,
+    Serving,
+    Snapshot,
+    Summary,
 )
-from engager.job import JobFile
-from engager.model import Status
-from engager.results import Result
-from engager.version import __version__
+from engager.models import Status
+from engager.run.control import Control
+from engager.run.dry_run import Findings
+from engager.store.results import Result
 
 __all__ = [
+    "AlreadyComplete",
     "Began",
     "BusyError",
     "Control",
@@ -57,7 +58,6 @@ __all__ = [
     "Snapshot",
     "Status",
     "Summary",
-    "Unneeded",
     "__version__",
     "build_job",
     "check",

@@ -72,3 +72,11 @@ def first_of(fault: BaseException) -> BaseException:
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return fault
+
+
+class ParameterError(JobError):
+    """A value of the job's [request] table is wrong; `key` says which."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(f"{key}: {text}")
+        self.key = key

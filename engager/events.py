@@ -21,7 +21,7 @@ class Summary:
     started_at: str  #: UTC, ISO 8601
     finished_at: str
     seconds: float  #: that the last start took
-    seconds_in_all: float  #: from the run's beginning to its end, with all starts and what was between them
+    total_seconds: float  #: from the run's beginning to its end, with all starts and what was between them
     rows: int  #: that have an outcome
     statuses: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
@@ -31,15 +31,15 @@ class Summary:
     waited_ms: Mapping[str, float | None]
 
     @property
-    def took(self) -> str:
+    def duration(self) -> str:
         """How long it took, for a person: the last start, and in all where that is another time."""
         last = f"{self.seconds:.1f} s"
-        if self.seconds_in_all - self.seconds < 1:
+        if self.total_seconds - self.seconds < 1:
             return last
-        return f"{last} ({timedelta(seconds=round(self.seconds_in_all))} in all)"
+        return f"{last} ({timedelta(seconds=round(self.total_seconds))} in all)"
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Summary:
+    def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
         """The account that was left in a file."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
@@ -67,14 +67,14 @@ class Snapshot:
     seconds: float  #: since this process began
     rows: int  #: that have an outcome, those of earlier processes included
     total: int | None  #: rows of the input, about, once they are counted
-    left: float | None  #: seconds until it is done, at the pace of late
+    eta_seconds: float | None  #: seconds until it is done, at the pace of late
     statuses: Mapping[str, int]
     errors: Sequence[ErrorKind]  #: the most frequent first
     attempts: int
     retries: int
     duplicates: int
     latency_ms: Mapping[str, float | None]
-    latency_of_late_ms: Mapping[str, float | None]  #: of the last ten seconds
+    recent_latency_ms: Mapping[str, float | None]  #: of the last ten seconds
     waited_ms: Mapping[str, float | None]
     rows_per_second: float  #: over the last two seconds
     rate: float | None  #: the limit in requests a second
@@ -89,7 +89,7 @@ class Began:
     directory: Path
     run: str
     job: str
-    goes_on: bool  #: an earlier process began it
+    resumed: bool  #: an earlier process began it
     warnings: Sequence[str] = ()
 
 
@@ -104,15 +104,15 @@ class Serving:
 class Progressed:
     """It is under way: told a few times a second."""
 
-    now: Snapshot
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Unneeded:
+class AlreadyComplete:
     """There is nothing to send, and nothing was sent."""
 
     directory: Path
-    why: str
+    reason: str
     summary: Summary
 
 
@@ -134,11 +134,11 @@ class Reported:
     page: Path | None  #: None: there are so many rows that the page is left to `engager report`
 
 
-Event = Began | Serving | Progressed | Unneeded | Ended | Reported
+Event = Began | Serving | Progressed | AlreadyComplete | Ended | Reported
 
 #: Told of every event, in the run's loop: it must not take long.
 Watch = Callable[[Event], None]
 
 
-def watched_by_nobody(event: Event) -> None:
+def ignore_events(event: Event) -> None:
     """For whoever does not want to know."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Browser, chromium
+from tests.output.browser import Browser, chromium
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -17,7 +17,7 @@ from engager.cli.schema import schema_command
 from engager.cli.sending import retry_command, run_command
 from engager.cli.status import status_command
 from engager.cli.streams import standard_streams
-from engager.version import __version__
+from engager.config.version import __version__
 
 
 class _Program(click.Group):

@@ -9,12 +9,12 @@ import click
 
 import engager
 from engager import Exit, Findings
-from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, output_format
 from engager.cli.streams import echo_json
-from engager.job_tables import LimitsSection
-from engager.wording import duration
+from engager.config.as_json import as_json
+from engager.config.job_sections import LimitsSection
+from engager.output.text import duration
 
 
 @click.command("check", short_help="Validate the job and every row; send nothing.")

@@ -11,10 +11,10 @@ import click
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json
-from engager.doctor import document_of, examine
+from engager.config.job import JobFile
+from engager.endpoint.connectivity import Finding, State
+from engager.endpoint.doctor import document_of, examine
 from engager.errors import Exit
-from engager.job import JobFile
-from engager.reaching import Finding, State
 
 
 @click.command("doctor", short_help="Diagnose the endpoint; engage no person.")

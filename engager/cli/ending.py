@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import click
 
 from engager.cli.streams import drain, fault_of_stdout
+from engager.config.secret import Secret
 from engager.errors import EngagerError, Exit
-from engager.secret import Secret
 
 
 def exit_with(action: Callable[[], int]) -> NoReturn:

@@ -11,8 +11,8 @@ import click
 
 from engager import Exit
 from engager.cli.ending import exit_with
+from engager.config.job_sections import JobSection
 from engager.errors import JobError
-from engager.job_tables import JobSection
 
 
 @click.command("init", short_help="Write a job file for an input file.")
@@ -23,8 +23,8 @@ from engager.job_tables import JobSection
 def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
     """Write a job file from the header and the first rows of an input; its endpoint is the sandbox."""
     # Here, and not above: no other command has a use for it.
-    from engager.drafting.job_text import Draft, draft, path_from
-    from engager.drafting.sample import take_sample
+    from engager.init.job_text import Draft, draft, path_from
+    from engager.init.sample import take_sample
 
     def tell(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:

@@ -18,7 +18,7 @@ from engager.store.status import existing_run
 def report_command(run_path: Path, out: Path | None) -> NoReturn:
     """Write a self-contained HTML report of a run, also while the run is in progress."""
     # Here, and not above: templates would cost every other command time and memory.
-    from engager.report.page import write_report
+    from engager.output.report.page import write_report
 
     def write() -> int:
         click.echo(str(write_report(existing_run(run_path), out)))

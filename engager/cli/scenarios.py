@@ -10,17 +10,17 @@ from typing import Any, NoReturn
 import anyio
 import click
 
-from engager.as_json import as_json
+from engager.altcraft.scenarios import Scenario
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json
+from engager.config.as_json import as_json
+from engager.config.job import JobFile
+from engager.config.sanitize import sanitized
+from engager.config.secret import Secret
+from engager.endpoint.scenarios import SwitchResult, list_all, platform_of, scenario_of, switch
 from engager.errors import Exit
-from engager.job import JobFile
-from engager.methods import Scenario
-from engager.printable import printable
-from engager.scenarios import Switched, list_all, platform_of, scenario_of, switch
-from engager.secret import Secret
 
 _STATES = {True: "active", False: "inactive", None: "unknown"}
 
@@ -78,7 +78,7 @@ def _as_table(scenarios: Sequence[Scenario]) -> str:
 
 def _shown(name: str) -> str:
     """A name as a terminal may have it: nothing in it moves the cursor."""
-    return Secret.redact_all(printable(name))
+    return Secret.redact_all(sanitized(name))
 
 
 def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,7 +110,7 @@ def deactivate_command(job: Path, number: int | None, overrides: tuple[str, ...]
 def _switched(
     job: Path, number: int | None, overrides: tuple[str, ...], yes: bool, *, active: bool
 ) -> NoReturn:
-    async def switched() -> Switched:
+    async def switched() -> SwitchResult:
         job_file = JobFile(job, overrides)
         chosen = number or scenario_of(job_file)
 
@@ -135,7 +135,7 @@ def _called(number: int, scenario: Scenario | None) -> str:
     return f'scenario {number} "{_shown(scenario.name)}", which is {_STATES[scenario.active]}'
 
 
-def _told(done: Switched) -> str:
+def _told(done: SwitchResult) -> str:
     before = _STATES[done.before.active] if done.before else "not listed"
     if done.asked:
         return f"scenario {done.id}: was {before}, is {_STATES[done.after]}"

@@ -7,9 +7,9 @@ from typing import NoReturn
 import click
 
 from engager import Exit
-from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.streams import echo_json
+from engager.config.as_json import as_json
 
 
 @click.command("schema", short_help="Print the JSON Schema of the job file.")
@@ -17,7 +17,9 @@ def schema_command() -> NoReturn:
     """Print the JSON Schema of the job file, for completion and validation in an editor."""
 
     def tell() -> int:
-        from engager.schema import job_schema  # it describes the sandbox, which costs a tenth of a second
+        from engager.config.schema import (
+            job_schema,  # it describes the sandbox, which costs a tenth of a second
+        )
 
         echo_json(as_json(job_schema(), indented=True))
         return Exit.DONE

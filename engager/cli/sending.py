@@ -15,16 +15,17 @@ from typing import NoReturn
 import click
 
 import engager
-from engager import Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary, Unneeded, loop
+from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
-from engager.log import log
-from engager.logs import EventLog, LogFormat, log_to_stderr
-from engager.printable import printable
-from engager.progress import Progress
-from engager.stopping import stopped_by_signals
-from engager.watching import tolerated
+from engager.config.log import log
+from engager.config.sanitize import sanitized
+from engager.output.logs import EventLog, LogFormat, log_to_stderr
+from engager.output.progress import Progress
+from engager.run import loop
+from engager.run.monitor import tolerated
+from engager.run.stopping import stopped_by_signals
 
 #: Rows that are shown when a run stops behind a stated one.
 SHOWN_ROWS = 20
@@ -55,14 +56,14 @@ def run_command(
 
     The same command resumes an interrupted run; a complete run sends nothing.
     """
-    manner = _Manner(no_progress, quiet, log_format)
+    options = _OutputOptions(no_progress, quiet, log_format)
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
         send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
-        code, unconfirmed = _sent(partial(send, yes=yes), manner)
+        code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
-            code, _ = _sent(partial(send, yes=True), manner)
+            code, _ = _sent(partial(send, yes=True), options)
         return code
 
     exit_with(carry_out)
@@ -82,17 +83,17 @@ def retry_command(
     log_format: LogFormat,
     page: str | None,
 ) -> NoReturn:
-    """Send the failed rows of a complete run again. Their previous outcomes are kept in numbered files."""
-    manner = _Manner(no_progress, quiet, log_format)
+    """Send the failed rows of a complete run again; their previous outcomes stay in numbered files."""
+    options = _OutputOptions(no_progress, quiet, log_format)
     exit_with(
         lambda: _sent(
-            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), manner
+            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), options
         )[0]
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class _OutputOptions:
     """How a run shows itself."""
 
     no_progress: bool
@@ -111,11 +112,11 @@ def _at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _sent(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+def _sent(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
     """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
-    log_to_stderr(manner.log_format, manner.quiet)
+    log_to_stderr(options.log_format, options.quiet)
     with _whoever_reads():
-        return loop.run(_carried_out(send, manner))
+        return loop.run(_carried_out(send, options))
 
 
 @contextmanager
@@ -129,11 +130,11 @@ def _whoever_reads() -> Iterator[None]:
             log.warning("stdout: %s. What was to be read there stands in the run directory.", fault)
 
 
-async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner) -> tuple[int, bool]:
+async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
     """Carry the run out under the eyes of its signals and its progress."""
-    control, in_words = Control(), manner.log_format == "text"
-    show = Progress(in_words and not (manner.no_progress or manner.quiet), stderr_is_behind)
-    shown = [tolerated(show), tolerated(partial(_tell, manner=manner, in_words=in_words))]
+    control, in_words = Control(), options.log_format == "text"
+    show = Progress(in_words and not (options.no_progress or options.quiet), stderr_is_behind)
+    shown = [tolerated(show), tolerated(partial(_report, options=options, in_words=in_words))]
     if not in_words:
         shown.insert(1, tolerated(EventLog(logging.getLogger().handle)))
     code: int | None = None
@@ -145,28 +146,28 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], manner: _Manner)
         for tell in shown:
             tell(event)
 
-    say = show.say if in_words else log.warning
+    say = show.show if in_words else log.warning
     async with stopped_by_signals(control, say):
         with show:
-            code = (await send(watch=watch, control=control, log_format=manner.log_format)).exit_code
+            code = (await send(watch=watch, control=control, log_format=options.log_format)).exit_code
     if code is None:  # the second signal came before it could end in good order
         code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
     return code, ended is not None and ended.unconfirmed
 
 
-def _tell(event: Event, manner: _Manner, in_words: bool) -> None:
+def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
     """Say in words what happened to the run; where stderr is for a program, only the account."""
     if isinstance(event, Began):
         loop.collect_rarely()
     if in_words:
-        _say(event, manner.quiet)
-    if isinstance(event, Unneeded | Ended):
-        if isinstance(event, Ended) and event.last_row is not None and not manner.quiet:
+        _say(event, options.quiet)
+    if isinstance(event, AlreadyComplete | Ended):
+        if isinstance(event, Ended) and event.last_row is not None and not options.quiet:
             _show_rows(event.directory, event.last_row)
-        _tell_account(event.summary, event.directory, manner.quiet)
+        _tell_account(event.summary, event.directory, options.quiet)
     if in_words and isinstance(event, Ended):
         _tell_of_the_rest(event)
-    if isinstance(event, Reported) and not manner.quiet:
+    if isinstance(event, Reported) and not options.quiet:
         made = f"how it went: {event.page}"
         click.echo(made if event.page else f"how it went, as a page: engager report {event.directory}")
 
@@ -177,15 +178,15 @@ def _say(event: Event, quiet: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
     elif isinstance(event, Serving):
         click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
-    elif isinstance(event, Unneeded) and not quiet:
-        click.echo(f"{event.directory}: {event.why}; nothing was sent.", err=True)
+    elif isinstance(event, AlreadyComplete) and not quiet:
+        click.echo(f"{event.directory}: {event.reason}; nothing was sent.", err=True)
 
 
 def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.took}")
+    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
     for error in summary.errors[:10]:
         click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
     click.echo(f"results, and the rows to be mended: {directory}")
@@ -201,10 +202,10 @@ def _show_rows(directory: Path, last_row: int) -> None:
     rows = {found.row: found for found in latest if first <= found.row <= last_row}
     for row in sorted(rows):
         found = rows[row]
-        told = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
-        line = f"row {row:<6} {found.status:<9} {found.key or ''} {told}".rstrip()
+        text = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
+        line = f"row {row:<6} {found.status:<9} {found.key or ''} {text}".rstrip()
         # What stands in a row or an answer must not steer the terminal.
-        click.echo(printable(line))
+        click.echo(sanitized(line))
 
 
 def _tell_of_the_rest(ended: Ended) -> None:

@@ -9,10 +9,10 @@ import click
 
 import engager
 from engager import Exit
-from engager.as_json import as_json
 from engager.cli.ending import exit_with
 from engager.cli.options import output_format
 from engager.cli.streams import echo_json
+from engager.config.as_json import as_json
 
 
 @click.command("status", short_help="Show the counts and state of a run.")
@@ -42,11 +42,11 @@ def _seen(seen: dict[str, Any]) -> str:
     if seen["unwritten"]:
         later = "the errors below do not count them yet"
         lines.append(f"  {seen['unwritten']:,} of the settled rows are not in the files yet; {later}")
-    if seen["to_be_tried_again"]:
-        lines.append(f"  {seen['to_be_tried_again']:,} to be tried again")
+    if seen["pending_retry"]:
+        lines.append(f"  {seen['pending_retry']:,} to be tried again")
     if seen["stopped"] and not running:
         lines.append(f"  stopped: {seen['stopped']}")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
-    if seen["goes_on"]:
-        lines.append(f"it goes on with:\n  {seen['goes_on']}")
+    if seen["resume_command"]:
+        lines.append(f"it goes on with:\n  {seen['resume_command']}")
     return "\n".join(lines)

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from engager.model import Status
-from engager.store.formats import REJECT_FILE, Formats, RejectFile
-from engager.store.repair import keep_only
-from engager.store.result_files import ResultFiles
+from engager.models import Status
+from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
+from engager.store.files.repair import keep_only
+from engager.store.files.result_files import ResultFiles
 from engager.store.row_states import LOST, STATUS_OF, VERSIONS, code_of
 from engager.store.state import RunState, Unwritten
 from engager.store.tally import Tally

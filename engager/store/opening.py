@@ -9,9 +9,9 @@ from engager.errors import RunDirectoryError
 from engager.store import passes
 from engager.store.checkpoints import Checkpoint
 from engager.store.clock import boot_id
+from engager.store.files.result_files import ResultFiles
 from engager.store.journal import Chain, Journal, read_chain, seed_of, token_of
 from engager.store.missing import MissingLines, add_up, repaired
-from engager.store.result_files import ResultFiles
 from engager.store.run_directory import RunDirectory, write_run
 from engager.store.state import RunState, state_of
 from engager.store.store import ResultStore, StoreOptions

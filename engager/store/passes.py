@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.model import Status
-from engager.store.formats import Formats
-from engager.store.repair import keep_only
-from engager.store.result_files import ResultFiles
+from engager.models import Status
+from engager.store.files.formats import Formats
+from engager.store.files.repair import keep_only
+from engager.store.files.result_files import ResultFiles
 from engager.store.row_states import AGAIN, FAILED, IN_DOUBT, VERSIONS
 from engager.store.run_directory import RunDirectory, write_whole
 from engager.store.state import RunState, Unwritten

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from math import floor, inf
 from typing import Any, Final
 
-from engager.model import Status
+from engager.models import Status
 
 #: Rows of a block, and blocks that are held as bytes.
 BLOCK: Final = 1 << 16

@@ -203,8 +203,8 @@ def _shown(value: Any) -> str:
 
 
 def _size(files: Files) -> str:
-    told = f"{sum(file['bytes'] for file in files):,} bytes" if files else "a stream"
-    return told if len(files) < 2 else f"{told} in {len(files):,} files"
+    text = f"{sum(file['bytes'] for file in files):,} bytes" if files else "a stream"
+    return text if len(files) < 2 else f"{text} in {len(files):,} files"
 
 
 def input_identity(files: Sequence[Path]) -> Files:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from engager.model import Life, Status
+from engager.models import AttemptHistory, Status
 from engager.store import frames
 from engager.store.checkpoints import Checkpoints
 from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment
@@ -57,7 +57,7 @@ class RunState:
     """What is known of a run. Moments are seconds on the boot clock of this boot."""
 
     rows: RowStates = field(default_factory=RowStates)
-    open: dict[int, Life] = field(default_factory=dict)  #: open requests, by their first rows
+    open: dict[int, AttemptHistory] = field(default_factory=dict)  #: open requests, by their first rows
     resting: set[int] = field(default_factory=set)  #: those of them without an attempt in flight
     last_rows: dict[int, int] = field(default_factory=dict)  #: of requests that carry more than one row
     tally: Tally = field(default_factory=Tally)
@@ -73,16 +73,16 @@ class RunState:
     def open_request(self, one: OpenRequest) -> None:
         """Remember a request of which an attempt has left."""
         left = None if one.first_left == inf else one.first_left
-        life = Life(one.attempts, one.version, left, one.in_doubt, one.forced)
-        self.open[one.first] = life
+        history = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
+        self.open[one.first] = history
         (self.resting.discard if one.in_flight else self.resting.add)(one.first)
         if one.last > one.first:
             self.last_rows[one.first] = one.last
 
     def requests(self) -> Iterable[OpenRequest]:
         """Every open request."""
-        for first, life in self.open.items():
-            yield request_of(first, self.last_rows.get(first, first), life, first not in self.resting)
+        for first, history in self.open.items():
+            yield request_of(first, self.last_rows.get(first, first), history, first not in self.resting)
 
     def engage(self, rows: Iterable[int]) -> None:
         """Settle rows that were engaged."""
@@ -201,7 +201,7 @@ class RunState:
             elif kind == Kind.FIRST:
                 moment, rows = frames.first_attempts_of(body)
                 left = clock(moment, context)
-                self.open.update({row: Life(0, 0, left) for row in rows})
+                self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:
@@ -215,38 +215,38 @@ class RunState:
     def lose(self, since: float) -> None:
         """A part of the journal is damaged: whatever it may have said may have happened."""
         self.lost_since = min(self.lost_since, since)
-        for life in self.open.values():
-            life.in_doubt = True
+        for history in self.open.values():
+            history.in_doubt = True
         self.rows.lose(self.last_row)
 
     def interrupt(self, same_token: bool) -> None:
         """The process that sent is gone: the answers to what was in flight are lost."""
-        for first, life in self.open.items():
+        for first, history in self.open.items():
             in_flight = first not in self.resting
-            life.attempts += in_flight
-            life.in_doubt = life.in_doubt or in_flight
-            if not same_token and life.first_left is not None:
+            history.attempts += in_flight
+            history.in_doubt = history.in_doubt or in_flight
+            if not same_token and history.first_left is not None:
                 # The endpoint knows an id together with its token only.
-                life.first_left = -inf
-            if not life.in_doubt and life.first_left == -inf:
-                life.renew()
+                history.first_left = -inf
+            if not history.in_doubt and history.first_left == -inf:
+                history.renew()
         self.resting = set(self.open)
         if not same_token:
             self.rows.shift(-inf)
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 
-    def again(self, row: int) -> Life | None:
+    def again(self, row: int) -> AttemptHistory | None:
         """What is known of a row that is due though it was taken up before; None for a fresh one."""
-        if (life := self.open.get(row)) is not None:
-            return life
+        if (history := self.open.get(row)) is not None:
+            return history
         code = self.rows[row]
         version, form = self.version_of(row, code) or 0, code & ~VERSIONS
         if form == AGAIN:
-            return Life(0, version, self.rows.moment(row))
+            return AttemptHistory(0, version, self.rows.moment(row))
         if form == LOST:
-            return Life(1, version, self.lost_since, in_doubt=True)
+            return AttemptHistory(1, version, self.lost_since, in_doubt=True)
         if form == AGAIN + IN_DOUBT - FAILED:
-            return Life(0, version, this_moment(0).boot, in_doubt=True, asked_for=True)
+            return AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
         return None
 
     def is_settled(self, row: int) -> bool:
@@ -254,11 +254,11 @@ class RunState:
         return STATUS_OF[self.rows[row]] is not None
 
 
-def request_of(first: int, last: int, life: Life, in_flight: bool) -> OpenRequest:
+def request_of(first: int, last: int, life: AttemptHistory, in_flight: bool) -> OpenRequest:
     """An open request, by its life."""
     moment = inf if life.first_left is None else life.first_left
     return OpenRequest(
-        first, last, life.attempts, life.generation, moment, in_flight, life.in_doubt, life.asked_for
+        first, last, life.attempts, life.request_id_version, moment, in_flight, life.in_doubt, life.forced
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.errors import RunDirectoryError
-from engager.model import Status
+from engager.models import Status
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -37,12 +37,12 @@ def look(run: RunDirectory) -> dict[str, Any]:
         "run": run.run_id,
         "state": "running" if running else "complete" if complete else "stopped",
         "stopped": summary.get("stopped"),
-        "goes_on": None if complete or running else _command(run),
+        "resume_command": None if complete or running else _command(run),
         "rows": statuses.total(),
         "statuses": {str(status): statuses[status] for status in Status},
         "open": len(state.open) + state.lost_rows,
         "unwritten": _unwritten(state),
-        "to_be_tried_again": _again(state),
+        "pending_retry": _again(state),
         **{key: value for key, value in tally.items() if key not in ("rows", "statuses")},
     }
 

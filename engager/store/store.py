@@ -19,14 +19,14 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.model import EngageRequest, Invalid, Life, Outcome, Row, Skipped, Status, Unreadable
+from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable
 from engager.store import clock, frames
-from engager.store.fields import result_fields
-from engager.store.formats import REJECT_FILE, Formats, RejectFile
+from engager.store.files.fields import result_fields
+from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
+from engager.store.files.result_files import ResultFiles
 from engager.store.frames import Settlement
 from engager.store.journal import Journal
 from engager.store.missing import MissingLines
-from engager.store.result_files import ResultFiles
 from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of
 from engager.store.state import RunState, Unwritten, request_of
 from engager.store.syncing import Disk
@@ -139,8 +139,8 @@ class ResultStore:
         row = _number(work)
         if (status := STATUS_OF[self.state.rows[row]]) is not None:
             return _known(work, status)
-        if isinstance(work, EngageRequest) and (life := self.state.again(row)) is not None:
-            work.life = life
+        if isinstance(work, EngageRequest) and (history := self.state.again(row)) is not None:
+            work.history = history
         return work
 
     def checkpoint(self, position: int, digest: bytes, final: bool) -> None:
@@ -155,15 +155,15 @@ class ResultStore:
         state, first, others = self.state, [], []
         now = oldest = clock.seconds()
         for request in requests:
-            life, row = request.life, request.row.number
-            left = now if life.first_left is None else life.first_left
-            if life.attempts or life.generation or life.in_doubt or left < now - _TOGETHER:
-                others.append(request_of(row, row, life, True))
+            history, row = request.history, request.row.number
+            left = now if history.first_left is None else history.first_left
+            if history.attempts or history.request_id_version or history.in_doubt or left < now - _TOGETHER:
+                others.append(request_of(row, row, history, True))
                 state.resting.discard(row)
             else:
                 first.append(row)
                 oldest = min(oldest, left)
-            state.open[row] = life
+            state.open[row] = history
             if row > state.last_row:
                 state.last_row = row
         requests.clear()
@@ -184,10 +184,10 @@ class ResultStore:
         row, state = request.row.number, self.state
         if row in state.open:
             state.resting.add(row)
-            self._records.append(frames.opened([request_of(row, row, request.life, False)]))
+            self._records.append(frames.opened([request_of(row, row, request.history, False)]))
             self._store_soon()
 
-    def after(self, outcome: Outcome, life: Life | None = None) -> Awaitable[None] | None:
+    def after(self, outcome: Outcome, life: AttemptHistory | None = None) -> Awaitable[None] | None:
         """Take an outcome in; now and then its bringer must wait for what this returns: the files.
 
         The journal has it within two rounds of the loop, and before anything else leaves.
@@ -202,8 +202,8 @@ class ResultStore:
             self._settle_other(outcome, line, life)
         return self._settled()
 
-    def _settle_other(self, outcome: Outcome, line: bytes, life: Life | None) -> None:
-        version = life.generation if life is not None else 0
+    def _settle_other(self, outcome: Outcome, line: bytes, life: AttemptHistory | None) -> None:
+        version = life.request_id_version if life is not None else 0
         left = life.first_left if life is not None and life.first_left is not None else clock.seconds()
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
         kept = self._formats.reject_line(outcome) if reject else b""

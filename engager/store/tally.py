@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from engager.model import Status
+from engager.models import Status
 
 #: Characters of an error that tell its kind.
 MAX_ERROR = 80
@@ -59,7 +59,7 @@ class Histogram:
 
     def below(self, bounds: Sequence[float]) -> list[int]:
         """How many were at most each of some milliseconds, within 1 %."""
-        edges = [floor(log(bound) * _STEPS) if bound < inf else inf for bound in bounds]
+        edges = [floor(log(row_limit) * _STEPS) if row_limit < inf else inf for row_limit in bounds]
         return [sum(count for bucket, count in self._buckets.items() if bucket <= edge) for edge in edges]
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engager.sandbox import Sandbox, SandboxConfig
-from tests.forks import Forked, engager_in
+from tests.crash.forks import Forked, engager_in
 
 TOKEN = "t0ken-that-nobody-may-see"
 

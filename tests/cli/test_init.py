@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engager.cli import main
-from engager.job import JobFile
+from engager.config.job import JobFile
 
 PEOPLE = "email;first name;бонус\na@x.org;Ann;5\nb@x.org;;\n"
 
@@ -44,8 +44,8 @@ def test_the_way_from_a_file_to_a_rehearsal(folder: Path) -> None:
 async def test_the_rehearsal_reaches_the_sandbox_only(bench: Any) -> None:
     b = await bench()
     await b.engager("init", "people.csv")
-    told = 'import os; os.environ["ALTCRAFT_TOKEN"] = "token"'
-    ended = await b.engager("run", "people.toml", "--out", "runs/rehearsal", before=told)
+    text = 'import os; os.environ["ALTCRAFT_TOKEN"] = "token"'
+    ended = await b.engager("run", "people.toml", "--out", "runs/rehearsal", before=text)
     assert ended.code == 0, ended.err
     assert b.summary("runs/rehearsal")["statuses"]["engaged"] == 20
     assert b.sandbox.log == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.browser import Browser
+from tests.output.browser import Browser
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SLOW = "[limits]\nconcurrency = 8\n"
@@ -80,7 +80,7 @@ async def test_what_an_earlier_pass_said_is_not_counted_twice(bench: Any) -> Non
 
 async def test_a_page_is_no_reason_to_fail(bench: Any) -> None:
     b = await bench()
-    broken = "import engager.report.page as page\npage.page_of = lambda *_: 1 / 0\n"
+    broken = "import engager.output.report.page as page\npage.page_of = lambda *_: 1 / 0\n"
     ended = await b.engager("run", "job.toml", before=broken)
     assert ended.code == 0
     assert "20 engaged" in ended.out

@@ -327,7 +327,7 @@ async def test_a_pass_that_was_killed_goes_on(bench: Any, command: tuple[str, ..
     process.kill()
     await process.communicate()
     half = await status(b)
-    assert (half["state"], half["rows"] + half["open"] + half["to_be_tried_again"]) == ("stopped", 201)
+    assert (half["state"], half["rows"] + half["open"] + half["pending_retry"]) == ("stopped", 201)
     ended = await b.engager(*command)
     assert ended.code == 1, ended.err
     assert has_every_row(b, 201)

@@ -332,19 +332,19 @@ async def test_the_token_shows_nowhere(bench: Any) -> None:
         await b.engager("run", "job.toml", "--out", "runs/other", "--set", "input.encoding=nonsense"),
     ]
     assert {end.code for end in ended} <= {0, 1, 2}
-    told = "".join(end.out + end.err for end in ended)
+    text = "".join(end.out + end.err for end in ended)
     files = [file for file in b.path.rglob("*") if file.is_file()]
-    assert token not in told
+    assert token not in text
     assert all(token.encode() not in file.read_bytes() for file in files)
 
 
 async def test_a_crash_keeps_its_traceback_and_loses_the_token(bench: Any, tmp_path: Path) -> None:
     b = await bench()
     (tmp_path / "sitecustomize.py").write_text(
-        "import engager.endpoint\n"
+        "import engager.endpoint.access\n"
         "def crash(*args):\n"
-        "    raise RuntimeError('fault near ' + engager.endpoint.Secret._all[-1].reveal())\n"
-        "engager.endpoint.headers_of = crash\n"
+        "    raise RuntimeError('fault near ' + engager.endpoint.access.Secret._all[-1].reveal())\n"
+        "engager.endpoint.access.headers_of = crash\n"
     )
     process = await asyncio.create_subprocess_exec(
         "env",

@@ -37,8 +37,8 @@ async def start(
     )
 
 
-async def ended(b: Any, *args: str, **how: Any) -> Ended:
-    process = await start(b, *args, **how)
+async def ended(b: Any, *args: str, **options: Any) -> Ended:
+    process = await start(b, *args, **options)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     told = (err or b"").decode("ascii", "replace")

@@ -97,7 +97,7 @@ class Case:
         passes: tuple[tuple[str, ...], ...] = draw.choice(
             ((), (), ((),), (("--in-doubt",),), ((), ("--in-doubt",)))
         )
-        rare, crew = point in RARE, draw.choice((1, 4, 16))
+        rare, workers = point in RARE, draw.choice((1, 4, 16))
         return cls(
             seed,
             forced,
@@ -105,8 +105,8 @@ class Case:
             mode,
             forced.get("endpoint", endpoint),
             draw.choice(("csv", "jsonl")),
-            rows=draw.randint(40, 80) + 12 * crew,
-            crew=crew,
+            rows=draw.randint(40, 80) + 12 * workers,
+            crew=workers,
             attempts=draw.choice((6, 6, 1)) if not rare else 1,
             kills=draw.randint(2, 9) if point is None else 3 if point in OFTEN else 5,
             faults=draw.random() < 0.4 or rare,
@@ -127,7 +127,7 @@ class Case:
         )
 
     def once(self, asked_for: bool) -> bool:
-        """Whether a second message is forbidden; `asked_for`: rows in doubt were tried again by hand."""
+        """Whether a second message is forbidden; `forced`: rows in doubt were tried again by hand."""
         if self.mode == "at-least-once" or asked_for:
             return self.endpoint != "does not deduplicate" and not self.rotates
         return True
@@ -144,8 +144,8 @@ class Case:
 
     def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
         """Where the next process dies, and at which time that it comes there."""
-        if self.point in RESUMING and not turn:
-            return "after_frame", 20
+        if self.point in RESUMING:  # a process passes them once, and the first one not at all
+            return (self.point, 1) if turn else ("after_frame", 20)
         if self.point is not None:
             often = self.point in ("inside_frame", "after_frame")
             return self.point, ((1, 20, 33, 60, 9) if often else (1, 2, 1, 3, 7))[turn % 5]
@@ -198,15 +198,15 @@ def spoil(folder: Path, draw: random.Random) -> None:
         if not path.exists() or draw.random() < 0.5:
             continue
         data = bytearray(path.read_bytes())
-        how = draw.randrange(4)
-        if how == 0:
+        options = draw.randrange(4)
+        if options == 0:
             del data[max(0, len(data) - draw.randint(1, 400)) :]
-        elif how == 1 and data:
+        elif options == 1 and data:
             data[-draw.randint(1, min(400, len(data)))] ^= 1 << draw.randrange(8)
         else:
             data += b'{"row": 3, "status": "enga'
         path.write_bytes(data)
-        if how == 3:
+        if options == 3:
             path.unlink()
     if draw.random() < 0.5:
         _flip(folder / draw.choice(("journal.0", "journal.1")), draw)

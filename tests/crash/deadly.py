@@ -16,10 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from engager import cli
-from engager.dispatch.effort import Effort
-from engager.dispatch.http1.connection import Connection
-from engager.model import Life
-from engager.store import journal, repair, result_files, run_directory, store
+from engager.models import AttemptHistory
+from engager.sending.attempt import Attempt
+from engager.sending.transport.http1.connection import Connection
+from engager.store import journal, run_directory, store
+from engager.store.files import repair, result_files
 from engager.store.journal import Journal
 from engager.store.store import ResultStore
 
@@ -66,7 +67,7 @@ def after_store(countdown: Countdown) -> None:
 
 def after_clearance(countdown: Countdown) -> None:
     """Cleared to leave, and not stored yet."""
-    around(Life, "leaves", countdown, after=True)
+    around(AttemptHistory, "note_departure", countdown, after=True)
 
 
 def before_departure(countdown: Countdown) -> None:
@@ -78,11 +79,11 @@ def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
 
-    around(Life, "leaves", countdown, after=True, kill=soon)
+    around(AttemptHistory, "note_departure", countdown, after=True, kill=soon)
 
 
 def after_answer(countdown: Countdown) -> None:
-    around(Effort, "ended", countdown, after=True)
+    around(Attempt, "ended", countdown, after=True)
 
 
 def after_unsettled(countdown: Countdown) -> None:

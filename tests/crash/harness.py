@@ -28,8 +28,8 @@ from typing import Any
 from engager.sandbox import Sandbox, SandboxConfig
 from tests.crash.case import ENDPOINTS, FAULTS, Case, spoil
 from tests.crash.deadly import POINTS, run
+from tests.crash.forks import FORKS
 from tests.crash.oracle import Truth, judged, looked
-from tests.forks import FORKS
 
 RUN = Path("runs/crash")
 
@@ -136,8 +136,8 @@ class Course:
         told: str = "told.txt",
     ) -> int | None:
         """One process; killed at a point, or at any moment, or, if it is not mortal, not at all."""
-        manner = [] if args[0] == "status" else ["--no-progress"]
-        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *manner], point, at, told))
+        options = [] if args[0] == "status" else ["--no-progress"]
+        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *options], point, at, told))
         process.start()
         if mortal and point is None:
             await self._strikes(process)
@@ -172,7 +172,9 @@ class Course:
             self.wrong(f"status ended with {code}: {seen}")
             return
         status = json.loads(seen)
-        for wrong in looked(status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0):
+        for wrong in looked(
+            status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0
+        ):
             self.wrong(wrong)
         self._settled = status["rows"]
 

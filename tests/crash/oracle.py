@@ -73,7 +73,7 @@ def looked(status: dict[str, Any], rows: int, crew: int, settled: int) -> Iterat
     """Everything that is wrong with what `status` tells; so many rows were settled when it last did."""
     if status["rows"] != sum(status["statuses"].values()):
         yield f"status does not add up: {status}"
-    if status["rows"] + status["open"] + status["to_be_tried_again"] > rows:
+    if status["rows"] + status["open"] + status["pending_retry"] > rows:
         yield f"status knows of more than {rows} rows: {status}"
     if status["open"] > crew:
         yield f"{status['open']} rows were in flight with a crew of {crew}"

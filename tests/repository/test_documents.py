@@ -1,4 +1,4 @@
-"""The documents are true: every key, command, option, fault and link stands in its place, and leads somewhere."""
+"""The documents are true: every key, command, option, fault and link stands in its place."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import click
 import pytest
 
-from engager.checking import Findings, Sample
+from engager.altcraft.parameters import FURTHER_MATCHING, MATCHING, PARAMETERS
 from engager.cli import main
-from engager.intake.parameters import FURTHER_MATCHING, MATCHING, PARAMETERS
-from engager.job_tables import Job
-from engager.model import Unreadable
+from engager.config.job_sections import Job
+from engager.models import Unreadable
+from engager.run.dry_run import Findings, SampleRequest
 from engager.sandbox.config import Assumptions, SandboxConfig
 from engager.sandbox.faults import FAULTS
 
@@ -143,7 +143,7 @@ def _as_default(written: Any) -> Any:
 def test_the_manual_has_every_field_of_check_and_no_other() -> None:
     rows = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", _section(JOBS, "## Check a job before a run"), re.M))
     assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Findings().as_dict())
-    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(Sample)]
+    assert re.findall(r"`(\w+)`", rows["`samples`"]) == [field.name for field in dataclasses.fields(SampleRequest)]
     findings = Findings()
     findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "text", "raw"))
     assert re.findall(r"`(\w+)`", rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])

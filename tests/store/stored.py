@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engager.model import EngageRequest, Outcome, Row, Status
-from engager.store.formats import Formats, RejectFormat
-from engager.store.lines import JsonLines, MendableJson
+from engager.models import EngageRequest, Outcome, Row, Status
+from engager.store.files.formats import Formats, RejectFormat
+from engager.store.files.lines import JsonLines, MendableJson
 from engager.store.opening import begin, resume
 from engager.store.run_directory import find_run, new_run
 from engager.store.status import existing_run

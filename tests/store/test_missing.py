@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engager.model import Invalid, Outcome, Status
+from engager.models import Invalid, Outcome, Status
 from engager.store.store import ResultStore
 from tests.store.stored import finish, opened, outcome, row, settle
 

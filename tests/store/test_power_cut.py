@@ -23,7 +23,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from engager.model import EngageRequest, Life, Status
+from engager.models import AttemptHistory, EngageRequest, Status
 from engager.store import clock, journal
 from engager.store.row_states import LOST, STATUS_OF, VERSIONS
 from engager.store.store import ResultStore
@@ -151,7 +151,7 @@ class PowerCut(RuleBasedStateMachine):
         self.mark(self.resting.pop(number))
 
     def mark(self, one: EngageRequest) -> None:
-        one.life.leaves(clock.seconds())
+        one.history.note_departure(clock.seconds())
         self.marked.append(one)
 
     @rule(choice=CHOICE, doubt=st.booleans(), renew=st.booleans())
@@ -159,20 +159,20 @@ class PowerCut(RuleBasedStateMachine):
     def fail(self, choice: int, doubt: bool, renew: bool) -> None:
         number = sorted(self.flying)[choice % len(self.flying)]
         one = self.flying.pop(number)
-        one.life.attempts += 1
-        one.life.in_doubt |= doubt
+        one.history.attempts += 1
+        one.history.in_doubt |= doubt
         if renew:
-            one.life.renew()
+            one.history.renew()
         self.do(lambda: self.store.attempt_ended(one))
         self.resting[number] = one
-        self.knows(number, (one.life.generation, one.life.in_doubt))
+        self.knows(number, (one.history.request_id_version, one.history.in_doubt))
 
     @rule(rows=st.integers(1, 4), status=st.sampled_from((*Status, Status.ENGAGED, Status.ENGAGED)))
     @precondition(lambda self: self.flying)
     def settle(self, rows: int, status: Status) -> None:
         for number in sorted(self.flying)[:rows]:
             one = self.flying.pop(number)
-            self.do(lambda one=one: self.store.after(outcome(one.row.number, status), one.life))
+            self.do(lambda one=one: self.store.after(outcome(one.row.number, status), one.history))
             self.knows(number, status)
 
     @rule()
@@ -180,8 +180,8 @@ class PowerCut(RuleBasedStateMachine):
     def begin_sync(self) -> None:
         leaving = [*self.marked]
         for one in leaving:
-            self.knows(one.row.number, (one.life.generation, True))
-            self.left.setdefault((one.row.number, one.life.generation), self.wall)
+            self.knows(one.row.number, (one.history.request_id_version, True))
+            self.left.setdefault((one.row.number, one.history.request_id_version), self.wall)
         self.store._leaving = self.marked
         bring = self.do(self.store._begin_sync)
         self.stored = self.latest()
@@ -242,9 +242,9 @@ class PowerCut(RuleBasedStateMachine):
                 assert not isinstance(possible[0], Status) or len(possible) > 1, (number, possible)
                 self.look_at(number, life, possible)
             self.histories[number] = [known]
-            if isinstance(life, Life):
+            if isinstance(life, AttemptHistory):
                 one = request(number)
-                one.life = life
+                one.history = life
                 self.resting[number] = one
             elif known is None:
                 self.left = {key: when for key, when in self.left.items() if key[0] != number}
@@ -255,26 +255,26 @@ class PowerCut(RuleBasedStateMachine):
         self.stored = dict.fromkeys(self.histories, 0)
         assert state.tally.rows == sum(state.rows.count_statuses().values()) or self.store.missing
 
-    def look_at(self, number: int, life: Life | None, possible: list[Known]) -> None:
+    def look_at(self, number: int, life: AttemptHistory | None, possible: list[Known]) -> None:
         """Of a row that is due: the next attempt goes under an id of which all is known, or is in doubt."""
         assert life is not None
         versions = [version for version, _ in filter(_is_open, possible)]  # type: ignore[misc]
-        assert life.in_doubt or life.generation in versions, (number, life, possible)
-        if possible[0] == (life.generation, True):
+        assert life.in_doubt or life.request_id_version in versions, (number, life, possible)
+        if possible[0] == (life.request_id_version, True):
             assert life.in_doubt, (number, possible)
-        left = self.left.get((number, life.generation), inf)
+        left = self.left.get((number, life.request_id_version), inf)
         if life.in_doubt and life.first_left is not None:
             # Earlier than it was is safe: the endpoint is trusted to remember it for less long.
             assert self.booted + life.first_left <= left + 0.001, (number, life)
 
-    def known(self, number: int) -> tuple[Known, Life | None]:
+    def known(self, number: int) -> tuple[Known, AttemptHistory | None]:
         code = self.store.state.rows[number]
         if (status := STATUS_OF[code]) is not None:
             return status, None
         (work,) = self.store.recalled([request(number)])
         assert isinstance(work, EngageRequest)
         if number in self.store.state.open or code & ~VERSIONS == LOST:
-            return (work.life.generation, work.life.in_doubt), work.life
+            return (work.history.request_id_version, work.history.in_doubt), work.history
         return None, None
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.model import Status
+from engager.models import Status
 from engager.store.row_states import AGAIN, BLOCK, ENGAGED, FAILED, LOST, RowStates, code_of
 
 ROWS = st.one_of(st.integers(1, 40), st.integers(BLOCK - 3, BLOCK + 3), st.integers(1, 30 * BLOCK))

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from engager.model import Outcome, Row, Status
-from engager.store.fields import result_fields
+from engager.models import Outcome, Row, Status
+from engager.store.files.fields import result_fields
 from engager.store.tally import Histogram, Tally
 
 

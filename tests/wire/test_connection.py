@@ -11,12 +11,12 @@ from math import inf
 import anyio
 import pytest
 
-from engager.dispatch.clock import Clock
-from engager.dispatch.http1.connection import Connection
-from engager.dispatch.http1.known import KnownAnswers
-from engager.dispatch.http1.transport import LeanTransport
-from engager.dispatch.transport import Destination
-from engager.model import Ending, Lost, NotSent, Reply
+from engager.models import Ending, Lost, NotSent, Reply
+from engager.sending.clock import Clock
+from engager.sending.transport.base import Destination
+from engager.sending.transport.http1.connection import Connection
+from engager.sending.transport.http1.known import KnownAnswers
+from engager.sending.transport.http1.transport import LeanTransport
 
 REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from engager.dispatch.aiohttp_transport import AiohttpTransport
-from engager.dispatch.transport import Destination, Proxy
-from engager.endpoint import destination_of, proxy_of
+from engager.config.job import JobFile
+from engager.config.secret import Secret
+from engager.endpoint.access import destination_of, proxy_of
 from engager.errors import JobError
-from engager.job import JobFile
-from engager.model import Ending, NotSent, Reply
-from engager.secret import Secret
+from engager.models import Ending, NotSent, Reply
+from engager.sending.transport.aiohttp import AiohttpTransport
+from engager.sending.transport.base import Destination, Proxy
 
 TOKEN, PASSWORD = "t0ken-of-the-endpoint", "pass/word-of-the-proxy"
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"error":0}'

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import trustme
 
-from engager.dispatch.aiohttp_transport import AiohttpTransport
-from engager.dispatch.http1.transport import LeanTransport
-from engager.dispatch.transport import MAX_ANSWER, Destination, Held, Transport
-from engager.model import Ending, Lost, NotSent, Reply, Withheld
+from engager.models import Ending, Lost, NotSent, Reply, Withheld
+from engager.sending.transport.aiohttp import AiohttpTransport
+from engager.sending.transport.base import MAX_ANSWER, Destination, SendBatch, Transport
+from engager.sending.transport.http1.transport import LeanTransport
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -306,10 +306,10 @@ class Arrivals:
             writer.write(answer())
 
 
-def held(until: asyncio.Future[None], *may_leave: bool) -> Callable[[], Held]:
+def held(until: asyncio.Future[None], *may_leave: bool) -> Callable[[], SendBatch]:
     """Clearance that many share."""
     answers = iter(may_leave)
-    shared = Held(until, lambda: next(answers))
+    shared = SendBatch(until, lambda: next(answers))
     return lambda: shared
 
 
@@ -326,7 +326,7 @@ async def test_what_is_held_together_leaves_when_that_is_done_and_not_before() -
 
 async def test_what_leaves_in_one_round_asks_once_more_before_it_leaves() -> None:
     arrivals, asked = Arrivals(), list[int]()
-    together = Held(None, lambda: asked.append(arrivals.requests) or True)
+    together = SendBatch(None, lambda: asked.append(arrivals.requests) or True)
     async with server(arrivals) as url, transport_to(url) as transport:
         sending = [transport.send((b"{}",), f"id-{n}", lambda: together) for n in range(3)]
         assert await asyncio.gather(*sending) == [Reply(200, OK)] * 3
@@ -340,7 +340,7 @@ async def test_what_cannot_be_written_down_does_not_leave() -> None:
         raise RuntimeError("the ledger cannot be kept")
 
     async with server(arrivals) as url, transport_to(url) as transport:
-        sending = [transport.send((b"{}",), f"id-{n}", lambda: Held(None, full)) for n in range(3)]
+        sending = [transport.send((b"{}",), f"id-{n}", lambda: SendBatch(None, full)) for n in range(3)]
         ends = await asyncio.gather(*sending, return_exceptions=True)
         assert [type(end) for end in ends] == [RuntimeError] * 3
         assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)

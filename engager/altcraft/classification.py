@@ -1,0 +1,199 @@
+"""The truth table: the ending of a try in, what it proves out.
+
+Nothing else in the program knows what a status or a code means. What to do about a meaning is the
+delivery mode's business (`delivery.py`).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+
+from engager.altcraft.response_bodies import read_response
+from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
+
+
+class Meaning(IntEnum):
+    """What the ending of a try proves; where two signs disagree, the higher one counts."""
+
+    ACCEPTED = 0  #: the endpoint did it
+    REJECTED = 1  #: not taken, and it never will be: a permanent error of this row
+    NOT_ACCEPTED = 2  #: not taken, and another try may succeed
+    FATAL = 3  #: not taken, and no row can succeed: the run must stop
+    UNKNOWN = 4  #: it may have been taken
+    NOT_SENT = 5  #: never begun, because the run stops
+
+
+#: Assumed: what a repeat is told while the first try is still being worked on.
+IN_FLIGHT: Final = 409
+
+#: Code → what it proves, for the HTTP status and for the body's `error` alike, in an answer in the contract's
+#: form. First match counts; any other code is a permanent error.
+TABLE: tuple[tuple[range, Meaning, str], ...] = (
+    (range(1), Meaning.ACCEPTED, "success"),
+    (range(401, 402), Meaning.FATAL, "the token is missing or wrong"),
+    (range(402, 403), Meaning.FATAL, "the tariff's limit is reached"),
+    (range(403, 404), Meaning.FATAL, "the token has no rights to this"),
+    # Proxies say it after the deed, too, when the endpoint took longer than they wait.
+    (range(408, 409), Meaning.UNKNOWN, "it took too long"),
+    (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier try is still in flight"),
+    (range(425, 426), Meaning.NOT_ACCEPTED, "too early"),
+    (range(429, 430), Meaning.NOT_ACCEPTED, "too many requests"),
+    # Assumed: an overloaded gateway turns a request away before anyone acts on it.
+    (range(503, 504), Meaning.NOT_ACCEPTED, "the service is unavailable"),
+    (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
+)
+
+#: HTTP status → what it proves in an answer of another form, which a gateway wrote. It says nothing about the
+#: row, so no status rejects it. First match counts.
+GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
+    # A redirect after a POST may follow the deed (RFC 9110, 15.4.3 and 15.4.4).
+    (range(302, 304), Meaning.UNKNOWN),
+    (range(300, 400), Meaning.NOT_ACCEPTED),
+    (range(408, 410), Meaning.UNKNOWN),
+    (range(400, 500), Meaning.NOT_ACCEPTED),
+    (range(503, 504), Meaning.NOT_ACCEPTED),
+)
+
+#: The codes under which a Retry-After pauses the run.
+LIMITS: Final = frozenset({429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one try proved, with what a results line says of it."""
+
+    meaning: Meaning
+    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error_text: str | None = None
+    http_status: int | None = None
+    duplicate: bool = False
+    by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
+    retry_after: str | None = None  #: the header's text, where it is to be obeyed
+    date: str | None = None  #: the Date header's text, for that one to be judged by
+    sent: bool = True  #: False: the request ended before its first byte left
+    assumed: bool = False  #: that it was not taken is an assumption: some gateways answer so after the deed
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the endpoint said "too much"."""
+        return self.http_status in LIMITS or self.error in LIMITS
+
+
+#: Bytes of the longest answer that is parsed: those in the contract's form are far shorter, and parsing holds
+#: up every other request.
+MAX_PARSED: Final = 1 << 16
+
+
+def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
+    """Say what the ending of a try proves. An answer of more than `longest` bytes counts as cut off."""
+    if isinstance(ending, Reply):
+        judged = _judged_often if len(ending.body) <= _SHORT else _judged
+        complete = ending.complete and len(ending.body) <= longest
+        said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
+        return judged(*said)
+    if isinstance(ending, NotSent):
+        return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
+    if isinstance(ending, Lost):
+        return Verdict(Meaning.UNKNOWN, ending.error, ending.error_text)
+    return Verdict(Meaning.NOT_SENT)
+
+
+def _of_not_sent(ending: NotSent) -> Meaning:
+    # A certificate that does not verify is wrong for every row, and so is a machine without sockets:
+    # no wait mends it, and no row must be called failed for it.
+    return Meaning.FATAL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_ACCEPTED
+
+
+def _judged(
+    status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool, date: str | None
+) -> Verdict:
+    answer = read_response(body) if complete else None
+    limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
+    error: int | str
+    if answer is None:
+        meaning = _of_gateway(status)
+        error = "unusable_answer" if 200 <= status < 300 else f"http_{status}"
+        text = f"HTTP {status}: {_excerpt(body, complete)}"
+    else:
+        meaning, error, text = _of_both(status, answer.error), answer.error, answer.error_text
+    return Verdict(
+        meaning,
+        error,
+        text,
+        status,
+        duplicate,
+        by_endpoint=answer is not None,
+        retry_after=retry_after if limited else None,
+        date=date if limited else None,
+        assumed=answer is None and status == 503 and retry_after is None,
+    )
+
+
+#: What endpoints say, they say often: an answer is judged once, not once a row.
+_judged_often = lru_cache(maxsize=256)(_judged)
+_SHORT: Final = 1024
+
+
+def _of_code(code: int) -> Meaning:
+    return next((meaning for codes, meaning, _ in TABLE if code in codes), Meaning.REJECTED)
+
+
+def _of_gateway(status: int) -> Meaning:
+    """The status alone, under a body that is not the endpoint's: a success without its proof is unknown."""
+    return next((meaning for statuses, meaning in GATEWAY_TABLE if status in statuses), Meaning.UNKNOWN)
+
+
+def _of_both(status: int, code: int) -> Meaning:
+    if 200 <= status < 300:
+        return _of_code(code)
+    if code == 0:
+        return Meaning.UNKNOWN  # "success" under an error status: one of them is wrong
+    return max(_of_code(status), _of_code(code))
+
+
+def _excerpt(body: bytes, complete: bool) -> str:
+    if not body:
+        return "an empty answer" if complete else "an answer that was cut off"
+    text = html.unescape(re.sub(r"<[^<>]*>", " ", body[:4096].decode(errors="replace")))
+    return " ".join(text.split())[:200] or "an answer without text"
+
+
+def fatal_reason(verdict: Verdict) -> str:
+    """Why no row can succeed, in words for the operator."""
+    if verdict.error == OWN_MACHINE:
+        what = "this machine has run out of sockets or memory"
+        return f"{what}; raise `ulimit -n` or lower limits.concurrency ({verdict.error_text})"
+    codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
+    named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.FATAL)
+    return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"
+
+
+#: What to look at by a word of ours, before the endpoint was heard.
+_ADVICE: Final = {
+    "connect_failed": "look for a slip in endpoint.url, at this machine's name server, and for a firewall",
+    "connect_timeout": "look at the host and port in endpoint.url, and for a firewall between here and there",
+    "timeout": "look whether endpoint.url is the platform's address, and whether it is at work",
+}
+
+
+def why_unheard(verdict: Verdict) -> str:
+    """Why a run stops before its endpoint was heard, in words for the operator."""
+    advice = _ADVICE.get(str(verdict.error))
+    if advice is None:
+        advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
+    what = "no answer there is the endpoint's own" if verdict.http_status else "the endpoint is not reached"
+    return f"{what}: {verdict.error_text}; {advice} (engager doctor looks closer)"
+
+
+def why_all_rejected(verdict: Verdict, answers: int) -> str:
+    """Why a run stops of which the first answers were one and the same error."""
+    return (
+        f"the first {answers:,} answers are all error {verdict.error} ({verdict.error_text}); look at "
+        "request.id, at the scenario and at what the job matches by (engager doctor looks closer), or set "
+        "stop.all_rejected = 0 if that is right"
+    )

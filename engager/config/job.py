@@ -1,0 +1,175 @@
+"""The job file, the environment and the flags in, a checked job out. Nothing is sent and no row is read."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.config.positions import locate
+from engager.config.sanitize import name_fault
+from engager.errors import JobError, ParameterError
+
+#: Keys whose values are shown nowhere.
+_SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})
+
+
+class JobFile:
+    """A job: what it says, where, and on which line. Raises JobError."""
+
+    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+        """The job in a file."""
+        if fault := name_fault(str(path.resolve())):
+            raise JobError(fault)
+        text = _read_text(path)
+        self._load(path, text, path.resolve().parent, _parse(path, text), overrides)
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
+        """A job that is in no file: its tables; `base` is what its relative paths are relative to."""
+        job_file = cls.__new__(cls)
+        job_file._load(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
+        return job_file
+
+    def _load(
+        self, path: Path | None, text: str, base: Path, tables: dict[str, Any], overrides: Sequence[str]
+    ) -> None:
+        self.path, self.base, self.overrides = path, base, tuple(overrides)
+        self._text = text
+        self._overridden = [_override(tables, override) for override in overrides]
+        self._tables = tables
+        self.job = self._validate(tables)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where to find the job again, for `JobFile.again`."""
+        if self.path is not None:
+            return {"job": str(self.path.resolve()), "overrides": self.overrides}
+        return {"job": None, "tables": self._tables, "base": str(self.base)}
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
+        """The job that was found there, with further values replaced."""
+        if source["job"] is not None:
+            return cls(Path(source["job"]), [*source["overrides"], *overrides])
+        return cls.from_tables(source["tables"], Path(source["base"]), overrides)
+
+    def _validate(self, tables: dict[str, Any]) -> Job:
+        try:
+            job = Job.model_validate(tables)
+        except ValidationError as faults:
+            told = [self._message(fault) for fault in faults.errors()]
+            raise JobError("\n".join(told)) from None
+        if job.endpoint.url != SANDBOX and job.endpoint.token is None:
+            raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
+        if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
+            unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
+            raise JobError(self.at("request.id", unchosen))
+        self._refuse_visible_address(job.notify.url)
+        self._refuse_proxy(job.endpoint)
+        return job
+
+    def _refuse_proxy(self, endpoint: EndpointSection) -> None:
+        """Where a proxy would be passed by, or could read the token; its password is kept out of sight."""
+        if endpoint.proxy is None:
+            return
+        if endpoint.transport == "lean":
+            text = "this transport cannot use endpoint.proxy; take it out, or leave the proxy out"
+            raise JobError(self.at("endpoint.transport", text))
+        if endpoint.url.startswith("http:") and not endpoint.is_here:
+            text = "the proxy would read the token: endpoint.url is http; give it as https, or go without"
+            raise JobError(self.at("endpoint.proxy", text))
+        in_sight = self.path is None or "endpoint.proxy" in self._overridden
+        if in_sight and "://" in endpoint.proxy and "@" in endpoint.proxy:
+            text = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
+            raise JobError(self.at("endpoint.proxy", text))
+
+    def _refuse_visible_address(self, url: str | None) -> None:
+        """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""
+        in_sight = self.path is None or "notify.url" in self._overridden
+        if url is not None and "://" in url and in_sight:
+            raise JobError(self.at("notify.url", 'here, give "env:NAME" or "file:PATH": it is a secret'))
+
+    def _message(self, fault: Any) -> str:
+        loc = [str(part) for part in fault["loc"]]
+        key = ".".join(loc)
+        if fault["type"] == "extra_forbidden":
+            return self.at(key, f"unknown key{nearest(loc[-1], _known(loc[:-1]))}")
+        if fault["type"] == "missing":
+            return self.at(key, "missing")
+        text = fault["msg"].removeprefix("Value error, ")
+        # A token written into the job by mistake must not come back in the message.
+        shown = "" if key in _SECRET else f" (it is {fault['input']!r})"
+        return self.at(key, text[0].lower() + text[1:] + shown)
+
+    def at(self, key: str, text: str) -> str:
+        """An error's text, with the file and line that it speaks of."""
+        if key in self._overridden:
+            return f"--set {key}: {text}"
+        if self.path is None:
+            return f"{key}: {text}"
+        line = locate(self._text, key)
+        return f"{self.path}{f':{line}' if line else ''}: {key}: {text}"
+
+    def explain(self, fault: ParameterError) -> JobError:
+        """An error of the [request] table, with its line."""
+        return JobError(self.at(fault.key, str(fault).removeprefix(f"{fault.key}: ")))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise JobError(f"{path}: a job file is UTF-8; byte {fault.start} is not.") from fault
+    except OSError as fault:
+        raise JobError(f"{path}: the job file cannot be read: {fault.strerror}.") from fault
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise JobError(f"{path}: not a TOML file: {fault}.") from fault
+
+
+def _override(tables: dict[str, Any], override: str) -> str:
+    """Carry out one `--set section.key=value`; returns the key."""
+    key, equals, value = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not sections or not last:
+        raise JobError(f"--set {key}: give it as section.key=value")
+    table: Any = tables
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise JobError(f"--set {key}: {section} is a value, not a table")
+    table[last] = _toml_value(value)
+    return key.strip()
+
+
+def _toml_value(text: str) -> Any:
+    """The value as TOML reads it; what TOML cannot read is a text."""
+    try:
+        tables = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean …?`, or what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _known(loc: Sequence[str]) -> list[str]:
+    model: Any = Job
+    for part in loc:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

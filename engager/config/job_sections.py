@@ -1,0 +1,389 @@
+"""The tables of a job file: every key with its type, its default and its sentence in the manual."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from ipaddress import ip_address
+from math import inf
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from engager.config.encodings import carries_rows
+from engager.config.placeholders import PLACEHOLDER, example_of
+from engager.config.rule_sections import BreakerSection, StopSection, WindowSection
+from engager.config.sections import Seconds, Section
+from engager.policies.adaptive import CEILING, Adaptive, concurrency_settings, rate_settings
+from engager.policies.delivery import Delivery, Mode
+from engager.policies.rate import LEAST_RATE, MOST_RATE, Pace
+from engager.policies.retry import Retry
+
+SANDBOX = "sandbox"
+AUTO: Literal["auto"] = "auto"
+
+#: Stands where a person has yet to choose the scenario. No account counts so far; only the sandbox takes it.
+UNCHOSEN = 999_999_999
+
+
+def _job_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", example_of(name)):
+        raise ValueError("letters, digits, dot, dash and underscore make a name, up to 100 of them")
+    return name
+
+
+def proxy_address(text: str) -> str:
+    """The address of a proxy, if it is one. Raises ValueError, which does not hold it."""
+    told = 'give "http://HOST:PORT"; other kinds of proxy are not supported'
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return text
+    except ValueError:
+        pass
+    raise ValueError(told)
+
+
+def _directory(name: str) -> str:
+    if not example_of(name).strip():
+        raise ValueError("name a directory")
+    return name
+
+
+class JobSection(Section):
+    """[job]"""
+
+    name: Annotated[str, AfterValidator(_job_name)] = Field(
+        description="Names the run directory: letters, digits, dot, dash, underscore, `{date}` and its like.",
+        json_schema_extra={"pattern": f"^([A-Za-z0-9]|{PLACEHOLDER})([A-Za-z0-9._-]|{PLACEHOLDER}){{0,99}}$"},
+    )
+
+
+class EndpointSection(Section):
+    """[endpoint]"""
+
+    url: str = Field(
+        description='The platform\'s address, without a path; `"sandbox"` = the embedded one.',
+        json_schema_extra={"pattern": "^(sandbox$|[Hh][Tt][Tt][Pp][Ss]?://.)"},
+    )
+    token: str | None = Field(
+        None,
+        description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.',
+        examples=["env:ALTCRAFT_TOKEN"],
+        json_schema_extra={"pattern": "^(env|file):."},
+    )
+    auth: Literal["body", "bearer"] = Field(
+        "body", description="Where the token goes: `body`, or, in the header, `bearer`."
+    )
+    format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
+    answer: Literal["json", "xml", "csv"] | None = Field(
+        None, description="The language of answers, where it is to differ from `format`.", examples=["csv"]
+    )
+    timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
+    ca_file: str | None = Field(
+        None, description="Certificates to trust instead of the system's.", examples=["company-ca.pem"]
+    )
+    client_cert: str | None = Field(
+        None,
+        description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`.",
+        examples=["client.pem"],
+    )
+    client_key: str | None = Field(
+        None, description="The key of `client_cert`, unencrypted.", examples=["client.key"]
+    )
+    transport: Literal["auto", "lean", "aiohttp"] = Field(
+        "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
+    )
+    proxy: str | None = Field(
+        None,
+        description='An HTTP proxy, `"http://HOST:PORT"`; with a password, `"env:NAME"` or `"file:PATH"`.',
+        examples=["http://proxy:3128"],
+    )
+    further_matching: bool = Field(
+        False, description="Accept the matching modes that the platform knows and this method's page omits."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_origin(cls, url: str) -> str:
+        if url == SANDBOX:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
+        _ = parts.port
+        return url.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: str | None) -> str | None:
+        return proxy if proxy is None or proxy.startswith(("env:", "file:")) else proxy_address(proxy)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether nobody on a network reads what is said to the endpoint."""
+        host = urlsplit(self.url).hostname or ""
+        if self.url == SANDBOX or host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+class InputSection(Section):
+    """[input]"""
+
+    path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
+    format: Literal["csv", "jsonl"] | None = Field(
+        None, description="Else told from the file's name.", examples=["csv"]
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="CSV: `,` unless told otherwise; a tab in `.tsv` files.",
+        examples=[";"],
+        json_schema_extra={"pattern": '[^"\\r\\n]'},
+    )
+    encoding: str = Field("utf-8", description="The text encoding of the file.")
+    max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    repeat: bool = Field(
+        False, description="A run with another date in its name may send what an earlier one has sent."
+    )
+    unique: bool = Field(
+        False, description="Skip later rows with the same key. Unless it is set, a run warns of a repeat."
+    )
+    exclude: str | list[str] | None = Field(
+        None,
+        description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`.",
+        examples=["unsubscribed.csv"],
+    )
+    exclude_column: str | None = Field(
+        None,
+        description="Which column of the lists has the keys; else the one that the job matches by.",
+        examples=["email"],
+    )
+
+    @property
+    def lists(self) -> list[str]:
+        """The lists of keys whose rows are skipped."""
+        given = self.exclude or []
+        return [given] if isinstance(given, str) else given
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            if not codecs.lookup(name)._is_text_encoding:
+                raise LookupError
+        except LookupError:
+            raise ValueError(f"no text encoding is called {name!r}") from None
+        if not carries_rows(name):
+            raise ValueError(f"{name!r} is no encoding of files with lines; save the file as UTF-8")
+        return name
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter in '"\r\n':
+            raise ValueError("a quote or a line end cannot be the delimiter")
+        return delimiter
+
+
+# The bounds are for editors; the functions below say in one sentence what a pair of types cannot.
+Concurrency = Annotated[int, Field(ge=1, le=4096)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _concurrency(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and 1 <= value <= 4096):
+        return value
+    raise ValueError('give a whole number from 1 to 4096, or "auto"')
+
+
+def _rate(value: Any) -> Any:
+    if value == AUTO or (type(value) in (int, float) and LEAST_RATE <= value <= MOST_RATE):
+        return value
+    raise ValueError('give a number from 0.001 to 1000000, or "auto"')
+
+
+def _processes(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and value == 1):
+        return value
+    raise ValueError('give 1 or "auto", which is 1 for now: one process carries a run out')
+
+
+class LimitsSection(Section):
+    """[limits]"""
+
+    concurrency: Annotated[Concurrency | Literal["auto"], BeforeValidator(_concurrency)] = Field(
+        64, description='Requests in flight at most; `"auto"`: as many as the endpoint is seen to bear.'
+    )
+    rate: Annotated[Rate | Literal["auto"], BeforeValidator(_rate)] | None = Field(
+        None,
+        description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
+        examples=[500],
+    )
+    processes: Annotated[Literal[1, "auto"], BeforeValidator(_processes)] = Field(
+        1, description='Processes that carry a run out: one; `"auto"` is one for now.'
+    )
+    max_concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description='How far `concurrency = "auto"` may go: 256 unless told otherwise.',
+        examples=[CEILING],
+    )
+    max_rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description='How far `rate = "auto"` may go; absent = no ceiling.',
+        examples=[1000],
+    )
+
+    confirm_above: int | None = Field(
+        None,
+        ge=1,
+        description="Rows that may be sent before a person, or `--yes`, consents to the rest.",
+        examples=[100],
+    )
+
+    @field_validator("max_concurrency", "max_rate")
+    @classmethod
+    def _has_a_use(cls, ceiling: float | None, info: ValidationInfo) -> float | None:
+        limit = str(info.field_name).removeprefix("max_")
+        if ceiling is not None and info.data.get(limit) != AUTO:
+            raise ValueError(
+                f'it is a ceiling for {limit} = "auto"; without that, {limit} itself is the limit'
+            )
+        return ceiling
+
+    @property
+    def max_in_flight(self) -> int:
+        """Workers, and so the most that can ever be in flight."""
+        return (self.max_concurrency or CEILING) if self.concurrency == AUTO else self.concurrency
+
+
+class RetrySection(Section):
+    """[retry]"""
+
+    attempts: int = Field(5, ge=1, le=1000, description="Tries of a row in all, the first included.")
+    base_delay: Seconds = Field(0.5, description="The first wait is drawn from 0 to this; it doubles.")
+    max_delay: Seconds = Field(30.0, description="No wait is drawn from more than this.")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Retries a second that are allowed in an outage; else as many as can be in flight.",
+        examples=[64],
+    )
+    longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.", examples=["1h"])
+
+
+class DeliverySection(Section):
+    """[delivery]"""
+
+    mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What is done when an answer is lost.")
+    dedupe_window: Seconds = Field(
+        86400.0, description="How long the endpoint remembers a Request-ID.", examples=["24h"]
+    )
+    durability: Literal["process", "disk"] = Field(
+        "process", description="`disk`: what is written down survives a power cut, too."
+    )
+    probe: bool = Field(
+        False, description="Before the first row, refuse `exactly-once` to an endpoint that proves unfit."
+    )
+
+
+class OutputSection(Section):
+    """[output]"""
+
+    directory: Annotated[str, AfterValidator(_directory)] | None = Field(
+        None,
+        description="The run directory, `{date}` and its like as of the start; "
+        "else `runs/<job.name>` beside this file.",
+        examples=["runs/nightly-{date}"],
+        json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
+    )
+    results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
+    report: bool = Field(True, description="Leave `report.html` at the end of a run.")
+
+
+class NotifySection(Section):
+    """[notify]"""
+
+    url: str | None = Field(
+        None,
+        examples=["env:ENGAGER_WEBHOOK"],
+        description='A webhook to be told of the end: `"env:NAME"`, `"file:PATH"`, or in a file its address.',
+    )
+    on: Literal["always", "trouble"] = Field(
+        "always", description="`trouble`: only when the exit code is not 0."
+    )
+    timeout: Seconds = Field(10.0, description="Seconds that telling may take, all tries together.")
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://", "env:", "file:")):
+            raise ValueError('give "env:NAME", "file:PATH", or an address such as "https://HOST/PATH"')
+        return url
+
+    @property
+    def shown(self) -> str:
+        """Where the address stands; an address itself is a secret."""
+        return "it" if self.url is None or "://" in self.url else f"what {self.url} names"
+
+
+class Job(Section):
+    """A whole job file."""
+
+    job: JobSection
+    endpoint: EndpointSection
+    input: InputSection
+    request: dict[str, Any] = Field(description="The endpoint's own parameters; values may hold {column}.")
+    limits: LimitsSection = LimitsSection.model_construct()
+    retry: RetrySection = RetrySection.model_construct()
+    delivery: DeliverySection = DeliverySection.model_construct()
+    output: OutputSection = OutputSection.model_construct()
+    notify: NotifySection = NotifySection.model_construct()
+    stop: StopSection = StopSection.model_construct()
+    window: WindowSection = WindowSection.model_construct()
+    breaker: BreakerSection = BreakerSection.model_construct()
+    sandbox: dict[str, Any] = Field(
+        {}, description="How the embedded sandbox behaves.", examples=[{"latency": "20-80ms"}]
+    )
+
+    @property
+    def pace(self) -> Pace | None:
+        """The rate as a policy; of one that is to be found, where the search begins."""
+        climb, rate = self.adaptive.rate, self.limits.rate
+        if climb is not None:
+            return Pace(climb.begin().value)
+        return Pace(rate) if rate is not None and rate != AUTO else None
+
+    @property
+    def adaptive(self) -> Adaptive:
+        """The policies of the limits that are found."""
+        limits = self.limits
+        return Adaptive(
+            concurrency_settings(limits.max_in_flight) if limits.concurrency == AUTO else None,
+            rate_settings(limits.max_rate or inf) if limits.rate == AUTO else None,
+        )
+
+    @property
+    def retry_policy(self) -> Retry:
+        """The retries as a policy."""
+        retry = self.retry
+        floor = retry.budget or max(10.0, float(self.limits.max_in_flight))
+        return Retry(
+            retry.attempts, retry.base_delay, retry.max_delay, floor, longest_pause=retry.longest_pause
+        )
+
+    @property
+    def delivery_policy(self) -> Delivery:
+        """The delivery mode as a policy."""
+        return Delivery(self.delivery.mode, self.delivery.dedupe_window)

@@ -1,0 +1,177 @@
+"""The tables of a job file and the rules of its parameters in, one JSON Schema (draft 2020-12) out.
+
+What it refuses, a run refuses too. The other way round a schema cannot tell everything: whether a column
+exists, or whether an address is one, only `engager check` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from engager.altcraft.attachments import ATTACHMENT_KEYS
+from engager.altcraft.parameters import (
+    FILTERS,
+    FURTHER_MATCHING,
+    FURTHER_PARAMETERS,
+    MATCHING,
+    MEANINGS,
+    PARAMETERS,
+    Rule,
+)
+from engager.config.job_sections import Job
+from engager.config.sections import Section
+from engager.sandbox.config import Assumptions, SandboxConfig
+from engager.sandbox.faults import FAULTS
+
+#: A text that a column gives its value to.
+_TEMPLATE = {"type": "string", "pattern": r"\{", "description": 'A column: "{column}".'}
+
+#: One value of every type that TOML has and a parameter may take.
+_PROBES: Mapping[str, Any] = {"string": "x", "integer": 1, "object": {}, "array": [], "boolean": True}
+
+
+def job_schema() -> dict[str, Any]:
+    """The schema of a whole job file."""
+    schema = Job.model_json_schema(schema_generator=_OfToml)
+    for name, section in _sections().items():
+        _put_defaults(schema["$defs"][section.__name__]["properties"], section)
+        schema["properties"][name].pop("default", None)
+    request = {"description": schema["properties"]["request"]["description"], **_request()}
+    sandbox = {"description": schema["properties"]["sandbox"]["description"], **_sandbox()}
+    schema["properties"] |= {"request": request, "sandbox": sandbox}
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **schema,
+        "title": "A job of engager",
+        "allOf": [_further_only_when_asked(), _token_for_the_platform()],
+    }
+
+
+class _OfToml(GenerateJsonSchema):
+    """TOML has no null: what may be absent is left out."""
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        """The schema of what stands there when anything does."""
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """A key's name is title enough."""
+        return False
+
+
+def _sections() -> Mapping[str, type[Section]]:
+    kinds = {name: described.annotation for name, described in Job.model_fields.items()}
+    return {
+        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)
+    }
+
+
+def _put_defaults(properties: dict[str, Any], section: type[Section]) -> None:
+    """Every default as a job file would have it."""
+    for key, described in section.model_fields.items():
+        if not described.is_required():
+            value, holds = section.written(key)
+            properties[key].pop("default", None)
+            if holds and value is not None:
+                properties[key]["default"] = value
+
+
+def _request() -> dict[str, Any]:
+    parameters = {name: _parameter(rule) for name, rule in PARAMETERS.items()}
+    parameters["subscription_filter"] = {"anyOf": [*map(_filter, FILTERS), _TEMPLATE]}
+    matching = {"enum": [*MATCHING, *FURTHER_MATCHING], "default": "email"}
+    known = {"matching": matching, "attach": _attach(), **parameters}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"description": MEANINGS[name], **known[name]} for name in MEANINGS},
+        "required": ["id"],
+        "allOf": [
+            {
+                "if": {"properties": {"matching": {"const": mode}}, "required": ["matching"]},
+                "then": {"required": list(way.fields)},
+            }
+            for mode, way in {**MATCHING, **FURTHER_MATCHING}.items()
+        ],
+        "dependentSchemas": {
+            "custom_request": {"properties": {"matching": False, "subscription_filter": False}}
+        },
+        "anyOf": [{"required": [name]} for name in ("matching", "email", "custom_request")],
+    }
+
+
+def _parameter(rule: Rule) -> dict[str, Any]:
+    """The types that a rule takes, told by the rule itself; beside them, a template."""
+    types = [_typed(kind, probe, rule) for kind, probe in _PROBES.items() if _takes(rule, probe)]
+    choices = types if _takes(rule, "x") else [*types, _TEMPLATE]
+    return {"anyOf": choices} if len(choices) > 1 else choices[0]
+
+
+def _takes(rule: Rule, probe: Any) -> bool:
+    wrong = rule(probe)
+    return wrong is None or wrong[0] != "wrong_type"
+
+
+def _typed(kind: str, probe: Any, rule: Rule) -> dict[str, Any]:
+    """A type, with the least that the rule asks of it."""
+    least = {"integer": ("minimum", 0, 1), "string": ("minLength", "", 1), "object": ("minProperties", {}, 1)}
+    word, nothing, one = least.get(kind, ("", probe, 0))
+    return {"type": kind, word: one} if word and rule(nothing) else {"type": kind}
+
+
+def _filter(variant: Mapping[str, Rule]) -> dict[str, Any]:
+    properties = {name: _parameter(rule) for name, rule in variant.items()}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {**properties, "not_strict": {"anyOf": [{"type": "boolean"}, _TEMPLATE]}},
+        "required": list(properties),
+    }
+
+
+def _attach() -> dict[str, Any]:
+    text = {"type": "string", "pattern": "^[^{}]*$"}
+    table = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": dict.fromkeys(ATTACHMENT_KEYS, text),
+        "required": ["path"],
+    }
+    return {"type": "array", "items": {"anyOf": [text, table]}}
+
+
+def _sandbox() -> dict[str, Any]:
+    texts_or_numbers = {"type": ["string", "number"]}
+    properties: dict[str, Any] = {setting.name: {} for setting in fields(SandboxConfig)}
+    properties |= {"latency": texts_or_numbers, "retry_after": texts_or_numbers}
+    properties["faults"] = _closed({name: {"type": "number", "minimum": 0, "maximum": 1} for name in FAULTS})
+    switches = {"bool": "boolean", "float": "number"}
+    properties["assumptions"] = _closed(
+        {switch.name: {"type": switches[str(switch.type)]} for switch in fields(Assumptions)}
+    )
+    return _closed(properties)
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": dict(properties)}
+
+
+def _further_only_when_asked() -> dict[str, Any]:
+    asked = {"properties": {"further_matching": {"const": True}}, "required": ["further_matching"]}
+    page = {"matching": {"enum": list(MATCHING)}, **dict.fromkeys(sorted(FURTHER_PARAMETERS), False)}
+    return {
+        "if": {"properties": {"endpoint": {"not": asked}}},
+        "then": {"properties": {"request": {"properties": page}}},
+    }
+
+
+def _token_for_the_platform() -> dict[str, Any]:
+    real = {"properties": {"url": {"not": {"const": "sandbox"}}}, "required": ["url"]}
+    return {
+        "if": {"properties": {"endpoint": real}},
+        "then": {"properties": {"endpoint": {"required": ["token"]}}},
+    }

@@ -1,0 +1,1 @@
+"""Questions to the platform about itself: connection, deduplication, scenarios."""

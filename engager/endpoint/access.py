@@ -1,0 +1,158 @@
+"""A job in, the way to its endpoint out: the token, what every request carries, TLS, and the transport."""
+
+from __future__ import annotations
+
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
+
+from engager.config.job import JobFile
+from engager.config.job_sections import SANDBOX, Job, proxy_address
+from engager.config.secret import Secret, read_secret
+from engager.config.version import __version__
+from engager.endpoint.deduplication import refuse_without_deduplication
+from engager.errors import JobError
+from engager.policies.delivery import Mode
+from engager.requests.builder import RequestSpec
+from engager.sending.limits import Stop
+from engager.sending.transport.base import Destination, Proxy, Transport
+from engager.sending.transport.choice import transport_to
+
+METHOD = "/api/v1.1/workflows/start"
+
+#: What the embedded sandbox is given when the job names no token.
+SANDBOX_TOKEN = Secret("sandbox-token")
+
+
+def token_of(job_file: JobFile) -> Secret:
+    """The token that the job refers to. Raises JobError."""
+    reference = job_file.job.endpoint.token
+    if reference is None:
+        return SANDBOX_TOKEN
+    try:
+        return read_secret(reference, job_file.base)
+    except JobError as fault:
+        key = "endpoint.token"
+        raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+
+
+def headers_of(job: Job, token: str) -> dict[str, str]:
+    """What every request carries in its head, but for the Request-ID."""
+    headers = {
+        "Content-Type": f"application/{job.endpoint.format}; charset=utf-8",
+        "User-Agent": f"engager/{__version__}",
+    }
+    if job.endpoint.auth == "bearer":
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
+    """What TLS trusts and how we show who we are; it always verifies. Raises JobError.
+
+    None where neither the address nor anything else speaks of TLS: to load what a system trusts takes memory.
+    """
+    endpoint, base = job_file.job.endpoint, job_file.base
+    if not (endpoint.url.startswith("https:") or endpoint.ca_file or endpoint.client_cert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=endpoint.ca_file and str(base / endpoint.ca_file))
+    except (OSError, ssl.SSLError) as fault:
+        text = f"{endpoint.ca_file} cannot be used: {fault}"
+        raise JobError(job_file.at("endpoint.ca_file", text)) from fault
+    if endpoint.client_cert is not None:
+        key = endpoint.client_key and str(base / endpoint.client_key)
+        try:
+            # Without a password of its own, an encrypted key would ask at the terminal.
+            context.load_cert_chain(str(base / endpoint.client_cert), key, password=lambda: "")
+        except (OSError, ssl.SSLError) as fault:
+            text = f"{endpoint.client_cert} cannot be used: {fault}"
+            raise JobError(job_file.at("endpoint.client_cert", text)) from fault
+    return context
+
+
+def spec_of(job_file: JobFile, token: str) -> RequestSpec:
+    """What the job says of its requests."""
+    endpoint = job_file.job.endpoint
+    return RequestSpec(
+        parameters=job_file.job.request,
+        base=job_file.base,
+        token=token,
+        auth=endpoint.auth,
+        wire=endpoint.format,
+        answer=endpoint.answer or endpoint.format,
+        further_matching=endpoint.further_matching,
+    )
+
+
+@asynccontextmanager
+async def origin_of(job: Job) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded sandbox serves as long as this is entered."""
+    if job.endpoint.url != SANDBOX:
+        yield job.endpoint.url
+        return
+    from engager.sandbox import Sandbox, SandboxConfig  # aiohttp's server is for those who want it
+
+    try:
+        config = SandboxConfig.from_mapping(job.sandbox)
+    except ValueError as fault:
+        raise JobError(f"sandbox: {fault}") from fault
+    async with Sandbox(config) as sandbox:
+        yield sandbox.url
+
+
+def proxy_of(job_file: JobFile) -> Proxy | None:
+    """The proxy that the job refers to; its password is a secret as the token is. Raises JobError."""
+    key, given = "endpoint.proxy", job_file.job.endpoint.proxy
+    if given is None:
+        return None
+    if "://" not in given:
+        try:
+            given = read_secret(given, job_file.base, key, "address of a proxy").reveal()
+        except JobError as fault:
+            raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+    try:
+        parts = urlsplit(proxy_address(given))
+    except ValueError as fault:
+        raise JobError(job_file.at(key, str(fault))) from None
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if parts.username is None:
+        return Proxy(url)
+    password = parts.password or ""
+    said = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
+    return Proxy(url, f"Basic {said}", Secret(said, *filter(None, (password, unquote(password)))).redact)
+
+
+def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
+    """Where the job's requests go, and what each carries. Raises JobError."""
+    endpoint = job_file.job.endpoint
+    headers = headers_of(job_file.job, secret.reveal())
+    return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
+
+
+@asynccontextmanager
+async def origin_probed(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[str]:
+    """The endpoint's address, which is asked first whether it is fit, if the job wants that."""
+    job = job_file.job
+    async with origin_of(job) as origin:
+        if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
+            destination = destination_of(job_file, secret, origin)
+            await refuse_without_deduplication(
+                destination, spec_of(job_file, secret.reveal()), job.pace, stop
+            )
+        yield origin
+
+
+@asynccontextmanager
+async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
+    """A transport to the job's endpoint."""
+    job = job_file.job
+    async with origin_probed(job_file, secret, stop) as origin:
+        destination = destination_of(job_file, secret, origin)
+        transport = transport_to(destination, job.limits.max_in_flight, job.endpoint.transport)
+        try:
+            yield transport
+        finally:
+            await transport.aclose()

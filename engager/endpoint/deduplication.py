@@ -1,0 +1,173 @@
+"""An endpoint in, whether it deduplicates out: asked in ways that can engage nobody.
+
+Documented: a repeated Request-ID is not carried out, and it is answered as the first one was, with a mark.
+Not documented: whether error answers are remembered, and whether methods that only read take part. So a
+mark on a repeat proves that the endpoint deduplicates; the lack of one proves the contrary only where
+`workflows/start` had said success, which is never forgotten.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from engager.altcraft.classification import Meaning, Verdict, judge
+from engager.altcraft.scenarios import PAGE
+from engager.config.log import log
+from engager.endpoint.methods import request_to
+from engager.errors import Exit
+from engager.models import Ending, EngageRequest, Reply, Row, Withheld
+from engager.policies.rate import Pace
+from engager.requests.builder import RequestSpec, compile_builder
+from engager.sending.limits import RateLimiter, Stop
+from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
+from engager.sending.transport.choice import transport_to
+
+#: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
+NOBODY = "ffffffff"
+
+#: Asked for where the job leaves the scenario to the rows: no platform has that many.
+NO_SCENARIO = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRequest:
+    """The endings of one request that was sent twice under one Request-ID."""
+
+    first: Ending
+    second: Ending
+
+
+class Deduplication(Enum):
+    """Whether an endpoint deduplicates: what it means."""
+
+    YES = auto()  #: a repeat is not carried out
+    NO = auto()  #: a repeat is carried out
+    SWALLOWS = auto()  #: even a first request is taken for a repeat
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known of the endpoint's deduplication."""
+
+    answer: Deduplication
+    seen: str  #: what proves it, or why nothing does
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return _ADVICE[self.answer]
+
+
+_ADVICE: Mapping[Deduplication, str] = {
+    Deduplication.YES: "",
+    Deduplication.NO: (
+        'set delivery.mode to "at-most-once" (a lost answer leaves its row in doubt) or, where a repeat is '
+        'harmless, to "at-least-once"; or have deduplication turned on, and let every gateway pass '
+        "Request-ID and Duplicate-Request"
+    ),
+    Deduplication.SWALLOWS: (
+        "look for a gateway that sets Request-ID itself: rows would be swallowed and look like successes"
+    ),
+    Deduplication.UNKNOWN: (
+        "ask the platform's owner whether it deduplicates by Request-ID; where it does not, "
+        'delivery.mode = "at-most-once" messages nobody twice'
+    ),
+}
+
+
+async def refuse_without_deduplication(
+    destination: Destination, spec: RequestSpec, pace: Pace | None, stop: Stop
+) -> None:
+    """Stop a run in exactly-once before its first row, where the endpoint provably cannot carry that."""
+    clearance = admission_of(pace, stop)
+    start = await start_twice(destination, spec, clearance)
+    proof = proof_of(start, await list_twice(destination, spec, clearance))
+    if stop.requested:
+        return
+    if proof.answer is Deduplication.UNKNOWN:
+        log.warning("whether the endpoint deduplicates is unknown: %s; %s", proof.seen, proof.advice)
+    elif proof.answer is not Deduplication.YES:
+        unfit = f"no row was sent, as exactly-once cannot be kept here: {proof.seen}"
+        stop.request(Exit.WRONG, f"{unfit}; {proof.advice}")
+    if pace is not None:  # the run keeps a pace of its own, and no sliding second may hold both
+        await stop.sleep(1)
+
+
+def admission_of(pace: Pace | None, stop: Stop) -> Admission:
+    """Clearance at the job's pace, until the stop."""
+    rate_limiter = RateLimiter(pace, stop) if pace else None
+
+    async def clear() -> bool:
+        if rate_limiter is not None:
+            await rate_limiter.wait()
+        return not stop.requested
+
+    return clear
+
+
+def proof_of(start: RepeatedRequest, listing: RepeatedRequest) -> Proof:
+    """What both repeats prove."""
+    first, second = judge(start.first), judge(start.second)
+    if first.duplicate:
+        return Proof(Deduplication.SWALLOWS, "workflows/start called a first request a repeat")
+    if second.duplicate:
+        return Proof(Deduplication.YES, "a repeated workflows/start is recognised")
+    if first.meaning is Meaning.ACCEPTED and _is_answer(second):
+        return Proof(Deduplication.NO, "workflows/start said success and then carried the repeat out, too")
+    if judge(listing.second, MAX_ANSWER).duplicate and not judge(listing.first, MAX_ANSWER).duplicate:
+        return Proof(Deduplication.YES, "a repeated workflows/list is recognised")
+    return Proof(Deduplication.UNKNOWN, f"no repeat was recognised, but {_why_unknown(first, second)}")
+
+
+def _is_answer(verdict: Verdict) -> bool:
+    return verdict.by_endpoint and verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED)
+
+
+def _why_unknown(first: Verdict, second: Verdict) -> str:
+    if _is_answer(first) and _is_answer(second):
+        return f"errors may not be remembered ({describe(first)}), nor what only reads"
+    return f"workflows/start gave no answer to go by ({describe(second if _is_answer(first) else first)})"
+
+
+def describe(verdict: Verdict) -> str:
+    """An answer in a few words."""
+    if verdict.meaning is Meaning.NOT_SENT:
+        return "not sent"
+    code = f"{verdict.error}: " if isinstance(verdict.error, int) else ""
+    return f"{code}{verdict.error_text}"
+
+
+async def start_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
+    """Ask twice, under one Request-ID, to engage a profile that cannot exist."""
+    scenario = spec.parameters.get("id")
+    parameters = {
+        "id": scenario if type(scenario) is int else NO_SCENARIO,
+        "matching": "profile_id",
+        "profile_id": NOBODY + secrets.token_hex(8),
+    }
+    built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
+    assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
+    return await _twice(destination, built.body, admission)
+
+
+async def list_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
+    """Ask twice, under one Request-ID, for the scenarios from the job's own on."""
+    scenario = spec.parameters.get("id")
+    from_id = scenario if type(scenario) is int else 1
+    return await _twice(*request_to(destination, spec, "list", from_id=from_id, limit=PAGE), admission)
+
+
+async def _twice(destination: Destination, body: tuple[bytes, ...], admission: Admission) -> RepeatedRequest:
+    request_id = secrets.token_hex(16)
+    transport = transport_to(destination, 1)
+    try:
+        first = await transport.send(body, request_id, admission)
+        if not isinstance(first, Reply):  # a second silence would only take as long again
+            return RepeatedRequest(first, Withheld())
+        return RepeatedRequest(first, await transport.send(body, request_id, admission))
+    finally:
+        await transport.aclose()

@@ -1,0 +1,169 @@
+"""A job in, findings about its endpoint out: what is asked can engage nobody.
+
+What only makes sense behind a check that failed is skipped; what cannot be told is unknown, and no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
+from engager.altcraft.scenarios import Scenario, read_listing
+from engager.config.as_json import as_json
+from engager.config.job import JobFile
+from engager.config.secret import Secret
+from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
+from engager.endpoint.deduplication import (
+    Deduplication,
+    admission_of,
+    describe,
+    list_twice,
+    proof_of,
+    start_twice,
+)
+from engager.endpoint.scenarios import Platform
+from engager.policies.delivery import Mode
+from engager.sending.limits import Stop
+from engager.sending.transport.base import MAX_ANSWER
+
+
+async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> list[Finding]:
+    """Carry out every check, and tell of each as it ends. Raises JobError."""
+    secret = token_of(job_file)
+    findings: list[Finding] = []
+    async with origin_of(job_file.job) as origin:
+        destination = destination_of(job_file, secret, origin)
+        clearance = admission_of(job_file.job.pace, Stop())
+        probe = Probe(job_file.job, destination, spec_of(job_file, secret.reveal()), clearance)
+        failed = ""
+        for name, check in CHECKS.items():
+            found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
+            if found.state is State.FAILED and name in NEEDED:
+                failed = name
+            seen = " ".join(Secret.redact_all(found.seen).split())
+            findings.append(replace(found, seen=seen, check=name))
+            on_finding(findings[-1])
+    return findings
+
+
+def document_of(findings: Sequence[Finding]) -> bytes:
+    """The findings for a program."""
+    shown = [{"check": finding.check, **asdict(finding)} for finding in findings]
+    return as_json(shown, indented=True)
+
+
+async def check_endpoint(probe: Probe) -> Finding:
+    """Who answers there speaks for the endpoint, and is at work."""
+    probe.start = await start_twice(probe.destination, probe.spec, probe.admission)
+    verdict = judge(probe.start.first)
+    if not verdict.by_endpoint:
+        advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
+        return Finding(State.FAILED, f"no answer of the endpoint's own: {describe(verdict)}", advice)
+    if _is_of_token(verdict) or verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED):
+        return Finding(State.OK, f"workflows/start answered {describe(verdict)}")
+    if verdict.meaning is Meaning.FATAL:
+        return Finding(State.FAILED, fatal_reason(verdict), "raise the tariff's limit")
+    return Finding(State.FAILED, f"workflows/start answered {describe(verdict)}", "try again later")
+
+
+def _is_of_token(verdict: Verdict) -> bool:
+    return not {401, 403}.isdisjoint((verdict.error, verdict.http_status))
+
+
+async def check_token(probe: Probe) -> Finding:
+    """The token is known and may start scenarios."""
+    probe.listing = await list_twice(probe.destination, probe.spec, probe.admission)
+    start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
+    reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
+    # An endpoint may look at the parameters before it looks at the token.
+    refused = next((said for said in (start, listing) if _is_of_token(said)), None)
+    if refused and (refused is start or 403 not in (refused.error, refused.http_status)):
+        advice = f"look at what {reference} holds, at its rights, and at endpoint.auth, which is {auth}"
+        return Finding(State.FAILED, fatal_reason(refused), advice)
+    if refused or Meaning.ACCEPTED in (start.meaning, listing.meaning):
+        return Finding(State.OK, f"the endpoint knows it (auth = {auth})")
+    return Finding(
+        State.UNKNOWN, f"it was not refused, and nothing was granted to it either: {describe(start)}"
+    )
+
+
+async def check_scenario(probe: Probe) -> Finding:
+    """The scenario exists and is active, as far as the listing's form is known."""
+    number = probe.job.request.get("id")
+    if type(number) is not int:
+        return Finding(State.SKIPPED, "request.id differs from row to row")
+    verdict = judge(probe.listing.first, MAX_ANSWER)
+    advice = f"look at scenario {number} in the platform"
+    if verdict.meaning is not Meaning.ACCEPTED:
+        return Finding(State.UNKNOWN, f"workflows/list answered {describe(verdict)}", advice)
+    listed = read_listing(probe.listing.first)
+    if listed is None:
+        return Finding(State.UNKNOWN, "workflows/list answers in a form that is not known", advice)
+    if found := next((scenario for scenario in listed if scenario.id == number), None):
+        return _of_activity(found, advice)
+    if not listed and not await _lists_any(probe):
+        return Finding(State.UNKNOWN, "workflows/list lists no scenario", advice)
+    seen = f"{number} is not among those that this token may see"
+    return Finding(State.FAILED, seen, "mend request.id, or give the token the right to that scenario")
+
+
+def _of_activity(scenario: Scenario, advice: str) -> Finding:
+    if scenario.active is None:
+        return Finding(State.UNKNOWN, f"{scenario.id} exists; whether it is active is not told", advice)
+    if scenario.active:
+        return Finding(State.OK, f"{scenario.id} exists and is active")
+    return Finding(
+        State.FAILED, f"{scenario.id} exists and is not active", "activate it: engager scenarios activate"
+    )
+
+
+async def _lists_any(probe: Probe) -> bool:
+    """Whether scenarios are listed at all, where none is from the job's own on."""
+    platform = Platform(probe.destination, probe.spec, probe.admission)
+    return bool(read_listing(await platform.ask("list", limit=1)))
+
+
+async def check_success(probe: Probe) -> Finding:
+    """A success means that a person was reached: a profile that cannot exist does not get one."""
+    verdict = judge(probe.start.first)
+    if verdict.meaning is Meaning.ACCEPTED:
+        return Finding(
+            State.UNKNOWN,
+            "success was said for a profile that cannot exist",
+            "do not take engaged for reached: send to one profile of your own and see what arrives",
+        )
+    return Finding(State.OK, "a profile that cannot exist is refused")
+
+
+async def check_deduplication(probe: Probe) -> Finding:
+    """A repeated Request-ID is not carried out again, if the job's delivery mode relies on that."""
+    proof = proof_of(probe.start, probe.listing)
+    mode = probe.job.delivery.mode
+    if proof.answer is Deduplication.NO and mode is not Mode.EXACTLY_ONCE:
+        return Finding(State.OK, f"{proof.seen}; delivery.mode = {mode} does not rely on it")
+    return Finding(_STATES[proof.answer], proof.seen, proof.advice)
+
+
+_STATES = {
+    Deduplication.YES: State.OK,
+    Deduplication.NO: State.FAILED,
+    Deduplication.SWALLOWS: State.FAILED,
+    Deduplication.UNKNOWN: State.UNKNOWN,
+}
+
+#: The checks in their order.
+CHECKS: Mapping[str, Callable[[Probe], Awaitable[Finding]]] = {
+    "name": resolve,
+    "connection": connect,
+    "certificate": certify,
+    "endpoint": check_endpoint,
+    "token": check_token,
+    "scenario": check_scenario,
+    "success": check_success,
+    "deduplication": check_deduplication,
+}
+
+#: Where one of these failed, nothing can be said of what follows.
+NEEDED = frozenset({"name", "connection", "certificate", "endpoint", "token"})

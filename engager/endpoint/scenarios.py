@@ -1,0 +1,152 @@
+"""A job in, the scenarios of its endpoint out: listed page by page, or one of them switched."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
+from engager.altcraft.scenarios import PAGE, Scenario, read_listing
+from engager.config.job import JobFile
+from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.deduplication import admission_of, describe
+from engager.endpoint.methods import request_to
+from engager.errors import EndpointError, Exit, JobError
+from engager.models import Ending, Reply
+from engager.requests.builder import RequestSpec
+from engager.sending.limits import Stop
+from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
+from engager.sending.transport.choice import transport_to
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The endpoint of a job, to be asked by its other methods."""
+
+    destination: Destination
+    spec: RequestSpec
+    admission: Admission
+
+    async def ask(self, method: str, **fields: Any) -> Ending:
+        """Ask once, under a Request-ID of its own: what is repeated is told what was true before."""
+        there, body = request_to(self.destination, self.spec, method, **fields)
+        transport = transport_to(there, 1)
+        try:
+            return await transport.send(body, secrets.token_hex(16), self.admission)
+        finally:
+            await transport.aclose()
+
+
+@asynccontextmanager
+async def platform_of(job_file: JobFile) -> AsyncIterator[Platform]:
+    """The job's endpoint, asked at the job's pace. Raises JobError."""
+    secret = token_of(job_file)
+    async with origin_of(job_file.job) as origin:
+        destination = destination_of(job_file, secret, origin)
+        yield Platform(
+            destination, spec_of(job_file, secret.reveal()), admission_of(job_file.job.pace, Stop())
+        )
+
+
+async def list_all(platform: Platform) -> list[Scenario]:
+    """Every scenario that the token may see, in the order of ids. Raises EndpointError.
+
+    A page may be shorter than asked for, so only one that brings nothing is the end.
+    """
+    found: dict[int, Scenario] = {}
+    while page := await _page(platform, max(found, default=0) + 1):
+        before = len(found)
+        found |= {item.id: item for item in page}
+        if len(found) == before:  # it begins at the first one, whatever it is asked for
+            break
+    return [found[number] for number in sorted(found)]
+
+
+async def find(platform: Platform, number: int) -> Scenario | None:
+    """One scenario; None where the token does not see it. Raises EndpointError."""
+    return next((item for item in await _page(platform, number) if item.id == number), None)
+
+
+async def _page(platform: Platform, from_id: int) -> Sequence[Scenario]:
+    limit = PAGE
+    while _is_cut_off(ending := await platform.ask("list", from_id=from_id, limit=limit)) and limit > 1:
+        limit //= 2
+    verdict = judge(ending, MAX_ANSWER)
+    if verdict.meaning is not Meaning.ACCEPTED:
+        raise _refused("list", verdict)
+    listed = read_listing(ending)
+    if listed is None:
+        raise EndpointError("workflows/list answers in a form that is not known.", Exit.WRONG)
+    return listed
+
+
+def _is_cut_off(ending: Ending) -> bool:
+    return isinstance(ending, Reply) and ending.status == 200 and not ending.complete
+
+
+def _refused(method: str, verdict: Verdict) -> EndpointError:
+    said = f"workflows/{method} answered {describe(verdict)}"
+    if verdict.meaning is Meaning.REJECTED:
+        return EndpointError(f"{said}.", Exit.WRONG)
+    if verdict.meaning is Meaning.FATAL:
+        return EndpointError(f"workflows/{method}: {fatal_reason(verdict)}.", Exit.WRONG)
+    return EndpointError(f"{said}. Run the same command again later.", Exit.STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchResult:
+    """What became of a scenario that was to be switched."""
+
+    id: int
+    before: Scenario | None  #: None: the token does not see it
+    after: bool | None  #: None: nobody knows
+    asked: bool  #: whether the endpoint was asked to
+
+
+async def switch(
+    platform: Platform, number: int, active: bool, consents: Callable[[Scenario | None], bool]
+) -> SwitchResult:
+    """Make a scenario active or inactive, unless it is so already or nobody consents.
+
+    What it is afterwards is looked up and not concluded: an answer can be lost, and a success can be a
+    gateway's. Raises EndpointError, also where the scenario is not as it was to be.
+    """
+    before = await find(platform, number)
+    if before is not None and before.active is active:
+        return SwitchResult(number, before, active, asked=False)
+    if not consents(before):
+        return SwitchResult(number, before, before.active if before else None, asked=False)
+    method = "activate" if active else "deactivate"
+    verdict = judge(await platform.ask(method, id=number))
+    after = await _looked_up(platform, number)
+    if after is None and verdict.meaning is Meaning.ACCEPTED:
+        return SwitchResult(number, before, active, asked=True)
+    if after is not active:
+        raise _unswitched(method, verdict, number, after)
+    return SwitchResult(number, before, after, asked=True)
+
+
+async def _looked_up(platform: Platform, number: int) -> bool | None:
+    try:
+        found = await find(platform, number)
+    except EndpointError:  # what the switch was answered counts more
+        return None
+    return found.active if found else None
+
+
+def _unswitched(method: str, verdict: Verdict, number: int, after: bool | None) -> EndpointError:
+    if verdict.meaning is not Meaning.ACCEPTED:
+        return _refused(method, verdict)
+    said = f"workflows/{method} said success, and scenario {number} is {'active' if after else 'inactive'}"
+    return EndpointError(f"{said}: look at it in the platform.", Exit.STOPPED)
+
+
+def scenario_of(job_file: JobFile) -> int:
+    """The job's scenario. Raises JobError where the rows name it."""
+    number = job_file.job.request.get("id")
+    if type(number) is not int:
+        raise JobError(job_file.at("request.id", "it differs from row to row; name a scenario after the job"))
+    return number

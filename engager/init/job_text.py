@@ -1,0 +1,229 @@
+"""A sample in, the text of a job file out: valid at once, every key in it, and nothing of a row.
+
+What a person has to choose is not guessed. The endpoint is the embedded sandbox and the scenario a number
+that no other endpoint is asked for, so that a job that was not read to its end reaches nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+from engager.altcraft.parameters import MATCHING, MEANINGS
+from engager.config.job_sections import SANDBOX, UNCHOSEN, Job, JobSection
+from engager.config.sections import Section
+from engager.errors import InputError, JobError
+from engager.init import toml_text
+from engager.init.columns import column_of, obstacle, template_of
+from engager.init.matching import CUSTOM, MatchingKey, key_of
+from engager.init.sample import InputSample
+from engager.models import Unreadable
+
+#: The column at which remarks begin.
+_MARGIN = 41
+
+#: A line that holds: the value, and what there is to say of it.
+Given = Mapping[str, tuple[Any, str]]
+
+_URL = "https://ru.altkraft.com"
+_NOT_SET = "(not set) "
+_OPTIONAL = {
+    "resource_id": "24",
+    "subscription_filter": "{{ {field} = {template}, not_strict = true }}",
+    "attach": '["files/offer.pdf"]',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job file to be, and what its reader should know."""
+
+    text: str
+    key: MatchingKey
+    columns: int  #: that go into `content`
+    warnings: list[str] = field(default_factory=list)
+
+
+def draft(sample: InputSample, name: str, input_path: str) -> Draft:
+    """Write a job for an input; `input_path` is as the job file sees it. Raises InputError."""
+    obstacles = {column: obstacle(column, sample) for column in dict.fromkeys(sample.columns)}
+    usable = [column for column, why in obstacles.items() if not why]
+    if not usable:
+        whys = "; ".join(f"{toml_text.text(column)}: {why}" for column, why in obstacles.items())
+        raise InputError(f"no column of the input can be used in a job. {whys or 'Its rows are empty'}.")
+    key = key_of(sample, usable)
+    templates = {
+        column: str(template_of(column_of(sample, column), sample))
+        for column in usable
+        if column != key.column
+    }
+    left_out = {column: why for column, why in obstacles.items() if why}
+    sections: dict[str, Given] = {
+        "job": {"name": (name, _described(JobSection, "name"))},
+        "endpoint": {
+            "url": (SANDBOX, "the embedded one: a run is a rehearsal, and reaches nobody"),
+            "token": ("env:ALTCRAFT_TOKEN", "the environment variable that holds the API token"),
+        },
+        "input": _input(sample, input_path),
+    }
+    blocks = [_head(sample), *_sections(sections, _request(sample, key, templates, left_out))]
+    return Draft("\n".join(blocks), key, len(templates), _warnings(sample, key, left_out))
+
+
+def _head(sample: InputSample) -> str:
+    return (
+        f"# Guessed by `engager init` from the names of the columns and {_rows(sample)}.\n"
+        "# Behind a # stands what holds anyway, or an example (not set). Take the # away to set it.\n"
+        "# CHANGE marks what must be chosen before people can be reached: the scenario, and the endpoint.\n"
+    )
+
+
+def _rows(sample: InputSample) -> str:
+    if not sample.rows:
+        return "no row"
+    return f"{'all' if sample.whole else 'the first'} {len(sample.rows):,} rows"
+
+
+def _input(sample: InputSample, path: str) -> Given:
+    given: dict[str, tuple[Any, str]] = {"path": (path, "relative to this file")}
+    if not sample.named:
+        given["format"] = (sample.format, "the name of the file does not tell it")
+    if sample.delimiter is not None:
+        given["delimiter"] = (sample.delimiter, "")
+    if sample.encoding.remark:
+        given["encoding"] = (sample.encoding.name, sample.encoding.remark)
+    return given
+
+
+def _sections(sections: Mapping[str, Given], request: str) -> Iterator[str]:
+    for name, described in Job.model_fields.items():
+        model = _model(described.annotation)
+        if name == "request":
+            yield request
+        elif model is not None:
+            yield _section(name, model, sections.get(name, {}))
+        else:
+            examples = (described.examples or [{}])[0].items()
+            lines = [_line(f"# {key} = {toml_text.value(value)}", _NOT_SET) for key, value in examples]
+            yield "".join((_line(f"# [{name}]", str(described.description)), *lines))
+
+
+def _model(annotation: Any) -> type[Section] | None:
+    choices = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((kind for kind in choices if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
+def _section(name: str, model: type[Section], given: Given) -> str:
+    # A table that cannot be empty would make the job wrong.
+    optional = not given and any(described.is_required() for described in model.model_fields.values())
+    lines = [f"{'# ' if optional else ''}[{name}]\n"]
+    for key in model.model_fields:
+        if key in given:
+            value, remark = given[key]
+            lines.append(_line(f"{key} = {toml_text.value(value)}", remark))
+            if (name, key) == ("endpoint", "url"):
+                lines.append(_line(f"# url = {toml_text.value(_URL)}", "CHANGE: the platform's address"))
+        elif model.model_fields[key].is_required():
+            lines.append(_line(f"# {key} = …", _described(model, key)))
+        else:
+            value, holds = model.written(key)
+            remark = ("" if holds else _NOT_SET) + _described(model, key)
+            lines.append(_line(f"# {key} = {toml_text.value(value)}", remark))
+    return "".join(lines)
+
+
+def _described(model: type[Section], key: str) -> str:
+    return str(model.model_fields[key].description).replace("`", "")
+
+
+def _line(text: str, remark: str = "") -> str:
+    return f"{text:<{_MARGIN - 1}} # {remark.rstrip()}\n" if remark else f"{text}\n"
+
+
+def _request(
+    sample: InputSample, key: MatchingKey, templates: Mapping[str, str], left_out: Mapping[str, str]
+) -> str:
+    lines = [
+        "[request]\n",
+        _line(f"id = {UNCHOSEN}", "CHANGE: the scenario's number. Only the sandbox takes this one"),
+        _line(f'matching = "{key.mode}"', f"how the profile is found: {', '.join(MATCHING)}"),
+        *_key_lines(sample, key),
+    ]
+    field_ = MATCHING[key.mode].fields[0]
+    for name, form in _OPTIONAL.items():
+        if name == "subscription_filter" and field_ not in ("email", "phone"):
+            continue
+        example = form.format(field=field_, template=toml_text.text(key.template))
+        lines.append(_line(f"# {name} = {example}", _NOT_SET + MEANINGS[name]))
+    lines += [
+        f"\n# {MEANINGS['content']} Behind a | stands what is used where the column is empty:\n"
+        '# "{name|friend}". A cast makes a number of a text: "{age:int}"; "{age:int|}" is null when empty.\n'
+        "[request.content]\n"
+    ]
+    names = _content_names(templates)
+    lines += [_line(f"{toml_text.key(names[c])} = {toml_text.text(text)}") for c, text in templates.items()]
+    lines += [f"# left out: {toml_text.text(column)}, as {why}\n" for column, why in left_out.items()]
+    return "".join(lines)
+
+
+def _key_lines(sample: InputSample, key: MatchingKey) -> Iterator[str]:
+    fields = MATCHING[key.mode].fields
+    fitting = f"{key.fitting:,} of {_rows(sample)} can be sent so" if sample.rows else MEANINGS[fields[0]]
+    yield _line(f"{fields[0]} = {toml_text.text(key.template)}", fitting)
+    if key.mode == CUSTOM:
+        remark = "CHANGE: the name of the profile's field that holds this"
+        yield _line(f"field_name = {toml_text.text(key.column)}", remark)
+
+
+def _content_names(templates: Mapping[str, str]) -> Mapping[str, str]:
+    """What columns are called in messages: without the blanks around them, where that leaves them apart."""
+    bare = [column.strip() for column in templates]
+    return {
+        column: name if bare.count(name) == 1 else column
+        for column, name in zip(templates, bare, strict=True)
+    }
+
+
+def _warnings(sample: InputSample, key: MatchingKey, left_out: Mapping[str, str]) -> list[str]:
+    warnings = [f"column {toml_text.text(column)} is left out, as {why}" for column, why in left_out.items()]
+    if sample.encoding.remark:
+        warnings.append(f"input.encoding is {sample.encoding.name}, {sample.encoding.remark}")
+    if sample.unreadable:
+        warnings.append(_unreadable(sample.unreadable))
+    if key.mode == CUSTOM:
+        warnings.append(
+            f"no column was found to hold addresses, phones or profile ids: people are matched by "
+            f"{toml_text.text(key.column)}. See that request.field_name is right"
+        )
+    elif key.fitting < len(sample.rows):
+        warnings.append(
+            f"request.{MATCHING[key.mode].fields[0]}: {len(sample.rows) - key.fitting:,} of "
+            f"{_rows(sample)} hold none that the endpoint takes in {toml_text.text(key.column)}"
+        )
+    return warnings
+
+
+def _unreadable(records: Sequence[Unreadable]) -> str:
+    first = records[0]
+    which = f"row {first.number} ({first.source}, line {first.line})"
+    if len(records) == 1:
+        return f"{which} cannot be read, and will be invalid: {first.error_text}"
+    text = f"{len(records):,} of the first rows cannot be read, and will be invalid; the first is"
+    return f"{text} {which}: {first.error_text}"
+
+
+def path_from(job_path: Path, input_path: str) -> str:
+    """The input's path as the job file will say it. Raises JobError for a name that TOML cannot hold."""
+    folder = job_path.parent.resolve()
+    given = Path(input_path)
+    # The last part may be a link, or a glob: it stays as it is.
+    path = os.path.relpath(given.parent.resolve() / given.name, folder)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise JobError(f"{path!r}: a job file cannot hold this file's name; rename it.") from None
+    return path if path != "-" else "./-"

@@ -1,1 +1,0 @@
-"""Files in, requests out: reading, templates, the wire formats, identity."""

@@ -1,0 +1,221 @@
+"""Log records in, lines on stderr and in the run's log out, text or JSON, never with the token."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from itertools import islice
+from logging.handlers import MemoryHandler
+from pathlib import Path
+from typing import Any, Literal
+
+from engager.config.as_json import as_json
+from engager.config.secret import RedactingFormatter, Secret
+from engager.errors import EngagerError
+from engager.events import ErrorKind, Event, Progressed, Serving, Watch
+from engager.models import Status
+
+LogFormat = Literal["text", "json"]
+
+#: Seconds between two records of progress.
+PROGRESS_EVERY = 10.0
+
+_TEXT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line of JSON."""
+        fields = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= getattr(record, "facts", {})
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return as_json(fields).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """A line a record; the facts of an event stand behind it as JSON."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """The record's line."""
+        told = super().formatMessage(record)
+        facts = {name: fact for name, fact in getattr(record, "facts", {}).items() if name != "event"}
+        return f"{told} {as_json(facts).decode()}" if facts else told
+
+
+class EventLog:
+    """The course of a run as log records, for a program that reads JSON: each says its `event`."""
+
+    def __init__(self, handle: Callable[[logging.LogRecord], object]) -> None:
+        self._handle = handle
+        self._told_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; progress only now and then."""
+        if isinstance(event, Progressed):
+            if event.snapshot.seconds - self._told_at < PROGRESS_EVERY:
+                return
+            self._told_at = event.snapshot.seconds
+        self._handle(_record(logging.INFO, type(event).__name__.lower(), _facts_of(event)))
+
+
+def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogRecord:
+    """A record of the run, and of no line of code."""
+    shown = {"name": "engager", "levelno": level, "levelname": logging.getLevelName(level), "msg": event}
+    return logging.makeLogRecord({**shown, "facts": {"event": event, **facts}})
+
+
+def _facts_of(event: Event) -> dict[str, Any]:
+    if isinstance(event, Progressed):
+        return asdict(event.snapshot)
+    facts = asdict(event)
+    if isinstance(event, Serving):
+        facts["url"] = event.url.partition("?")[0]  # a log is read by more people than may act
+    return facts
+
+
+class _ToStderr(logging.StreamHandler[Any]):
+    """Writes to stderr as it is at the moment: a live view puts itself below what others say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def log_to_stderr(log_format: str, quiet: bool) -> None:
+    """Log warnings to stderr, in JSON the course of events too; never with a token."""
+    to_stderr = _ToStderr()
+    # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
+    to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
+    to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
+
+
+#: The log of the run that is carried out here: a task, a thread and a process inherit it.
+_here: ContextVar[RunLog | None] = ContextVar("engager.run_log", default=None)
+
+#: Kinds of errors that the log of a run names at its end.
+_KINDS = 50
+
+
+class RunLog(MemoryHandler):
+    """The log of a run, and of no other one in the same process. It keeps what comes before it has a file."""
+
+    def __init__(self, log_format: LogFormat) -> None:
+        super().__init__(capacity=1)
+        self._format = log_format
+        self._events = EventLog(self.handle)
+        self.addFilter(lambda record: _here.get() is self)
+
+    def opens(self, path: Path) -> None:
+        """From now on write to a file that its owner alone can read."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        to_file = _LogFile(path, encoding="utf-8")
+        to_file.setFormatter(RedactingFormatter(_formatter(self._format), Secret.redact_all))
+        self.setTarget(to_file)
+        self.flush()
+
+    def with_log(self, watch: Watch) -> Watch:
+        """What tells this log of every event but progress, and then the watch."""
+
+        def both(event: Event) -> None:
+            if not isinstance(event, Progressed):
+                self._events(event)
+            watch(event)
+
+        return both
+
+    def unengaged(self, kinds: Iterable[ErrorKind]) -> None:
+        """Say which rows were not engaged: a line for each kind of error, with the number of one of them.
+
+        What stands in rows is left to the results, which fewer people read than a log.
+        """
+        missed = (kind for kind in kinds if kind.status != Status.SKIPPED)
+        for kind in islice(missed, _KINDS):
+            facts = {"status": kind.status, "error": kind.error, "rows": kind.rows, "row": kind.row}
+            self.handle(_record(logging.WARNING, "unengaged", facts))
+
+    def fault(self, fault: BaseException) -> None:
+        """Say what broke the run off; of a fault that nobody can mend by its text also where it was."""
+        record = _record(logging.ERROR, "fault", {"text": str(fault)})
+        if not isinstance(fault, EngagerError):
+            record.exc_info = (type(fault), fault, fault.__traceback__)
+        self.handle(record)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        to_file = self.target
+        super().close()
+        if to_file is not None:
+            to_file.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A disk that takes no log is told of by what the run itself cannot write."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Say nothing."""
+
+
+class _LogLevels:
+    """Lets a logger say what any of several logs wants; then it is as before."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._turn = log, threading.Lock()
+        self._logs, self._before, self._ours = 0, logging.NOTSET, logging.NOTSET
+
+    def raised(self) -> None:
+        """One more log wants to hear."""
+        with self._turn:
+            self._logs += 1
+            if self._logs == 1:
+                self._before = self._log.level
+                self._ours = min(self._log.getEffectiveLevel(), logging.WARNING)
+                self._log.setLevel(self._ours)
+
+    def lowered(self) -> None:
+        """One of them heard enough. A level that somebody else has set since then stays."""
+        with self._turn:
+            self._logs -= 1
+            if not self._logs and self._log.level == self._ours:
+                self._log.setLevel(self._before)
+
+
+_log_levels = _LogLevels(logging.getLogger("engager"))
+
+
+@contextmanager
+def logged(log_format: LogFormat = "text") -> Iterator[RunLog]:
+    """The log of a run that is prepared and carried out as long as this is entered.
+
+    What is said here counts, and in what is begun from here: several runs in a process stay apart.
+    """
+    run_log = RunLog(log_format)
+    log, outside = logging.getLogger("engager"), _here.set(run_log)
+    _log_levels.raised()
+    log.addHandler(run_log)
+    try:
+        yield run_log
+    finally:
+        log.removeHandler(run_log)
+        _log_levels.lowered()
+        _here.reset(outside)
+        run_log.close()
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    return JsonFormatter() if log_format == "json" else TextFormatter(_TEXT)

@@ -1,0 +1,1 @@
+"""A run directory to one self-contained page of HTML."""

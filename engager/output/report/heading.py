@@ -1,0 +1,97 @@
+"""A run directory and its account in, what a report says before its plots out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from engager.output.report.figures import Figures
+from engager.output.report.lines import ResultLines
+from engager.output.report.text import duration, number, plural
+from engager.store.passes import latest
+from engager.store.run_directory import RunDirectory
+
+
+def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run is known by: words, and what is said of them. `seen` is the account of its journal."""
+    summary, identity = run.summary() or {}, run.identity
+    started = datetime.fromtimestamp(run.started_at, UTC)
+    finished = _finished(figures, summary) if seen["state"] != "running" else datetime.now(UTC)
+    url = identity["endpoint"]["url"]
+    found = [
+        ("endpoint", urlsplit(url).netloc or url),
+        ("scenario", str(identity["request"].get("id", ""))),
+        ("input", _input(run)),
+        ("started (UTC)", told(started)),
+        (
+            "finished (UTC)" if seen["state"] == "complete" else "seen until (UTC)",
+            told(finished) if finished else "–",
+        ),
+        ("duration", duration(max(0.0, (finished - started).total_seconds())) if finished else "–"),
+        ("run", run.run_id[:12]),
+    ]
+    return [(term, said) for term, said in found if said]
+
+
+def _finished(figures: Figures, summary: Mapping[str, Any]) -> datetime | None:
+    """When the run ended as far as anybody knows: a killed one said nothing, but its last line is known."""
+    known = [datetime.fromisoformat(summary["finished_at"])] if summary.get("finished_at") else []
+    if figures.last:
+        known.append(datetime.fromisoformat(f"{figures.last}+00:00"))
+    return max(known, default=None)
+
+
+def _input(run: RunDirectory) -> str:
+    files, given = run.identity["input"]["files"], run.invocation.get("input")
+    size = sum(file["bytes"] for file in files)
+    name = Path(given).name if given and given != "-" else "stdin" if not files else ""
+    return ", ".join(filter(None, (name, f"{number(size)} bytes" if files else "")))
+
+
+def told(moment: datetime) -> str:
+    """A moment as people read it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the numbers."""
+    running, results = seen["state"] == "running", lines.path.name
+    passes = another.number if (another := latest(run)) else 0
+    again, missing = seen["pending_retry"], seen["rows"] - rows
+    found = [
+        (running, "The run is under way: this is how far it had come when the report was made."),
+        (seen["stopped"] and not running, f"The run was stopped: {seen['stopped']}."),
+        (seen["open"], _in_flight(seen["open"], running)),
+        (again, f"{plural(again, 'row')} will be tried again."),
+        (
+            lines.torn,
+            f"The last line of {results} has no end: "
+            + ("it is just being written" if running else "the process was killed while it wrote it")
+            + ". It is left out here.",
+        ),
+        (lines.damaged, f"{plural(lines.damaged, 'line')} of {results} cannot be read, and is left out."),
+        (missing > 0, _missing(missing, results, running)),
+        (
+            passes,
+            f"Rows were tried again in {plural(passes, 'further pass', 'es')}. What was said of them before "
+            "is set aside in files of its own, and is not counted here.",
+        ),
+    ]
+    return [text for applies, text in found if applies]
+
+
+def _in_flight(rows: int, running: bool) -> str:
+    was, are = ("was", "is") if rows == 1 else ("were", "are")
+    if running:
+        return f"{plural(rows, 'row')} {are} in flight."
+    held = f"{plural(rows, 'row')} {was} in flight when the process ended"
+    return f"{held}, and {are} settled when the run goes on."
+
+
+def _missing(rows: int, results: str, running: bool) -> str:
+    are = "is" if rows == 1 else "are"
+    then = "." if running else "; the lines are written when the run goes on."
+    return f"{plural(rows, 'settled row')} {are} not in {results} yet, and so not in this report{then}"

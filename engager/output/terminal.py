@@ -1,0 +1,89 @@
+"""A snapshot in, the lines of a live view at a terminal out."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engager.config.sanitize import sanitized
+from engager.events import Snapshot
+from engager.models import Status
+from engager.output.text import duration, latency, pace, pause_text, share, time_left
+
+#: Kinds of errors that there is room for.
+_KINDS = 5
+
+_COLOURS = {
+    Status.ENGAGED: "green",
+    Status.REJECTED: "yellow",
+    Status.FAILED: "red",
+    Status.IN_DOUBT: "magenta",
+    Status.INVALID: "yellow",
+    Status.SKIPPED: "dim",
+}
+
+
+def view(now: Snapshot) -> RenderableType:
+    """A snapshot in some lines, for a terminal of any width."""
+    head = Text(overflow="ellipsis", no_wrap=True)
+    of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
+    head.append(f"{now.rows:,}{of_all} rows", style="bold")
+    for part in (duration(now.seconds), time_left(now)):
+        head.append(f" · {part}" if part else "")
+    lines: list[RenderableType] = [head]
+    if now.total:
+        lines.append(_bar(share(now)))
+    lines += [_statuses(now), Text(pace(now), overflow="ellipsis", no_wrap=True)]
+    timing = " · ".join(filter(None, [latency(now), f"{now.retries:,} retries" if now.retries else ""]))
+    lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
+    lines += [Text(held, style="bold yellow", overflow="fold") for held in pause_text(now)]
+    return Group(*lines, *_errors(now))
+
+
+def _bar(share: float) -> Table:
+    table = Table.grid(expand=True)  # a bar of its own ends no line
+    table.add_row(ProgressBar(total=1.0, completed=share))
+    return table
+
+
+def _statuses(now: Snapshot) -> Text:
+    text = Text(overflow="fold")
+    for status, colour in _COLOURS.items():
+        if count := now.statuses[status]:
+            text.append("  " if text else "")
+            text.append(f"{count:,} {status}", style=colour)
+    return text
+
+
+def _errors(now: Snapshot) -> list[Text]:
+    lines = []
+    for kind in now.errors[:_KINDS]:
+        line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
+        line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
+        if kind.row is not None:
+            line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
+        lines.append(line)
+    return lines
+
+
+class View:
+    """The live view, for as long as it is on the screen. Colours obey NO_COLOR."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._live.start()
+
+    def show(self, now: Snapshot) -> None:
+        """Show how the run stands."""
+        self._live.update(view(now), refresh=True)
+
+    def update(self, text: str) -> None:
+        """Say something above it."""
+        self._live.console.print(Text(text))
+
+    def end(self) -> None:
+        """Take it off the screen."""
+        self._live.stop()

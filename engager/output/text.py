@@ -1,0 +1,57 @@
+"""A snapshot in, words for it out: in one line, or in parts for whoever shows more."""
+
+from __future__ import annotations
+
+from engager.events import Snapshot
+from engager.models import Status
+
+
+def duration(seconds: float) -> str:
+    """Some seconds for a person: 45 s, 3 min 20 s, 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def status_line(now: Snapshot) -> str:
+    """A snapshot in one line."""
+    parts = [f"{now.rows:,} rows"]
+    if now.total:
+        parts[0] = f"{now.rows:,} of {max(now.total, now.rows):,} rows ({share(now):.0%})"
+    parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
+    parts.append(pace(now))
+    if now.retries:
+        parts.append(f"{now.retries:,} retries")
+    parts += filter(None, [latency(now), time_left(now)])
+    return " · ".join(parts + pause_text(now))
+
+
+def share(now: Snapshot) -> float:
+    """How much of the input is settled, from 0 to 1."""
+    return min(1.0, now.rows / now.total) if now.total else 0.0
+
+
+def pace(now: Snapshot) -> str:
+    """How fast it goes, against what it may."""
+    limit = f" (limit {now.rate:,g} requests/s)" if now.rate else ""
+    return f"{now.rows_per_second:,.0f} rows/s{limit}, {now.in_flight:,} in flight"
+
+
+def latency(now: Snapshot) -> str:
+    """The percentiles of late; empty where nothing was measured."""
+    p50, p95, p99 = (now.recent_latency_ms[name] for name in ("p50", "p95", "p99"))
+    if p50 is None or p95 is None or p99 is None:
+        return ""
+    return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
+
+
+def time_left(now: Snapshot) -> str:
+    """How long it will take yet, as far as that can be said."""
+    return "" if now.eta_seconds is None or now.holders else f"{duration(now.eta_seconds)} left"
+
+
+def pause_text(now: Snapshot) -> list[str]:
+    """Who holds the run."""
+    return [f"held by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]

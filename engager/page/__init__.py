@@ -1,1 +1,0 @@
-"""The live page of a run: served by the run itself, to whoever has its key."""

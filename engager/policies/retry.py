@@ -1,0 +1,33 @@
+"""When and how often a row is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenacity.stop import stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a row is tried again: exponential backoff with full jitter, a stated number of tries."""
+
+    attempts: int = 5  #: tries of a row in all, the first included
+    base_delay: float = 0.5  #: seconds; the first wait is drawn from 0 to this, each further one doubles it
+    max_delay: float = 30.0  #: seconds; no wait is drawn from more than this
+    budget_rate: float = 64.0  #: retries a second that are always allowed, even in an outage
+    budget_reserve: float = 100.0  #: retries that may be saved up
+    longest_pause: float = 3600.0  #: seconds; a longer Retry-After stops the run
+
+    @property
+    def wait(self) -> wait_random_exponential:
+        """The wait before the next try.
+
+        Full jitter as in https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        return wait_random_exponential(multiplier=self.base_delay, max=self.max_delay)
+
+    @property
+    def stop(self) -> stop_after_attempt:
+        """The end of the tries."""
+        return stop_after_attempt(self.attempts)

@@ -1,0 +1,1 @@
+"""Input files to numbered rows: formats, compression, encodings, ranges."""

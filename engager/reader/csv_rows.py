@@ -1,0 +1,212 @@
+"""Lines in, rows of a CSV file out. Every line that is not blank ends up in exactly one record.
+
+The standard library's parser decides what a record is; this module decides what becomes of a record that
+it refuses: its first line is unreadable, and reading goes on at the next one. So a stray quote costs the
+row it stands in, and never the people after it. Batches in which every line is a record, which is nearly
+all of them, are parsed in one go.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+
+from engager.errors import InputError
+from engager.models import Row, Unreadable
+from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
+
+#: How much of an unreadable record is kept, to show it.
+RAW = 1000
+
+
+class _UnusableError(Exception):
+    """The record cannot be read on."""
+
+
+class _Cursor:
+    """The lines for the parser, with a way back to the beginning of the present record."""
+
+    def __init__(self, batches: Iterator[list[AnyLine]], limit: int, before: int) -> None:
+        self._batches = batches
+        self._limit = limit
+        self._batch: list[AnyLine] = []
+        self._position = self._start = 0
+        self._dropped = before  # lines that are gone, those before our part of the file included
+        self.damaged = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while self._position == len(self._batch):
+            self._load()
+        line = self._batch[self._position]
+        self._position += 1
+        if isinstance(line, str):
+            return line
+        self.damaged = True
+        if line.error == "too_long":
+            raise _UnusableError
+        return line.text
+
+    def whole_batch(self) -> list[str] | None:
+        """The next batch, whole, if all of it is plain text and the present one is used up."""
+        if not self.drained:
+            return None
+        try:
+            self._load()
+        except StopIteration:
+            return None
+        return self._batch if all(type(line) is str for line in self._batch) else None  # type: ignore[return-value]
+
+    def take_batch(self) -> None:
+        """The batch was made use of."""
+        self._position = len(self._batch)
+
+    def _load(self) -> None:
+        kept = self._batch[self._start :]
+        if sum(len(text_of(line)) for line in kept) > self._limit:
+            raise _UnusableError
+        # The next batch first: at the end of the file everything must stay as it is.
+        batch = next(self._batches)
+        self._dropped += self._start
+        self._position -= self._start
+        self._start = 0
+        self._batch = kept + batch if kept else batch
+
+    @property
+    def drained(self) -> bool:
+        """Whether the next line would have to be read from the file."""
+        return self._position == len(self._batch)
+
+    @property
+    def line(self) -> int:
+        """The number of the present record's first line."""
+        return self._dropped + self._start + 1
+
+    @property
+    def record(self) -> list[AnyLine]:
+        """The lines of the present record so far."""
+        return self._batch[self._start : self._position]
+
+    def begin(self) -> None:
+        """A new record begins here."""
+        self._start = self._position
+        self.damaged = False
+
+    def back_to_second_line(self) -> None:
+        """Only the first line of the present record was one."""
+        self._position = self._start + 1
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the record spans lines and is longer than the limit."""
+        many = self._position - self._start > 1
+        return many and sum(len(text_of(line)) for line in self.record) > self._limit
+
+
+class CsvRows:
+    """The rows of one CSV file, in batches, behind its header.
+
+    Of a part of a file that does not begin with its header: `header` is what it says, `before` the number
+    of lines before that part.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[list[AnyLine]],
+        source: str,
+        delimiter: str,
+        limit: int,
+        header: tuple[str, ...] | None = None,
+        before: int = 0,
+    ) -> None:
+        # The parser's own limit is global and would refuse fields that ours allows.
+        csv.field_size_limit(sys.maxsize)
+        self._source, self._delimiter = source, delimiter
+        self._cursor = _Cursor(batches, limit, before)
+        self._reader = csv.reader(self._cursor, delimiter=delimiter, strict=True)
+        self.header = header or self._read_header()
+
+    def _read_header(self) -> tuple[str, ...]:
+        first = self._next_record()
+        while first == []:
+            self._cursor.begin()
+            first = self._next_record()
+        if first is None:
+            raise InputError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
+        if "\r" in text_of(self._cursor.record[0]).rstrip("\r\n"):
+            raise InputError(
+                f"{self._source}: lines end with a carriage return alone; end them with a line feed."
+            )
+        if isinstance(first, str):
+            raise InputError(f"{self._source}: the header cannot be read: {ERRORS[first]}")
+        if not any(name.strip() for name in first):
+            raise InputError(f"{self._source}: the first line is no header: it must name the columns.")
+        return tuple(first)
+
+    def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
+        """The rows as they come; the first one is row `number`. A batch may be empty."""
+        out: list[Row | Unreadable] = []
+        blank = False
+        width, source, cursor = len(self.header), self._source, self._cursor
+        while True:
+            if cursor.drained and (out or blank):
+                yield out
+                out, blank = [], False
+            cursor.begin()
+            if (plain := self._plain_rows(number)) is not None:
+                yield plain
+                number += len(plain)
+                continue
+            line, values = cursor.line, self._next_record()
+            if values is None:
+                break
+            if not values:
+                blank = True
+                continue
+            if isinstance(values, list) and len(values) == width:
+                out.append(Row(number, line, source, values))
+            else:
+                out.append(self._unreadable(number, line, values))
+            number += 1
+        if out:
+            yield out
+
+    def _plain_rows(self, number: int) -> list[Row | Unreadable] | None:
+        """The rows of a batch in which every line is one; None where a line needs a closer look."""
+        batch = self._cursor.whole_batch()
+        if batch is None:
+            return None
+        try:
+            records = list(csv.reader(batch, delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return None
+        width, source, line = len(self.header), self._source, self._cursor.line
+        if len(records) != len(batch) or any(len(values) != width for values in records):
+            return None
+        self._cursor.take_batch()
+        return [Row(number + i, line + i, source, values) for i, values in enumerate(records)]
+
+    def _next_record(self) -> list[str] | str | None:
+        """The next record's values, or the word for what is wrong with it; None behind the last one."""
+        cursor = self._cursor
+        try:
+            values = next(self._reader)
+        except StopIteration:
+            return None
+        except (csv.Error, _UnusableError):
+            cursor.back_to_second_line()
+            first = cursor.record[0]
+            return first.error if isinstance(first, TextLine) else "bad_quotes"
+        if cursor.damaged:
+            return "bad_bytes"
+        return "too_long" if cursor.is_long else values
+
+    def _unreadable(self, number: int, line: int, values: list[str] | str) -> Unreadable:
+        raw = "".join(map(text_of, self._cursor.record))[:RAW].rstrip("\r\n")
+        if isinstance(values, str):
+            return Unreadable(number, line, self._source, values, ERRORS[values], raw)
+        text = f"{len(values)} fields where the header has {len(self.header)}"
+        return Unreadable(number, line, self._source, "field_count", text, raw)

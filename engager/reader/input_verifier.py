@@ -1,0 +1,105 @@
+"""Bytes of the input through, with a digest of its beginning kept: a run goes on with its own input only.
+
+A file that was edited and a stream that is not the same one are found out before a row of the changed
+part is handed on, at the cost of hashing what is read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from typing import NoReturn
+
+from engager.errors import InputError
+
+#: Bytes of the input between two marks that are kept for good.
+SPACING = 1 << 16
+
+#: A position in the input and the digest of all before it; whether it is to be kept for good.
+OnCheckpoint = Callable[[int, bytes, bool], None]
+
+
+class InputVerifier:
+    """Watches one pass over the input, all its files in a row."""
+
+    def __init__(self, known: Iterable[tuple[int, bytes]] = ()) -> None:
+        self._known = deque(sorted(known))
+        self._digest = blake2b(digest_size=16)
+        self._position = 0
+        self._last_final = 0
+        self._source = ""
+        self._early: list[tuple[int, bytes, bool]] = []
+        self._on_checkpoint: OnCheckpoint = lambda *mark: self._early.append(mark)
+
+    def notify(self, keep: OnCheckpoint) -> None:
+        """From now on, and for what was read already, hand every mark to `keep`."""
+        self._on_checkpoint = keep
+        for mark in self._early:
+            keep(*mark)
+        self._early.clear()
+
+    def watch(self, blocks: Iterable[bytes], source: str, last: bool) -> Iterator[bytes]:
+        """Pass the blocks of one file on. Raises InputError where they are not what they were.
+
+        `last`: no file comes behind it.
+        """
+        held, self._source = b"", source
+        for block in blocks:
+            if not self._known:
+                self._pass(block)
+                self._mark(self._position - self._last_final >= SPACING)
+                yield block
+                continue
+            held += block
+            while self._known and self._known[0][0] <= self._position + len(held):
+                length = self._known[0][0] - self._position
+                yield self._verified(held[:length], source)
+                held = held[length:]
+            if held and not self._known:
+                self._pass(held)
+                self._mark(False)
+                yield held
+                held = b""
+        if held:  # the next mark is in the next file, or the file became shorter
+            if last:
+                self._refuse_short(source, len(held))
+            self._pass(held)
+            yield held
+        if not self._known:
+            self._mark(True)
+
+    def end(self) -> None:
+        """The input is at its end. Raises InputError when it was longer."""
+        if self._known:
+            self._refuse_short(self._source, 0)
+
+    def _refuse_short(self, source: str, more: int) -> NoReturn:
+        raise InputError(
+            f"{source}: the input ends after {self._position + more:,} bytes; this run has read "
+            f"{self._known[-1][0]:,} before. Give it the same input again, or name a new run with --out."
+        )
+
+    def _verified(self, part: bytes, source: str) -> bytes:
+        before = self._position
+        self._pass(part)
+        _, digest = self._known.popleft()
+        if self._digest.digest() != digest:
+            raise InputError(
+                f"{source}: the input is not the one that this run began with: it differs between byte "
+                f"{before:,} and {self._position:,}. Give it the same input again, or name a new run with "
+                "--out."
+            )
+        self._last_final = self._position
+        return part
+
+    def _pass(self, block: bytes) -> None:
+        self._digest.update(block)
+        self._position += len(block)
+
+    def _mark(self, final: bool) -> None:
+        if not self._position:
+            return
+        self._on_checkpoint(self._position, self._digest.digest(), final)
+        if final:
+            self._last_final = self._position

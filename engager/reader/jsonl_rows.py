@@ -1,0 +1,81 @@
+"""Lines in, rows of a JSONL file out: every line that is not blank is one record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import orjson
+
+from engager.models import Row, Unreadable
+from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
+
+#: A number that may not fit: the parser would turn it into a float and drop digits without a word.
+_LONG_NUMBER = re.compile(r"[0-9]{17}|[0-9][eE][+-]?[0-9]{3}")
+
+#: Characters of the shortest text that the parser reads and the writer refuses: brackets only.
+_DEEP = 255
+
+#: How much of an unreadable record is kept, to show it.
+RAW = 1000
+
+
+class JsonlRows:
+    """The rows of one JSONL file, or of a part of it behind so many lines, in batches."""
+
+    def __init__(self, batches: Iterator[list[AnyLine]], source: str, before: int = 0) -> None:
+        self._batches = batches
+        self._before = before
+        self._source = source
+
+    def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
+        """The rows as they come; the first one is row `number`. A batch may be empty."""
+        line = self._before
+        for batch in self._batches:
+            out: list[Row | Unreadable] = []
+            for text in batch:
+                line += 1
+                if text_of(text).strip() or not isinstance(text, str):
+                    out.append(self._record(number, line, text))
+                    number += 1
+            yield out
+
+    def _record(self, number: int, line: int, text: AnyLine) -> Row | Unreadable:
+        if isinstance(text, TextLine):
+            return self._unreadable(number, line, text, text.error)
+        try:
+            values = orjson.loads(text)
+        except orjson.JSONDecodeError as fault:
+            return self._unreadable(number, line, text, "bad_json", f"{ERRORS['bad_json']}: {fault.msg}")
+        if not isinstance(values, dict):
+            return self._unreadable(number, line, text, "not_an_object")
+        if _is_deep(text, values):
+            return self._unreadable(number, line, text, "too_deep")
+        if _LONG_NUMBER.search(text) and _loses_digits(values):
+            return self._unreadable(number, line, text, "number_too_large")
+        return Row(number, line, self._source, values)
+
+    def _unreadable(
+        self, number: int, line: int, text: AnyLine, error: str, error_text: str | None = None
+    ) -> Unreadable:
+        raw = text_of(text)[:RAW].rstrip("\r\n")
+        return Unreadable(number, line, self._source, error, error_text or ERRORS[error], raw)
+
+
+def _is_deep(text: str, values: object) -> bool:
+    """Whether it is nested deeper than it could be written again, in a request or a file."""
+    if len(text) < _DEEP or text.count("[") + text.count("{") < _DEEP:
+        return False
+    try:
+        orjson.dumps(values)
+    except TypeError:
+        return True
+    return False
+
+
+def _loses_digits(value: object) -> bool:
+    if isinstance(value, float):
+        return abs(value) >= 2**53
+    if isinstance(value, dict):
+        return any(map(_loses_digits, value.values()))
+    return isinstance(value, list) and any(map(_loses_digits, value))

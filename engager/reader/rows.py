@@ -1,0 +1,219 @@
+"""An input in, chunks of numbered rows out: the front door of reading.
+
+The invariant: every record of every file comes out exactly once, in order, whatever it looks like.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from engager.errors import InputError
+from engager.models import Row, Unreadable
+from engager.reader.counting import counting, has_plain_ends
+from engager.reader.csv_rows import CsvRows
+from engager.reader.input_verifier import InputVerifier
+from engager.reader.jsonl_rows import JsonlRows
+from engager.reader.lines import lines
+from engager.reader.sources import (
+    STDIN,
+    Format,
+    blocks,
+    find_files,
+    format_of,
+    is_plain,
+    open_stream,
+    stdin_stream,
+)
+
+Record = Row | Unreadable
+
+#: Bytes that are read at once. More would hold up the event loop for longer, and save nothing.
+BLOCK = 1 << 16
+
+#: JSONL rows that are looked at for the names of their keys.
+PEEKED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What to read and how."""
+
+    path: str  #: a file, a glob, or "-" for stdin
+    base: Path  #: what a relative path is relative to
+    format: Format | None = None  #: else told from the name
+    delimiter: str | None = None  #: CSV: else a comma, in .tsv files a tab
+    encoding: str = "utf-8"
+    max_row_bytes: int = 1 << 20
+
+
+class Rows:
+    """An input that is open: its columns are known, its rows can be read once."""
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        block: int = BLOCK,
+        stdin: BinaryIO | None = None,
+        verifier: InputVerifier | None = None,
+    ) -> None:
+        self._spec, self._block, self._stdin = spec, block, stdin
+        self.verifier = verifier or InputVerifier()
+        self._streams: list[BinaryIO] = []
+        self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
+        self.format: Format = _format(spec, self.files)
+        self.delimiter = spec.delimiter or _delimiter(self.files)
+        self.columns: tuple[str, ...] | None = None
+        self._peeked: list[list[Record]] = []
+        try:
+            self._check_headers()
+            self._rest = self._batches()
+            self._peek()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_headers(self) -> None:
+        """Every file's header, before any file's rows: a wrong one must not show up half-way."""
+        if self.format == "jsonl":
+            return
+        for file in filter(Path.is_file, self.files):  # what was looked at of a pipe is gone
+            header = self._header(file)
+            self.columns = self.columns or header
+            if sorted(header) != sorted(self.columns):
+                odd = ", ".join(sorted(map(repr, set(header) ^ set(self.columns)))) or "repeated names"
+                raise InputError(
+                    f"{file}: its columns are not those of {self.files[0]}: {odd}. "
+                    "All files of one input need the same columns."
+                )
+
+    def _header(self, file: Path) -> tuple[str, ...]:
+        with open_stream(file) as stream:
+            return self._csv(blocks(stream, str(file), self._block), str(file)).header
+
+    def _csv(self, data: Iterator[bytes], source: str) -> CsvRows:
+        spec = self._spec
+        batches = lines(data, spec.encoding, spec.max_row_bytes)
+        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes)
+
+    def _jsonl(self, data: Iterator[bytes], source: str) -> JsonlRows:
+        spec = self._spec
+        return JsonlRows(lines(data, spec.encoding, spec.max_row_bytes), source)
+
+    def _batches(self) -> Iterator[list[Record]]:
+        number = 1
+        for source, stream, last in self._opened():
+            data = blocks(stream, source, self._block)
+            for batch in self._batches_of(self.verifier.watch(data, source, last), source, number):
+                if batch:
+                    number = batch[-1].number + 1
+                yield batch
+        self.verifier.end()
+
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
+        """Every file: what it is called, open at its beginning, and whether it is the last one."""
+        if not self.files:
+            self._streams = [self._stdin or stdin_stream()]
+            yield "stdin", self._streams[0], True
+            return
+        for file in self.files:
+            stream = open_stream(file)
+            self._streams = [stream]
+            with stream:
+                yield _called(file), stream, file is self.files[-1]
+
+    def _batches_of(self, data: Iterator[bytes], source: str, number: int) -> Iterator[list[Record]]:
+        if self.format == "jsonl":
+            yield from self._jsonl(data, source).batches(number)
+            return
+        rows = self._csv(data, source)
+        self.columns = self.columns or rows.header
+        if rows.header == self.columns:
+            yield from rows.batches(number)
+            return
+        order = [rows.header.index(column) for column in self.columns]
+        for batch in rows.batches(number):
+            yield [_reordered(record, order) for record in batch]
+
+    def counting(self) -> Iterator[int] | None:
+        """The rows of the input, as far as they are counted; None where that would mean to read it twice."""
+        if not self.files or self.flows or not all(map(is_plain, self.files)):
+            return None
+        return counting(self.files, self.format == "csv") if has_plain_ends(self._spec.encoding) else None
+
+    def _peek(self) -> None:
+        """Read what must be known before the first row is sent: that there is anything at all."""
+        if batch := next(filter(None, self._rest), None):
+            self._peeked.append(batch)
+        elif self.format == "jsonl":
+            raise InputError(f"{self._name}: the input is empty.")
+
+    @property
+    def _name(self) -> str:
+        return ", ".join(map(str, self.files)) or "stdin"
+
+    @property
+    def flows(self) -> bool:
+        """Whether reading may have to wait for somebody: stdin, a pipe."""
+        return not all(map(Path.is_file, self.files)) or not self.files
+
+    def peek_keys(self) -> frozenset[str]:
+        """The keys of the first JSONL rows. Reads on in a file, never in a stream that may be slow."""
+        filled = filter(None, self._rest)
+        while self.files and sum(map(len, self._peeked)) < PEEKED and (batch := next(filled, None)):
+            self._peeked.append(batch)
+        records = (record for batch in self._peeked for record in batch if isinstance(record, Row))
+        return frozenset(chain.from_iterable(record.values for record in records))
+
+    def chunks(self, size: int = 256) -> Iterator[list[Record]]:
+        """The rows, at most `size` at once. Blocks while it reads. Raises InputError.
+
+        A chunk is empty where much was read and no row was in it, so that its reader is not held up for long.
+        """
+        while self._peeked:
+            yield from _cut(self._peeked.pop(0), size)
+        for batch in self._rest:
+            yield from _cut(batch, size) if batch else [batch]
+
+    def close(self) -> None:
+        """Close what is open."""
+        for stream in self._streams:
+            stream.close()
+
+
+def _called(file: Path) -> str:
+    """A file's name as text; on a disk it may be any bytes."""
+    return os.fsencode(file).decode(errors="replace")
+
+
+def _cut(batch: list[Record], size: int) -> Iterator[list[Record]]:
+    for begin in range(0, len(batch), size):
+        yield batch[begin : begin + size]
+
+
+def _reordered(record: Record, order: list[int]) -> Record:
+    if isinstance(record, Row):
+        record.values = [record.values[index] for index in order]  # type: ignore[index]
+    return record
+
+
+def _format(spec: InputSpec, files: list[Path]) -> Format:
+    if spec.format is not None:
+        return spec.format
+    told = {format_of(file) for file in files}
+    if len(told) == 1 and (only := told.pop()) is not None:
+        return only
+    raise InputError(f'{spec.path}: its name does not tell the format. Set input.format to "csv" or "jsonl".')
+
+
+def _delimiter(files: list[Path]) -> str:
+    return "\t" if files and files[0].suffixes and ".tsv" in files[0].suffixes else ","
+
+
+def open_rows(spec: InputSpec, stdin: BinaryIO | None = None, verifier: InputVerifier | None = None) -> Rows:
+    """Open an input. Raises InputError when it cannot be read, or is not the one that the witness knows."""
+    return Rows(spec, stdin=stdin, verifier=verifier)

@@ -1,0 +1,239 @@
+"""A row in, a request out, or what is wrong with the row. What no row changes is done once a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from engager.altcraft import parameters as p
+from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
+from engager.altcraft.request_bodies import Wire, WireError, body_of
+from engager.errors import ParameterError
+from engager.models import EngageRequest, Invalid, Row
+from engager.requests.attachments import read_attachments
+from engager.requests.identity import RequestIds
+from engager.requests.template import Columns, Compiled, RowError, compile_value, names_nearest
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """What the job says of its requests."""
+
+    parameters: Mapping[str, Any]  #: the [request] table
+    base: Path  #: what attachments are relative to
+    token: str  #: a mask instead shows a request without its secret
+    auth: Literal["body", "bearer"] = "body"
+    wire: Wire = "json"
+    answer: Literal["json", "xml", "csv"] = "json"
+    further_matching: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A compiled parameter with its rule."""
+
+    name: str
+    value: Compiled
+    rule: p.Rule | None  #: None: it was checked at the job, for all rows
+    required: bool
+    origin: str  #: the columns it comes from, in words
+
+
+class Builder:
+    """Builds the requests of one run."""
+
+    def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
+        self.warnings: list[str] = []
+        #: Whether requests are to say all that their profile is matched by: for whoever looks for repeats.
+        self.identifies = False
+        #: A digest for each attachment.
+        self.attached: list[str] = []
+        self._ids = RequestIds(run_id)
+        given = dict(spec.parameters)
+        _refuse_unknown(given, spec.further_matching)
+        attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
+        self.attached = [blake2b(orjson.dumps(file), digest_size=16).hexdigest() for file in attach]
+        matching = _matching(given, spec.further_matching)
+        self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
+        self._warn_of_unused(given, matching)
+        self._wire = _wire(spec, attach)
+        order = dict.fromkeys(["id", "matching", *p.PARAMETERS])
+        self._fields = [self._field(name, given, columns) for name in order if name in given]
+        #: All that is sent, in its order; what is the row's own is put in with the row.
+        self._template = {
+            field.name: field.value.render(()) if field.value.static else None for field in self._fields
+        }
+        self._of_row = [field for field in self._fields if not field.value.static]
+        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
+
+    def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
+        matched_by = self._key.fields if self._key else ()
+        required = name in ("id", "custom_request") or name in matched_by
+        compiled = compile_value(given[name], columns, f"request.{name}")
+        if name == "subscription_filter":
+            _check_filter(given[name])
+        rule = p.PARAMETERS.get(name)
+        if compiled.static:
+            self._check_literal(name, compiled.render(()), rule)
+        origin = ", ".join(f"column {column!r}" for column in sorted(compiled.columns))
+        return _Field(name, compiled, None if compiled.static else rule, required, origin)
+
+    def _check_literal(self, name: str, value: Any, rule: p.Rule | None) -> None:
+        if rule is not None and (wrong := rule(value)):
+            raise ParameterError(f"request.{name}", wrong[1])
+        try:
+            self._wire.content({name: value})
+        except WireError as fault:
+            raise ParameterError(f"request.{name}", str(fault)) from None
+
+    def _warn_of_unused(self, given: Mapping[str, Any], matching: str) -> None:
+        used = set(self._key.fields) if self._key else set()
+        meant_to_match = {"email", "phone", "profile_id", "field_name", "field_value"}
+        for name in given:
+            if name in meant_to_match | set(p.FURTHER_PARAMETERS) and name not in used:
+                self.warnings.append(f"request.{name} is not used by {matching or 'custom_request'} matching")
+        if "resource_id" in given and not (self._key and self._key.narrowed):
+            self.warnings.append("request.resource_id narrows matching by email and phone only")
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The columns that the key comes from, and the names that the endpoint has for it."""
+        name = self.key_field
+        columns = next((sorted(field.value.columns) for field in self._fields if field.name == name), [])
+        return [*columns, name]
+
+    @property
+    def key_field(self) -> str:
+        """The parameter whose value is the key."""
+        return self._key.fields[0] if self._key else "custom_request"
+
+    @property
+    def key_is_part(self) -> bool:
+        """Whether the profile is matched by more than the key."""
+        return self._key is not None and len(self._key.fields) > 1
+
+    def could_be_key(self, text: str) -> bool:
+        """Whether a text has the form of a key, where keys have one."""
+        rule = p.PARAMETERS.get(self.key_field)
+        return self.key_field in ("email", "phone", "profile_id") and rule is not None and not rule(text)
+
+    @property
+    def required_columns(self) -> frozenset[str]:
+        """The columns that have no default."""
+        return frozenset().union(*(field.value.required for field in self._fields))
+
+    def build(self, row: Row) -> EngageRequest | Invalid:
+        """Build the row's request."""
+        try:
+            return self._built(row)
+        except Exception as fault:  # whatever a row's values make a library raise is that row's outcome
+            text = f"the request cannot be built: {type(fault).__name__}: {fault}"
+            return Invalid(row, None, "not_writable", text)
+
+    def _built(self, row: Row) -> EngageRequest | Invalid:
+        values = self._template.copy()
+        try:
+            for field in self._of_row:
+                value = field.value.render(row.values)
+                if value is None and not field.required:
+                    del values[field.name]
+                    continue
+                if field.rule is not None and (value is None or (wrong := field.rule(value))):
+                    raise _row_error(field, None if value is None else wrong)
+                values[field.name] = value
+            content = self._wire.content(values)
+        except RowError as fault:
+            return Invalid(row, self._key_of(values), fault.error, str(fault))
+        except WireError as unsayable:
+            return Invalid(row, self._key_of(values), "not_writable", str(unsayable))
+        body = self._wire.body(content)
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        if size > self._limit:
+            text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
+            return Invalid(row, self._key_of(values), "too_large", text)
+        request = EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
+        if self.identifies:
+            request.identity = self._identity_of(values, request.key)
+        return request
+
+    def _identity_of(self, values: Mapping[str, Any], key: str) -> str:
+        further = self._key.fields[1:] if self._key else ()
+        return "\x1f".join([key, *(str(values.get(name)) for name in further)])
+
+    def _key_of(self, values: Mapping[str, Any]) -> str | None:
+        if self._key is None:
+            query = values.get("custom_request")
+            return orjson.dumps(query).decode() if query else None
+        value = values.get(self._key.fields[0])
+        return None if value is None else str(value)
+
+
+def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:
+    error, text = wrong or ("empty", "is empty")
+    return RowError(error, f"{field.name} {text} ({field.origin})")
+
+
+def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:
+    """Compile a job's requests against the input's columns. Raises ParameterError."""
+    return Builder(spec, columns, run_id)
+
+
+def _wire(spec: RequestSpec, attach: list[dict[str, str]]) -> Any:
+    head: dict[str, Any] = {"token": spec.token} if spec.auth == "body" else {}
+    if spec.answer != "json":  # the endpoint's default
+        head["format"] = spec.answer
+    try:
+        return body_of(spec.wire, head, attach)
+    except WireError as fault:
+        raise ParameterError("request.attach", str(fault)) from None
+
+
+def _refuse_unknown(given: Mapping[str, Any], further: bool) -> None:
+    for name in ("token", "format"):
+        if name in given:
+            raise ParameterError(f"request.{name}", f"it belongs to [endpoint], as endpoint.{name}")
+    known = {*p.PARAMETERS, "matching", "attach"} - (set() if further else p.FURTHER_PARAMETERS)
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"request.{name}", f"unknown parameter; {names_nearest(name, sorted(known))}"
+            )
+    if "id" not in given:
+        raise ParameterError("request.id", "missing; it is the number of the scenario")
+
+
+def _matching(given: Mapping[str, Any], further: bool) -> str:
+    """The matching mode; empty for a custom request. Raises ParameterError for what cannot go together."""
+    if "custom_request" in given:
+        for name in ("matching", "subscription_filter"):
+            if name in given:
+                raise ParameterError(f"request.{name}", "it cannot stand beside custom_request")
+        return ""
+    matching = given.get("matching", "email")
+    modes = {**p.MATCHING, **p.FURTHER_MATCHING} if further else dict(p.MATCHING)
+    if matching not in (modes if isinstance(matching, str) else ()):
+        allow = "; endpoint.further_matching = true allows it" if matching in p.FURTHER_MATCHING else ""
+        raise ParameterError("request.matching", f"it must be one of {', '.join(modes)}{allow}")
+    for name in modes[matching].fields:
+        if name not in given:
+            raise ParameterError(f"request.{name}", f"missing; matching by {matching} needs it")
+    return str(matching)
+
+
+def _check_filter(given: Any) -> None:
+    """The form of a `subscription_filter` is the job's, also where its values are the row's."""
+    if not isinstance(given, dict):
+        return
+    key = "request.subscription_filter"
+    known = sorted({name for variant in p.FILTERS for name in variant} | {"not_strict"})
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"{key}.{name}", f"unknown key; {names_nearest(name, known)}")
+    if p.rules_of_filter(given) is None:
+        needed = "email, or phone, or subscription_id with provider"
+        raise ParameterError(key, f"it needs {needed}, and only one of these")

@@ -1,0 +1,258 @@
+"""A value of the job in, a function from a row's values to the value to send out. Compiled once a job.
+
+`"{column}"` alone keeps the column's type; inside longer text it becomes text. `{column:int}` casts,
+`{column|text}` says what stands in for an empty one, `{{` and `}}` are braces. A row's values are data:
+what looks like a template in them is never read as one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from engager.errors import ParameterError
+
+Columns = tuple[str, ...] | None
+Render = Callable[[Any], Any]
+
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class RowError(Exception):
+    """A row's value is wrong: a machine word, and a text that names the column."""
+
+    def __init__(self, error: str, text: str) -> None:
+        super().__init__(text)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled value."""
+
+    render: Render  #: from a row's values; raises RowError
+    static: bool  #: it is the same for every row
+    columns: frozenset[str] = frozenset()  #: columns it reads
+    required: frozenset[str] = frozenset()  #: columns without which no row can be built
+
+
+def static(value: Any) -> Compiled:
+    """A value that no row changes."""
+    return Compiled(lambda _: value, True)
+
+
+def compile_value(value: Any, columns: Columns, where: str) -> Compiled:
+    """Compile a value and all within it. `where` is its dotted key. Raises ParameterError."""
+    if isinstance(value, str):
+        return _compile_text(value, columns, where)
+    if isinstance(value, dict):
+        return _compile_table(value, columns, where)
+    if isinstance(value, list):
+        items = [compile_value(item, columns, f"{where}.{index}") for index, item in enumerate(value)]
+        return _joined(value, items, lambda row: [item.render(row) for item in items])
+    return static(value)
+
+
+def _compile_table(table: dict[str, Any], columns: Columns, where: str) -> Compiled:
+    fields = {key: compile_value(value, columns, f"{where}.{key}") for key, value in table.items()}
+    renders = [(key, field.render) for key, field in fields.items()]
+    return _joined(table, fields.values(), lambda row: {key: render(row) for key, render in renders})
+
+
+def _joined(value: Any, parts: Any, render: Render) -> Compiled:
+    parts = list(parts)
+    if all(part.static for part in parts):
+        # Built once, so that braces that were doubled are single here, too.
+        return static(render(()))
+    return Compiled(
+        render,
+        False,
+        frozenset().union(*(part.columns for part in parts)),
+        frozenset().union(*(part.required for part in parts)),
+    )
+
+
+def _compile_text(text: str, columns: Columns, where: str) -> Compiled:
+    pieces = list(_pieces(text, columns, where))
+    slots = [piece for piece in pieces if isinstance(piece, _Slot)]
+    if not slots:
+        return static("".join(piece for piece in pieces if isinstance(piece, str)))
+    names = frozenset(slot.column for slot in slots)
+    required = frozenset(slot.column for slot in slots if slot.default is None)
+    if len(pieces) == 1:
+        slot = slots[0]
+        plain = slot.cast is None and slot.default is None
+        return Compiled(slot.get if plain else slot.value, False, names, required)
+    renders = [piece.text if isinstance(piece, _Slot) else _constant(piece) for piece in pieces]
+    return Compiled(lambda row: "".join([render(row) for render in renders]), False, names, required)
+
+
+def _constant(text: str) -> Callable[[Any], str]:
+    return lambda _: text
+
+
+def _pieces(text: str, columns: Columns, where: str) -> Any:
+    end = 0
+    literal = ""
+    for match in _PIECE.finditer(text):
+        literal += text[end : match.start()]
+        end = match.end()
+        if match[0] in ("{{", "}}"):
+            literal += match[0][0]
+        elif match[1] is None:
+            raise ParameterError(
+                where, f"a single {match[0]!r} in {text!r}; write {match[0] * 2!r} for a brace"
+            )
+        else:
+            if literal:
+                yield literal
+            literal = ""
+            yield _slot(match[1], columns, where)
+    if literal + text[end:] or not text:
+        yield literal + text[end:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One `{column}`."""
+
+    column: str
+    get: Callable[[Any], Any]
+    cast: str | None
+    default: str | None
+    to_type: Callable[[Any], Any]  #: what the cast does
+
+    def value(self, row: Any) -> Any:
+        """The column's value, in its own type or the one it is cast to."""
+        value = self.get(row)
+        if (value is None or value == "") and self.default is not None:
+            value = self.default
+            if value == "" and self.cast is not None:
+                return None
+        if self.cast is None:
+            return value
+        try:
+            return self.to_type(value)
+        except (ValueError, TypeError, OverflowError):
+            if value is None or value == "":
+                text = f"column {self.column!r} is empty: fill it"
+                raise RowError("empty", f"{text}, {_stands_in(self.column, self.cast)}") from None
+            text = f"column {self.column!r} is not {self.cast}: {value!r:.60}"
+            raise RowError(f"not_{self.cast}", text) from None
+
+    def text(self, row: Any) -> str:
+        """The column's value as a part of a text."""
+        value = self.value(row)
+        return value if isinstance(value, str) else as_text(value)
+
+
+def _slot(inner: str, columns: Columns, where: str) -> _Slot:
+    if columns is not None and inner in columns:
+        return _Slot(inner, _getter(inner, columns, where), None, None, as_text)
+    name, bar, default = inner.partition("|")
+    name, colon, cast = name.rpartition(":") if ":" in name else (name, "", "")
+    if columns is not None and colon and f"{name}:{cast}" in columns:
+        name, colon = f"{name}:{cast}", ""
+    if colon and cast not in CASTS:
+        raise ParameterError(where, f"unknown cast {cast!r} in {{{inner}}}; known are {', '.join(CASTS)}")
+    if not name:
+        raise ParameterError(where, "empty braces; name a column, or write '{{}}' for braces")
+    getter = _getter(name, columns, where, bool(bar))
+    return _Slot(
+        name, getter, cast if colon else None, default if bar else None, CASTS[cast] if colon else as_text
+    )
+
+
+def _getter(column: str, columns: Columns, where: str, optional: bool = False) -> Callable[[Any], Any]:
+    if columns is None:
+        return _key_getter(column, optional)
+    if column not in columns:
+        close = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, columns))}"
+        raise ParameterError(where, f"the input has no column {column!r}; {hint}")
+    if columns.count(column) > 1:
+        raise ParameterError(where, f"the input has {columns.count(column)} columns {column!r}; rename them")
+    return itemgetter(columns.index(column))
+
+
+def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:
+    if optional:
+        return lambda row: row.get(column)
+
+    def get(row: Any) -> Any:
+        try:
+            return row[column]
+        except KeyError:
+            raise RowError("missing", f"the row has no {column!r}: add it, {_stands_in(column)}") from None
+
+    return get
+
+
+def _stands_in(column: str, cast: str | None = None) -> str:
+    """What the job can say for rows in which a column is empty, as the end of an error."""
+    name = f"{column}:{cast}" if cast else column
+    null = f"; {{{name}|}} is null" if cast else ""
+    return f"or write {{{name}|…}} in the job for what stands in{null}"
+
+
+def as_text(value: Any) -> str:
+    """Any value as it stands in a text: nothing for null, JSON for lists and objects."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if isinstance(value, bool | list | dict) else str(value)
+
+
+def _to_int(value: Any) -> int:
+    if type(value) is not str and (
+        isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())
+    ):
+        raise ValueError
+    number = int(value)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError
+    return number
+
+
+def _to_float(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or number - number != 0:
+        raise ValueError
+    return number
+
+
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _to_bool(value: Any) -> bool:
+    try:
+        return _BOOLS[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _to_json(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value
+
+
+#: What `{column:…}` may cast to.
+CASTS: dict[str, Callable[[Any], Any]] = {
+    "int": _to_int,
+    "float": _to_float,
+    "bool": _to_bool,
+    "json": _to_json,
+    "str": as_text,
+}
+
+
+def names_nearest(word: str, known: Sequence[str]) -> str:
+    """A hint that ends an error about an unknown name."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

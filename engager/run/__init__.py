@@ -1,0 +1,1 @@
+"""One carrying-out of a job: prepare, pipeline, control, schedule."""

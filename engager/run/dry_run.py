@@ -1,0 +1,175 @@
+"""A job and its rows in, what would be sent out. Nothing is sent: the innermost call is not there."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from engager.config.job import JobFile
+from engager.config.job_sections import AUTO, UNCHOSEN, Job
+from engager.config.secret import MASK, MissingSecretError
+from engager.config.webhook import webhook_of
+from engager.endpoint.access import METHOD, headers_of, token_of
+from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
+from engager.policies.rate import Pace
+from engager.policies.schedule import moment_text
+from engager.requests.builder import Builder
+from engager.requests.selection import REPEAT, Selection
+from engager.run.prepare import builder_of, open_input, selection_of
+from engager.run.single_process import FirstRows
+
+#: An attachment's data beyond this is told by its size.
+SHOWN_BYTES = 4096
+
+#: Rows that are named of those with a key that an earlier row had.
+SHOWN_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """A request as it would be sent, its secret masked."""
+
+    row: int
+    key: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+
+    def __str__(self) -> str:
+        head = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"POST {self.url}\n{head}\n\n{self.body}"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a look at every row found. Each field is a key of `as_dict`."""
+
+    rows: int = 0
+    sendable: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)  #: rows by what is wrong with them
+    examples: dict[str, str] = field(default_factory=dict)  #: the first row of each kind
+    skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
+    repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
+    repeated: list[str] = field(default_factory=list)  #: the first of them
+    seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
+    ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
+    openings: int | None = None  #: how many openings of the sending window it takes
+    warnings: list[str] = field(default_factory=list)
+    samples: list[SampleRequest] = field(default_factory=list)
+
+    def leaves_out(self, row: Skipped, job: Job) -> bool:
+        """Count one row that a rule speaks of; returns whether the job leaves it out."""
+        if row.error == REPEAT:
+            self.repeats += 1
+            if len(self.repeated) < SHOWN_REPEATS:
+                self.repeated.append(f"row {row.row.number}, {row.key}: {row.error_text}")
+            if not job.input.unique:
+                return False
+        self.skipped[row.error] += 1
+        return True
+
+    def note(self, record: Invalid | Unreadable) -> None:
+        """Count one row that cannot be sent."""
+        outcome = Outcome.unsent(record)
+        error = str(outcome.error)
+        self.invalid[error] += 1
+        self.examples.setdefault(error, f"row {outcome.row.number} ({outcome.error_text})")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
+        # A copy of a Counter would count its items.
+        told = asdict(replace(self, invalid=Counter(), skipped=Counter())) | {"skipped": dict(self.skipped)}
+        examples = told.pop("examples")
+        told["invalid"] = [
+            {"error": error, "rows": rows, "example": examples[error]}
+            for error, rows in self.invalid.most_common()
+        ]
+        return told
+
+
+def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
+    """Read the job and every row. Raises JobError or InputError; sends nothing."""
+    unset = _unset(job_file)
+    rows = open_input(job_file, input_path)
+    try:
+        builder = builder_of(job_file, rows, MASK, "check")
+        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job), *unset])
+        selection = selection_of(job_file, builder, observe=True)
+        assert selection is not None  # noqa: S101 - who looks is given one
+        with closing(selection):
+            for chunk in FirstRows(rows, limit):
+                for row in chunk:
+                    _look_at(row, findings, job_file.job, builder, selection, samples)
+    finally:
+        rows.close()
+    findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
+    _fit(findings, job_file.job, time.time())
+    return findings
+
+
+def _look_at(
+    row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
+) -> None:
+    findings.rows += 1
+    built = builder.build(row) if isinstance(row, Row) else row
+    judged = built if isinstance(built, Unreadable) else selection.judge(built)
+    if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
+        return
+    if not isinstance(built, EngageRequest):
+        findings.note(built)
+        return
+    findings.sendable += 1
+    if len(findings.samples) < samples:
+        findings.samples.append(_shown(job, built))
+
+
+def _unset(job_file: JobFile) -> list[str]:
+    """The secrets that a run would miss: a look needs none. Raises JobError for one that can never do."""
+    missing = []
+    for read in (token_of, webhook_of):
+        try:
+            read(job_file)
+        except MissingSecretError as fault:
+            missing.append(f"{fault} Only a run needs it")
+    return missing
+
+
+def _fit(findings: Findings, job: Job, now: float) -> None:
+    """Say how the run fits its sending window, as far as its duration is known."""
+    window = job.window.policy
+    if window is None or findings.seconds is None:
+        return
+    if (found := window.end_of(now, findings.seconds)) is None:
+        findings.warnings.append("window: it never opens for long enough")
+    else:
+        findings.ends_at, findings.openings = moment_text(found[0], window.zone), found[1]
+
+
+def seconds_at_rate(job: Job, requests: int) -> float | None:
+    """What so many requests take at the job's rate, each tried once; None where no number bounds them."""
+    if job.limits.rate is None or job.limits.rate == AUTO:
+        return None
+    return round(requests / Pace(job.limits.rate).leak, 1)
+
+
+def _still_open(job: Job) -> list[str]:
+    if job.request.get("id") != UNCHOSEN:
+        return []
+    return ["request.id: no scenario is chosen yet; only the embedded sandbox takes this job"]
+
+
+def _shown(job: Job, request: EngageRequest) -> SampleRequest:
+    headers = {**headers_of(job, MASK), "Request-ID": request.request_id}
+    body = "".join(_part(part) for part in request.body)
+    return SampleRequest(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
+
+
+def _part(part: bytes) -> str:
+    text = part.decode()
+    if len(text) <= SHOWN_BYTES:
+        return text
+    return f"{text[:SHOWN_BYTES]}… ({len(part):,} bytes)"

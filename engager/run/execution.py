@@ -1,0 +1,162 @@
+"""A prepared run in, a carried-out one out, and its summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import anyio
+
+from engager.config.job_sections import Job
+from engager.endpoint.access import connected
+from engager.errors import EngagerError, Exit, RecordingError, first_of
+from engager.events import Serving, Summary, Watch, ignore_events
+from engager.models import Status
+from engager.policies.rules import SlowStart
+from engager.run.control import Gauges
+from engager.run.monitor import Monitor
+from engager.run.plan import Plan
+from engager.run.prepare import Run, repeats_of
+from engager.run.schedule import Scheduler
+from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
+from engager.sending.circuit_breaker import failure_counter
+from engager.sending.limits import Limits
+
+#: Serves a run's page as long as it is entered; gives the page's address.
+Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowLimit:
+    """How far a start may go."""
+
+    last_row: int | None = None
+    reason: str | None = None  #: why it is a stop when there are rows behind it
+
+
+NO_LIMIT = RowLimit()
+
+#: Seconds after which what left before counts for no rate any more: the second, and what the way there takes.
+_FORGOTTEN = 1.02
+
+
+async def send(
+    run: Run, row_limit: RowLimit = NO_LIMIT, watch: Watch = ignore_events, serve: Serve | None = None
+) -> Summary:
+    """Carry the run out and leave its summary; `serve`: what serves its page.
+
+    Whatever ends it, a cancellation included, every outcome that is known is written first.
+    """
+    started = time.monotonic()
+    try:
+        rest = await _watched(run, row_limit.last_row, watch, serve)
+    except BaseException as fault:
+        first = first_of(fault)
+        if isinstance(first, EngagerError):
+            run.control.stopping.request(first.exit, str(first))
+        with suppress(RecordingError):  # what went wrong first is what must be told
+            _leave_summary(run, Remaining.DUE, started)
+        raise
+    else:
+        if rest is Remaining.BEYOND and row_limit.reason is not None:
+            run.control.stop(row_limit.reason)
+        return _leave_summary(run, rest, started)
+    finally:
+        run.resources.close()
+
+
+def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
+    run.summary = _summary(run, rest, started)
+    run.directory.write_summary(run.summary.as_dict())
+    return run.summary
+
+
+async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:
+    scheduler, monitor = Scheduler.for_job(run.job_file.job, run.control), Monitor(run)
+    scheduler.check_now()
+    begun = time.monotonic()
+    async with _shown(run, monitor, watch, serve), anyio.create_task_group() as watchers:
+        watchers.start_soon(scheduler.run)
+        watchers.start_soon(monitor.publish, watch)
+        watchers.start_soon(monitor.count_rows)
+        await _until_forgotten(run, begun)
+        rest = await _carried_out(run, last_row)
+        watchers.cancel_scope.cancel()
+    return rest
+
+
+async def _until_forgotten(run: Run, begun: float) -> None:
+    """Wait until no departure of the process before can count in the same second as one of this process.
+
+    That process was gone when this one had the lock. What it sent last is recorded nowhere for good.
+    """
+    if run.resumed and run.job_file.job.limits.rate is not None:
+        await run.control.stopping.sleep(begun + _FORGOTTEN - time.monotonic())
+
+
+@asynccontextmanager
+async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
+    """Serve the run's page, if it is wanted."""
+    if serve is None:
+        yield
+        return
+    async with serve(run, monitor) as url:
+        watch(Serving(url))
+        yield
+
+
+async def _carried_out(run: Run, last_row: int | None) -> Remaining:
+    repeats = repeats_of(run.job_file, run.builder, warn_of_repeat)
+    work = Work(run.rows, run.builder, run.selection, repeats, run.store)
+    plan = _plan(run.job_file.job, last_row)
+    async with connected(run.job_file, run.secret, run.control.stopping) as transport:
+        limits = Limits.of(run.control.stopping, plan.pace)
+        gate = limits.gate
+        gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
+        run.control.attach(limits, gauges)
+        run.store.failing = failure_counter(plan.threshold, run.control.stopping)
+        return await engage_all(work, plan, transport, limits)
+
+
+def _plan(job: Job, last_row: int | None) -> Plan:
+    breaker = job.breaker.policy
+    return Plan(
+        job.limits.max_in_flight,
+        job.pace,
+        job.retry_policy,
+        job.delivery_policy,
+        job.adaptive,
+        breaker and breaker.for_concurrency(job.limits.max_in_flight),
+        SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
+        job.stop.threshold,
+        last_row,
+    )
+
+
+def _summary(run: Run, rest: Remaining, started: float) -> Summary:
+    tally, stop = run.store.tally, run.control.stopping
+    settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
+    exit_code = stop.exit or Exit.INTERNAL
+    if rest is Remaining.NONE or (rest is Remaining.BEYOND and not stop.requested):
+        exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
+    seconds = time.monotonic() - started
+    return Summary(
+        job=run.name,
+        run=run.directory.run_id,
+        complete=rest is Remaining.NONE,
+        exit_code=int(exit_code),
+        stopped=stop.reason if stop.requested and rest is not Remaining.NONE else None,
+        started_at=_moment(run.directory.started_at),
+        finished_at=_moment(time.time()),
+        seconds=round(seconds, 3),
+        # A wall clock that was set back tells less than the start that has just been measured.
+        total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
+        **tally.as_dict(),
+    )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

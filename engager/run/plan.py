@@ -1,0 +1,28 @@
+"""How a run sends, in one piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engager.policies.adaptive import Adaptive
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.delivery import Delivery
+from engager.policies.failure_threshold import Threshold
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
+from engager.policies.rules import SlowStart
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run sends."""
+
+    concurrency: int
+    pace: Pace | None
+    retry: Retry
+    delivery: Delivery
+    adaptive: Adaptive
+    breaker: Breaker | None = None
+    slow_start: SlowStart | None = None
+    threshold: Threshold | None = None
+    last_row: int | None = None  #: rows behind it are left for another time

@@ -1,0 +1,1 @@
+"""Requests to outcomes: retry, admission, adaptive limits, and the transports below."""

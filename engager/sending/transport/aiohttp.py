@@ -1,0 +1,224 @@
+"""The transport on aiohttp's client session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
+
+from engager.models import Ending, Lost, NotSent, Reply, Withheld
+from engager.sending.transport.base import (
+    MAX_ANSWER,
+    Admission,
+    Destination,
+    Proxy,
+    is_admitted,
+    why_not_connected,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
+
+#: Bodies up to this size are handed over as they are; for longer ones the session warns of that.
+_SMALL = 1 << 16
+
+
+class _HeldBackError(Exception):
+    """Clearance was refused."""
+
+
+class _Departure:
+    """One try on its way: asks for clearance, and from then on keeps the deadline."""
+
+    def __init__(self, admission: Admission, timeout: float) -> None:
+        self.left = False
+        self._clearance = admission
+        self._timeout = timeout
+        # Waiting for the pace is no fault of the endpoint, and connecting has a deadline of its own.
+        self.deadline = asyncio.timeout(None)
+
+    async def clear(self) -> None:
+        if not await is_admitted(self._clearance):
+            raise _HeldBackError
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+
+#: The departure of the current task. The session hands nothing of ours through to its connector.
+_departure: ContextVar[_Departure] = ContextVar("_departure")
+
+
+class _ClearedConnector(aiohttp.TCPConnector):
+    """Hands out a connection only when its try is cleared to leave and the connection still stands."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class's signature
+    ) -> Connection:
+        departure = _departure.get()
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            try:
+                await departure.clear()
+            except BaseException:
+                connection.release()
+                raise
+            if _stands(connection):
+                departure.left = True
+                return connection
+            connection.close()  # the server closed it while we waited, or spoke out of turn
+
+
+def _stands(connection: Connection) -> bool:
+    transport, protocol = connection.transport, connection.protocol
+    if transport is None or transport.is_closing() or protocol is None:
+        return False
+    # What came while it rested would be taken for the next answer.
+    return not protocol.should_close
+
+
+class _Parts(aiohttp.Payload):
+    """A body in parts that are shared between requests and never joined."""
+
+    _value: tuple[bytes, ...]
+
+    def __init__(self, parts: tuple[bytes, ...]) -> None:
+        super().__init__(parts)
+        self._size = sum(map(len, parts))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for part in self._value:
+            await writer.write(part)
+
+
+class AiohttpTransport:
+    """A pool of keep-alive connections. Create it inside the running loop."""
+
+    def __init__(self, destination: Destination, connections: int) -> None:
+        self._destination = destination
+        self._under_way = 0
+        connector = _ClearedConnector(
+            limit=connections,
+            ssl=destination.ssl if destination.ssl is not None else True,
+            keepalive_timeout=60,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=destination.timeout),
+            auto_decompress=False,
+        )
+        # A compressed answer could be small on the wire and endless in memory. The session has no headers: it
+        # copies its own into what it says to a proxy, in clear text.
+        self._headers = {**destination.headers, "Accept-Encoding": "identity"}
+        self._proxy = destination.proxy
+        self._to_proxy = _credentials(destination.proxy)
+        if destination.url.startswith("http:"):  # then the proxy reads the request itself
+            self._headers |= self._to_proxy
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer yet, and those that wait to leave."""
+        return self._under_way
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        """Send one request, once."""
+        departure = _Departure(admission, self._destination.timeout)
+        _departure.set(departure)
+        self._under_way += 1
+        try:
+            async with departure.deadline:
+                return await self._exchange(body, request_id)
+        except _HeldBackError:
+            return Withheld()
+        except TimeoutError:
+            return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
+        except Exception as fault:
+            # Once it has left, all that can go wrong is how the library reads what was said to it.
+            if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):
+                raise
+            text = f"{type(fault).__name__}: {fault}"
+            return _ended(departure, _word(fault), self._proxy.redact(text) if self._proxy else text)
+        finally:
+            self._under_way -= 1
+
+    async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
+        small = len(body) == 1 and len(body[0]) <= _SMALL
+        data: Any = body[0] if small else _Parts(body)
+        async with self._session.post(
+            self._destination.url,
+            data=data,
+            headers={**self._headers, "Request-ID": request_id},
+            allow_redirects=False,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._to_proxy,
+        ) as response:
+            answer, complete = await _read(response)
+            retry_after = response.headers.get("Retry-After")
+            return Reply(
+                response.status,
+                answer,
+                complete,
+                retry_after,
+                _is_duplicate(response.headers),
+                None if retry_after is None else response.headers.get("Date"),
+            )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read the body up to the limit; returns it and whether it is whole."""
+    length = response.content_length
+    if length is not None and length <= MAX_ANSWER:
+        try:
+            return await response.read(), True
+        except aiohttp.ClientPayloadError:
+            return b"", False
+    parts = bytearray()
+    try:
+        async for part in response.content.iter_any():
+            parts += part
+            if len(parts) > MAX_ANSWER:
+                response.close()
+                return bytes(parts[:MAX_ANSWER]), False
+    except aiohttp.ClientPayloadError:
+        return bytes(parts), False
+    return bytes(parts), True
+
+
+def _credentials(proxy: Proxy | None) -> dict[str, str]:
+    return {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
+
+
+def _is_duplicate(headers: Mapping[str, str]) -> bool:
+    mark = headers.get("Duplicate-Request") or headers.get("X-Duplicate-Request") or ""
+    return mark.strip().lower() in ("true", "1")
+
+
+def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
+    if departure.left:
+        return Lost(error, error_text)
+    return NotSent("connect_timeout" if error == "timeout" else error, error_text)
+
+
+def _word(fault: Exception) -> str:
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+        return "tls"
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        return why_not_connected(fault)
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return "not_http"
+    return "connection_lost"

@@ -1,0 +1,68 @@
+"""An origin in, sockets that stand out: names, several addresses, IPv6, and TLS that always verifies."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiohappyeyeballs import start_connection
+
+from engager.sending.transport.http1.connection import BLOCK
+from engager.sending.transport.http1.tls import Tls
+
+AddressInfo = tuple[int, int, int, str, Any]
+
+#: Seconds for which a looked-up name is believed.
+_NAME_LIFE = 30.0
+
+#: Seconds until the next address is tried beside one that does not answer (RFC 8305).
+_HEAD_START = 0.25
+
+
+class Dialer:
+    """Makes connections to one host and port."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._host, self._port, self._context = host, port, context
+        self._addresses: Sequence[AddressInfo] = ()
+        self._looked_up = float("-inf")
+        self._looking_up = asyncio.Lock()
+
+    async def dial(self) -> tuple[socket.socket, Tls | None]:
+        """A connected socket that does not block, and its TLS. Raises OSError, also for faults of TLS."""
+        loop = asyncio.get_running_loop()
+        sock = await start_connection(await self._resolved(loop), happy_eyeballs_delay=_HEAD_START, loop=loop)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is None:
+                return sock, None
+            tls = Tls(self._context, self._host)
+            await _handshake(sock, tls, loop)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, tls
+
+    async def _resolved(self, loop: asyncio.AbstractEventLoop) -> Sequence[AddressInfo]:
+        """The host's addresses; a crew that starts all at once asks for them once."""
+        async with self._looking_up:
+            if loop.time() - self._looked_up > _NAME_LIFE:
+                self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                self._looked_up = loop.time()
+        return self._addresses
+
+
+async def _handshake(sock: socket.socket, tls: Tls, loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        while not tls.shakes_hands():
+            await loop.sock_sendall(sock, tls.leaves())
+            tls.arrives(await loop.sock_recv(sock, BLOCK))
+    except ssl.SSLError:
+        with suppress(OSError):
+            sock.send(tls.leaves())  # the other side is told why
+        raise
+    await loop.sock_sendall(sock, tls.leaves())

@@ -1,0 +1,154 @@
+"""The bytes of one connection in, its answers out. No socket: every split of every answer is the same to it.
+
+The grammar is llhttp's, through `httptools`; what is decided here is where an answer ends when the server
+closes, how much of it is read, and whether the connection can be used again.
+"""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from engager.models import Reply
+from engager.sending.transport.base import MAX_ANSWER
+
+#: Bytes of a head, interim ones included, beyond which it is not read on.
+MAX_HEAD = 1 << 16
+
+
+class NotHttpError(Exception):
+    """What came is no answer in HTTP/1."""
+
+
+class AnswerParser:
+    """Answers, one at a time. The connection asks for each by `expect`."""
+
+    __slots__ = (
+        "_date",
+        "_delimited",
+        "_duplicate",
+        "_feed",
+        "_head_size",
+        "_headed",
+        "_parser",
+        "_parts",
+        "_retry_after",
+        "_size",
+        "_status",
+        "answer",
+        "reusable",
+    )
+
+    def __init__(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self._feed = self._parser.feed_data
+        self.expect()
+
+    def expect(self) -> None:
+        """A request is about to leave: what comes from now on is its answer."""
+        self.answer: Reply | None = None  #: the answer, once it is whole or will never be
+        self.reusable = True  #: whether another request may follow on the connection
+        self._head_size = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = self._status = 0
+        self._headed = self._delimited = self._duplicate = False
+        self._retry_after: str | None = None
+        self._date: str | None = None
+
+    def feed(self, data: bytes | memoryview) -> bool:
+        """Take bytes in; returns whether the answer is there. Raises NotHttpError."""
+        if not self._headed:
+            self._head_size += len(data)
+        try:
+            self._feed(data)
+        except HttpParserUpgrade:
+            raise NotHttpError("the server switched to another protocol") from None
+        except HttpParserError as fault:
+            # What comes behind a whole answer was not asked for: it says nothing about that answer.
+            self.reusable = False
+            if self.answer is None:
+                raise NotHttpError(str(fault) or type(fault).__name__) from None
+        if self._head_size > MAX_HEAD and not self._headed and self.answer is None:
+            raise NotHttpError(f"its head is longer than {MAX_HEAD:,} bytes")
+        return self.answer is not None
+
+    def broken(self) -> Reply | None:
+        """The connection broke; returns the answer that had begun, cut off."""
+        self.reusable = False
+        if self.answer is None and self._headed:
+            self._settle(False)
+        return self.answer
+
+    def end(self) -> bool:
+        """The server closed the connection; returns whether that leaves an answer, whole or cut off."""
+        self.reusable = False
+        if self.answer is None and self._headed:
+            self._settle(not self._delimited)
+        return self.answer is not None
+
+    def on_message_begin(self) -> None:
+        """Called by llhttp, as all that follows."""
+        if self.answer is not None:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; most of them are nobody's business."""
+        take = _TAKERS.get(name.lower())
+        if take is not None and self.answer is None:
+            take(self, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: an interim one, or the answer's."""
+        if self.answer is None:
+            self._status = self._parser.get_status_code()
+            self._headed = self._status >= 200
+
+    def on_body(self, part: bytes) -> None:
+        """A part of the body."""
+        if self.answer is not None:
+            return
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > MAX_ANSWER:
+            self.reusable = False
+            self._settle(False)
+
+    def on_message_complete(self) -> None:
+        """The message is whole."""
+        if self.answer is not None:
+            return
+        if self._status < 200:
+            self._begin()
+            return
+        self.reusable = self.reusable and self._parser.should_keep_alive()
+        self._settle(True)
+
+    def _settle(self, complete: bool) -> None:
+        body = b"".join(self._parts)[:MAX_ANSWER]
+        # Elsewhere the date would only make two equal answers differ.
+        date = None if self._retry_after is None else self._date
+        self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
+
+    def _take_retry_after(self, value: bytes) -> None:
+        self._retry_after = value.decode("latin-1")
+
+    def _take_date(self, value: bytes) -> None:
+        self._date = value.decode("latin-1")
+
+    def _take_duplicate(self, value: bytes) -> None:
+        self._duplicate = self._duplicate or value.strip().lower() in (b"true", b"1")
+
+    def _take_framing(self, value: bytes) -> None:
+        self._delimited = True
+
+
+_TAKERS = {
+    b"retry-after": AnswerParser._take_retry_after,
+    b"date": AnswerParser._take_date,
+    b"duplicate-request": AnswerParser._take_duplicate,
+    b"x-duplicate-request": AnswerParser._take_duplicate,
+    b"content-length": AnswerParser._take_framing,
+    b"transfer-encoding": AnswerParser._take_framing,
+}

@@ -1,0 +1,159 @@
+"""The lean transport: as many keep-alive connections as there are tries at a time, to one origin."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from math import inf
+from typing import Final
+from urllib.parse import urlsplit
+
+from engager.models import Ending, NotSent, Withheld
+from engager.sending.clock import running_clock
+from engager.sending.transport.base import Admission, Destination, SendBatch, why_not_connected
+from engager.sending.transport.http1.connection import Connection
+from engager.sending.transport.http1.dialing import Dialer
+from engager.sending.transport.http1.known import KnownAnswers
+
+#: Bodies up to this size are joined with their head, to leave in one piece.
+_SMALL: Final = 1 << 16
+
+#: Cleared without more ado: it leaves at the end of this round of the loop.
+_WITH_ALL: Final = SendBatch(None, lambda: True)
+
+
+class LeanTransport:
+    """Sends over its own connections. Create it inside the running loop."""
+
+    def __init__(self, destination: Destination) -> None:
+        url = urlsplit(destination.url)
+        context = destination.ssl or ssl.create_default_context() if url.scheme == "https" else None
+        port = url.port or (443 if url.scheme == "https" else 80)
+        self._dialer = Dialer(url.hostname or "", port, context)
+        self._timeout = destination.timeout
+        self._head, self._tail = _head(url.netloc, url.path or "/", destination)
+        self._loop, self._now = asyncio.get_running_loop(), running_clock()
+        self._known = KnownAnswers()
+        self._resting: list[Connection] = []
+        self._departing: dict[
+            SendBatch, list[Connection]
+        ] = {}  #: with a request, and as soon as that is done
+        self._all: set[Connection] = set()
+        # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
+        self._step = min(0.1, destination.timeout / 10)
+        self._timer = self._loop.call_later(self._step, self._sweep)
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        """Send one request, once."""
+        now = self._now
+        while True:
+            connection = self._rested(now()) or await self._dialled()
+            if isinstance(connection, NotSent):
+                return connection
+            try:
+                cleared = admission()
+                if cleared is not True and not isinstance(cleared, bool | SendBatch):
+                    cleared = await cleared
+                if cleared is False:
+                    self._resting.append(connection)
+                    return Withheld()
+            except BaseException:
+                self._resting.append(connection)
+                raise
+            if not connection.stands(now()):
+                self._all.discard(connection)
+                continue
+            try:
+                waiter = connection.begin(self._request(body, request_id))
+                self._departs(connection, cleared if isinstance(cleared, SendBatch) else _WITH_ALL)
+                ending = await waiter
+            finally:
+                connection.finish(now())
+                if connection.closed:
+                    self._all.discard(connection)
+                else:
+                    self._resting.append(connection)
+            if ending is not None:
+                return ending
+
+    def _departs(self, connection: Connection, held: SendBatch) -> None:
+        """Requests that are ready in one round of the loop, or wait for the same, leave together.
+
+        One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
+        """
+        together = self._departing.get(held)
+        if together is None:
+            together = self._departing[held] = []
+            if held.stored is None:
+                self._loop.call_soon(self._depart, held)
+            else:
+                held.stored.add_done_callback(lambda _: self._depart(held))
+        together.append(connection)
+
+    def _depart(self, held: SendBatch) -> None:
+        connections, deadline = self._departing.pop(held), self._now() + self._timeout
+        fault = None if held.stored is None else held.stored.exception()
+        may_leave = False
+        try:
+            may_leave = fault is None and held.may_leave()
+        except Exception as raised:
+            fault = raised
+        for connection in connections:
+            if may_leave:
+                connection.depart(deadline)
+            else:
+                connection.recall(fault)
+
+    def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
+        return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
+
+    def _rested(self, now: float) -> Connection | None:
+        """A connection that stands, the one that rested least."""
+        while self._resting:
+            connection = self._resting.pop()
+            if connection.stands(now):
+                return connection
+            self._all.discard(connection)
+        return None
+
+    async def _dialled(self) -> Connection | NotSent:
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock, tls = await self._dialer.dial()
+        except TimeoutError:
+            return NotSent("connect_timeout", f"no connection within {self._timeout:g} s")
+        except OSError as fault:
+            return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
+        except ValueError as fault:  # a name that no name server and no certificate can have
+            return NotSent("connect_failed", f"{type(fault).__name__}: {fault}")
+        connection = Connection(sock, tls, self._loop, self._known, self._now)
+        self._all.add(connection)
+        return connection
+
+    def _sweep(self) -> None:
+        """Give up what has come to its deadline."""
+        now = self._now()
+        for connection in self._all:
+            if connection.deadline <= now:
+                connection.give_up(f"no answer within {self._timeout:g} s")
+        self._timer = self._loop.call_later(self._step, self._sweep)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that left and have no answer yet."""
+        return sum(connection.deadline != inf for connection in self._all)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._timer.cancel()
+        for connection in list(self._all):
+            connection.close()
+
+
+def _head(host: str, path: str, destination: Destination) -> tuple[bytes, bytes]:
+    """A request's head up to the length of its body, and from there up to its Request-ID."""
+    fixed = "".join(f"{name}: {value}\r\n" for name, value in destination.headers.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{fixed}Accept: */*\r\nAccept-Encoding: identity\r\n"
+    return f"{head}Content-Length: ".encode(), b"\r\nRequest-ID: "

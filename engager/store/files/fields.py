@@ -1,0 +1,61 @@
+"""An outcome in, the fields of its line of results out: what results, journal and account have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from engager.models import Outcome, Status
+
+#: The columns of results, in their order.
+RESULT_COLUMNS = (
+    "row",
+    "key",
+    "status",
+    "attempts",
+    "http_status",
+    "error",
+    "error_text",
+    "request_id",
+    "duplicate",
+    "latency_ms",
+    "finished_at",
+    "waited_ms",
+)
+
+MAX_TEXT: Final = 500
+MAX_KEY: Final = 500
+
+# Asking an enumeration for its value is a call into Python.
+_WORDS: Final = {status: status.value for status in Status}
+
+Redact = Callable[[str], str]
+
+
+def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
+    """The fields of one line of results. `redact` is asked for every row: let it remember its answers."""
+    text, latency, waited = outcome.error_text, outcome.latency_ms, outcome.waited_ms
+    return {
+        "row": outcome.row.number,
+        "key": outcome.key and outcome.key[:MAX_KEY],
+        "status": _WORDS[outcome.status],
+        "attempts": outcome.attempts,
+        "http_status": outcome.http_status,
+        "error": outcome.error,
+        # The whole text is redacted before it is cut, or a cut could leave half a token behind.
+        "error_text": None if text is None else redact(text)[:MAX_TEXT],
+        "request_id": outcome.request_id,
+        "duplicate": outcome.duplicate,
+        # To the microsecond; round() takes twice as long.
+        "latency_ms": None if latency is None else int(latency * 1000 + 0.5) / 1000,
+        "finished_at": _moment(int(outcome.finished_at * 1000)),
+        "waited_ms": None if waited is None else int(waited * 1000 + 0.5) / 1000,
+    }
+
+
+@lru_cache(maxsize=4)
+def _moment(milliseconds: int) -> str:
+    second = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{second}.{milliseconds % 1000:03d}Z"

@@ -1,0 +1,76 @@
+"""A run directory in, its lines of results out, typed: of a run that is complete, under way, or crashed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engager.models import Status
+from engager.store.files.fields import RESULT_COLUMNS
+from engager.store.files.lines import CsvLines, JsonLines
+from engager.store.run_directory import RunDirectory
+
+_FORMATS = {"jsonl": JsonLines, "csv": CsvLines}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of results."""
+
+    row: int  #: counted from 1
+    key: str | None  #: what the profile was matched by
+    status: Status
+    attempts: int
+    http_status: int | None
+    error: int | str | None  #: the endpoint's code, or a word of engager's
+    error_text: str | None
+    request_id: str | None
+    duplicate: bool  #: the endpoint called it a repeat
+    latency_ms: float | None
+    finished_at: str  #: UTC, ISO 8601
+    waited_ms: float | None
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Result:
+        """A line, from its fields."""
+        values = {name: fields[name] for name in RESULT_COLUMNS}
+        for name in ("http_status", "error"):
+            if isinstance(values[name], str) and values[name].lstrip("-").isdecimal():
+                values[name] = int(values[name])  # CSV has no numbers
+        for name in ("key", "http_status", "error", "error_text", "request_id"):
+            values[name] = None if values[name] == "" else values[name]
+        return cls(**{**values, "row": int(values["row"]), "status": Status(values["status"])})
+
+
+def results_of(run: RunDirectory) -> Iterator[Result]:
+    """The whole lines of a run's results, in the order in which rows were settled."""
+    lines: Any = _FORMATS[run.identity["output"]["results"]]
+    path = run.path / lines.name
+    if path.exists():
+        yield from (Result.of(fields) for _, fields, _ in lines.survivors(path))
+
+
+#: Bytes at the end of results that are looked at for the latest lines.
+_TAIL = 1 << 22
+
+
+def latest_results(run: RunDirectory) -> Iterator[Result]:
+    """The outcomes of the rows that were settled last: some thousands, however many there are."""
+    lines: Any = _FORMATS[run.identity["output"]["results"]]
+    path = run.path / lines.name
+    if not path.exists() or path.stat().st_size <= _TAIL:
+        yield from results_of(run)
+        return
+    with path.open("rb") as file:
+        head = file.readline() if path.suffix == ".csv" else b""
+        file.seek(-_TAIL, os.SEEK_END)
+        file.readline()  # the rest of a line that begins before
+        tail = file.read()
+    with tempfile.TemporaryDirectory() as folder:  # the reader of lines reads files
+        copy = Path(folder) / path.name
+        copy.write_bytes(head + tail)
+        yield from [Result.of(fields) for _, fields, _ in lines.survivors(copy)]

@@ -1,0 +1,35 @@
+"""A token is taken out of a text in whatever notation it stands there."""
+
+from __future__ import annotations
+
+import html
+import json
+
+import pytest
+
+from engager.config.secret import MASK, Secret
+
+VALUE = """t0ken-<&>"'\\-of-the-tests"""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [VALUE, json.dumps(VALUE)[1:-1], html.escape(VALUE), html.escape(VALUE, quote=False)],
+    ids=["as it is", "JSON", "HTML attribute", "HTML text"],
+)
+def test_a_token_is_masked_in_every_notation(written: str) -> None:
+    assert Secret(VALUE).redact(f"before {written} after") == f"before {MASK} after"
+
+
+def test_a_token_prints_as_a_mask() -> None:
+    secret = Secret(VALUE)
+    assert f"{secret} {secret!r} {[secret]}" == f"{MASK} {MASK} [{MASK}]"
+    assert secret.reveal() == VALUE
+
+
+def test_the_mark_tells_tokens_apart_and_does_not_hold_them() -> None:
+    assert Secret(VALUE).mark("run") == Secret(VALUE).mark("run")
+    assert (
+        len({Secret(VALUE).mark("run"), Secret(VALUE).mark("other"), Secret("another-token").mark("run")})
+        == 3
+    )

@@ -1,0 +1,49 @@
+"""In which encoding a file is written, told by its first bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from engager.init.encodings import encoding_of
+
+RUSSIAN = "Имя;Город\nИван Петрович;Нижний Новгород\nАнна;Ростов-на-Дону\n"
+
+
+@pytest.mark.parametrize("name", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1251", "koi8-r", "cp866"])
+def test_russian_text_is_read_as_it_was_written(name: str) -> None:
+    found = encoding_of(RUSSIAN.encode(name))
+    assert found is not None
+    assert RUSSIAN.encode(name).decode(found.name).lstrip("\ufeff") == RUSSIAN
+
+
+def test_a_guess_says_that_it_is_one() -> None:
+    assert [bool(encoding_of(RUSSIAN.encode(name)).remark) for name in ("utf-8", "cp1251")] == [False, True]  # type: ignore[union-attr]
+
+
+def test_western_text_is_not_taken_for_russian() -> None:
+    found = encoding_of("name;city\nJosé;Málaga\nRenée;Besançon\nJürgen;Köln\n".encode("cp1252"))
+    assert found is not None
+    assert found.name == "cp1252"
+
+
+def test_utf_16_without_a_mark() -> None:
+    found = encoding_of("email,name\na@x.org,Ann\n".encode("utf-16-le"))
+    assert found is not None
+    assert found.name == "utf-16-le"
+
+
+def test_a_character_that_is_cut_in_two_is_no_damage() -> None:
+    found = encoding_of("Имя".encode()[:-1])
+    assert found is not None
+    assert (found.name, found.remark) == ("utf-8", "")
+
+
+def test_a_few_damaged_rows_do_not_change_the_encoding() -> None:
+    found = encoding_of(RUSSIAN.encode() + b"\xff\n")
+    assert found is not None
+    assert found.name == "utf-8"
+    assert "some rows" in found.remark
+
+
+def test_what_is_no_text_has_none() -> None:
+    assert encoding_of(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x12\x80\x90") is None

@@ -1,0 +1,99 @@
+"""How an input is written, found out from its beginning."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from engager.errors import InputError
+from engager.init.sample import SAMPLED, take_sample
+from tests.init.inputs import sampled
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_shows_in_the_records_and_not_within_quotes(tmp_path: Path, delimiter: str) -> None:
+    lines = ['"email"', '"name, or; what|ever\tit is"', '"city"'], ["a@x.org", '"Smith, J; K|L"', "Rome"]
+    sample = sampled(tmp_path, "".join(delimiter.join(line) + "\n" for line in (*lines, lines[1])))
+    assert sample.columns == ("email", "name, or; what|ever\tit is", "city")
+    assert (sample.delimiter or ",") == delimiter
+    assert (len(sample.rows), len(sample.unreadable)) == (2, 0)
+
+
+def test_a_broken_row_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, "email;name\na@x.org;A\nb@x.org\n")
+    assert (sample.columns, len(sample.unreadable)) == (("email", "name"), 1)
+
+
+def test_a_tsv_file_needs_no_delimiter(tmp_path: Path) -> None:
+    assert sampled(tmp_path, "email\tname\na@x.org\tA\n", "people.tsv").delimiter is None
+
+
+def test_one_column_needs_no_delimiter(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, "email\na@x.org\n")
+    assert (sample.delimiter, sample.columns) == (None, ("email",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format_", "named"),
+    [
+        ("a.csv", "email,name\n", "csv", True),
+        ("a.txt", "email,name\n", "csv", False),
+        ("a.jsonl", '{"email": "a@x.org"}\n', "jsonl", True),
+        ("a.json", '{"email": "a@x.org"}\n', "jsonl", False),
+        ("a.csv", '{"email": "a@x.org"}\n', "jsonl", False),
+        ("a.csv", "{email},name\n1,2\n", "csv", True),
+    ],
+)
+def test_the_format_is_what_the_content_is(
+    tmp_path: Path, name: str, content: str, format_: str, named: bool
+) -> None:
+    sample = sampled(tmp_path, content, name)
+    assert (sample.format, sample.named) == (format_, named)
+
+
+def test_a_compressed_input_is_looked_into(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, gzip.compress(b"email;name\na@x.org;A\n"), "people.csv.gz")
+    assert (sample.columns, sample.delimiter) == (("email", "name"), ";")
+
+
+def test_the_keys_of_jsonl_rows_are_columns_also_where_a_row_lacks_them(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, '{"a": 1}\n{"b": null, "a": 2}\nbroken\n', "a.jsonl")
+    assert sample.columns == ("a", "b")
+    assert (sample.values("b"), len(sample.unreadable)) == ([None, None], 1)
+
+
+def test_a_long_input_is_not_read_to_its_end(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, "email\n" + "a@x.org\n" * (SAMPLED + 1))
+    assert (len(sample.rows), sample.whole) == (SAMPLED, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"", "the file is empty"),
+        ("a.csv", b" \n\n", "the file is empty"),
+        ("a.csv", b"PK\x03\x04\x14\0\0", "Save it as CSV"),
+        ("a.csv", gzip.compress(b"email\n", mtime=0), "Let it end in .gz"),
+        ("a.csv", b"\0\1\2\3", "it is no text"),
+        ("a.csv", b"sep=;\r\nemail;name\r\n", "Delete that line"),
+        ("a.json", b'[\n  {"email": "a@x.org"}\n]\n', "One object a line"),
+        ("a.jsonl", b'{\n  "email": "a@x.org"\n}\n', "None of the first lines is a JSON object"),
+        ("a.csv", b"ann@x.org,Ann\nbob@x.org,Bob\n", "Put a header line before it"),
+        ("a.csv", b"Ann,+79160000000\nBob,+79160000001\n", "Put a header line before it"),
+    ],
+)
+def test_an_input_without_a_job_is_told_with_a_way_out(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    with pytest.raises(InputError, match=told) as refused:
+        sampled(tmp_path, content, name)
+    assert "ann@x.org" not in str(refused.value)
+
+
+def test_stdin_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="stdin can be read once only"):
+        take_sample("-", tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        take_sample("people.csv", tmp_path)

@@ -1,0 +1,327 @@
+"""Reading: every record comes out exactly once, whatever the file holds."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import os
+import tracemalloc
+from collections.abc import Iterator
+from encodings.aliases import aliases
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engager.config.encodings import carries_rows
+from engager.errors import InputError
+from engager.models import Row, Unreadable
+from engager.reader.lines import TextLine, lines
+from engager.reader.rows import InputSpec, Record, Rows
+
+HEADER = b"email,name\n"
+
+#: Text encodings that know no line feed, or are for something else than files.
+NO_FILES = {"cp037", "cp1026", "cp1140", "cp273", "cp424", "cp500", "idna", "punycode", "undefined"}
+NO_FILES |= {"unicode_escape", "oem", "mbcs"}
+
+
+def read(data: bytes, format_: str = "csv", block: int = 64, **spec: object) -> list[Record]:
+    opened = Rows(InputSpec("-", Path(), format_, **spec), block, io.BytesIO(data))  # type: ignore[arg-type]
+    return [record for chunk in opened.chunks(7) for record in chunk]
+
+
+def seen(records: list[Record]) -> list[object]:
+    return [record.values if isinstance(record, Row) else record.error for record in records]
+
+
+def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, HEADER + b"a@x.org,Ann\n")
+    os.close(writing)
+    opened = Rows(InputSpec(f"/dev/fd/{reading}", Path(), "csv"))
+    assert seen(next(opened.chunks())) == [["a@x.org", "Ann"]]
+    opened.close()
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a@x.org,Ann\n", [["a@x.org", "Ann"]]),
+        (b"a@x.org,Ann", [["a@x.org", "Ann"]]),
+        (b"a@x.org,Ann\r\n\r\nb@x.org,Bob\r\n", [["a@x.org", "Ann"], ["b@x.org", "Bob"]]),
+        (b'a@x.org,"Ann\nof, ""Green"" Gables"\n', [["a@x.org", 'Ann\nof, "Green" Gables']]),
+        (b'a@x.org,5" pipe\n', [["a@x.org", '5" pipe']]),
+        ("a@x.org,A\u2028n\x0bn\x85\n".encode(), [["a@x.org", "A\u2028n\x0bn\x85"]]),
+        (b"a@x.org\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
+        (b"a,b,c\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
+        (b"a@x.org,\xff\nb@x.org,Bob\n", ["bad_bytes", ["b@x.org", "Bob"]]),
+        # one stray quote costs its own row and nobody else's
+        (b'a@x.org,"Ann\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
+        (b'a@x.org,"Ann\nb@x.org,"Bob"\nc@x.org,C\n', ["bad_quotes", ["b@x.org", "Bob"], ["c@x.org", "C"]]),
+        (b'a@x.org,"Ann" x\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
+        (b"a@x.org," + b"x" * 2000 + b"\nb@x.org,Bob\n", ["too_long", ["b@x.org", "Bob"]]),
+        (b"a@x.org," + b"x" * 2000, ["too_long"]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 3, 1024, 1 << 16])
+def test_csv(data: bytes, expected: list[object], block: int) -> None:
+    records = read(HEADER + data, block=block, max_row_bytes=1024)
+    assert seen(records) == expected
+    assert [record.number for record in records] == list(range(1, len(expected) + 1))
+
+
+def test_a_record_knows_the_line_it_begins_at() -> None:
+    records = read(HEADER + b'a,"1\n2\n3"\n\nb,1\nc\n')
+    assert [record.line for record in records] == [2, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"a": 1, "b": [null, true]}\n\n{"a": 2}', [{"a": 1, "b": [None, True]}, {"a": 2}]),
+        (b'{"a": 1\n{"a": 2}\n', ["bad_json", {"a": 2}]),
+        (b"[1]\n7\nnull\n", ["not_an_object"] * 3),
+        (b'{"a": "\xff"}\n', ["bad_bytes"]),
+        (b'{"a": %b1%b}\n{"a":1}\n' % (b"[" * 254, b"]" * 254), ["too_deep", {"a": 1}]),
+        (b'{"a": %b12345678901234567890%b}\n' % (b"[" * 450, b"]" * 450), ["too_deep"]),
+        (b'{"a": "%b"}\n' % (b"[{" * 200), [{"a": "[{" * 200}]),
+        (b'{"a": "' + b"x" * 2000 + b'"}\n{"a": 2}\n', ["too_long", {"a": 2}]),
+        (b'{"a": 123456789012345678901234}\n', ["number_too_large"]),
+        (b'{"a": 12345678901234567}\n', [{"a": 12345678901234567}]),
+        (b'{"a": "123456789012345678901234"}\n', [{"a": "123456789012345678901234"}]),
+        (b'\xef\xbb\xbf{"a": 1}\n', [{"a": 1}]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 1024])
+def test_jsonl(data: bytes, expected: list[object], block: int) -> None:
+    assert seen(read(data, "jsonl", block, max_row_bytes=1024)) == expected
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "cp1251", "koi8-r", "utf-16", "utf-16-le", "utf-32"]
+)
+def test_encodings(encoding: str) -> None:
+    data = "почта,имя\na@x.org,Анна\nb@x.org,Борис\n".encode(encoding)
+    assert seen(read(data, encoding=encoding, block=5)) == [["a@x.org", "Анна"], ["b@x.org", "Борис"]]
+
+
+def test_half_a_surrogate_pair_costs_its_row_only() -> None:
+    data = "email\n\ud800@x.org\nb@x.org\n".encode("utf-7", "surrogatepass")
+    broken, whole = read(data, encoding="utf-7")
+    assert isinstance(broken, Unreadable)
+    assert broken.error == "bad_bytes"
+    assert broken.raw.encode().endswith(b"@x.org")
+    assert isinstance(whole, Row)
+    assert seen(read(data.replace(b"email", b"{}"), "jsonl", encoding="utf-7")) == [
+        {},
+        "bad_bytes",
+        "bad_json",
+    ]
+
+
+@pytest.mark.parametrize(
+    "encoding", sorted({*aliases.values(), "utf-8-sig", "utf-16-le", "idna", "undefined"})
+)
+def test_of_every_encoding_that_carries_rows_each_can_be_read(encoding: str) -> None:
+    if not carries_rows(encoding):
+        assert encoding in NO_FILES or not codecs.lookup(encoding)._is_text_encoding
+        return
+    text = "email,name\na@x.org,Ann\n"
+    assert seen(read(text.encode(encoding), encoding=encoding)) == [["a@x.org", "Ann"]]
+    for byte in range(256):
+        read(text.encode(encoding) + bytes([byte]) * 3 + b"\n", encoding=encoding)
+
+
+def test_a_broken_unit_of_a_wide_encoding_costs_its_row_only() -> None:
+    data = "a,b\n1,".encode("utf-16-le") + b"\x00\xd8" + "\n2,3\n".encode("utf-16-le")
+    assert seen(read(data, encoding="utf-16-le")) == ["bad_bytes", ["2", "3"]]
+
+
+any_bytes = st.binary(max_size=300) | st.text("ab,\"'\n\r\t{}[]:1é\ufeff", max_size=200).map(str.encode)
+
+
+@given(any_bytes, st.sampled_from(["csv", "jsonl"]), st.sampled_from(["utf-8", "cp1251", "utf-16"]))
+@settings(max_examples=400, deadline=None)
+def test_no_input_crashes_the_reader_and_blocks_do_not_matter(
+    data: bytes, format_: str, encoding: str
+) -> None:
+    def outcome(block: int) -> list[object] | str:
+        try:
+            return [
+                (r.number, r.line, r.values if isinstance(r, Row) else (r.error, r.raw))
+                for r in read(data, format_, block, encoding=encoding, max_row_bytes=1024)
+            ]
+        except InputError as fault:
+            return str(fault)
+
+    whole = outcome(1 << 16)
+    assert outcome(1) == whole == outcome(7)
+    if isinstance(whole, list):
+        assert [number for number, _, _ in whole] == list(range(1, len(whole) + 1))  # type: ignore[misc]
+
+
+@given(st.binary(max_size=300).map(lambda data: data.replace(b"\r", b"")))
+@settings(max_examples=300, deadline=None)
+def test_every_line_that_is_not_blank_is_in_exactly_one_record(data: bytes) -> None:
+    records = read(b"a\n" + data, encoding="latin-1", max_row_bytes=1024)
+    expected = [number for number, line in enumerate(data.split(b"\n"), 2) if line]
+    begun = [record.line for record in records]
+    assert begun == sorted(set(begun))
+    assert set(begun) <= set(expected) | set(range(2, 2 + data.count(b"\n") + 1))
+    covered: set[int] = set()
+    for record in records:
+        text = record.values[0] if isinstance(record, Row) else record.raw  # type: ignore[index]
+        covered |= set(range(record.line, record.line + str(text).count("\n") + 1))
+    assert set(expected) <= covered
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.text()), max_size=20).map(
+        lambda rows: [
+            tuple(cell.replace("\r", "").encode("utf-8", "ignore").decode() or "x" for cell in row)
+            for row in rows
+        ]
+    ),
+    st.sampled_from([",", ";", "\t", "|"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_a_csv_writer_wrote_comes_back(rows: list[tuple[str, str]], delimiter: str) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerows([("a", "b"), *rows])
+    data = buffer.getvalue().encode()
+    assert seen(read(data, delimiter=delimiter, block=11)) == [list(row) for row in rows]
+
+
+@given(
+    st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()))
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_a_json_writer_wrote_comes_back(objects: list[dict[str, object]]) -> None:
+    data = "".join(json.dumps(item) + "\n" for item in [{"first": 1}, *objects])
+    expected = [{"first": 1}, *objects]
+    try:
+        data.encode()
+        assert all(json.dumps(item, ensure_ascii=False).encode() for item in objects)
+    except UnicodeEncodeError:
+        return
+    assert seen(read(data.encode(), "jsonl", 13)) == expected
+
+
+def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "2.csv.gz").write_bytes(gzip.compress(b"b,a\n4,3\n") + gzip.compress(b"6,5\n"))
+    compress = zstandard.ZstdCompressor().compress
+    (tmp_path / "3.csv.zst").write_bytes(compress(b"a,b\n7,8\n") + compress(b"9,0\n"))
+    opened = Rows(InputSpec("*.csv*", tmp_path))
+    assert opened.columns == ("a", "b")
+    records = [record for chunk in opened.chunks() for record in chunk]
+    assert seen(records) == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"], ["9", "0"]]
+    assert [record.number for record in records] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("people.csv", b"", "empty"),
+        ("people.csv", b"\n\n", "empty"),
+        ("people.csv", b",,\na,b,c\n", "no header"),
+        ("people.csv", b"a,b\r1,2\r3,4\r", "carriage return"),
+        ("people.csv", b'"a,b\n1,2\n', "header cannot be read"),
+        ("people.jsonl", b"", "empty"),
+        ("people.jsonl", b"\n\n", "empty"),
+        ("people.txt", b"a,b\n", "input.format"),
+        ("people.csv.gz", b"not gzip", "damaged"),
+        ("people.csv.gz", gzip.compress(b"a,b\n", mtime=0)[:-9], "damaged"),
+        ("people.csv.zst", b"not zstd", "damaged"),
+    ],
+)
+def test_an_input_that_cannot_be_read_at_all(tmp_path: Path, name: str, data: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=told):
+        Rows(InputSpec(name, tmp_path))
+
+
+def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "2.csv").write_bytes(b"a,c\n1,2\n")
+    with pytest.raises(InputError, match=r"2\.csv.*'b', 'c'"):
+        Rows(InputSpec("*.csv", tmp_path))
+    with pytest.raises(InputError, match="no such file"):
+        Rows(InputSpec("*.jsonl", tmp_path))
+    with pytest.raises(InputError, match="folder"):
+        Rows(InputSpec(".", tmp_path))
+
+
+def test_a_header_without_rows_is_an_input_without_people() -> None:
+    assert read(HEADER) == []
+
+
+def test_a_line_without_end_does_not_fill_the_memory() -> None:
+    def endless() -> Iterator[bytes]:
+        block = b"x" * (1 << 20)
+        for _ in range(200):
+            yield block
+        yield b"\nlast\n"
+
+    tracemalloc.start()
+    batches = [batch for batch in lines(endless(), "utf-8", 1 << 20) if batch]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [isinstance(batch[0], TextLine) for batch in batches] == [True, False]
+    assert batches[-1] == ["last\n"]
+    assert peak < 10 << 20
+
+
+PACK = {".zst": zstandard.compress, ".gz": gzip.compress}
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize(
+    ("name", "head", "row"), [("p.csv", b"a\n", b"1\n"), ("p.jsonl", b"", b'{"a":"1"}\n')]
+)
+@pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 20)], ids=["one line", "blank lines"])
+def test_whoever_reads_gets_a_word_in_however_little_there_is_to_read(
+    tmp_path: Path, name: str, head: bytes, row: bytes, filler: bytes, suffix: str
+) -> None:
+    data = head + row + filler + b"\n" + row
+    (tmp_path / (name + suffix)).write_bytes(PACK[suffix](data))
+    chunks = list(Rows(InputSpec(name + suffix, tmp_path)).chunks())
+    records = [record for chunk in chunks for record in chunk]
+    assert [isinstance(record, Row) for record in records if record.number in (1, records[-1].number)] == [
+        True
+    ] * 2
+    assert [record.number for record in records] == list(range(1, 3 + (filler[:1] == b"x")))
+    assert records[-1].line == data.count(b"\n")
+    assert len(chunks) >= len(data) >> 17  # at most two blocks at a time
+
+
+def test_a_zstandard_file_that_is_cut_off_is_told_wherever_that_is(tmp_path: Path) -> None:
+    data = HEADER + b"".join(b"p%d@x.org,N%d\n" % (number, number * 7919) for number in range(500))
+    compressor = zstandard.ZstdCompressor(write_checksum=True)
+    whole = (
+        compressor.compress(data[:5000]) + b"\x50\x2a\x4d\x18\x03\0\0\0abc" + compressor.compress(data[5000:])
+    )
+    between = {len(compressor.compress(data[:5000])), len(whole) - len(compressor.compress(data[5000:]))}
+    file = tmp_path / "people.csv.zst"
+    for cut in range(1, len(whole), 7):
+        file.write_bytes(whole[:cut])
+        if cut in between:
+            continue
+        with pytest.raises(InputError, match="cut off"):
+            list(Rows(InputSpec(file.name, tmp_path)).chunks())
+    file.write_bytes(whole)
+    assert sum(map(len, Rows(InputSpec(file.name, tmp_path)).chunks())) == 500
+
+
+def test_an_unreadable_record_shows_how_it_begins() -> None:
+    (record,) = read(HEADER + b"one,two,three\n")
+    assert record == Unreadable(
+        1, 2, "stdin", "field_count", "3 fields where the header has 2", "one,two,three"
+    )

@@ -1,0 +1,86 @@
+"""What a look at a job and its rows finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engager.config.job import JobFile
+from engager.run.dry_run import check, seconds_at_rate
+from tests.init.inputs import drafted
+
+PEOPLE = "email,name\na@x.org,Ann\nnobody,Bob\nc@x.org\nd@x.org,D\n"
+
+
+def job_of(folder: Path, *overrides: str) -> JobFile:
+    drafted(folder, PEOPLE)
+    return JobFile(folder / "job.toml", ["endpoint.token=env:ENGAGER_TEST_TOKEN", *overrides])
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGAGER_TEST_TOKEN", "t0ken-that-nobody-may-see")
+
+
+def test_everything_that_was_found_as_json(tmp_path: Path) -> None:
+    found = check(job_of(tmp_path, "limits.rate=50"), None, samples=1)
+    told = json.loads(json.dumps(found.as_dict()))
+    assert (told["rows"], told["sendable"], told["repeats"]) == (4, 2, 0)
+    assert [(kind["error"], kind["rows"]) for kind in told["invalid"]] == [
+        ("malformed", 1),
+        ("field_count", 1),
+    ]
+    assert "people.csv, line 3" in told["invalid"][0]["example"]
+    (sample,) = told["samples"]
+    assert (sample["row"], sample["key"], json.loads(sample["body"])["token"]) == (1, "a@x.org", "***")
+    assert sample["headers"]["Request-ID"]
+    assert "t0ken" not in json.dumps(told)
+
+
+def test_a_scenario_that_nobody_chose_is_a_warning(tmp_path: Path) -> None:
+    assert "no scenario is chosen yet" in check(job_of(tmp_path), None, samples=0).warnings[0]
+    assert check(job_of(tmp_path, "request.id=12"), None, samples=0).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "requests", "seconds"),
+    [
+        (["limits.rate=100"], 10_000, 100.5),  # the pace keeps half a per cent below the rate
+        (["limits.rate=0.5"], 10, 20.1),
+        (["limits.rate=100"], 0, 0.0),
+        ([], 10_000, None),
+        (["limits.rate=auto"], 10_000, None),
+        (["limits.rate=auto", "limits.max_rate=50"], 10_000, None),  # a ceiling is no promise
+    ],
+)
+def test_how_long_a_run_takes(
+    tmp_path: Path, overrides: list[str], requests: int, seconds: float | None
+) -> None:
+    assert seconds_at_rate(job_of(tmp_path, *overrides).job, requests) == seconds
+
+
+REPEATED = "email,name\na@x.org,Ann\nA@x.org,Bob\nc@x.org,C\na@x.org,D\n"
+
+
+def test_repeats_are_counted_whether_or_not_they_are_left_out(tmp_path: Path) -> None:
+    job_of(tmp_path)
+    (tmp_path / "people.csv").write_text(REPEATED)
+    job = JobFile(tmp_path / "job.toml", ["endpoint.token=env:ENGAGER_TEST_TOKEN"])
+    found = check(job, None, samples=0)
+    assert (found.sendable, found.repeats, found.skipped.total()) == (4, 2, 0)
+    assert found.repeated[0] == "row 2, A@x.org: row 1 has the same key"
+    unique = JobFile(tmp_path / "job.toml", [*job.overrides, "input.unique=true"])
+    found = check(unique, None, samples=0)
+    assert (found.sendable, found.repeats, dict(found.skipped)) == (2, 2, {"repeat": 2})
+
+
+def test_it_says_whether_the_run_fits_its_hours(tmp_path: Path) -> None:
+    hours = ["limits.rate=0.001", "window.hours=00:00-12:00", "window.zone=UTC"]
+    found = check(job_of(tmp_path, *hours), None, samples=0)
+    assert found.seconds == pytest.approx(2010, abs=5)
+    assert found.ends_at is not None
+    assert "UTC" in found.ends_at
+    assert found.openings in (1, 2)
+    assert check(job_of(tmp_path, *hours[1:]), None, samples=0).ends_at is None

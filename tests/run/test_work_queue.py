@@ -1,0 +1,64 @@
+"""Rows reach the crew one by one, each once and in the order of the input, however the chunks come."""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from engager.models import Invalid, Row
+from engager.run.work_queue import Work, WorkQueue
+
+
+def rows(first: int, count: int) -> list[Work]:
+    return [Invalid(Row(number, 0, "", ()), None, "", "") for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
+    draw, taken = Random(seed), []
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    queue = WorkQueue(end)
+
+    async def pause() -> None:
+        for _ in range(draw.choice((0, 0, 1, 3))):
+            await anyio.lowlevel.checkpoint()
+
+    async def read() -> None:
+        async with begin:
+            first = 1
+            while first < 200:
+                count = draw.randint(1, 9)
+                try:
+                    begin.send_nowait(rows(first, count))
+                except anyio.WouldBlock:
+                    await begin.send(rows(first, count))
+                first += count
+                await pause()
+
+    async def work() -> None:
+        while (row := queue.get_nowait() or await queue.get()) is not None:
+            assert isinstance(row, Invalid)
+            taken.append(row.row.number)
+            await pause()
+
+    async with anyio.create_task_group() as workers:
+        workers.start_soon(read)
+        for _ in range(5):
+            workers.start_soon(work)
+    assert taken == list(range(1, len(taken) + 1))
+    assert len(taken) >= 199
+    end.close()
+
+
+async def test_what_is_there_is_taken_without_waiting() -> None:
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    queue = WorkQueue(end)
+    begin.send_nowait(rows(1, 2))
+    assert [queue.get_nowait() is not None for _ in range(3)] == [True, True, False]
+    begin.close()
+    assert queue.get_nowait() is None
+    assert await queue.get() is None
+    end.close()

@@ -1,0 +1,165 @@
+"""Places, windows and a pace that moves, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from bisect import bisect_left
+
+import pytest
+
+from engager.altcraft.classification import Meaning, Verdict
+from engager.policies.adaptive import Adaptive, ConcurrencyAimd
+from engager.policies.rate import Pace
+from engager.sending.adaptive import AdaptiveController, ConcurrencyLimiter
+from engager.sending.limits import PauseGate, RateLimiter, Stop
+
+TAKEN, REFUSED = Verdict(Meaning.ACCEPTED), Verdict(Meaning.NOT_ACCEPTED, http_status=503)
+
+
+async def in_place(limiter: ConcurrencyLimiter, seconds: float, entered: list[float]) -> None:
+    if not limiter.try_acquire():
+        await limiter.acquire()
+    entered.append(asyncio.get_running_loop().time())
+    await asyncio.sleep(seconds)
+    limiter.release()
+
+
+@pytest.mark.virtual_time
+async def test_so_many_are_in_flight_and_the_others_follow_in_their_order() -> None:
+    limiter, entered = ConcurrencyLimiter(2), list[float]()
+    await asyncio.gather(*(in_place(limiter, 1, entered) for _ in range(6)))
+    assert entered == pytest.approx([0, 0, 1, 1, 2, 2], abs=0.01)
+
+
+@pytest.mark.virtual_time
+async def test_a_moved_limit_counts_at_once_and_throws_nobody_out() -> None:
+    limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
+    loop.call_later(0.5, limiter.set_limit, 4)
+    loop.call_later(0.6, limiter.set_limit, 1)
+    await asyncio.gather(*(in_place(limiter, 1, entered) for _ in range(6)))
+    # the first, three when the limit rose, and the rest when all but one of the four had ended
+    assert entered == pytest.approx([0, 0.5, 0.5, 0.5, 1.5, 2.5], abs=0.01)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("admitted", [False, True])
+async def test_who_gives_up_waiting_takes_no_place_along(admitted: bool) -> None:
+    limiter = ConcurrencyLimiter(1)
+    assert limiter.try_acquire()
+    waiting = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(0.1)
+    if admitted:
+        limiter.release()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    if not admitted:
+        limiter.release()
+    assert limiter.try_acquire()
+    assert not limiter.try_acquire()
+
+
+@pytest.mark.virtual_time
+async def test_an_error_keeps_its_place_as_long_as_it_is_told() -> None:
+    limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
+    assert limiter.try_acquire()
+    limiter.release_after(2)
+    await in_place(limiter, 0, entered)
+    assert entered == pytest.approx([2], abs=0.01)
+    assert limiter.try_acquire()
+    limiter.release_after(-1)
+    await in_place(limiter, 0, entered)
+    assert loop.time() == pytest.approx(2, abs=0.01)
+
+
+def free(limiter: ConcurrencyLimiter) -> int:
+    """How many places there are; takes them all."""
+    return next(count for count in range(1000) if not limiter.try_acquire())
+
+
+def steered(start: float) -> tuple[AdaptiveController, ConcurrencyLimiter]:
+    limiter = ConcurrencyLimiter(0)
+    climb = ConcurrencyAimd(start=start, floor=1, ceiling=100)
+    return AdaptiveController(Adaptive(concurrency=climb), limiter, None), limiter
+
+
+def test_a_flight_of_refusals_is_one_trouble() -> None:
+    controller, limiter = steered(40)
+    for moment in range(40):
+        controller.observe(0.0, 1 + moment / 1000, REFUSED)
+    assert free(limiter) == 34
+
+
+def test_refusals_of_the_next_flight_are_another() -> None:
+    controller, limiter = steered(40)
+    controller.observe(0.0, 1.0, REFUSED)
+    controller.observe(1.1, 1.2, REFUSED)
+    assert free(limiter) == 28
+
+
+def test_what_left_under_an_old_limit_raises_no_new_one() -> None:
+    controller, limiter = steered(10)
+    controller.observe(0.0, 1.0, REFUSED)
+    for moment in range(200):
+        controller.observe(0.9, 1 + moment / 100, TAKEN)
+    assert free(limiter) == 8
+
+
+@pytest.mark.virtual_time
+async def test_while_the_rate_moves_the_second_holds_for_the_highest_one_in_it() -> None:
+    rate_limiter, chance, loop = (
+        RateLimiter(Pace(100), Stop()),
+        random.Random(4711),
+        asyncio.get_running_loop(),
+    )
+    left: list[float] = []
+    rates = [(0.0, 100.0)]
+
+    async def sender() -> None:
+        while loop.time() < 60:
+            await rate_limiter.wait()
+            left.append(loop.time())
+
+    async def mover() -> None:
+        while loop.time() < 60:
+            await asyncio.sleep(chance.choice((0.01, 0.1, 1.0)))
+            rates.append((loop.time(), chance.uniform(20, 100)))
+            rate_limiter.set_pace(Pace(rates[-1][1]))
+
+    await asyncio.gather(mover(), *(sender() for _ in range(64)))
+    assert len(left) > 2000
+    for index, moment in enumerate(left):
+        since = moment - 1 + 1e-9
+        before = bisect_left(rates, (since, 0.0)) - 1
+        highest = max(rate for at, rate in rates[max(0, before) :] if at <= moment)
+        assert index + 1 - bisect_left(left, since) <= highest * 1.02
+
+
+@pytest.mark.virtual_time
+async def test_moving_the_rate_often_is_no_way_around_it() -> None:
+    rate_limiter, loop, left = RateLimiter(Pace(50), Stop()), asyncio.get_running_loop(), list[float]()
+    for _ in range(500):
+        await rate_limiter.wait()
+        left.append(loop.time())
+        rate_limiter.set_pace(Pace(50))
+    assert loop.time() < 10.5
+    assert all(b - a >= 1 - 1e-6 for a, b in zip(left, left[50:], strict=False))
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_is_not_made_up_for_in_a_burst() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, left = PauseGate(stop), list[float]()
+    rate_limiter = RateLimiter(Pace(100), stop, gate)
+
+    async def sender() -> None:
+        while loop.time() < 4:
+            await gate.wait()
+            await rate_limiter.wait()
+            if not gate.shut:
+                left.append(loop.time())
+
+    loop.call_later(2, gate.close, 1)
+    await asyncio.gather(*(sender() for _ in range(64)))
+    assert not [moment for moment in left if 2.01 < moment < 3]
+    assert len([moment for moment in left if 3 <= moment < 3.1]) <= 12

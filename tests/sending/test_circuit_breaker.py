@@ -1,0 +1,227 @@
+"""The breaker in virtual time: nothing leaves while nobody is there, but for single probes."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+
+from engager.errors import Exit
+from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.delivery import Delivery
+from engager.policies.failure_threshold import Threshold
+from engager.policies.rate import Pace
+from engager.policies.retry import Retry
+from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
+from engager.sending.circuit_breaker import failure_counter, with_circuit_breaker
+from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
+from engager.sending.limits import BREAKER, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.transport.base import Admission, is_admitted
+
+OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
+NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')
+
+
+class Endpoint:
+    """Is down from one moment to another: it refuses connections, or takes requests and never answers."""
+
+    def __init__(self, begin: float, end: float, down: Ending) -> None:
+        self._begin, self._end, self._down = begin, end, down
+        self.missed: list[float] = []
+        self.answered: list[float] = []
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        now = asyncio.get_running_loop().time
+        if self._begin <= now() < self._end and isinstance(self._down, NotSent):
+            self.missed.append(now())
+            return self._down
+        if not await is_admitted(admission):
+            return Withheld()
+        if self._begin <= now() < self._end:
+            self.missed.append(now())
+            return self._down
+        self.answered.append(now())
+        await asyncio.sleep(0.05)
+        return OK
+
+
+def compose(
+    endpoint: Endpoint | SimpleNamespace,
+    breaker: Breaker | None,
+    gate: PauseGate,
+    stop: Stop,
+    pace: Pace | None,
+    attempts: int = 6,
+) -> Engage:
+    clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
+    safe = with_stop(stop, with_intent_log(lambda request: None, clock))
+    clear = with_rate_limit(gate, RateLimiter(pace, stop, gate), lambda: None, None, safe)
+    return with_retry(
+        with_circuit_breaker(
+            breaker, gate, stop, single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
+        ),
+        retry,
+        Delivery(),
+        RetryBudget(100, 100),
+        stop,
+        lambda first, generation: first,
+        lambda request: None,
+        clock,
+    )
+
+
+async def run(engage: Engage, rows: int, crew: int) -> list[Status | None]:
+    numbers, statuses = iter(range(1, rows + 1)), list[Status | None]()
+
+    async def work() -> None:
+        for n in numbers:
+            outcome = await engage(EngageRequest(Row(n, n, "f", []), "k", f"id-{n}", (b"{}",)))
+            statuses.append(outcome and outcome.status)
+
+    await asyncio.gather(*(work() for _ in range(crew)))
+    return statuses
+
+
+DOWN = [NotSent("connect_failed", "refused"), Lost("timeout", "silence"), Reply(502, b"<html>nginx</html>")]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("down", DOWN, ids=["refused", "silent", "gateway"])
+@pytest.mark.parametrize("pace", [None, Pace(200)], ids=["free", "paced"])
+async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
+    down: Ending, pace: Pace | None
+) -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(2.0, 500.0, down)
+    engage = compose(endpoint, Breaker(failures=20, pause=30, longest_pause=120), gate, stop, pace)
+    statuses = await run(engage, 3000, 16)
+    assert statuses.count(Status.ENGAGED) == 3000
+    # Those that were on their way when the breaker opened come back; from then on one at a time.
+    probes = [moment for moment in endpoint.missed if moment > 4.0]
+    assert 4 <= len(probes) <= 8
+    assert all(later - earlier >= 59 for earlier, later in pairwise(probes))
+    assert min(moment for moment in endpoint.answered if moment > 2.1) >= 500
+    assert gate.holders == frozenset()
+
+
+@pytest.mark.virtual_time
+async def test_rows_that_are_rejected_do_not_open_it() -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, NO)
+    statuses = await run(compose(endpoint, Breaker(failures=2, pause=30), gate, stop, None), 200, 4)
+    assert statuses == [Status.REJECTED] * 200
+    assert asyncio.get_running_loop().time() < 30
+
+
+@pytest.mark.virtual_time
+async def test_another_pause_holds_the_probe_too() -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(1.0, 40.0, DOWN[0])
+    gate.pause("window")
+    asyncio.get_running_loop().call_later(1.5, gate.resume, "window")
+    asyncio.get_running_loop().call_later(10, gate.pause, "window")
+    asyncio.get_running_loop().call_later(300, gate.resume, "window")
+    statuses = await run(compose(endpoint, Breaker(failures=3, pause=30), gate, stop, None), 40, 4)
+    assert statuses == [Status.ENGAGED] * 40
+    assert min(endpoint.answered) >= 300
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_too() -> None:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1.0, DOWN[2])
+    engage = compose(endpoint, Breaker(failures=1, pause=1), gate, stop, Pace(0.1))
+    loop.call_later(5, gate.pause, "window")
+    loop.call_later(50, gate.resume, "window")
+    assert await run(engage, 3, 1) == [Status.ENGAGED] * 3
+    assert min(endpoint.answered) >= 50
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("pause", "longest_pause"), [(30, 30), (30, 600), (7, 80), (300, 600)])
+@pytest.mark.parametrize("pace", [None, Pace(5)], ids=["free", "paced"])
+async def test_it_gives_up_when_it_was_told_to(pause: float, longest_pause: float, pace: Pace | None) -> None:
+    """Not when the next probe would have been due, which may be long after."""
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    breaker = Breaker(failures=3, pause=pause, longest_pause=longest_pause, give_up=100)
+    statuses = await run(compose(endpoint, breaker, gate, stop, pace), 40, 4)
+    assert (stop.exit, "breaker.give_up" in stop.reason) == (Exit.STOPPED, True)
+    assert set(statuses) == {None}
+    assert 100 <= endpoint.missed[-1] <= 110  # the rows may be resting between two tries
+
+
+@pytest.mark.virtual_time
+async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 95.0, DOWN[0])
+    breaker = Breaker(failures=3, pause=30, longest_pause=600, give_up=100)
+    assert await run(compose(endpoint, breaker, gate, stop, None), 40, 4) == [Status.ENGAGED] * 40
+
+
+@pytest.mark.virtual_time
+async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> None:
+    """A straggler's success closes the breaker before its probe was due."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    gate, asked = PauseGate(stop), list[float]()
+
+    async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        if not await is_admitted(admission):
+            return Withheld()
+        asked.append(loop.time())
+        await asyncio.sleep(10 if request_id == "id-1" else 0.1)
+        return OK if request_id == "id-1" else NotSent("connect_failed", "refused")
+
+    engage = compose(SimpleNamespace(send=send), Breaker(failures=2, pause=30), gate, stop, None)
+    loop.call_later(200, stop.request, Exit.INTERRUPTED, "enough")
+    await run(engage, 20, 5)
+    later = [moment for moment in asked if moment > 13]
+    assert all(after - before >= 29 for before, after in pairwise(later))
+
+
+@pytest.mark.virtual_time
+async def test_a_probe_that_nobody_was_there_for_is_not_kept_for_the_next_outage() -> None:
+    gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
+    gate.pause(BREAKER)
+    gate.allow_probe()
+    gate.resume(BREAKER)
+    gate.pause(BREAKER)
+    loop.call_later(30, gate.allow_probe)
+    assert await gate.wait()
+    assert loop.time() >= 30
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_lets_everybody_go_who_waits() -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
+    engage = compose(endpoint, Breaker(failures=3, pause=3000), gate, stop, None)
+    asyncio.get_running_loop().call_later(50, stop.request, Exit.INTERRUPTED, "Ctrl-C")
+    await run(engage, 40, 4)
+    assert asyncio.get_running_loop().time() < 60
+    assert BREAKER in gate.holders
+
+
+@pytest.mark.virtual_time
+async def test_too_many_failures_end_the_run() -> None:
+    stop = Stop()
+    count = failure_counter(Threshold(rows=2), stop)
+    assert count is not None
+    count(1, "failed: timeout")
+    assert not stop.requested
+    count(2, "failed: timeout")
+    assert (stop.exit, failure_counter(None, stop)) == (Exit.STOPPED, None)
+
+
+@pytest.mark.virtual_time
+async def test_who_waits_for_the_pace_can_be_the_probe_too() -> None:
+    stop = Stop()
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 0.7, DOWN[2])
+    engage = compose(endpoint, Breaker(failures=10, pause=1), gate, stop, Pace(20), attempts=1)
+    statuses = await run(engage, 30, 30)  # a row each: nobody comes back for another
+    assert len(statuses) == 30
+    assert statuses.count(Status.ENGAGED) >= 15
+    assert gate.holders == frozenset()

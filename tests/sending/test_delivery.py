@@ -1,0 +1,110 @@
+"""What is done next about a row: pure, and checked over every sequence of endings."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.altcraft.classification import Meaning, Verdict
+from engager.models import Status
+from engager.policies.delivery import Delivery, Mode
+from engager.sending.delivery import AttemptHistory, Decision, decide, give_up
+
+EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
+LOST = Verdict(Meaning.UNKNOWN)
+BUSY = Verdict(Meaning.NOT_ACCEPTED)
+TAKEN = Verdict(Meaning.ACCEPTED, 0, by_endpoint=True)
+REJECTED = Verdict(Meaning.REJECTED, 400, by_endpoint=True)
+BARE_503 = Verdict(Meaning.NOT_ACCEPTED, "http_503", http_status=503, assumed=True)
+REPLAYED_FAULT = Verdict(Meaning.UNKNOWN, 500, duplicate=True, by_endpoint=True)
+REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=True)
+
+
+def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status | Decision:
+    """Live through some tries, `seconds` apart."""
+    history = AttemptHistory()
+    step: Status | Decision = Decision.RETRY
+    for number, verdict in enumerate(verdicts):
+        history.note_departure(number * seconds)
+        step = decide(delivery, history, verdict, number * seconds)
+    return step
+
+
+@pytest.mark.parametrize(
+    ("delivery", "verdicts", "step"),
+    [
+        (EXACTLY, [TAKEN], Status.ENGAGED),
+        (EXACTLY, [REJECTED], Status.REJECTED),
+        (EXACTLY, [BUSY], Decision.RETRY),
+        (EXACTLY, [LOST], Decision.RETRY),
+        (AT_LEAST, [LOST], Decision.RETRY),
+        (AT_MOST, [LOST], Status.IN_DOUBT),
+        (AT_MOST, [BUSY], Decision.RETRY),
+        (AT_MOST, [BUSY, LOST], Status.IN_DOUBT),
+        # the endpoint would have repeated its success, so its fresh error settles the doubt …
+        (EXACTLY, [LOST, REJECTED], Status.REJECTED),
+        # … but not where nothing is deduplicated
+        (AT_LEAST, [LOST, REJECTED], Status.IN_DOUBT),
+        # a 503 that may follow the deed: repeated under the same id, and in doubt where no repeat is allowed
+        (EXACTLY, [BARE_503], Decision.RETRY),
+        (AT_LEAST, [BARE_503], Decision.RETRY),
+        (AT_MOST, [BARE_503], Status.IN_DOUBT),
+        # an error that is a repeat is the first try's own answer
+        (EXACTLY, [LOST, REPLAYED_FAULT], Decision.RETRY),
+        (EXACTLY, [LOST, REPLAYED_REJECTION], Status.REJECTED),
+        (EXACTLY, [LOST, TAKEN], Status.ENGAGED),
+        (EXACTLY, [Verdict(Meaning.NOT_SENT)], Decision.DEFER),
+        (EXACTLY, [Verdict(Meaning.FATAL)], Decision.DEFER),
+    ],
+)
+def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | Decision) -> None:
+    assert play(delivery, *verdicts) is step
+
+
+def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
+    history = AttemptHistory()
+    history.note_departure(0)
+    decide(EXACTLY, history, LOST, 0)
+    assert (history.in_doubt, history.request_id_version) == (True, 0)
+    decide(EXACTLY, history, REPLAYED_FAULT, 1)
+    assert (history.in_doubt, history.request_id_version) == (False, 1)
+    assert give_up(history) is Status.FAILED
+
+
+def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:
+    history = AttemptHistory()
+    history.note_departure(0)
+    assert decide(EXACTLY, history, REPLAYED_FAULT, 1e6) is Decision.RETRY
+    assert (history.in_doubt, history.request_id_version) == (False, 1)
+
+
+def test_nothing_is_repeated_once_the_endpoint_may_have_forgotten_the_id() -> None:
+    assert play(EXACTLY, LOST, LOST, seconds=86_400 - 61) is Decision.RETRY
+    assert play(EXACTLY, LOST, LOST, seconds=86_400 - 59) is Status.IN_DOUBT
+    assert play(AT_LEAST, LOST, LOST, seconds=1e9) is Decision.RETRY
+
+
+verdicts = st.builds(
+    Verdict,
+    st.sampled_from([Meaning.ACCEPTED, Meaning.REJECTED, Meaning.NOT_ACCEPTED, Meaning.UNKNOWN]),
+    duplicate=st.just(False),
+    by_endpoint=st.booleans(),
+)
+
+
+@given(st.sampled_from([AT_MOST, AT_LEAST]), st.lists(verdicts, min_size=1))
+def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> None:
+    """Without deduplication: once a try is unknown, the row is engaged by proof or else in doubt."""
+    history = AttemptHistory()
+    unknown = False
+    for number, verdict in enumerate(tries):
+        history.note_departure(number)
+        unknown |= verdict.meaning is Meaning.UNKNOWN
+        step = decide(delivery, history, verdict, number)
+        settled = give_up(history) if step is Decision.RETRY else step
+        assert settled in ({Status.ENGAGED, Status.IN_DOUBT} if unknown else set(Status))
+        assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.ACCEPTED)
+        if step is not Decision.RETRY:
+            break
+        assert not (unknown and delivery is AT_MOST), "a lost try was repeated"

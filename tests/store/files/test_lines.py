@@ -1,0 +1,65 @@
+"""What is written of a row can be read again, whatever the row holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engager.models import Outcome, Row, Status, Unreadable
+from engager.reader.csv_rows import CsvRows
+from engager.reader.lines import lines
+from engager.store.files.fields import result_fields
+from engager.store.files.lines import CsvLines, MendableCsv
+
+#: Values in which each character that means something to CSV is likely.
+VALUES = st.text(
+    st.sampled_from("ab,;\t|\"'\r\n\u2028 ") | st.characters(exclude_categories=["Cs"]), max_size=8
+)
+
+
+def same(text: str) -> str:
+    return text
+
+
+@given(values=st.tuples(VALUES, VALUES), delimiter=st.sampled_from(",;\t|"))
+def test_rows_to_be_mended_are_an_input_again(values: tuple[str, str], delimiter: str) -> None:
+    mend = MendableCsv(("email", "name"), delimiter, "utf-8", same)
+    outcome = Outcome(Row(7, 8, "people.csv", values), "a@x.org", Status.FAILED, error_text=values[1])
+    file = [mend.head + mend.line(outcome) + mend.line(outcome)]
+    rows = CsvRows(lines(file, "utf-8", 1 << 20), "failed.csv", delimiter, 1 << 20)
+    read = [row for batch in rows.batches(1) for row in batch]
+    assert [type(row) for row in read] == [Row, Row]
+    for row in read:
+        assert dict(zip(rows.header, row.values, strict=True)) == {  # type: ignore[union-attr]
+            "email": values[0],
+            "name": values[1],
+            "engager_row": "7",
+            "engager_line": "8",
+            "engager_status": "failed",
+            "engager_error": "",
+            "engager_error_text": values[1],
+            "engager_raw": "",
+        }
+
+
+@pytest.mark.parametrize("raw", ["a\rb", "a\r", '"a\rb', "a,b"])
+def test_a_record_that_cannot_be_read_is_a_row_of_the_file_to_be_mended(raw: str) -> None:
+    mend = MendableCsv(("email",), ",", "utf-8", same)
+    outcome = Outcome.unsent(Unreadable(3, 4, "people.csv", "bad_quotes", "a quote", raw))
+    rows = CsvRows(lines([mend.head + mend.line(outcome)], "utf-8", 1 << 20), "failed.csv", ",", 1 << 20)
+    ((row,),) = rows.batches(1)
+    assert isinstance(row, Row)
+    assert row.values[rows.header.index("engager_raw")] == raw  # type: ignore[index]
+
+
+@pytest.mark.parametrize("text", ["one\rtwo", "\r", "one\r\ntwo", 'a "b", c'])
+def test_a_line_of_results_is_read_back_whole(text: str, tmp_path: Path) -> None:
+    outcome = Outcome(Row(7, 8, "people.csv", ()), text, Status.REJECTED, error=404, error_text=text)
+    line = CsvLines.line(orjson.dumps(result_fields(outcome, same)))
+    (tmp_path / CsvLines.name).write_bytes(CsvLines.head + line)
+    ((row, fields, kept),) = CsvLines.survivors(tmp_path / CsvLines.name)
+    assert (row, fields["key"], fields["error_text"], kept) == (7, text, text, line)
