@@ -110,7 +110,8 @@ def sizes(root: Path = ROOT) -> dict[str, int]:
     for top in ("engager", "tests", "benchmarks", "configs"):
         for file in sorted((root / top).rglob("*")):
             parts = file.relative_to(root).parts
-            if file.name != "README.md" and not any(part[0] == "." or part == "__pycache__" for part in parts):
+            hidden = any(part[0] == "." or part == "__pycache__" for part in parts)
+            if not hidden and file.name != "README.md":
                 folder = str(file.parent.relative_to(root))
                 found[folder] = found.get(folder, 0) + 1
     return found

@@ -19,7 +19,14 @@ from engager.output.text import duration
 
 @click.command("check", short_help="Validate the job and every row; send nothing.")
 @of_a_job
-@click.option("--samples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="How many sample requests to print.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How many sample requests to print.",
+)
 @output_format
 def check_command(
     job: Path,

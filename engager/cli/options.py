@@ -9,7 +9,11 @@ from typing import Any
 import click
 
 SET = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a value of the job file; repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Replace a value of the job file; repeatable.",
 )
 
 
@@ -46,7 +50,9 @@ def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Format of stderr: lines of text, or one JSON object per line.",
         ),
-        click.option("--page", metavar="HOST:PORT", help="Serve the live page, metrics and health at this address."),
+        click.option(
+            "--page", metavar="HOST:PORT", help="Serve the live page, metrics and health at this address."
+        ),
         click.option("--quiet", is_flag=True, help="Print errors only, and no summary."),
         click.option("--no-progress", is_flag=True, help="Print no progress."),
     ):

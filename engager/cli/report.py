@@ -14,7 +14,12 @@ from engager.store.status import existing_run
 
 @click.command("report", short_help="Write the report page of a run.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the page here; default report.html in RUN.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the page here; default report.html in RUN.",
+)
 def report_command(run_path: Path, out: Path | None) -> NoReturn:
     """Write a self-contained HTML report of a run, also while the run is in progress."""
     # Here, and not above: templates would cost every other command time and memory.

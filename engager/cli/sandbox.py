@@ -24,11 +24,31 @@ from engager.errors import Exit, JobError
     show_default=True,
     help="Port to listen on; 0 selects a free one.",
 )
-@click.option("--token", "tokens", multiple=True, help="Accept this token only; repeatable. Default: every token.")
-@click.option("--scenario", "scenarios", type=int, multiple=True, help="Know this scenario only; repeatable. Default: every scenario.")
-@click.option("--profiles", type=click.Path(path_type=Path), help="JSONL file of the known profiles. Default: every profile exists.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME=SHARE", help="Inject a fault into this share of requests; repeatable.")
-@click.option("--assume", multiple=True, metavar="NAME=VALUE", help="Set an assumption about the endpoint; repeatable.")
+@click.option(
+    "--token", "tokens", multiple=True, help="Accept this token only; repeatable. Default: every token."
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    type=int,
+    multiple=True,
+    help="Know this scenario only; repeatable. Default: every scenario.",
+)
+@click.option(
+    "--profiles",
+    type=click.Path(path_type=Path),
+    help="JSONL file of the known profiles. Default: every profile exists.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=SHARE",
+    help="Inject a fault into this share of requests; repeatable.",
+)
+@click.option(
+    "--assume", multiple=True, metavar="NAME=VALUE", help="Set an assumption about the endpoint; repeatable."
+)
 @click.option("--retry-after", help="Retry-After of 429 and 503: seconds, or an HTTP date.")
 @click.option(
     "--latency", default="0s", show_default=True, metavar="20ms|20-80ms", help="Delay of every answer."

@@ -35,7 +35,9 @@ def scenarios_command() -> None:
 @scenarios_command.command("list")
 @_JOB
 @SET
-@click.option("--name", metavar="TEXT", help="List only scenarios whose name contains this text; case is ignored.")
+@click.option(
+    "--name", metavar="TEXT", help="List only scenarios whose name contains this text; case is ignored."
+)
 @click.option("--active/--inactive", default=None, help="List only active or only inactive scenarios.")
 @output_format
 def list_command(

@@ -71,7 +71,9 @@ def run_command(
 
 @click.command("retry", short_help="Send failed rows again.")
 @click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--in-doubt", is_flag=True, help="Also send in-doubt rows again: a person may get a second message.")
+@click.option(
+    "--in-doubt", is_flag=True, help="Also send in-doubt rows again: a person may get a second message."
+)
 @SET
 @of_a_sending
 def retry_command(
