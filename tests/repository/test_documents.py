@@ -156,7 +156,7 @@ def test_the_reference_has_every_default(key: str) -> None:
 
 
 def test_the_manual_has_every_field_of_check_and_no_other() -> None:
-    rows = {field: content for field, content in _table(JOBS, "## Check a job before a run")}
+    rows: dict[str, str] = dict(_table(JOBS, "## Check a job before a run"))
     assert _names(" ".join(rows)) == list(Findings().as_dict())
     assert _names(rows["`samples`"]) == [field.name for field in dataclasses.fields(SampleRequest)]
     findings = Findings()
@@ -177,7 +177,9 @@ def test_the_sandbox_has_every_fault_and_no_other() -> None:
 
 def test_the_sandbox_has_every_assumption_with_its_default() -> None:
     rows = _table(SANDBOX, "## Assumptions")
-    documented = tomllib.loads("\n".join(f"{_names(name)[0]} = {_names(default)[0]}" for name, default, _ in rows))
+    documented = tomllib.loads(
+        "\n".join(f"{_names(name)[0]} = {_names(default)[0]}" for name, default, _ in rows)
+    )
     assert documented == dataclasses.asdict(Assumptions())
 
 
