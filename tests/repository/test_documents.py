@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 #: Defaults of keys for which a job holds nothing: the code that reads them knows them.
 STANDS_FOR_NONE = {"input.delimiter": ",", "limits.max_concurrency": CEILING}
+
+#: Paths of no file here: methods of the endpoint, folders that commands make, names to be chosen.
+ELSEWHERE = r"workflows/|runs/|\.bench/|[\w/]*NAME"
 
 
 def _documents() -> list[Path]:
@@ -246,3 +250,19 @@ def test_every_link_leads_to_a_file_and_a_heading(name: str, target: str) -> Non
     if anchor:
         headings = re.findall(r"^#+ (.*)$", _without_code(file.read_text(encoding="utf-8")), re.MULTILINE)
         assert anchor in map(_slug, headings)
+
+
+def _named(pattern: str) -> list[tuple[str, str]]:
+    """Document and text, wherever a document holds it as code."""
+    return sorted({(name, found) for name, text in DOCUMENTS.items() for found in re.findall(pattern, text)})
+
+
+@pytest.mark.parametrize(("name", "path"), _named(rf"`(?!{ELSEWHERE})([\w./-]+/[\w.-]*)`"))
+def test_every_path_leads_to_a_file_or_a_folder(name: str, path: str) -> None:
+    """From the root, or from the folder of its document."""
+    assert (ROOT / path).exists() or ((ROOT / name).parent / path).exists()
+
+
+@pytest.mark.parametrize(("name", "module"), _named(r"python3? -m ([\w.]+)"))
+def test_every_module_that_is_to_be_run_can_be(name: str, module: str) -> None:
+    assert find_spec(module) is not None
