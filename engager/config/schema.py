@@ -36,8 +36,11 @@ _PROBES: Mapping[str, Any] = {"string": "x", "integer": 1, "object": {}, "array"
 
 def job_schema() -> dict[str, Any]:
     """The schema of a whole job file."""
+    sections = _sections()
+    for section in sections.values():
+        section.model_rebuild()  # its building was deferred, and some versions do not build what a default needs
     schema = Job.model_json_schema(schema_generator=_OfToml)
-    for name, section in _sections().items():
+    for name, section in sections.items():
         _put_defaults(schema["$defs"][section.__name__]["properties"], section)
         schema["properties"][name].pop("default", None)
     request = {"description": schema["properties"]["request"]["description"], **_request()}
