@@ -38,7 +38,8 @@ def job_schema() -> dict[str, Any]:
     """The schema of a whole job file."""
     sections = _sections()
     for section in sections.values():
-        section.model_rebuild()  # its building was deferred, and some versions do not build what a default needs
+        # Their building is deferred, and some versions of pydantic do not build what a default needs.
+        section.model_rebuild()
     schema = Job.model_json_schema(schema_generator=_OfToml)
     for name, section in sections.items():
         _put_defaults(schema["$defs"][section.__name__]["properties"], section)

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -291,8 +291,11 @@ class RateLimiter:
             self._spread.take(min(0.0, (now - slot.at) * self._pace.peak - 1))
 
     def _forget(self, slot: Slot) -> None:
-        with suppress(ValueError):
-            self._left.remove(slot)
+        # From the end: what leaves late was let through a moment ago.
+        for index, other in enumerate(reversed(self._left), 1):
+            if other is slot:
+                del self._left[-index]
+                return
 
     def _is_turned_away(self, probing: bool) -> bool:
         return self._stop.requested or (self._gate is not None and self._gate.blocks(probing))
