@@ -222,7 +222,7 @@ def engager_complete(summary: engager.Summary) -> bool:
 
 def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -> None:
     busy = {"faults": {"503": 0.5}, "seed": 4}
-    failing = job(folder, sandbox=busy, retry={"attempts": 1})
+    failing = job(folder, sandbox=busy, retry={"attempts": 1}, breaker={"failures": 0})
     before = engager.run(failing, out=folder / "run").statuses["failed"]
     assert before > 10
     assert 0 < engager.retry(folder / "run").statuses["failed"] < before  # by the job as it was
