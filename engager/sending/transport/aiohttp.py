@@ -18,6 +18,7 @@ from engager.sending.transport.base import (
     Destination,
     Proxy,
     is_admitted,
+    plain_body,
     why_not_connected,
 )
 
@@ -164,6 +165,8 @@ class AiohttpTransport:
             proxy_headers=self._to_proxy,
         ) as response:
             answer, complete = await _read(response)
+            if complete and (encoding := response.headers.get("Content-Encoding")):
+                answer, complete = plain_body(answer, encoding)
             retry_after = response.headers.get("Retry-After")
             return Reply(
                 response.status,

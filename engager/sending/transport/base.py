@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -99,3 +100,24 @@ def why_not_connected(fault: OSError) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return "tls"
     return OWN_MACHINE if fault.errno in _EXHAUSTED else "connect_failed"
+
+
+def plain_body(body: bytes, encoding: str) -> tuple[bytes, bool]:
+    """A body that was compressed although nobody asked for that, and whether it is whole.
+
+    Args:
+        body: all of it, as it came.
+        encoding: the value of Content-Encoding; what is not known is left as it is.
+
+    Returns:
+        At most `MAX_ANSWER` bytes.
+
+    """
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body, True
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # looks itself which of the two it is
+    try:
+        plain = reader.decompress(body, MAX_ANSWER)
+    except zlib.error:
+        return body, False
+    return plain, reader.eof
