@@ -41,6 +41,9 @@ class Guard:
     """The key of a page, and those who have used it."""
 
     def __init__(self, host: str) -> None:
+        self.admit: Callable[[web.Request], None] = lambda request: (
+            None
+        )  #: called for every request that may stay
         self.key = secrets.token_urlsafe(24)
         self._key_is_good = True
         self._cookie = secrets.token_urlsafe(32)
@@ -87,6 +90,7 @@ class Guard:
             return self.enter(request)
         if request.path not in OPEN and not self.is_authenticated(request):
             raise web.HTTPForbidden(text="Open the address that the run has printed, with its key.\n")
+        self.admit(request)
         if request.method != "GET":
             self.refuse_foreign_script(request)
         response = await handler(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from engager.errors import JobError
 from engager.events import Snapshot
 from engager.output.live.access import Guard
 from engager.output.live.address import address_of
+from engager.output.live.door import Door, NoBadRequests
 from engager.output.live.history import History, as_message
 from engager.run.control import OPERATOR, Control
 from engager.run.monitor import Monitor
@@ -26,6 +28,11 @@ EVERY = 0.5
 
 #: Seconds for which a browser that is slow may hold up the end.
 _FAREWELL = 2.0
+
+#: Seconds for which a connection that is known may rest.
+_IDLE = 60.0
+
+_NO_BAD_REQUESTS = NoBadRequests()
 
 _FILES = Path(__file__).parent / "files"
 
@@ -97,7 +104,7 @@ class Page:
     async def _control_run(self, request: web.Request) -> web.Response:
         try:
             command = orjson.loads(await request.read())
-            _carry_out(self._control, command, self._run.job_file.job.limits.rate == "auto")
+            _carry_out(self._control, command, self._run.job_file.job.limits.rate)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)
@@ -118,8 +125,8 @@ class Page:
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
 
 
-def _carry_out(control: Control, wish: Any, rate_is_found: bool) -> None:
-    """Carry out what the page asks for. Raises ValueError for what it cannot."""
+def _carry_out(control: Control, wish: Any, rate: float | str | None) -> None:
+    """Carry out what the page asks for; `rate`: the job's. Raises ValueError for what it cannot."""
     kind = wish["do"]
     if kind == "pause":
         control.pause(OPERATOR)
@@ -129,8 +136,10 @@ def _carry_out(control: Control, wish: Any, rate_is_found: bool) -> None:
         control.stop("stopped on the page")
     elif kind != "rate":
         raise ValueError("this is no wish of the page")
-    elif rate_is_found:
+    elif isinstance(rate, str):
         raise ValueError('limits.rate is "auto": the run finds it by itself')
+    elif rate is not None and float(wish["rate"]) > rate:
+        raise ValueError(f"limits.rate = {rate:g} is the most that this page may set")
     else:
         control.set_rate(float(wish["rate"]))
 
@@ -147,18 +156,31 @@ async def serving(run: Run, monitor: Monitor, address: str) -> AsyncIterator[str
     """The page's address with its key, as long as this is entered. Raises JobError."""
     host, port = address_of(address)
     page = Page(run, monitor, host)
-    runner = web.AppRunner(page.application(), access_log=None, shutdown_timeout=_FAREWELL)
+    logger = logging.getLogger(f"{__name__}.requests")
+    logger.addFilter(_NO_BAD_REQUESTS)
+    runner = web.AppRunner(
+        page.application(),
+        access_log=None,
+        logger=logger,
+        shutdown_timeout=_FAREWELL,
+        keepalive_timeout=_IDLE,
+    )
     await runner.setup()
+    assert runner.server is not None  # noqa: S101 - it is there after the setup
+    server = runner.server
+    door = Door(lambda: len(server.connections), server)
+    page.guard.admit = door.admit
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listening = await asyncio.get_running_loop().create_server(door, host, port)
         except OSError as fault:
             raise JobError(f"--page {address}: it cannot be served there: {fault.strerror}.") from fault
         telling = asyncio.create_task(page.publish_forever())
         try:
             shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{runner.addresses[0][1]}/?key={page.guard.key}"
+            yield f"http://{shown}:{listening.sockets[0].getsockname()[1]}/?key={page.guard.key}"
         finally:
+            listening.close()
             telling.cancel()
             await page.publish_end()
     finally:

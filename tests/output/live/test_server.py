@@ -21,6 +21,11 @@ import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
 from tests.output.browser import Browser
 
+STATUS_OF_CONTROL = (
+    "return fetch('/control', {method: 'POST', headers: {'X-Engager': '1'}, body: arguments[0]})"
+    ".then((a) => a.status)"
+)
+
 HOSTILE = "<img src=x onerror=alert(1)>\"'&‮"
 
 
@@ -174,9 +179,17 @@ async def test_a_rate_that_the_run_finds_is_not_set_by_hand(tmp_path: Path, brow
         await off_loop(browser.open, run.url)
         await shows(browser, "#state", "sending")
         assert await off_loop(browser.run, "return document.getElementById('rate').disabled")
-        script = "return fetch('/control', {method: 'POST', headers: {'X-Engager': '1'}, body: arguments[0]})"
-        told = await off_loop(browser.run, f"{script}.then((a) => a.text())", '{"do":"rate","rate":5}')
-        assert 'limits.rate is "auto"' in told
+        assert await off_loop(browser.run, STATUS_OF_CONTROL, '{"do":"rate","rate":5}') == 400
+
+
+async def test_the_page_sets_no_rate_above_the_jobs(tmp_path: Path, browser: Browser) -> None:
+    async with shown(tmp_path, limits={"rate": 100}) as (run, _):
+        await off_loop(browser.open, run.url)
+        for rate in ("101", "1e999", "NaN", '"x"'):
+            body = f'{{"do":"rate","rate":{rate}}}'
+            assert await off_loop(browser.run, STATUS_OF_CONTROL, body) == 400
+        assert await off_loop(browser.run, STATUS_OF_CONTROL, '{"do":"rate","rate":99}') == 204
+        assert run.control.rate == 99
 
 
 async def test_only_who_has_the_key_gets_in_and_the_key_opens_once(tmp_path: Path) -> None:
