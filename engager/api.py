@@ -251,7 +251,7 @@ async def _carried_out(
     webhook: Webhook | None,
     warnings: Sequence[str] = (),
 ) -> Summary:
-    path, told = run.directory.path, (*warnings, *run.builder.warnings)
+    path, told = run.directory.path, (*warnings, *run.job_file.warnings, *run.builder.warnings)
     watch = log.with_log(options.watch)
     # Whatever fails on the way, the run directory is given up again.
     with run.resources, one_at_a_time():

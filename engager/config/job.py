@@ -75,6 +75,14 @@ class JobFile:
         self._refuse_proxy(job.endpoint)
         return job
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the job says and may not be meant so."""
+        endpoint = self.job.endpoint
+        if endpoint.url.startswith("http:") and not endpoint.is_here:
+            return [f"{endpoint.url} is not encrypted: whoever is on the way reads the token and the rows"]
+        return []
+
     def _refuse_proxy(self, endpoint: EndpointSection) -> None:
         """Where a proxy would be passed by, or could read the token; its password is kept out of sight."""
         if endpoint.proxy is None:

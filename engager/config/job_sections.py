@@ -65,7 +65,7 @@ class EndpointSection(Section):
 
     url: str = Field(
         description='The platform\'s address, without a path; `"sandbox"` = the embedded one.',
-        json_schema_extra={"pattern": "^(sandbox$|[Hh][Tt][Tt][Pp][Ss]?://.)"},
+        json_schema_extra={"pattern": r"^(sandbox|[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\]+/?)$"},
     )
     token: str | None = Field(
         None,
@@ -110,9 +110,11 @@ class EndpointSection(Section):
         if url == SANDBOX:
             return url
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
-        _ = parts.port
+        origin = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if not origin or parts.path not in ("", "/") or any(sign in url for sign in "@?#\\"):
+            raise ValueError(
+                'give "https://HOST" or "https://HOST:PORT", without a path, a query, a user or a token'
+            )
         return url.rstrip("/")
 
     @field_validator("proxy")

@@ -97,7 +97,9 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
-        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job), *unset])
+        findings = Findings(
+            warnings=[*job_file.warnings, *builder.warnings, *_still_open(job_file.job), *unset]
+        )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - who looks is given one
         with closing(selection):
