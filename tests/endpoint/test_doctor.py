@@ -19,6 +19,7 @@ from engager.config.job import JobFile
 from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import CHECKS, document_of, examine
 from engager.sandbox import Sandbox, SandboxConfig
+from tests.wire.raw import listening
 
 TOKEN = "t0ken-that-nobody-may-see"
 ALL_IS_WELL = {"profiles": [], "scenarios": [{"id": 12}], "tokens": [TOKEN]}
@@ -125,20 +126,14 @@ async def serving(answers: Mapping[str, bytes], tls: ssl.SSLContext | None = Non
     """A server that answers every request to a method in one way."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
-                method = head.split()[1].decode().rpartition("/")[2]
-                body = answers[method]
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+            method = head.split()[1].decode().rpartition("/")[2]
+            body = answers[method]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    async with listening:
-        yield f"{'https' if tls else 'http'}://localhost:{listening.sockets[0].getsockname()[1]}"
+    async with listening(handle, tls) as port:
+        yield f"{'https' if tls else 'http'}://localhost:{port}"
 
 
 REFUSED = b'{"data":null,"error":400,"error_text":"Profile not found\\n for t0ken-that-nobody-may-see"}'
