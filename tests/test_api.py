@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -362,3 +364,14 @@ async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:
     ended = await asyncio.gather(*runs, return_exceptions=True)
     assert [type(end) for end in ended] == [engager.Summary, engager.JobError]
     assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "first", ["engager.load_job", "engager.run", "from engager.run.control import Control"]
+)
+def test_every_name_is_there_whatever_is_loaded_first(first: str) -> None:
+    """Also `run`, which is the name of a package, too."""
+    names = "assert all(getattr(engager, name) for name in engager.__all__)"
+    code = f"import engager\n{first}\n{names}\nprint(engager.run.__doc__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{engager.run.__doc__}\n"
