@@ -70,10 +70,12 @@ class Secret:
     __str__ = __repr__
 
 
-def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: str = "API token") -> Secret:
+def read_secret(
+    reference: str, base: Path, key: str = "endpoint.token", what: str = "API token", least: int = 1
+) -> Secret:
     """Follow `env:NAME` or `file:PATH` (relative to `base`), which `key` of the job says.
 
-    Raises JobError; the text holds no secret.
+    Raises JobError for a text that is none, or has fewer than `least` characters; the error holds no secret.
     """
     kind, _, name = reference.partition(":")
     if kind == "env" and name:
@@ -90,6 +92,8 @@ def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: s
         raise MissingSecretError(f"{key}: {where} is empty or not set. Put the {what} there.")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise JobError(f"{key}: {where} holds something that cannot be an {what}.")
+    if len(value) < least:
+        raise JobError(f"{key}: {where} holds fewer than {least} characters: this cannot be an {what}.")
     return Secret(value)
 
 
