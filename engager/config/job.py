@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ValidationError
 
@@ -15,6 +17,17 @@ from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
 from engager.config.positions import locate
 from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
+
+
+def _names_proxy(url: SplitResult) -> bool:
+    """Whether the environment names a proxy for this address, as it does for many other programs."""
+    names = (f"{url.scheme}_proxy", f"{url.scheme}_proxy".upper())
+    if not any(os.environ.get(name) for name in names):
+        return False
+    from urllib.request import proxy_bypass  # it is slow to load, and rarely needed
+
+    return not proxy_bypass(url.hostname or "")
+
 
 #: Keys whose values are shown nowhere.
 _SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})
@@ -78,10 +91,20 @@ class JobFile:
     @property
     def warnings(self) -> list[str]:
         """What the job says and may not be meant so."""
-        endpoint = self.job.endpoint
-        if endpoint.url.startswith("http:") and not endpoint.is_here:
-            return [f"{endpoint.url} is not encrypted: whoever is on the way reads the token and the rows"]
-        return []
+        endpoint, found = self.job.endpoint, []
+        if endpoint.is_here:
+            return []
+        parts = urlsplit(endpoint.url)
+        if parts.scheme == "http":
+            found.append(
+                f"{endpoint.url} is not encrypted: others on the way can read the token and the rows"
+            )
+        if endpoint.proxy is None and _names_proxy(parts):
+            found.append(
+                f"the environment names a proxy for {parts.scheme}, and it is not used: "
+                "set endpoint.proxy to go through it"
+            )
+        return found
 
     def _refuse_proxy(self, endpoint: EndpointSection) -> None:
         """Where a proxy would be passed by, or could read the token; its password is kept out of sight."""

@@ -16,7 +16,7 @@ from engager.models import OWN_MACHINE, Ending
 MAX_ANSWER = 1 << 20
 
 #: What a system says when it, and not the endpoint, has nothing left.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
