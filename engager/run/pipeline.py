@@ -7,7 +7,6 @@ Stopping is closing: the reader ends, what is in flight ends, the store ends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -18,7 +17,7 @@ from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unread
 from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
-from engager.sending.admission import with_dedupe_window, with_intent_log, with_rate_limit, with_stop
+from engager.sending.admission import AdmissionControl
 from engager.sending.circuit_breaker import with_circuit_breaker
 from engager.sending.layers import Engage, FreshId, Send, single_attempt, verdict_handler, with_retry
 from engager.sending.limits import Limits, RetryBudget, Stop
@@ -58,13 +57,8 @@ async def carry_out(
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, rate_limiter = limits.stop, limits.gate, limits.rate_limiter
-    leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
-    safe = with_dedupe_window(plan.delivery, store.clock, with_intent_log(leaving.append, store.clock))
-    hold = None if store.hold is None else partial(store.hold, leaving)
-    clear = with_rate_limit(
-        gate, rate_limiter, partial(store.before_send, leaving), hold, with_stop(stop, safe)
-    )
-    attempt = single_attempt(send, clear, verdict_handler(gate, stop, plan.retry))
+    admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.hold)
+    attempt = single_attempt(send, admission.admit, verdict_handler(gate, stop, plan.retry))
     return with_retry(
         with_adaptive_limit(
             plan.adaptive,

@@ -1,8 +1,8 @@
 """The layers around a try. Each wraps the call within; the page composes them into one expression:
 
-    retried(tried(transport.send, clear, obeying))
+    with_retry(single_attempt(transport.send, admission.admit, handle))
 
-What must hold before a byte leaves, `clearing.py` has. Layers are composed inside the running loop, whose
+What must hold before a byte leaves, `admission.py` has. Layers are composed inside the running loop, whose
 clock they read.
 """
 
@@ -21,7 +21,6 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Outcome, Status, Withheld
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
-from engager.sending.admission import AdmitWhenDue
 from engager.sending.attempt import Attempt, AttemptCall
 from engager.sending.clock import BootClock, Clock, running_clock
 from engager.sending.delivery import (
@@ -35,7 +34,7 @@ from engager.sending.delivery import (
     may_attempt,
 )
 from engager.sending.limits import PauseGate, RetryBudget, Stop, pause_seconds
-from engager.sending.transport.base import Admission
+from engager.sending.transport.base import Admission, SendBatch
 
 # To ask an enumeration for a member takes a call, and these are asked for with every row.
 _ACCEPTED: Final = Meaning.ACCEPTED
@@ -46,13 +45,15 @@ _ENGAGED: Final = Status.ENGAGED
 
 
 Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
+#: Answers at once where nothing is to be waited for.
+Admit = Callable[[Attempt], bool | SendBatch | Awaitable[bool | SendBatch]]
 #: Told of every verdict, for what it means to everybody.
 OnVerdict = Callable[[Verdict], None]
 #: Derives a further Request-ID from the first one and a count.
 FreshId = Callable[[str, int], str]
 
 
-def single_attempt(send: Send, admit: AdmitWhenDue, on_verdict: OnVerdict) -> AttemptCall:
+def single_attempt(send: Send, admit: Admit, on_verdict: OnVerdict) -> AttemptCall:
     """Carry out one try and judge its ending."""
     now = running_clock()
     heard: Ending = Withheld()

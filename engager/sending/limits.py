@@ -103,11 +103,6 @@ class PauseGate:
         until = self._until
         return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the run is to end, and so nothing leaves any more."""
-        return self._stop.requested
-
     def close(self, seconds: float) -> None:
         """Nothing leaves for so long; of two pauses the one that ends later counts."""
         until = asyncio.get_running_loop().time() + seconds

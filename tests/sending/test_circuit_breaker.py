@@ -15,10 +15,10 @@ from engager.policies.delivery import Delivery
 from engager.policies.failure_threshold import Threshold
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
+from engager.sending.admission import AdmissionControl
 from engager.sending.circuit_breaker import failure_counter, with_circuit_breaker
 from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
-from engager.sending.limits import BREAKER, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.limits import BREAKER, Limits, PauseGate, RateLimiter, RetryBudget, Stop
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -57,11 +57,11 @@ def compose(
     attempts: int = 6,
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
-    safe = with_stop(stop, with_intent_log(lambda request: None, clock))
-    clear = with_rate_limit(gate, RateLimiter(pace, stop, gate), lambda: None, None, safe)
+    limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
+    admit = AdmissionControl(limits, Delivery(), clock, list.clear, None).admit
     return with_retry(
         with_circuit_breaker(
-            breaker, gate, stop, single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
+            breaker, gate, stop, single_attempt(endpoint.send, admit, verdict_handler(gate, stop, retry))
         ),
         retry,
         Delivery(),
