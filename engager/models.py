@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 #: A CSV row's values in the order of the header, or a JSONL row's object.
 Values = Sequence[str] | Mapping[str, Any]
@@ -34,26 +34,34 @@ class Unreadable:
     raw: str  #: the beginning of the record as it stands in the file
 
 
-@dataclass(slots=True)
-class AttemptHistory:
-    """What is known of a row between its tries: kept by dispatch, remembered by the journal."""
+class AttemptHistory(NamedTuple):
+    """What is known of a row from the attempts before: a value, which every attempt replaces."""
 
-    attempts: int = 0  #: tries that came to an end
-    request_id_version: int = 0  #: how often the Request-ID had to be renewed
-    first_left: float | None = None  #: when the first try under the present id left, on the boot clock
-    in_doubt: bool = False  #: a try under the present id may have been taken
-    forced: bool = False  #: the operator wants another try all the same
+    attempts: int = 0  #: attempts that ended
+    request_id_version: int = 0  #: how often the request id was renewed
+    first_left: float | None = None  #: when the first attempt under the present id left, on the boot clock
+    in_doubt: bool = False  #: an attempt under the present id may have had an effect
+    forced: bool = False  #: the operator asked for a further attempt although the row is in doubt
 
-    def note_departure(self, now: float) -> None:
-        """A try is about to leave."""
-        if self.first_left is None:
-            self.first_left = now
+    def departed(self, now: float) -> AttemptHistory:
+        """The history once an attempt leaves."""
+        if self.first_left is not None:
+            return self
+        return AttemptHistory(self.attempts, self.request_id_version, now, self.in_doubt, self.forced)
 
-    def renew(self) -> None:
-        """The fate of every try under the present id is known: the next one needs a fresh id."""
-        self.request_id_version += 1
-        self.first_left = None
-        self.in_doubt = False
+    def ended(self) -> AttemptHistory:
+        """The history once an attempt ended."""
+        attempts, version, first_left, in_doubt, forced = self
+        return AttemptHistory(attempts + 1, version, first_left, in_doubt, forced)
+
+    def renewed(self) -> AttemptHistory:
+        """The history once every attempt under the present id is accounted for: the next needs a fresh id."""
+        version = self.request_id_version + 1
+        return self._replace(request_id_version=version, first_left=None, in_doubt=False)
+
+
+#: The history of a row before its first attempt.
+UNATTEMPTED: Final = AttemptHistory()
 
 
 @dataclass(slots=True)
@@ -64,7 +72,7 @@ class EngageRequest:
     key: str  #: what the profile is matched by
     request_id: str  #: stable for the row: across tries, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
-    history: AttemptHistory = field(default_factory=AttemptHistory)
+    history: AttemptHistory = UNATTEMPTED  #: replaced by the attempt under way
     identity: str = ""  #: all that the profile is matched by, where somebody asked for it
 
 

@@ -93,8 +93,7 @@ class AdmissionControl:
         attempt.expired = history.in_doubt and not may_attempt(self._delivery, history, self._clock())
         if attempt.expired:
             return False
-        attempt.due = self._now()
-        history.note_departure(self._clock())
+        attempt.admitted(self._now(), self._clock())
         self._leaving.append(attempt.request)
         return True
 

@@ -153,10 +153,11 @@ class _Retrying:
 
     def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
         now = 0.0 if verdict.meaning is _ACCEPTED else self.clock()  # what was taken, was: whenever it is
-        step = decide(self.delivery, attempt.request.history, verdict, now)
+        step, history = decide(self.delivery, attempt.request.history, verdict, now)
+        attempt.request.history = history
         if isinstance(step, Decision):
             attempt.note_doubt(verdict)
-            if attempt.request.history.request_id_version:
+            if history.request_id_version:
                 self._renew_id(attempt)
             self.answered(attempt.request)
         return verdict, step

@@ -184,6 +184,7 @@ class ResultStore:
         row, state = request.row.number, self.state
         if row in state.open:
             state.resting.add(row)
+            state.open[row] = request.history
             self._records.append(frames.opened([request_of(row, row, request.history, False)]))
             self._store_soon()
 
