@@ -22,7 +22,7 @@ from engager.run.plan import Plan
 from engager.run.prepare import Run, repeats_of
 from engager.run.schedule import Scheduler
 from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
-from engager.sending.circuit_breaker import failure_counter
+from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
 
 #: Serves a run's page as long as it is entered; gives the page's address.

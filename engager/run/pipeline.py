@@ -18,9 +18,9 @@ from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
 from engager.sending.admission import AdmissionControl
-from engager.sending.circuit_breaker import with_circuit_breaker
-from engager.sending.layers import Engage, FreshId, Send, single_attempt, verdict_handler, with_retry
 from engager.sending.limits import Limits, RetryBudget, Stop
+from engager.sending.retry import Engage, FreshId, with_retry
+from engager.sending.sender import Send, Sender
 from engager.store.store import ResultStore
 
 #: Rows, or what became of them already.
@@ -55,20 +55,15 @@ async def carry_out(
 
 
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
-    """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    stop, gate, rate_limiter = limits.stop, limits.gate, limits.rate_limiter
+    """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
     admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.hold)
-    attempt = single_attempt(send, admission.admit, verdict_handler(gate, stop, plan.retry))
+    sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start)
     return with_retry(
-        with_adaptive_limit(
-            plan.adaptive,
-            rate_limiter,
-            with_circuit_breaker(plan.breaker, gate, stop, attempt, plan.slow_start),
-        ),
+        with_adaptive_limit(plan.adaptive, limits.rate_limiter, sender.attempt_once),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
-        stop,
+        limits.stop,
         fresh_id,
         store.attempt_ended,
         store.clock,

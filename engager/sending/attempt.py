@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engager.altcraft.classification import Verdict
-from engager.models import EngageRequest
+from engager.models import AttemptHistory, EngageRequest
 from engager.sending.limits import Slot
 
 
@@ -15,21 +15,17 @@ class Attempt:
     """One request under way, until it is settled or deferred."""
 
     request: EngageRequest
+    request_id: str  #: the row's present one
     started_at: float  #: loop time
-    request_id: str = field(init=False)
+    ended_at: float  #: loop time at which the last attempt ended, or the first began
     due: float | None = None  #: loop time at which the present attempt was admitted
     slot: Slot | None = None  #: given by the rate limiter, and not used yet
     probing: bool = False  #: it is the probe of the circuit breaker
     unheard: bool = False  #: the endpoint has not responded yet, and no row is given up for that
     expired: bool = False  #: it was withheld, as the endpoint would not recognize it as a repeat
     doubt: Verdict | None = None  #: why the row is in doubt, while it is
-    ended_at: float = field(init=False)  #: loop time at which the last attempt ended, or the first began
     latency: float | None = None  #: seconds, of the last attempt
     in_flight: float = 0.0  #: seconds, of all attempts
-
-    def __post_init__(self) -> None:
-        self.request_id = self.request.request_id
-        self.ended_at = self.started_at
 
     def admitted(self, now: float, boot: float) -> None:
         """The attempt leaves as soon as it is stored; `now` is loop time, `boot` is on the boot clock."""
@@ -45,9 +41,10 @@ class Attempt:
         else:
             self.latency = None
 
-    def note_doubt(self, verdict: Verdict) -> None:
-        """Keep the verdict that put the row in doubt, until it is not any more."""
-        if not self.request.history.in_doubt:
+    def goes_on(self, history: AttemptHistory, verdict: Verdict) -> None:
+        """The verdict did not settle the row: keep why it is in doubt, while it is."""
+        self.request.history = history
+        if not history.in_doubt:
             self.doubt = None
         elif self.doubt is None:
             self.doubt = verdict

@@ -1,4 +1,4 @@
-"""The layers around a try, in virtual time, against a script instead of a network."""
+"""Whole rows in virtual time, against a script instead of a network."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from engager.models import (
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
+from engager.policies.rules import SlowStart
 from engager.sending.admission import AdmissionControl, BeforeSend, Hold
 from engager.sending.attempt import Attempt
-from engager.sending.layers import Engage, Send, single_attempt, verdict_handler, with_retry
 from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.retry import Engage, with_retry
+from engager.sending.sender import Send, Sender
 from engager.sending.transport.base import Admission, SendBatch, is_admitted
 from tests.conftest import VirtualLoop
 
@@ -73,6 +75,7 @@ def compose(
     hold: Hold | None = None,
     window: float = 86_400,
     gate: PauseGate | None = None,
+    slow_start: SlowStart | None = None,
 ) -> Engage:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
@@ -81,7 +84,7 @@ def compose(
     limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
     admission = AdmissionControl(limits, Delivery(mode, window), clock, before_send, hold)
     return with_retry(
-        single_attempt(script, admission.admit, verdict_handler(gate, stop, retry)),
+        Sender(script, admission.admit, limits, retry, slow_start=slow_start).attempt_once,
         retry,
         Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
@@ -400,11 +403,12 @@ async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
     loop = asyncio.get_running_loop()
     stored, limits = loop.create_future(), Limits.of(Stop(), None)
     admit = AdmissionControl(limits, Delivery(), loop.time, list.clear, lambda _: stored).admit
-    first, second = admit(Attempt(request(1), 0.0)), admit(Attempt(request(2), 0.0))
-    assert isinstance(first, SendBatch)
-    assert first is second
+    first, second, third = (Attempt(request(n), f"id-{n}", 0.0, 0.0) for n in (1, 2, 3))
+    batch = admit(first)
+    assert isinstance(batch, SendBatch)
+    assert admit(second) is batch
     stored = loop.create_future()
-    assert admit(Attempt(request(3), 0.0)) is not first
+    assert admit(third) is not batch
 
 
 @pytest.mark.virtual_time
@@ -423,3 +427,33 @@ async def test_a_try_whose_connection_was_gone_does_not_queue_again() -> None:
     await asyncio.gather(*(engage(request(n)) for n in range(10)))
     assert left[-1] < 11
     assert all(after - before >= 0.98 for before, after in pairwise(left))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("first", "left"), [(BUSY, 1), (NO, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
+)
+async def test_a_slow_start_limits_the_requests_in_flight(first: Ending, left: int) -> None:
+    """One until the endpoint responds in its own form, and three until it accepts a row."""
+    script = Script(first)
+    engage = compose(script, slow_start=SlowStart(all_rejected=3), retry=Retry(9, base_delay=0.01))
+    outcomes = await asyncio.gather(*(engage(request(n)) for n in range(20)))
+    assert None not in outcomes
+    assert sum(moment < 0.09 for moment, _ in script.left) == left
+
+
+@pytest.mark.virtual_time
+async def test_a_row_that_failed_in_the_slow_start_uses_up_its_attempts_after_it() -> None:
+    script = Script()
+
+    async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        ending = await script(body, request_id, admission)
+        return BUSY if request_id == "id-0" else ending
+
+    stop, retry = Stop(), Retry(attempts=3, base_delay=5, max_delay=5)
+    engage = compose(send, slow_start=SlowStart(), retry=retry, stop=stop)
+    asyncio.get_running_loop().call_later(1000, stop.request, Exit.STOPPED, "it would never end")
+    first, *others = await asyncio.gather(*(engage(request(n)) for n in range(3)))
+    assert [other and other.status for other in others] == [Status.ENGAGED] * 2
+    assert first is not None
+    assert (first.status, first.attempts) == (Status.FAILED, 3)
