@@ -16,6 +16,7 @@ class CircuitBreaker:
 
     def __init__(self, breaker: Breaker, gate: PauseGate, stop: Stop) -> None:
         self._circuit = Circuit(breaker)
+        self.is_calm = True  #: no attempt failed since the last success: a further success is no news
         self._gate, self._stop = gate, stop
         self._loop = asyncio.get_running_loop()
         self._next_probe: asyncio.TimerHandle | None = None
@@ -23,8 +24,10 @@ class CircuitBreaker:
     def observe(self, verdict: Verdict, probing: bool) -> None:
         """An attempt was sent, as a probe or not."""
         if _is_down(verdict):
+            self.is_calm = False
             self._record_failure(probing)
-        elif self._circuit.failed:
+        elif not self.is_calm:
+            self.is_calm = True
             self._circuit.record_success()
             self._gate.resume(BREAKER)
 

@@ -14,10 +14,6 @@ from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
 from engager.models import AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
-# To ask an enumeration for a member takes a call, and these are asked for with every row.
-_ACCEPTED: Final = Meaning.ACCEPTED
-_ENGAGED: Final = Status.ENGAGED
-
 
 class Decision(Enum):
     """What to do with a row that is not settled."""
@@ -56,8 +52,8 @@ def decide(
     delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float
 ) -> tuple[Status | Decision, AttemptHistory]:
     """Settle the row or say what is done next, with the history as it is after the verdict."""
-    if verdict.meaning is _ACCEPTED:
-        return _ENGAGED, history
+    if verdict.meaning is Meaning.ACCEPTED:
+        return Status.ENGAGED, history
     if verdict.meaning is Meaning.NOT_SENT:
         return Decision.DEFER, history
     if _repeats_first_response(delivery, history, verdict, now):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
@@ -24,11 +23,6 @@ from engager.sending.delivery import (
     may_attempt,
 )
 from engager.sending.limits import RetryBudget, Stop
-
-# To ask an enumeration for a member takes a call, and these are asked for with every row.
-_ACCEPTED: Final = Meaning.ACCEPTED
-_RETRY: Final = Decision.RETRY
-_ENGAGED: Final = Status.ENGAGED
 
 #: Derives a further request id from the first one and its version.
 FreshId = Callable[[str, int], str]
@@ -74,11 +68,11 @@ class _Retrying:
         if request.history.request_id_version:
             self._renew_id(attempt)
         verdict, step = self._decide(attempt, await self.call(attempt))
-        if step is _RETRY:
+        if step is Decision.RETRY:
             verdict, step = await self._retry(attempt, verdict)
         if isinstance(step, Decision):
             return None
-        if step is _ENGAGED:
+        if step is Status.ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
             verdict = doubtful(attempt.doubt, verdict)
@@ -90,7 +84,8 @@ class _Retrying:
         attempt.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
     def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
-        now = 0.0 if verdict.meaning is _ACCEPTED else self.clock()  # a success counts whenever it comes
+        # A success counts whenever it comes.
+        now = 0.0 if verdict.meaning is Meaning.ACCEPTED else self.clock()
         step, history = decide(self.delivery, attempt.request.history, verdict, now)
         if isinstance(step, Decision):
             attempt.goes_on(history, verdict)
@@ -133,7 +128,7 @@ def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status
 
 
 def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
-    engaged = status is _ENGAGED
+    engaged = status is Status.ENGAGED
     elapsed = attempt.ended_at - attempt.started_at
     return Outcome(
         attempt.request.row,

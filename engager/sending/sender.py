@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
 
 from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
 from engager.errors import Exit
@@ -20,10 +19,6 @@ from engager.sending.delivery import EXPIRED, STOPPED
 from engager.sending.limits import Limits, pause_seconds
 from engager.sending.slow_start import StartLimiter
 from engager.sending.transport.base import Admission, SendBatch
-
-# To ask an enumeration for a member takes a call, and these are asked for with every row.
-_ACCEPTED: Final = Meaning.ACCEPTED
-_NOT_SENT: Final = Meaning.NOT_SENT
 
 #: A transport's `send`.
 Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
@@ -78,14 +73,15 @@ class Sender:
             self._ending, self._verdict = ending, judge(ending)
         verdict = self._verdict
         attempt.ended_at = self._now()
-        if verdict.meaning is _NOT_SENT:
+        if verdict.meaning is Meaning.NOT_SENT:
             if attempt.probing:
                 self._gate.allow_probe()  # the endpoint was not asked
             return EXPIRED if attempt.expired else verdict
         attempt.ended()
-        if verdict.meaning is not _ACCEPTED:
+        accepted = verdict.meaning is Meaning.ACCEPTED
+        if not accepted:
             self._apply(verdict)
-        if self._breaker is not None:
+        if self._breaker is not None and not (accepted and self._breaker.is_calm):
             self._breaker.observe(verdict, attempt.probing)
         return verdict
 

@@ -68,11 +68,10 @@ class LeanTransport:
                 self._departs(connection, cleared if isinstance(cleared, SendBatch) else _WITH_ALL)
                 ending = await waiter
             finally:
-                connection.finish(now())
-                if connection.closed:
-                    self._all.discard(connection)
-                else:
+                if connection.finish(now()):
                     self._resting.append(connection)
+                else:
+                    self._all.discard(connection)
             if ending is not None:
                 return ending
 
