@@ -135,7 +135,7 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
     def broken(*args: Any) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(import_module("engager.run.single_process"), "carry_out", broken)
+    monkeypatch.setattr(import_module("engager.run.engine"), "carry_out", broken)
     with pytest.raises(RuntimeError):
         engager.run(job(folder), out=folder / "run")
     text = (folder / "run/engager.log").read_text()

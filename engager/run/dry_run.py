@@ -19,8 +19,8 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
+from engager.run.first_rows import FirstRows
 from engager.run.prepare import builder_of, open_input, selection_of
-from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096

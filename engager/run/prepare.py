@@ -1,4 +1,4 @@
-"""A job file in, a run that can be sent out: everything that can be checked before a row is sent."""
+"""Prepares a run: everything that can be checked is checked before a row is sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from engager.store.run_directory import (
 from engager.store.status import existing_run
 from engager.store.store import ResultStore, StoreOptions
 
-#: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
+#: To be raised when a version of engager builds other bytes, and so other request ids, from the same row.
 REQUEST_FORM = 1
 
 
@@ -56,7 +56,7 @@ class Run:
     selection: Selection | None
     directory: RunDirectory
     store: ResultStore
-    resources: ExitStack  #: closes what is open, and gives up the lock
+    resources: ExitStack  #: closes what is open, and releases the lock
     resumed: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
     summary: Summary | None = None  #: once `send` ended, however it ended
@@ -98,7 +98,7 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
 def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
-    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
+    With `observe`, repeats are found whether or not the job skips them.
     """
     given, fold = job_file.job.input, fold_of(builder.key_field)
     unique = given.unique or observe
@@ -112,7 +112,7 @@ def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> 
 
 
 def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
-    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
+    """What finds a repeat; None where the job says whether repeats are skipped."""
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
@@ -131,73 +131,112 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
         raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The first phase: the input is open, and the lock of a run that exists is held."""
+
+    job_file: JobFile
+    input_path: str | None
+    secret: Secret
+    found: RunDirectory | None
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Identified:
+    """The second phase: every template is compiled, and the run is the one of this job and this input."""
+
+    opened: _Opened
+    builder: Builder
+    directory: RunDirectory
+    options: StoreOptions
+
+
 def prepare(
     job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
 ) -> Run | Summary:
-    """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
+    """Check everything that can be checked before a row is sent, and begin or resume the run.
 
-    `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
-    summary of a run that is complete and stays so instead. Raises JobError, InputError,
-    RunDirectoryError or RecordingError.
+    Returns the summary of a complete run instead, unless `again` asks for another pass over its rows of these
+    statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
     """
-    with ExitStack() as opened:
-        secret = token_of(job_file)
-        tls_of(job_file)
-        found = _taken(out, opened)
-        if found:  # before it is opened: whoever named the wrong file is not to hear of its bytes and columns
-            found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
-        rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
-        opened.callback(rows.close)
-        directory = found or new_run(out)
-        builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-        identity = _identity(job_file, rows, builder)
-        options = _options(job_file, rows, secret, directory.run_id)
-        if found:
-            found.refuse_other(identity)
-            if (summary := _ends_here(found, again)) is not None:
-                return summary
-        else:
-            invocation = _invocation(job_file, rows, input_path)
-            directory = replace(directory, identity=identity, invocation=invocation)
-            _lock_new(out, opened)
-        if (selection := selection_of(job_file, builder)) is not None:
-            opened.callback(selection.close)
-        store = (opening.resume if found else opening.begin)(directory, options)
-        opened.callback(store.close)
-        return Run(
-            job_file,
-            secret,
-            input_path,
-            rows,
-            builder,
-            selection,
-            directory,
-            store,
-            opened.pop_all(),
-            found is not None,
-        )
+    with ExitStack() as resources:
+        opened = _open(job_file, out, input_path, resources)
+        identified = _identify(opened, out)
+        if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
+            return summary
+        return _prepare(identified, resources)
 
 
-def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
+def _open(job_file: JobFile, out: Path, input_path: str | None, resources: ExitStack) -> _Opened:
+    secret = token_of(job_file)
+    tls_of(job_file)
+    found = _find_and_lock(out, resources)
+    if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
+        found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
+    rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
+    resources.callback(rows.close)
+    return _Opened(job_file, input_path, secret, found, rows)
+
+
+def _identify(opened: _Opened, out: Path) -> _Identified:
+    job_file, rows, secret = opened.job_file, opened.rows, opened.secret
+    directory = opened.found or new_run(out)
+    builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+    identity = _identity(job_file, rows, builder)
+    options = _options(job_file, rows, secret, directory.run_id)
+    if opened.found:
+        opened.found.refuse_other(identity)
+    else:
+        invocation = _invocation(job_file, rows, opened.input_path)
+        directory = replace(directory, identity=identity, invocation=invocation)
+    return _Identified(opened, builder, directory, options)
+
+
+def _prepare(identified: _Identified, resources: ExitStack) -> Run:
+    opened, directory = identified.opened, identified.directory
+    resumed = opened.found is not None
+    if not resumed:
+        _lock_new(directory.path, resources)
+    selection = selection_of(opened.job_file, identified.builder)
+    if selection is not None:
+        resources.callback(selection.close)
+    store = (opening.resume if resumed else opening.begin)(directory, identified.options)
+    resources.callback(store.close)
+    return Run(
+        opened.job_file,
+        opened.secret,
+        opened.input_path,
+        opened.rows,
+        identified.builder,
+        selection,
+        directory,
+        store,
+        resources.pop_all(),
+        resumed,
+    )
+
+
+def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
     """The run in a folder, if there is one, under its lock."""
     if find_run(out) is None:
-        return None  # a folder is only made when nothing can go wrong any more
-    _lock(out, opened)
+        return None  # a folder is only made when no check can fail any more
+    _lock(out, resources)
     return existing_run(out)
 
 
-def _lock(out: Path, opened: ExitStack) -> None:
-    opened.callback(take_folder(out).release)
+def _lock(out: Path, resources: ExitStack) -> None:
+    resources.callback(take_folder(out).release)
 
 
-def _lock_new(out: Path, opened: ExitStack) -> None:
-    _lock(out, opened)
+def _lock_new(out: Path, resources: ExitStack) -> None:
+    _lock(out, resources)
     if find_run(out):
         raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
 
 
-def _ends_here(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
-    """The summary of a run that is complete and stays so; if not, another pass is asked for."""
+def _ask_for_pass(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
+    """Ask for another pass over a complete run; returns its summary where no pass is needed."""
     summary = found.summary()
     if summary is None or not summary.get("complete"):
         if again and passes.latest(found) is None:
@@ -215,19 +254,19 @@ def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Stor
 
 
 def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
-    """What to call for another pass, from wherever, and what is read then."""
+    """The call for another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     return {**job_file.source, "input": given, "reads": _input_name(job_file, input_path)}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
-    """What to call the input, from wherever."""
+    """The name of the input, valid in every working directory."""
     path = input_path or job_file.job.input.path
     return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
-    """What would change a request or a row, and so would make it another run."""
+    """Everything that changes a request or a row: with another identity it is another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
     reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
