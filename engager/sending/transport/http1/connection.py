@@ -207,7 +207,7 @@ class Connection:
             self._parser.expect()
             self._parse(data)
             if self._state is _State.REUSABLE and self._parser.answer is not None:
-                self._known.keep(data, self._parser.answer)
+                self._known.add(data, self._parser.answer)
 
     def _parse(self, data: bytes) -> None:
         parser = self._parser
