@@ -1,4 +1,4 @@
-"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know no file and no socket."""
+"""The nouns of the flow: rows, requests, endings of an attempt, outcomes. No file and no socket."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Row:
 
 @dataclass(slots=True)
 class Unreadable:
-    """One record of the input that is no row: it becomes an `invalid` outcome."""
+    """One record of the input that cannot be parsed: it becomes an `invalid` outcome."""
 
     number: int
     line: int
     source: str
     error: str  #: a short machine word such as "field_count"
-    error_text: str  #: what is wrong, for the person who mends it
+    error_text: str  #: what is wrong, for the operator
     raw: str  #: the beginning of the record as it stands in the file
 
 
@@ -66,14 +66,14 @@ UNATTEMPTED: Final = AttemptHistory()
 
 @dataclass(slots=True)
 class EngageRequest:
-    """What a row becomes: one body, complete but for its way to the endpoint."""
+    """What a row becomes: one body, complete but for the connection to the endpoint."""
 
     row: Row
     key: str  #: what the profile is matched by
-    request_id: str  #: stable for the row: across tries, crashes and resumes
+    request_id: str  #: stable for the row: across attempts, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
     history: AttemptHistory = UNATTEMPTED  #: replaced by the attempt under way
-    identity: str = ""  #: all that the profile is matched by, where somebody asked for it
+    identity: str = ""  #: everything that the profile is matched by, where a rule needs it
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Invalid:
 
 @dataclass(slots=True)
 class Skipped:
-    """A row that could become a request, and that a rule of the job leaves out."""
+    """A row that could become a request, and that a rule of the job skips."""
 
     row: Row
     key: str
@@ -98,23 +98,23 @@ class Skipped:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer as it came from the wire, before anyone judges it."""
+    """A response as it came from the wire, not classified yet."""
 
     status: int
     body: bytes
     complete: bool = True  #: False: cut off, or longer than is read
     retry_after: str | None = None
-    duplicate: bool = False  #: the endpoint called the request a repeat
-    date: str | None = None  #: when it was written, by the clock that `retry_after` speaks of
+    duplicate: bool = False  #: the endpoint marked the response as a repeat
+    date: str | None = None  #: when it was written, by the clock that `retry_after` refers to
 
 
-#: The error of a try that this machine had no means for.
+#: The error of an attempt for which this machine had no resources.
 OWN_MACHINE = "own_machine"
 
 
 @dataclass(slots=True)
 class NotSent:
-    """The try ended before its first byte left: the endpoint cannot have taken it."""
+    """The attempt ended before its first byte left: it had no effect."""
 
     error: str
     error_text: str
@@ -122,7 +122,7 @@ class NotSent:
 
 @dataclass(slots=True)
 class Lost:
-    """The try may have left and no usable answer came: nobody knows."""
+    """The attempt may have had an effect, and no usable response came."""
 
     error: str
     error_text: str
@@ -130,15 +130,15 @@ class Lost:
 
 @dataclass(slots=True)
 class Withheld:
-    """The try was held back because the run stops: the row is due next time."""
+    """The attempt was withheld because the run stops: the row is due when the run is resumed."""
 
 
-#: Every way in which a try can end. Transports return these and raise nothing of their own.
+#: Every way in which an attempt can end. Transports return these and raise nothing of their own.
 Ending = Reply | NotSent | Lost | Withheld
 
 
 class Status(StrEnum):
-    """What became of a row, for good."""
+    """The final result of a row."""
 
     ENGAGED = "engaged"
     REJECTED = "rejected"
@@ -150,24 +150,24 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """One line of results, with the row it speaks of."""
+    """One line of results, with its row."""
 
     row: Row | Unreadable
     key: str | None
     status: Status
     attempts: int = 0
     http_status: int | None = None
-    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error: int | str | None = None  #: the endpoint's code, or a word of engager
     error_text: str | None = None
     request_id: str | None = None
     duplicate: bool = False
-    latency_ms: float | None = None  #: the last try: from when it was due to its ending
-    waited_ms: float | None = None  #: all that was spent waiting: pace, pauses, backoff, a free connection
+    latency_ms: float | None = None  #: the last attempt: from when it was due to its ending
+    waited_ms: float | None = None  #: all waits: rate limit, pauses, backoff, a connection
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
 
     @classmethod
     def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:
-        """What becomes of a record that no request is sent for."""
+        """The outcome of a record for which no request is sent."""
         if isinstance(record, Skipped):
             text = record.error_text
             return cls(record.row, record.key, Status.SKIPPED, error=record.error, error_text=text)

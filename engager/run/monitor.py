@@ -1,4 +1,4 @@
-"""A run under way in, what it shows of itself out: a snapshot now and then."""
+"""Makes snapshots of a run under way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNTRIED = (Status.INVALID, Status.SKIPPED)
 
 
 class Monitor:
-    """Looks at a run."""
+    """Observes a run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -1,6 +1,6 @@
-"""THE PAGE: rows → requests → dispatch (pace, send, retry) → outcomes → results.
+"""THE PAGE: rows → requests → sending (admission, attempt, retry) → outcomes → store.
 
-Everything is bounded by construction: a fixed crew, a stream of two chunks, one buffer of outcomes.
+Bounded by construction: a fixed number of workers, a stream of two chunks, one buffer of outcomes.
 Stopping is closing: the reader ends, what is in flight ends, the store ends.
 """
 
@@ -23,7 +23,7 @@ from engager.sending.retry import Engage, FreshId, with_retry
 from engager.sending.sender import Send, Sender
 from engager.store.store import ResultStore
 
-#: Rows, or what became of them already.
+#: Rows, or what they have become already.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -79,7 +79,7 @@ async def _read(
     stop: Stop,
     off_loop: OffLoop,
 ) -> None:
-    """Rows that are not settled yet to requests, a chunk at a time and off the event loop."""
+    """Build requests from the rows that are not settled, a chunk at a time and off the event loop."""
 
     def next_chunk() -> list[Work] | None:
         chunk = next(chunks, None)
@@ -90,10 +90,10 @@ async def _read(
 
     async with begin:
         try:
-            with stop.cancels():  # an input that stands still must not hold up a stop
+            with stop.cancels():  # an input that blocks must not delay a stop
                 while (work := await off_loop(next_chunk)) is not None:
                     queue.rows += len(work)
-                    # Of rows that were settled long ago the crew need not hear.
+                    # Rows that were settled before need no worker.
                     await (begin.send(work) if work else checkpoint())
                 queue.read_to_end = True
         except InputError as fault:
@@ -101,7 +101,7 @@ async def _read(
 
 
 async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
-    """One of the crew: one row after the other."""
+    """Settle one row after the other."""
     while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
         writing = None
         if isinstance(work, Outcome):
