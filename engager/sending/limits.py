@@ -220,7 +220,7 @@ class RateLimiter:
 
     Three bounds: a leaky bucket for the long run, which starts full so that there is no burst at the start,
     and is deep enough to make up for a stall of the machine; a shallow bucket, so that making up is no burst;
-    and the departures of the last second, which no making up may exceed. All waiting requests share one timer.
+    and the departures of the last second, which no making up may exceed. All waiting requests share a timer.
     """
 
     def __init__(self, pace: Pace | None, stop: Stop, gate: PauseGate | None = None) -> None:
