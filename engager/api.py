@@ -266,7 +266,7 @@ async def _carried_out(
             raise
         finally:
             if run.summary is not None:
-                log.unengaged(kinds_of(run.store.tally))
+                log.not_engaged(kinds_of(run.store.tally))
                 unconfirmed = row_limit.reason is not None and run.summary.stopped == row_limit.reason
                 watch(Ended(path, run.summary, row_limit.last_row, unconfirmed))
                 report = run.job_file.job.output.report

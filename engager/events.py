@@ -20,8 +20,8 @@ class Summary:
     stopped: str | None  #: why it ended before the end of the input
     started_at: str  #: UTC, ISO 8601
     finished_at: str
-    seconds: float  #: that the last start took
-    total_seconds: float  #: from the run's beginning to its end, with all starts and what was between them
+    elapsed_seconds: float  #: from the last start to the end
+    total_seconds: float  #: from the first start to the end, with all starts and the time between them
     rows: int  #: that have an outcome
     statuses: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
@@ -33,8 +33,8 @@ class Summary:
     @property
     def duration(self) -> str:
         """How long it took, for a person: the last start, and in all where that is another time."""
-        last = f"{self.seconds:.1f} s"
-        if self.total_seconds - self.seconds < 1:
+        last = f"{self.elapsed_seconds:.1f} s"
+        if self.total_seconds - self.elapsed_seconds < 1:
             return last
         return f"{last} ({timedelta(seconds=round(self.total_seconds))} in all)"
 
@@ -64,7 +64,7 @@ class ErrorKind:
 class Snapshot:
     """A run at a glance."""
 
-    seconds: float  #: since this process began
+    elapsed_seconds: float  #: since this process began
     rows: int  #: that have an outcome, those of earlier processes included
     total: int | None  #: rows of the input, about, once they are counted
     eta_seconds: float | None  #: seconds until it is done, at the pace of late

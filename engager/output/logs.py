@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,16 +67,20 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Log an event; progress only now and then."""
         if isinstance(event, Progressed):
-            if event.snapshot.seconds - self._told_at < PROGRESS_EVERY:
+            if event.snapshot.elapsed_seconds - self._told_at < PROGRESS_EVERY:
                 return
-            self._told_at = event.snapshot.seconds
-        self._handle(_record(logging.INFO, type(event).__name__.lower(), _facts_of(event)))
+            self._told_at = event.snapshot.elapsed_seconds
+        self._handle(_record(logging.INFO, _name_of(event), _facts_of(event)))
 
 
 def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogRecord:
     """A record of the run, and of no line of code."""
     shown = {"name": "engager", "levelno": level, "levelname": logging.getLevelName(level), "msg": event}
     return logging.makeLogRecord({**shown, "facts": {"event": event, **facts}})
+
+
+def _name_of(event: Event) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 def _facts_of(event: Event) -> dict[str, Any]:
@@ -139,7 +144,7 @@ class RunLog(MemoryHandler):
 
         return both
 
-    def unengaged(self, kinds: Iterable[ErrorKind]) -> None:
+    def not_engaged(self, kinds: Iterable[ErrorKind]) -> None:
         """Say which rows were not engaged: a line for each kind of error, with the number of one of them.
 
         What stands in rows is left to the results, which fewer people read than a log.
@@ -147,11 +152,11 @@ class RunLog(MemoryHandler):
         missed = (kind for kind in kinds if kind.status != Status.SKIPPED)
         for kind in islice(missed, _KINDS):
             facts = {"status": kind.status, "error": kind.error, "rows": kind.rows, "row": kind.row}
-            self.handle(_record(logging.WARNING, "unengaged", facts))
+            self.handle(_record(logging.WARNING, "not_engaged", facts))
 
     def fault(self, fault: BaseException) -> None:
         """Say what broke the run off; of a fault that nobody can mend by its text also where it was."""
-        record = _record(logging.ERROR, "fault", {"text": str(fault)})
+        record = _record(logging.ERROR, "error", {"text": str(fault)})
         if not isinstance(fault, EngagerError):
             record.exc_info = (type(fault), fault, fault.__traceback__)
         self.handle(record)

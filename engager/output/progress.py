@@ -49,10 +49,10 @@ class Progress(AbstractContextManager["Progress"]):
             if not self._behind():
                 self._show(event.snapshot)
         elif (
-            event.snapshot.seconds - self._told_at >= PLAIN_EVERY
+            event.snapshot.elapsed_seconds - self._told_at >= PLAIN_EVERY
             or set(event.snapshot.holders) - self._holders
         ):
-            self._told_at, self._holders = event.snapshot.seconds, set(event.snapshot.holders)
+            self._told_at, self._holders = event.snapshot.elapsed_seconds, set(event.snapshot.holders)
             print(status_line(event.snapshot), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:

@@ -31,7 +31,7 @@ def view(now: Snapshot) -> RenderableType:
     head = Text(overflow="ellipsis", no_wrap=True)
     of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
     head.append(f"{now.rows:,}{of_all} rows", style="bold")
-    for part in (duration(now.seconds), time_left(now)):
+    for part in (duration(now.elapsed_seconds), time_left(now)):
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
     if now.total:

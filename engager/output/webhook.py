@@ -47,13 +47,13 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "exit_code": summary.exit_code,
         "stopped": summary.stopped,
         "rows": summary.rows,
-        "counts": dict(summary.statuses),
+        "statuses": dict(summary.statuses),
         "attempts": summary.attempts,
         "duplicates": summary.duplicates,
         "errors": [dict(error) for error in summary.errors[:_ERRORS]],
         "started_at": summary.started_at,
         "finished_at": summary.finished_at,
-        "seconds": summary.seconds,
+        "elapsed_seconds": summary.elapsed_seconds,
         "total_seconds": summary.total_seconds,
     }
 

@@ -135,7 +135,7 @@ async def test_the_end_and_a_stop_are_told_and_no_secret_is(bench: Any, chat: An
         ("finished", 0, False),
     ]
     assert heard[0]["stopped"] == "interrupted by SIGINT"
-    assert heard[1]["counts"]["engaged"] == 300
+    assert heard[1]["statuses"]["engaged"] == 300
     told = json.dumps(heard)
     assert "@example.com" not in told
     assert "t0ken" not in told

@@ -38,7 +38,7 @@ SUMMARY = Summary(
     stopped="the endpoint refuses everything",
     started_at="2026-11-24T08:00:00Z",
     finished_at="2026-11-24T08:01:00Z",
-    seconds=60.0,
+    elapsed_seconds=60.0,
     total_seconds=70.0,
     rows=10,
     statuses=dict.fromkeys(Status, 1),
@@ -54,7 +54,7 @@ NOW_FULL = dataclasses.replace(NOW, errors=[ERROR], holders={"operator": "lunch"
 EVENTS: list[Event] = [
     Began(Path(NAME), "77", "spring", True, ["a warning"]),
     Serving("http://127.0.0.1:1/?key=secret"),
-    Progressed(dataclasses.replace(NOW_FULL, seconds=1e6)),
+    Progressed(dataclasses.replace(NOW_FULL, elapsed_seconds=1e6)),
     AlreadyComplete(Path(NAME), "complete", SUMMARY),
     Ended(Path(NAME), SUMMARY, 7, True),
     Reported(Path(NAME), Path(NAME) / "report.html"),
@@ -70,7 +70,7 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
     records = list[logging.LogRecord]()
     logs.EventLog(records.append)(event)
     line = json.loads(logs.JsonFormatter().format(records[0]))
-    assert line["event"] == type(event).__name__.lower()
+    assert line["event"].replace("_", "") == type(event).__name__.lower()
     shown = event.snapshot if isinstance(event, Progressed) else event
     assert {field.name for field in dataclasses.fields(shown)} <= line.keys()
     assert "\n" not in logs.TextFormatter("%(message)s").format(records[0])
@@ -78,7 +78,7 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
 
 def test_the_message_to_a_webhook_and_the_summary() -> None:
     message = json.loads(as_json(message_of(SUMMARY, NAME)))
-    assert (message["counts"]["failed"], message["errors"][0]["status"]) == (1, "failed")
+    assert (message["statuses"]["failed"], message["errors"][0]["status"]) == (1, "failed")
     assert json.loads(as_json(SUMMARY.as_dict()))["errors"] == [
         {"status": "failed", "error": "400", "rows": 1}
     ]

@@ -14,7 +14,7 @@ from engager.output.text import status_line
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 
 NOW = Snapshot(
-    seconds=45.0,
+    elapsed_seconds=45.0,
     rows=600,
     total=1000,
     eta_seconds=5.0,

@@ -33,7 +33,7 @@ SUMMARY = Summary(
     stopped=None,
     started_at="2026-11-24T08:00:00Z",
     finished_at="2026-11-24T08:01:00Z",
-    seconds=60.0,
+    elapsed_seconds=60.0,
     total_seconds=60.0,
     rows=1000,
     statuses={"engaged": 990, "in_doubt": 10, "failed": 0},
@@ -157,7 +157,7 @@ def test_the_message_is_the_account_and_no_person() -> None:
     assert message["text"] == (
         "spring finished. 1,000 rows: 990 engaged, 10 in doubt in 60.0 s, exit code 1."
     )
-    assert (message["event"], message["counts"]["engaged"], len(message["errors"])) == ("finished", 990, 10)
+    assert (message["event"], message["statuses"]["engaged"], len(message["errors"])) == ("finished", 990, 10)
     assert {"status", "error", "rows"} == set(message["errors"][0])
 
 

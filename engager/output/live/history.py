@@ -20,7 +20,7 @@ class History:
 
     def add(self, now: Snapshot) -> None:
         """Take a snapshot in."""
-        if self.points and now.seconds - self.points[-1]["t"] < self._every:
+        if self.points and now.elapsed_seconds - self.points[-1]["t"] < self._every:
             return
         self.points.append(point_of(now))
         if len(self.points) >= 2 * POINTS:
@@ -32,7 +32,7 @@ def point_of(now: Snapshot) -> dict[str, Any]:
     """What the charts need of a snapshot. Counts are totals: of two points the later one holds both."""
     late = now.recent_latency_ms
     return {
-        "t": round(now.seconds, 2),
+        "t": round(now.elapsed_seconds, 2),
         "statuses": dict(now.statuses),
         "p50": late["p50"],
         "p95": late["p95"],

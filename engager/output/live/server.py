@@ -121,7 +121,7 @@ class Page:
 
     async def _health(self, request: web.Request) -> web.Response:
         now = self._monitor.latest()
-        state = "ending" if self._control.stopping.requested else "held" if now.holders else "sending"
+        state = "stopping" if self._control.stopping.requested else "paused" if now.holders else "sending"
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
 
 

@@ -135,16 +135,16 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await off_loop(click, browser, "#pause")
         await until(lambda: "operator" in run.control.holders)
         await until(lambda: len(set(run.looks[-3:])) == 1)  # what was in flight has ended
-        held, looks = run.rows, len(run.looks)
+        paused, looks = run.rows, len(run.looks)
         await until(lambda: len(run.looks) >= looks + 3)
-        assert run.rows == held
+        assert run.rows == paused
         await shows(browser, "#state", "held by the operator")
 
         await off_loop(type_rate, browser, "50")
         await off_loop(click, browser, "#rate-form button")
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")
-        await until(lambda: run.rows > held)
+        await until(lambda: run.rows > paused)
         await shows(browser, "#gauges", r"rows a second\s*50/s\s*limit on requests")
 
         await off_loop(click, browser, "#stop")
@@ -250,17 +250,17 @@ async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path) -> N
         assert (await metrics(run))["engager_in_flight",] <= 16
         run.control.pause()
         async with asyncio.timeout(20):
-            while (found := await metrics(run)).get(("engager_held", "operator")) != 1 or (
+            while (found := await metrics(run)).get(("engager_paused", "operator")) != 1 or (
                 found["engager_in_flight",] or settled_of(found) != run.rows or REMAINING not in found
             ):
                 await asyncio.sleep(0.05)
         assert found["engager_run_info", "run", "test"] == 1
         assert settled_of(found) == 4000 - found[REMAINING]
         engaged = found["engager_rows_total", "engaged"]
-        assert found["engager_try_latency_seconds_count",] == engaged
-        assert found["engager_try_latency_seconds_bucket", "0.01"] == 0
+        assert found["engager_attempt_latency_seconds_count",] == engaged
+        assert found["engager_attempt_latency_seconds_bucket", "0.01"] == 0
         health = await off_loop(run.get, "/health")
-        assert '"held"' in health.text
+        assert '"paused"' in health.text
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:99999", ""])

@@ -59,7 +59,7 @@ function showState(now, holders) {
   const state = byId("state");
   state.classList.toggle("held", holders.length > 0);
   const why = holders.map(([holder, text]) => text ? `${holder} (${text})` : holder).join(", ");
-  state.textContent = holders.length ? `held by the ${why}` : `sending for ${duration(now.seconds)}`;
+  state.textContent = holders.length ? `held by the ${why}` : `sending for ${duration(now.elapsed_seconds)}`;
   byId("pause").textContent = held ? "Go on" : "Pause";
   byId("rate").disabled = byId("rate-form").lastElementChild.disabled = now.rate_is_found;
   if (now.rate !== null && !typed && document.activeElement !== byId("rate")) byId("rate").value = now.rate;
