@@ -110,7 +110,7 @@ def text(browser: Browser, selector: str) -> str:
 
 async def shows(browser: Browser, selector: str, pattern: str) -> None:
     async with asyncio.timeout(15):
-        while not re.search(pattern, await off_loop(text, browser, selector)):
+        while not re.search(pattern, await off_loop(text, browser, selector), re.DOTALL):
             await asyncio.sleep(0.1)
 
 
@@ -131,6 +131,9 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await shows(browser, "#total", "of 4,000 rows")
         await shows(browser, "#errors tbody", r"invalid.*malformed.*row \d+")
         assert await off_loop(text, browser, "#job") == "test"
+        await shows(browser, "#charts", "Throughput.*Latency.*In flight")
+        names = [drawing.accessible_name for drawing in await off_loop(browser.find, "#charts svg[role=img]")]
+        assert names == ["Throughput rows/s", "Latency log scale", "In flight requests"]
 
         await off_loop(click, browser, "#pause")
         await until(lambda: "operator" in run.control.holders)
@@ -138,14 +141,14 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         paused, looks = run.rows, len(run.looks)
         await until(lambda: len(run.looks) >= looks + 3)
         assert run.rows == paused
-        await shows(browser, "#state", "held by the operator")
+        await shows(browser, "#state", "paused by the operator")
 
         await off_loop(type_rate, browser, "50")
         await off_loop(click, browser, "#rate-form button")
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")
         await until(lambda: run.rows > paused)
-        await shows(browser, "#gauges", r"rows a second\s*50/s\s*limit on requests")
+        await shows(browser, "#gauges", r"rows per second\s*50/s\s*limit of requests")
 
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")
@@ -196,7 +199,7 @@ async def test_only_who_has_the_key_gets_in_and_the_key_opens_once(tmp_path: Pat
     async with shown(tmp_path) as (run, _):
         parts = urlsplit(run.url)
         door = f"{parts.path}?{parts.query}"
-        for path in ("/", "/events", "/page.js", "/?key=wrong", "/?key="):
+        for path in ("/", "/events", "/charts", "/page.js", "/?key=wrong", "/?key="):
             assert (await off_loop(run.get, path)).status == 403
         entered = await off_loop(run.get, door)
         assert (entered.status, entered.headers["Location"]) == (303, "/")
