@@ -19,7 +19,6 @@ from engager.endpoint.doctor import document_of
 from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.output import logs
-from engager.output.live.history import as_message
 from engager.output.webhook import message_of
 from engager.run.dry_run import check
 from engager.store.tally import Tally
@@ -84,10 +83,10 @@ def test_the_message_to_a_webhook_and_the_summary() -> None:
     ]
 
 
-def test_what_the_page_is_told() -> None:
-    told = json.loads(as_json({**as_message(NOW_FULL), "ended": {"stopped": "enough"}}))
-    assert told["errors"][0]["row"] == 3
-    assert told["point"]["statuses"]["engaged"] == 600
+def test_a_message_to_the_live_page() -> None:
+    message = json.loads(as_json({**dataclasses.asdict(NOW_FULL), "ended": {"stopped": "enough"}}))
+    assert message["errors"][0]["row"] == 3
+    assert message["statuses"]["engaged"] == 600
 
 
 def test_what_doctor_found() -> None:
