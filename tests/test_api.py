@@ -101,7 +101,7 @@ async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_them
         return [line.partition(" WARNING ")[2] for line in lines if "***" in line]
 
     said = await asyncio.gather(run("one"), run("other"))
-    assert said == [["one: ***, ***"], ["other: ***, ***"]]
+    assert list(said) == [["one: ***, ***"], ["other: ***, ***"]]
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -45,7 +45,7 @@ def view(now: Snapshot) -> RenderableType:
 
 def _bar(share: float) -> Table:
     table = Table.grid(expand=True)  # a bar alone does not end its line
-    table.add_row(ProgressBar(total=1.0, completed=share))
+    table.add_row(ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"))
     return table
 
 
@@ -61,7 +61,7 @@ def _statuses(now: Snapshot) -> Text:
 def _errors(now: Snapshot) -> list[Text]:
     lines = []
     for kind in now.errors[:_KINDS]:
-        line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
+        line = Text(f"{kind.rows:>7,} ", overflow="fold")  # the reason is at the end of the line
         line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
             line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")

@@ -71,7 +71,7 @@ async def test_the_embedded_sandbox(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "overrides", "check", "state", "fact"),
     [
-        ({"tokens": ["another"]}, [], "token", State.FAILED, "token"),
+        ({"tokens": ["another"]}, [], "token", State.FAILED, "Token is wrong"),
         ({"tokens": [], "powerless_tokens": [TOKEN]}, [], "token", State.FAILED, "rights"),
         ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "12"),
         ({"scenarios": [{"id": 12, "active": False}]}, [], "scenario", State.FAILED, "12"),
