@@ -96,9 +96,7 @@ class JobFile:
             return []
         parts = urlsplit(endpoint.url)
         if parts.scheme == "http":
-            found.append(
-                f"{endpoint.url} is not encrypted: the network can read the token and the rows"
-            )
+            found.append(f"{endpoint.url} is not encrypted: the network can read the token and the rows")
         if endpoint.proxy is None and _names_proxy(parts):
             found.append(
                 f"the environment names a proxy for {parts.scheme}, and it is not used: "

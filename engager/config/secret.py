@@ -75,7 +75,7 @@ def read_secret(
 ) -> Secret:
     """Read the secret that `key` of the job refers to: `env:NAME`, or `file:PATH` relative to `base`.
 
-    Raises JobError for an invalid text or fewer than `least` characters; its text does not contain the secret.
+    Raises JobError, also for fewer than `least` characters. Its text does not contain the secret.
     """
     kind, _, name = reference.partition(":")
     if kind == "env" and name:
