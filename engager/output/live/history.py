@@ -41,12 +41,14 @@ class History:
         if before is not None and moment <= before:
             return
         if before is not None:
-            self._fill(before, moment, now)
-            self._cell(floor(moment / self._figures.width)).latency.merge(latency.since(self._latency))
+            self._fill(before, moment, now, latency.since(self._latency))
         self._at, self._statuses, self._latency = moment, dict(now.statuses), latency
 
-    def _fill(self, begin: float, end: float, now: Snapshot) -> None:
-        """Divide the rows since the previous snapshot among the cells that they may be of."""
+    def _fill(self, begin: float, end: float, now: Snapshot, latency: Histogram) -> None:
+        """Divide the rows since the previous snapshot among the cells that they may be of.
+
+        Latencies are entered in each of these cells: only percentiles are drawn of them.
+        """
         first = min(self._figures.cells, default=floor(begin / self._figures.width)) * self._figures.width
         while (end - first) / self._figures.width >= MAX_CELLS:
             self._figures.widen()
@@ -54,6 +56,7 @@ class History:
         for index in indices:
             cell = self._cell(index)
             cell.in_flight = max(cell.in_flight, now.in_flight)
+            cell.latency.merge(latency)
         for status, rows in now.statuses.items():
             counts = _divided(rows - self._statuses.get(status, 0), shares)
             for index, count in zip(indices, counts, strict=True):
@@ -80,7 +83,7 @@ def charts(past: Figures) -> str:
     if not past.cells:
         return ""
     time = OverTime(past)
-    about = "Last attempt of each row, from when it was due to its response; times are UTC."
+    about = "Last attempts, from when they were due to their responses; UTC."
     plots = [
         time.throughput(),
         time.percentiles("latency-time", "Latency", about, lambda cell: cell.latency),

@@ -50,3 +50,14 @@ def test_a_long_run_has_wider_cells_and_not_more_of_them() -> None:
 
 def test_a_long_sleep_of_the_machine_is_one_step() -> None:
     assert len(rates(course([0.0, 5.0, 400_000.0], 1))) < MAX_CELLS
+
+
+def test_the_latency_has_no_gap_where_a_snapshot_was_late() -> None:
+    history, seen = History(BEGAN), Histogram()
+    for moment in (0.0, 0.9, 4.1):
+        seen.add([20.0])
+        copy = Histogram()
+        copy.merge(seen)
+        statuses = {**dict.fromkeys(map(str, Status), 0), "engaged": int(moment)}
+        history.add(replace(NOW, elapsed_seconds=moment, statuses=statuses), copy)
+    assert [round(cell.latency.percentile(0.5) or 0) for cell in history.past().cells.values()] == [20] * 4
