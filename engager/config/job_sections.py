@@ -149,7 +149,7 @@ class InputSection(Section):
         None,
         min_length=1,
         max_length=1,
-        description="Delimiter of a CSV file; default `,`, or a tab for `.tsv` files.",
+        description="Delimiter of a CSV file; default: a comma, or a tab for `.tsv` files.",
         examples=[";"],
         json_schema_extra={"pattern": '[^"\\r\\n]'},
     )
