@@ -1,4 +1,4 @@
-"""Engages every person of a file in an Altcraft automation scenario: nobody twice, nobody forgotten.
+"""Engage every person of a file in an Altcraft automation scenario: no person twice, none forgotten.
 
 import engager
 

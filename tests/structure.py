@@ -44,10 +44,11 @@ def _imported(file: Path, known: Mapping[str, Path]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from names & known.keys() or {node.module}
+            module = str(node.module)
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            yield from names & known.keys() or {module}
             if names - known.keys():
-                yield node.module
+                yield module
 
 
 def unit_of(module: str) -> str:

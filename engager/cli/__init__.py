@@ -29,7 +29,7 @@ COMMANDS = (
 
 
 class _Program(click.Group):
-    """All commands, each with streams that it can rely on."""
+    """The group of all commands, with reliable standard streams."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
@@ -44,12 +44,12 @@ class _Program(click.Group):
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Carry a command out and end the process with its exit code."""
+        """Run a command and exit with its code."""
         with standard_streams():
             try:
                 return super().main(*args, **kwargs)
             except SystemExit as end:
-                end.code = honest(end.code)  # of help and the version, too
+                end.code = honest(end.code)  # also of --help and --version
                 raise
 
 

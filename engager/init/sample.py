@@ -1,4 +1,4 @@
-"""The name of an input in, how it is written and its first rows out. Read by the very reader of a run."""
+"""The format and the first rows of an input, read by the reader of a run."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
 from engager.requests.template import Columns
 
-#: Rows that are looked at.
+#: Number of rows in a sample.
 SAMPLED = 1000
 
-#: Bytes in which format and encoding show.
+#: Number of bytes from which format and encoding are detected.
 _HEAD = 1 << 20
 
-#: Rows by which a delimiter is judged, and the delimiters, the more common first.
+#: Number of rows by which a delimiter is chosen, and the delimiters, the most common first.
 _TRIED = 200
 _DELIMITERS = (",", ";", "\t", "|")
 
 _BINARY = {
-    b"PK\x03\x04": "it is a spreadsheet or a zip archive. Save it as CSV (UTF-8), or unpack it",
-    b"\xd0\xcf\x11\xe0": "it is a spreadsheet. Save it as CSV (UTF-8)",
-    b"\x1f\x8b": "it is compressed by gzip and its name does not say so. Let it end in .gz",
-    b"\x28\xb5\x2f\xfd": "it is compressed by zstd and its name does not say so. Let it end in .zst",
+    b"PK\x03\x04": "the file is a spreadsheet or a zip archive. Save it as CSV (UTF-8), or unpack it",
+    b"\xd0\xcf\x11\xe0": "the file is a spreadsheet. Save it as CSV (UTF-8)",
+    b"\x1f\x8b": "the file is compressed by gzip. Rename it so that it ends in .gz",
+    b"\x28\xb5\x2f\xfd": "the file is compressed by zstd. Rename it so that it ends in .zst",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class InputSample:
-    """How an input is written, and its first rows."""
+    """The format of an input and its first rows."""
 
     format: Format
-    named: bool  #: the file's name tells the format
-    delimiter: str | None  #: None where it is the one that the reader takes by itself
+    named: bool  #: the name of the file says the format
+    delimiter: str | None  #: None if it is the default of the reader
     encoding: Encoding
-    columns: tuple[str, ...]  #: as in the header; of JSONL, every key in the order of its first coming
-    rows: Sequence[Any]  #: the values of the rows that could be read
-    unreadable: Sequence[Unreadable] = ()  #: those that could not
+    columns: tuple[str, ...]  #: as in the header; for JSONL every key, in the order of appearance
+    rows: Sequence[Any]  #: the values of the readable rows
+    unreadable: Sequence[Unreadable] = ()  #: the unreadable rows
     whole: bool = True  #: the input has no further rows
 
     @property
     def header(self) -> Columns:
-        """What templates are compiled against."""
+        """The header for templates."""
         return self.columns if self.format == "csv" else None
 
     def values(self, column: str) -> list[Any]:
-        """A column's values, None where a row has none."""
+        """The values of a column, None for a row without one."""
         if self.format == "csv":
             index = self.columns.index(column)
             return [row[index] for row in self.rows]
@@ -64,17 +64,17 @@ class InputSample:
 
 
 def take_sample(path: str, base: Path) -> InputSample:
-    """Look at the beginning of an input. Raises InputError where no job could be made for it."""
+    """Read the beginning of an input. Raises InputError if no job can be written for it."""
     if path == STDIN:
         raise InputError(
-            "stdin can be read once only, and a job needs its input again. "
-            "Save the beginning of the stream as a file, and name that; a run can take --input -."
+            "stdin can be read only once, and a job reads its input again. "
+            "Save the beginning of the stream as a file and name it; a run accepts --input -."
         )
     file = find_files(path, base)[0]
     head = _head(file)
     encoding = encoding_of(head)
     if encoding is None or head.startswith(tuple(_BINARY)):
-        why = next((told for mark, told in _BINARY.items() if head.startswith(mark)), "it is no text")
+        why = next((text for mark, text in _BINARY.items() if head.startswith(mark)), "the file is not text")
         raise InputError(f"{file}: {why}.")
     format_ = _format(file, head.decode(encoding.name, "replace"))
     spec = InputSpec(path, base, format_, encoding=encoding.name)
@@ -92,20 +92,20 @@ def _head(file: Path) -> bytes:
             if len(head) >= _HEAD:
                 break
     if not head.strip():
-        raise InputError(f"{file}: the file is empty. A job is guessed from a header and some rows.")
+        raise InputError(f"{file}: the file is empty. A job is written from a header and some rows.")
     return head
 
 
 def _format(file: Path, text: str) -> Format:
-    """What the content is; where it does not show, what the name says."""
+    """The format by the content; otherwise by the name."""
     text, named = text.lstrip("\ufeff \t\r\n"), format_of(file)
     if re.match("sep=.\r?\n", text):
-        raise InputError(f'{file}: its first line, "sep=…", is for Excel only. Delete that line.')
+        raise InputError(f'{file}: the first line, "sep=…", is for Excel only. Delete this line.')
     if _is_object(text.partition("\n")[0]):
         return "jsonl"
     if named != "csv" and re.match(r"\[\s*\{", text):
         raise InputError(
-            f"{file}: it is one JSON array. One object a line is needed: jq -c '.[]' FILE > FILE.jsonl"
+            f"{file}: the file is one JSON array. Write one object per line: jq -c '.[]' FILE > FILE.jsonl"
         )
     return named or ("jsonl" if text.startswith("{") else "csv")
 
@@ -118,14 +118,14 @@ def _is_object(line: str) -> bool:
 
 
 def _delimiter(spec: InputSpec) -> str | None:
-    """The delimiter by which the first records have the most of one width; None for the reader's own."""
+    """The delimiter that gives the most rows of equal width; None for the default of the reader."""
     judged = {delimiter: _judged(replace(spec, delimiter=delimiter)) for delimiter in (None, *_DELIMITERS)}
     best = max(judged, key=lambda delimiter: judged[delimiter])
     return best if judged[best] > judged[None] else None
 
 
 def _judged(spec: InputSpec) -> tuple[bool, float, int]:
-    """How well an input can be read so: whether in columns, the share of good rows, the columns."""
+    """How well a delimiter fits: whether there are columns, the share of good rows, the columns."""
     try:
         rows = open_rows(spec)
     except InputError:
@@ -172,9 +172,9 @@ def _keys(values: Sequence[Any], records: Sequence[Row | Unreadable]) -> tuple[s
 
 
 def _refuse_without_header(sample: InputSample, file: Path) -> None:
-    """A first row that is taken for the header is a person forgotten, whose data would name columns."""
+    """Refuse an input without a header: its first person would become the header."""
     if sample.format == "csv" and any(map(looks_like_data, sample.columns)):
         raise InputError(
-            f"{file}: its first line seems to be a row, and not the names of the columns: it holds an "
-            "address or a number of a person. Put a header line before it."
+            f"{file}: the first line seems to be a row and not a header: it contains an address or a "
+            "number of a person. Add a header line before it."
         )

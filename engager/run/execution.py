@@ -162,7 +162,7 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         stopped=stop.reason if stop.requested and rest is not Remaining.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
-        seconds=round(seconds, 3),
+        elapsed_seconds=round(seconds, 3),
         # A wall clock that was set back shows less than the time that was just measured.
         total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),

@@ -49,7 +49,7 @@ class Monitor:
         account = tally.as_dict()
         account["errors"] = kinds_of(tally)
         self._latest = Snapshot(
-            seconds=now - self._begun,
+            elapsed_seconds=now - self._begun,
             total=self._total,
             eta_seconds=self._left(tally.rows),
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),

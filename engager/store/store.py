@@ -113,6 +113,7 @@ class ResultStore:
     @property
     def tally(self) -> Tally:
         """The account so far."""
+        self._count()
         return self.state.tally.copy()
 
     # What happens to rows

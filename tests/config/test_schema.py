@@ -16,9 +16,9 @@ from engager.config.job_sections import Job
 from engager.config.schema import job_schema
 from engager.config.secret import read_secret
 from engager.config.sections import Section
+from engager.endpoint.access import spec_of
 from engager.errors import EngagerError
 from engager.requests.builder import compile_builder
-from engager.run.prepare import spec_of
 from engager.sandbox.config import SandboxConfig
 from tests.init.inputs import drafted
 

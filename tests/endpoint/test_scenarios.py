@@ -118,18 +118,18 @@ async def test_what_a_scenario_is_afterwards_counts_more_than_the_answer(answer:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "code", "told"),
+    ("endpoint", "code", "fact"),
     [
-        (Shown(said(None), obeys=False), Exit.STOPPED, "said success, and scenario 12 is inactive"),
-        (Shown(b"<html>504</html>", obeys=False), Exit.STOPPED, "later"),
-        (Shown(b"<html>504</html>", obeys=True, listed=False), Exit.STOPPED, "later"),
-        (Shown(b'{"error": 403, "error_text": "No"}', obeys=False), Exit.WRONG, "no rights"),
+        (Shown(said(None), obeys=False), Exit.STOPPED, "scenario 12"),
+        (Shown(b"<html>504</html>", obeys=False), Exit.STOPPED, "workflows/activate"),
+        (Shown(b"<html>504</html>", obeys=True, listed=False), Exit.STOPPED, "workflows/activate"),
+        (Shown(b'{"error": 403, "error_text": "No"}', obeys=False), Exit.WRONG, "403|rights"),
         (Shown(b'{"error": 400, "error_text": "Empty"}', obeys=False), Exit.WRONG, "400: Empty"),
     ],
 )
-async def test_a_scenario_that_is_not_as_it_was_to_be(endpoint: Shown, code: Exit, told: str) -> None:
+async def test_a_scenario_that_is_not_as_it_was_to_be(endpoint: Shown, code: Exit, fact: str) -> None:
     async with serving(endpoint) as (url, _), platform_at(url) as platform:
-        with pytest.raises(EndpointError, match=told) as raised:
+        with pytest.raises(EndpointError, match=fact) as raised:
             await switch(platform, 12, True, consents)
     assert raised.value.exit is code
 

@@ -1,4 +1,4 @@
-"""Who is let in to the page's server before showing a key: few at a time, and not for long."""
+"""Limits on connections to the live page that have not shown the key: few at a time, and not for long."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-#: Connections at a time; a browser opens up to six.
+#: Maximum number of connections; a browser opens up to six.
 MOST_CONNECTIONS = 64
 
-#: Seconds in which a connection must have made a request that is admitted.
+#: Seconds within which a connection must send a request that is admitted.
 PATIENCE = 5.0
 
 
 class _Refusal(asyncio.Protocol):
-    """Ends a connection as soon as it stands."""
+    """Ends a connection as soon as it is open."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -25,15 +25,15 @@ class _Refusal(asyncio.Protocol):
 
 
 class Door:
-    """Makes the protocols of a server's connections, and ends those that nobody admits."""
+    """Creates the protocols of connections, and ends those that are not admitted in time."""
 
     def __init__(self, connections: Callable[[], int], make: Callable[[], web.RequestHandler]) -> None:
-        """`connections`: how many there are; `make`: a protocol for another one."""
+        """`connections` returns how many are open; `make` creates a protocol."""
         self._connections, self._make = connections, make
         self._strangers: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
     def __call__(self) -> asyncio.BaseProtocol:
-        """A protocol for a connection that is about to be made."""
+        """The protocol of a new connection."""
         if self._connections() >= MOST_CONNECTIONS:
             return _Refusal()
         handler = self._make()
@@ -42,7 +42,7 @@ class Door:
         return handler
 
     def admit(self, request: web.Request) -> None:
-        """The connection of this request may stay."""
+        """Let the connection of this request stay."""
         timer = self._strangers.pop(request.protocol, None)
         if timer is not None:
             timer.cancel()
@@ -54,8 +54,8 @@ class Door:
 
 
 class NoBadRequests(logging.Filter):
-    """Leaves out what is only somebody's broken request."""
+    """Drops records about malformed requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is about the server itself."""
+        """Whether the record is not about a malformed request."""
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -29,8 +29,9 @@ async def served() -> AsyncIterator[int]:
     application.add_routes([web.get("/", answer)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    assert runner.server is not None
-    entrance = Door(lambda: len(runner.server.connections), runner.server)
+    server = runner.server
+    assert server is not None
+    entrance = Door(lambda: len(server.connections), server)
     listening = await asyncio.get_running_loop().create_server(entrance, "127.0.0.1", 0)
     try:
         yield listening.sockets[0].getsockname()[1]
