@@ -66,6 +66,7 @@ class EngageRequest:
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
     history: AttemptHistory = field(default_factory=AttemptHistory)
     identity: str = ""  #: all that the profile is matched by, where somebody asked for it
+    last: int | None = None  #: the last row of a request that carries several; `row` is the first
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -59,10 +60,14 @@ def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore
     """The order of policies, one expression: every try is paced, may be held back, and is written down."""
     stop, gate, rate_limiter = limits.stop, limits.gate, limits.rate_limiter
     leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
+
+    def due_again(request: EngageRequest) -> None:
+        store.after((), due=(request,))
+
     safe = with_dedupe_window(plan.delivery, store.clock, with_intent_log(leaving.append, store.clock))
-    hold = None if store.hold is None else partial(store.hold, leaving)
+    stored: Callable[[], Any] = partial(store.before_send, leaving)
     clear = with_rate_limit(
-        gate, rate_limiter, partial(store.before_send, leaving), hold, with_stop(stop, safe)
+        gate, rate_limiter, stored, stored if store.is_synced else None, with_stop(stop, safe)
     )
     attempt = single_attempt(send, clear, verdict_handler(gate, stop, plan.retry))
     return with_retry(
@@ -76,7 +81,7 @@ def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
         stop,
         fresh_id,
-        store.attempt_ended,
+        due_again,
         store.clock,
     )
 
@@ -96,8 +101,8 @@ async def _read(
         chunk = next(chunks, None)
         if chunk is None:
             return None
-        due = store.history(chunk)
-        return store.recalled([build(row) if isinstance(row, Row) else row for row in due])
+        history = store.history(chunk)
+        return history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
 
     async with begin:
         try:
@@ -114,12 +119,10 @@ async def _read(
 async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
     """One of the crew: one row after the other."""
     while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
-        writing = None
-        if isinstance(work, Outcome):
-            writing = store.restore(work)
-        elif not isinstance(work, EngageRequest):
-            writing = store.after(Outcome.unsent(work))
-        elif (outcome := await engage(work)) is not None:
-            writing = store.after(outcome, work.history)
-        if writing is not None:
+        outcome: Outcome | None
+        if isinstance(work, EngageRequest):
+            outcome = await engage(work)
+        else:
+            outcome = work if isinstance(work, Outcome) else Outcome.unsent(work)
+        if outcome is not None and (writing := store.after((outcome,))) is not None:
             await writing

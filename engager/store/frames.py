@@ -13,9 +13,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
+
+from engager.models import AttemptHistory
 
 _HEAD: Final = Struct("<4sIIQ")
 _TAIL: Final = Struct("<4sIQ")
@@ -69,17 +72,14 @@ class Settlement(NamedTuple):
     rejected: bytes  #: its line in the file of `reject`
 
 
-class OpenRequest(NamedTuple):
-    """A request of which an attempt has left, and which is not settled."""
+@dataclass(slots=True)
+class OpenRequest:
+    """A request of which an attempt has left, and which carries rows without an outcome."""
 
     first: int  #: its first row
     last: int
-    attempts: int
-    version: int
-    first_left: float  #: infinity: no attempt has left under the present id
+    history: AttemptHistory
     in_flight: bool
-    in_doubt: bool
-    forced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +190,22 @@ def settled_of(body: memoryview) -> Settlement:
 
 def opened(requests: Iterable[OpenRequest]) -> bytes:
     """A record of requests that are open."""
-    return _record(3, *[_OPEN.pack(*one[:5], _flags(one)) for one in requests])
+    return _record(3, *[_packed(one) for one in requests])
 
 
-def _flags(one: OpenRequest) -> int:
-    return one.in_flight * _IN_FLIGHT | one.in_doubt * _IN_DOUBT | one.forced * _FORCED
+def _packed(one: OpenRequest) -> bytes:
+    known = one.history
+    left = inf if known.first_left is None else known.first_left
+    flags = one.in_flight * _IN_FLIGHT | known.in_doubt * _IN_DOUBT | known.forced * _FORCED
+    return _OPEN.pack(one.first, one.last, known.attempts, known.request_id_version, left, flags)
 
 
 def opened_of(body: memoryview) -> Iterator[OpenRequest]:
     """The requests of such a record."""
-    for *facts, flags in _OPEN.iter_unpack(body):
-        yield OpenRequest(*facts, *(bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _FORCED)))
+    for first, last, attempts, version, left, flags in _OPEN.iter_unpack(body):
+        in_doubt, forced = bool(flags & _IN_DOUBT), bool(flags & _FORCED)
+        history = AttemptHistory(attempts, version, None if left == inf else left, in_doubt, forced)
+        yield OpenRequest(first, last, history, bool(flags & _IN_FLIGHT))
 
 
 def first_attempts(rows: list[int], moment: float) -> bytes:

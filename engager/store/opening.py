@@ -6,9 +6,8 @@ import logging
 from typing import Any
 
 from engager.errors import RunDirectoryError
-from engager.store import passes
+from engager.store import clock, passes
 from engager.store.checkpoints import Checkpoint
-from engager.store.clock import boot_id
 from engager.store.files.result_files import ResultFiles
 from engager.store.journal import Chain, Journal, read_chain, seed_of, token_of
 from engager.store.missing import MissingLines, add_up, repaired
@@ -77,7 +76,7 @@ def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOption
             "answer to their request was lost",
             run.path,
         )
-    elif state.open and _last_context(chain).boot_id != boot_id() and not options.synced:
+    elif state.open and _last_context(chain).boot_id != clock.boot_id() and not options.synced:
         log.warning(
             "%s: the machine was started anew while the run was under way. Without delivery.durability = "
             '"disk" a power cut may have taken what was stored in the last seconds before',

@@ -61,6 +61,11 @@ def code_of(status: Status, version: int = 0) -> int:
     return code if code < FAILED else code + min(version, VERSIONS)
 
 
+def is_lost(code: int) -> bool:
+    """Whether the journal lost what it knew of a row, and so which request carried it."""
+    return code & ~VERSIONS == LOST
+
+
 class RowStates:
     """What became of each row so far. Rows are counted from 1."""
 

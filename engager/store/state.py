@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from engager.models import AttemptHistory, Status
-from engager.store import frames
+from engager.models import AttemptHistory, EngageRequest, Status
+from engager.store import clock, frames
 from engager.store.checkpoints import Checkpoints
-from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment
+from engager.store.clock import Moment, on_boot_clock, this_moment
 from engager.store.frames import Context, Kind, OpenRequest, Settlement
 from engager.store.journal import Chain
 from engager.store.row_states import AGAIN, ENGAGED, FAILED, IN_DOUBT, LOST, STATUS_OF, VERSIONS, RowStates
@@ -57,9 +57,11 @@ class RunState:
     """What is known of a run. Moments are seconds on the boot clock of this boot."""
 
     rows: RowStates = field(default_factory=RowStates)
-    open: dict[int, AttemptHistory] = field(default_factory=dict)  #: open requests, by their first rows
-    resting: set[int] = field(default_factory=set)  #: those of them without an attempt in flight
-    last_rows: dict[int, int] = field(default_factory=dict)  #: of requests that carry more than one row
+    #: Of each row without an outcome that an open request carries, what is known of that request.
+    open: dict[int, AttemptHistory] = field(default_factory=dict)
+    #: The first and the last row of the request, of those that carry several.
+    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    resting: set[int] = field(default_factory=set)  #: rows of requests without an attempt in flight
     tally: Tally = field(default_factory=Tally)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     last_row: int = 0  #: the largest row of which an attempt left, in this pass
@@ -71,18 +73,22 @@ class RunState:
     unwritten: Unwritten = field(default_factory=Unwritten)  #: what came after `saved`
 
     def open_request(self, one: OpenRequest) -> None:
-        """Remember a request of which an attempt has left."""
-        left = None if one.first_left == inf else one.first_left
-        history = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
-        self.open[one.first] = history
-        (self.resting.discard if one.in_flight else self.resting.add)(one.first)
+        """Remember a request of which an attempt has left, in place of those that carried its rows."""
+        rows: Sequence[int] = (one.first,)
         if one.last > one.first:
-            self.last_rows[one.first] = one.last
+            codes = self.rows.read(one.first, one.last - one.first + 1)
+            rows = [row for row, code in enumerate(codes, one.first) if STATUS_OF[code] is None]
+        for row in rows:
+            self.open[row] = one.history
+            self.ranges.pop(row, None)
+            if one.last > one.first:
+                self.ranges[row] = one.first, one.last
+        (self.resting.difference_update if one.in_flight else self.resting.update)(rows)
 
-    def requests(self) -> Iterable[OpenRequest]:
+    def requests(self) -> list[OpenRequest]:
         """Every open request."""
-        for first, history in self.open.items():
-            yield request_of(first, self.last_rows.get(first, first), history, first not in self.resting)
+        row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
+        return [OpenRequest(*ends, self.open[row], row not in self.resting) for ends, row in row_of.items()]
 
     def engage(self, rows: Iterable[int]) -> None:
         """Settle rows that were engaged."""
@@ -104,7 +110,7 @@ class RunState:
         """The request of a row is not open any more."""
         if self.open.pop(row, None) is not None:
             self.resting.discard(row)
-            self.last_rows.pop(row, None)
+            self.ranges.pop(row, None)
 
     def version_of(self, row: int, code: int) -> int | None:
         """How often the request id of a row was renewed; None where nobody knows any more."""
@@ -151,7 +157,7 @@ class RunState:
         return b"".join((_LENGTH.pack(len(head)), head, *parts))
 
     @classmethod
-    def restored(cls, data: memoryview, clock: OnThisClock, context: Context) -> RunState:
+    def restored(cls, data: memoryview, on_clock: OnThisClock, context: Context) -> RunState:
         """What `snapshot` said, its moments on this clock."""
         (length,) = _LENGTH.unpack_from(data)
         at = _LENGTH.size + length
@@ -162,15 +168,15 @@ class RunState:
             at += size
         state = cls(last_row=known["last_row"], passes=known["passes"], versions=dict(known["versions"]))
         state.rows = RowStates.restored(known["rows"], parts[0])
-        state.rows.shift(clock(context.boot, context) - context.boot)
+        state.rows.shift(on_clock(context.boot, context) - context.boot)
         state.checkpoints = Checkpoints.restored(parts[1])
         for _, body in frames.records_of(memoryview(parts[2])):
-            state._reopen(body, clock, context)
+            state._reopen(body, on_clock, context)
         state.tally = Tally.restored(known["tally"])
         for status, error, *sample in known["tally"]["samples"]:
             state.tally.samples[Status(status), error] = (*sample,)
         since = known["lost_since"]
-        state.lost_since = -inf if since is None else inf if since == -1.0 else clock(since, context)
+        state.lost_since = -inf if since is None else inf if since == -1.0 else on_clock(since, context)
         state.committed = state.saved = known["committed"]
         state.unwritten.results = parts[3].splitlines(keepends=True)
         end = 0
@@ -179,12 +185,13 @@ class RunState:
             end += size
         return state
 
-    def _reopen(self, body: memoryview, clock: OnThisClock, context: Context) -> None:
+    def _reopen(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
         for one in frames.opened_of(body):
-            left = one.first_left if one.first_left == inf else clock(one.first_left, context)
-            self.open_request(one._replace(first_left=left))
+            if one.history.first_left is not None:
+                one.history.first_left = on_clock(one.history.first_left, context)
+            self.open_request(one)
 
-    def apply(self, records: memoryview, clock: OnThisClock, context: Context) -> None:
+    def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Let the records of a frame happen again."""
         for kind, body in frames.records_of(records):
             if kind == Kind.ENGAGED:
@@ -193,14 +200,14 @@ class RunState:
                 self._add_lines(lines.splitlines(keepends=True))
             elif kind == Kind.SETTLED:
                 one = frames.settled_of(body)
-                self.settle(one._replace(first_left=clock(one.first_left, context)))
+                self.settle(one._replace(first_left=on_clock(one.first_left, context)))
                 self._add_lines([one.line] if one.line else [])
                 self.unwritten.add(one._replace(line=b""))
             elif kind == Kind.OPEN:
-                self._reopen(body, clock, context)
+                self._reopen(body, on_clock, context)
             elif kind == Kind.FIRST:
                 moment, rows = frames.first_attempts_of(body)
-                left = clock(moment, context)
+                left = on_clock(moment, context)
                 self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
@@ -221,10 +228,10 @@ class RunState:
 
     def interrupt(self, same_token: bool) -> None:
         """The process that sent is gone: the answers to what was in flight are lost."""
-        for first, history in self.open.items():
-            in_flight = first not in self.resting
-            history.attempts += in_flight
-            history.in_doubt = history.in_doubt or in_flight
+        for one in self.requests():
+            history = one.history
+            history.attempts += one.in_flight
+            history.in_doubt = history.in_doubt or one.in_flight
             if not same_token and history.first_left is not None:
                 # The endpoint knows an id together with its token only.
                 history.first_left = -inf
@@ -235,10 +242,17 @@ class RunState:
             self.rows.shift(-inf)
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 
-    def again(self, row: int) -> AttemptHistory | None:
-        """What is known of a row that is due though it was taken up before; None for a fresh one."""
-        if (history := self.open.get(row)) is not None:
-            return history
+    def request_of(self, row: int) -> OpenRequest | None:
+        """The request that carries a row without an outcome; None where no attempt of it has left."""
+        history = self.open.get(row) or self._history_of(row)
+        if history is None:
+            return None
+        return OpenRequest(
+            *self.ranges.get(row, (row, row)), history, row in self.open and row not in self.resting
+        )
+
+    def _history_of(self, row: int) -> AttemptHistory | None:
+        """What is known of a row of which no attempt is known to have left in this pass."""
         code = self.rows[row]
         version, form = self.version_of(row, code) or 0, code & ~VERSIONS
         if form == AGAIN:
@@ -254,12 +268,10 @@ class RunState:
         return STATUS_OF[self.rows[row]] is not None
 
 
-def request_of(first: int, last: int, life: AttemptHistory, in_flight: bool) -> OpenRequest:
-    """An open request, by its life."""
-    moment = inf if life.first_left is None else life.first_left
-    return OpenRequest(
-        first, last, life.attempts, life.request_id_version, moment, in_flight, life.in_doubt, life.forced
-    )
+def open_request(request: EngageRequest, in_flight: bool) -> OpenRequest:
+    """A request, as the journal knows it."""
+    first = request.row.number
+    return OpenRequest(first, request.last or first, request.history, in_flight)
 
 
 def state_of(chain: Chain, begun: float) -> RunState:
@@ -270,25 +282,25 @@ def state_of(chain: Chain, begun: float) -> RunState:
         begun: when the run began, in seconds since the epoch.
 
     """
-    now, contexts = this_moment(boot_id()), [frame.context for frame in chain.frames]
+    now, contexts = this_moment(clock.boot_id()), [frame.context for frame in chain.frames]
     contexts += [chain.base.context] if chain.base else []
     latest_wall = max(context.wall for context in contexts)
 
-    def clock(moment: float, context: Context) -> float:
+    def on_clock(moment: float, context: Context) -> float:
         then = Moment(moment + context.wall - context.boot, moment, context.boot_id)
         return on_boot_clock(then, now, latest_wall)
 
     state, since = RunState(), on_boot_clock(Moment(begun, 0.0, 0), now, latest_wall)
     number, lost = 0, inf
     if chain.base is not None and chain.base.records is not None:
-        state = RunState.restored(chain.base.records, clock, chain.base.context)
-        number, since = chain.base.number, clock(chain.base.context.boot, chain.base.context)
+        state = RunState.restored(chain.base.records, on_clock, chain.base.context)
+        number, since = chain.base.number, on_clock(chain.base.context.boot, chain.base.context)
     for frame in chain.frames:
         if frame.records is None or frame.number != number + 1:
             lost = min(lost, since)
         if frame.records is not None:
-            state.apply(frame.records, clock, frame.context)
-        number, since = frame.number, clock(frame.context.boot, frame.context)
+            state.apply(frame.records, on_clock, frame.context)
+        number, since = frame.number, on_clock(frame.context.boot, frame.context)
         state.last_row = max(state.last_row, frame.context.last_row)
     if lost < inf:
         state.lose(lost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engager.models import AttemptHistory
 from engager.store.frames import (
     Context,
     OpenRequest,
@@ -37,7 +38,7 @@ def whole(data: bytes) -> dict[int, bytes]:
 
 def test_records_are_read_as_they_were_written() -> None:
     one = Settlement(3, 0x20, 5, 1.25, 1, b'{"row":3}\n', b"a,b\n")
-    request = OpenRequest(4, 9, 2, 1, 0.5, True, False, True)
+    request = OpenRequest(4, 9, AttemptHistory(2, 1, 0.5, False, True), True)
     data = memoryview(
         b"".join(
             [engaged([1, 2], [b"x\n", b"y\n"]), settled(one), opened([request]), first_attempts([7], 3.5)]

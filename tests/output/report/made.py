@@ -50,7 +50,7 @@ async def made(
     store = begin(run, StoreOptions(formats, synced=False, token=""))
     store.start(attempts=1)
     for one in outcomes:
-        if (writing := store.after(one)) is not None:
+        if (writing := store.after([one])) is not None:
             await writing
     for number in in_flight:
         row = Row(number, number + 1, "people.jsonl", {"email": "x"})
