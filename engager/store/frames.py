@@ -29,9 +29,10 @@ _SNAPSHOT: Final = b"\xf5ES\xff"
 _ENDED: Final = b"\xf5EE\xff"
 _RECORD: Final = Struct("<BI")
 _ENGAGED: Final = Struct("<II")
-_SETTLED: Final = Struct("<QBIdBII")
+_SETTLED: Final = Struct("<QBdBII")
 _OPEN: Final = Struct("<QQIIdB")
 _FIRST: Final = Struct("<d")
+_LENGTH: Final = Struct("<I")
 _CHECKPOINT: Final = Struct("<Q16sB")
 
 _IN_FLIGHT: Final = 1
@@ -58,6 +59,8 @@ class Kind(IntEnum):
     FIRST = 4
     COMMIT = 5
     CHECKPOINT = 6
+    ROWS = 7
+    TALLY = 8
 
 
 class Settlement(NamedTuple):
@@ -65,7 +68,6 @@ class Settlement(NamedTuple):
 
     row: int
     code: int  #: its state
-    version: int  #: how often its request id was renewed
     first_left: float  #: when its first attempt under that id left, on the boot clock
     reject: int  #: the file that keeps the row
     line: bytes  #: its fields of results, as a line of JSON; empty where the file has it
@@ -175,17 +177,17 @@ def engaged_of(body: memoryview) -> tuple[list[int], bytes]:
 
 def settled(one: Settlement) -> bytes:
     """A record of one row with any outcome."""
-    row, code, version, first_left, reject, line, rejected = one
-    facts = _SETTLED.pack(row, code, version, first_left, reject, len(line), len(rejected))
+    row, code, first_left, reject, line, rejected = one
+    facts = _SETTLED.pack(row, code, first_left, reject, len(line), len(rejected))
     return _record(2, facts, line, rejected)
 
 
 def settled_of(body: memoryview) -> Settlement:
     """The row of such a record."""
-    row, code, version, first_left, reject, line, _ = _SETTLED.unpack_from(body)
+    row, code, first_left, reject, line, _ = _SETTLED.unpack_from(body)
     middle = _SETTLED.size + line
     lines = bytes(body[_SETTLED.size : middle]), bytes(body[middle:])
-    return Settlement(row, code, version, first_left, reject, *lines)
+    return Settlement(row, code, first_left, reject, *lines)
 
 
 def opened(requests: Iterable[OpenRequest]) -> bytes:
@@ -234,6 +236,22 @@ def checkpoint_of(body: memoryview) -> tuple[int, bytes, bool]:
     """The position, the digest, and whether the checkpoint stays."""
     position, digest, final = _CHECKPOINT.unpack(body)
     return position, digest, bool(final)
+
+
+def rows(facts: bytes, blocks: bytes) -> bytes:
+    """A record of the states of all rows, and of what is known of the run."""
+    return _record(7, _LENGTH.pack(len(facts)), facts, blocks)
+
+
+def rows_of(body: memoryview) -> tuple[bytes, bytes]:
+    """The facts and the blocks of such a record."""
+    (length,) = _LENGTH.unpack_from(body)
+    return bytes(body[_LENGTH.size : _LENGTH.size + length]), bytes(body[_LENGTH.size + length :])
+
+
+def tally(facts: bytes) -> bytes:
+    """A record of the statistics."""
+    return _record(8, facts)
 
 
 def records_of(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -20,15 +20,14 @@ from anyio import to_thread
 
 from engager.errors import RecordingError
 from engager.models import EngageRequest, Outcome, Status
+from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
-from engager.store.files.fields import result_fields
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
 from engager.store.files.result_files import ResultFiles
 from engager.store.frames import Settlement
 from engager.store.history import History, Record, RowHistory, number_of
 from engager.store.journal import Journal
-from engager.store.missing import MissingLines
-from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of, is_lost
+from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of, is_lost, status_without_line
 from engager.store.state import RunState, Unwritten, open_request
 from engager.store.syncing import Disk
 from engager.store.tally import Tally
@@ -64,9 +63,8 @@ class ResultStore:
         files: ResultFiles,
         state: RunState,
         options: StoreOptions,
-        missing: MissingLines | None = None,
     ) -> None:
-        self.files, self.state, self.missing = files, state, missing or MissingLines()
+        self.files, self.state = files, state
         self.settled = 0  #: rows that this process has settled
         #: Called for each row that was not engaged: how many are settled by then, and what became of it.
         self.failing: Callable[[int, str], None] | None = None
@@ -121,23 +119,20 @@ class ResultStore:
             return History(records)
         first, last = number_of(records[0]), number_of(records[-1])
         codes = self.state.rows.read(first, last - first + 1)
-        if not self.missing and not codes.translate(None, ALL_SETTLED) and not self._carried:
+        if not codes.translate(None, ALL_SETTLED) and not self._carried:
             return History([])
         known = {
-            row: RowHistory(
-                STATUS_OF[code], self._carried.get(row) or self.state.request_of(row), is_lost(code)
-            )
+            row: self._known(row, code)
             for row, code in enumerate(codes, first)
-            if self._is_due(row, code)
+            if STATUS_OF[code] is None or row in self._carried
         }
         return History([each for each in records if number_of(each) in known], known)
 
-    def _is_due(self, row: int, code: int) -> bool:
-        status = STATUS_OF[code]
-        return status is None or row in self._carried or self._lacks(row, status)
-
-    def _lacks(self, row: int, status: Status) -> bool:
-        return self.missing.lacks(row, REJECT_FILE.get(status, RejectFile.NONE))
+    def _known(self, row: int, code: int) -> RowHistory:
+        if (status := status_without_line(code)) is not None:
+            return RowHistory(status, self._carried.get(row))
+        request = self._carried.get(row) or self.state.request_of(row)
+        return RowHistory(STATUS_OF[code], request, is_lost(code))
 
     def checkpoint(self, position: int, digest: bytes, final: bool) -> None:
         """Remember the input's beginning, before any row leaves that it covers. Called from any thread."""
@@ -167,7 +162,8 @@ class ResultStore:
             history, row = request.history, request.row.number
             left = now if history.first_left is None else history.first_left
             is_plain = request.last is None and not (history.attempts or history.request_id_version)
-            if is_plain and not history.in_doubt and left >= now - _TOGETHER:
+            is_plain = is_plain and not history.in_doubt and row not in state.open
+            if is_plain and left >= now - _TOGETHER:
                 first.append(row)
                 oldest = min(oldest, left)
                 state.open[row] = history
@@ -212,9 +208,8 @@ class ResultStore:
             self._store_soon()
 
     def _settle(self, outcome: Outcome) -> None:
-        if (self.missing or self._carried) and self.state.is_settled(outcome.row.number):
-            self._restore(outcome)
-            return
+        if self._carried and self.state.is_settled(outcome.row.number):
+            return  # a member of a request that was sent again for the sake of other rows
         fields = result_fields(outcome, self._redact)
         line = self._formats.result_line(fields)
         self._fresh.append(fields)
@@ -232,23 +227,10 @@ class ResultStore:
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
         kept = self._formats.reject_line(outcome) if reject else b""
         code = code_of(outcome.status, version)
-        self._settlements.append(Settlement(outcome.row.number, code, version, left, reject, line, kept))
-        if self.failing is not None and outcome.status is not Status.SKIPPED:
+        self._settlements.append(Settlement(outcome.row.number, code, left, reject, line, kept))
+        is_news = status_without_line(self.state.rows[outcome.row.number]) is None
+        if self.failing is not None and outcome.status is not Status.SKIPPED and is_news:
             self.failing(self.settled + 1, f"{outcome.status}: {outcome.error}")
-
-    def _restore(self, outcome: Outcome) -> None:
-        """Write the lines of a settled row again, in those files that lost them."""
-        row = outcome.row.number
-        fields = result_fields(outcome, self._redact)
-        reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
-        line = self._formats.result_line(fields) if self.missing.lacks(row) else b""
-        lacks = reject and self.missing.lacks_rejected(row, reject)
-        kept = self._formats.reject_line(outcome) if lacks else b""
-        code, moment = self.state.rows[row], self.state.rows.moment(row)
-        version = self.state.version_of(row, code) or 0
-        self._settlements.append(Settlement(row, code, version, moment, reject, line, kept))
-        if line:
-            self._fresh.append(fields)
 
     # The journal
 

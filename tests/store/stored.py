@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engager.models import EngageRequest, Outcome, Row, Status
+from engager.reader.outcome_lines import JsonLines, MendableJson
 from engager.store.files.formats import Formats, RejectFormat
-from engager.store.files.lines import JsonLines, MendableJson
 from engager.store.opening import begin, resume
 from engager.store.run_directory import find_run, new_run
 from engager.store.status import existing_run

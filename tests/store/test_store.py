@@ -15,8 +15,8 @@ import pytest
 from engager.config.secret import Secret
 from engager.errors import RecordingError
 from engager.models import Outcome, Row, Status, Unreadable
-from engager.store.files.fields import RESULT_COLUMNS, result_fields
-from engager.store.files.lines import CsvLines, MendableCsv, MendableJson
+from engager.reader.outcome_fields import RESULT_COLUMNS, result_fields
+from engager.reader.outcome_lines import CsvLines, MendableCsv, MendableJson
 from engager.store.status import existing_run, look
 from engager.store.store import CHUNK
 from tests.store.stored import finish, opened, request, settle

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import EngageRequest, Outcome, Row, Status
+from engager.reader.outcome_lines import CsvLines, JsonLines, MendableJson
 from engager.store.files.formats import Formats
-from engager.store.files.lines import CsvLines, JsonLines, MendableJson
 from engager.store.opening import begin
 from engager.store.run_directory import RunDirectory, new_run
 from engager.store.store import StoreOptions
