@@ -39,9 +39,9 @@ if TYPE_CHECKING:
         Summary,
     )
     from engager.models import Status
+    from engager.reader.results import Result
     from engager.run.control import Control
     from engager.run.dry_run import Findings
-    from engager.reader.results import Result
 
 # The package of this name first: imported later, it would take the place of the function.
 import_module("engager.run")
