@@ -365,7 +365,7 @@ class PowerCutWithBatchesOf500(PowerCut):
     rows = 2600
 
 
-for machine, examples in ((PowerCut, 60), (PowerCutWithBatchesOf7, 40), (PowerCutWithBatchesOf500, 12)):
+for machine, examples in ((PowerCut, 40), (PowerCutWithBatchesOf7, 25), (PowerCutWithBatchesOf500, 8)):
     machine.TestCase.settings = settings(
         max_examples=examples, stateful_step_count=50, deadline=None, phases=(Phase.generate,)
     )
