@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: The endpoint's core; a client of one process has core 0 to itself.
 SERVER_CORE = 1
@@ -37,7 +38,7 @@ def client_cores(processes: int) -> list[int]:
 
 
 def start(
-    command: Sequence[str], cores: Iterable[int], first: bool = False, **options: object
+    command: Sequence[str], cores: Iterable[int], first: bool = False, **options: Any
 ) -> subprocess.Popen[str]:
     """Start a command that has these cores only; `first`: before others there, where that is allowed."""
     chosen = set(cores)
@@ -48,7 +49,7 @@ def start(
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, 0, -20)
 
-    return subprocess.Popen(command, preexec_fn=pin, text=True, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(command, preexec_fn=pin, text=True, **options)
 
 
 def run(command: Sequence[str], folder: Path, processes: int = 1, stderr: int | None = None) -> Usage:

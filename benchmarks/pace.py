@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.clients.bodies import write_people
 from benchmarks.contenders import Course, engager
@@ -67,7 +68,7 @@ def _cpu(course: Course, settings: Sequence[str], stalls: bool) -> float:
 
 def _start(command: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "BENCHMARK_TOKEN": "benchmark"}
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     return start(command, client_cores(1), cwd=folder, env=environment, **quiet)
 
 

@@ -124,5 +124,5 @@ async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequ
         store.before_send([request])
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
-        if (writing := store.after(outcome, request.history)) is not None:
+        if (writing := store.after([outcome])) is not None:
             await writing

@@ -18,7 +18,7 @@ VENV = environment.CACHE / "without-venv"
 INSTEAD = {
     "store/store.py": {
         "before_send": "requests.clear()",
-        "attempt_ended": "pass",
+        "_store_due": "pass",
         "_store": (
             "self._pending.results += self._lines; self._rows, self._lines = [], []; "
             "self._settlements.clear(); self._records.clear(); self._checkpoints.clear()"

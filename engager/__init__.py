@@ -39,9 +39,9 @@ if TYPE_CHECKING:
         Summary,
     )
     from engager.models import Status
+    from engager.reader.results import Result
     from engager.run.control import Control
     from engager.run.dry_run import Findings
-    from engager.store.results import Result
 
 # The package of this name first: imported later, it would take the place of the function.
 import_module("engager.run")
@@ -78,7 +78,7 @@ _HOMES = {
     "Status": "engager.models",
     "Control": "engager.run.control",
     "Findings": "engager.run.dry_run",
-    "Result": "engager.store.results",
+    "Result": "engager.reader.results",
 }
 
 

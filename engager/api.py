@@ -21,6 +21,7 @@ from engager.models import Status
 from engager.output.finish import finish
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
+from engager.reader.results import Result, latest_results, results_of
 from engager.run import dry_run as checking
 from engager.run import loop
 from engager.run.control import Control
@@ -30,7 +31,6 @@ from engager.run.monitor import kinds_of, tolerated
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import choose_directory
 from engager.run.stopping import stopped_by_signals
-from engager.store.results import Result, latest_results, results_of
 from engager.store.status import existing_run, look
 
 AnyPath = str | PathLike[str]
@@ -173,7 +173,7 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
     With `latest` only the last few thousand, without reading the whole file.
     """
     found = existing_run(Path(run_directory))
-    return latest_results(found) if latest else results_of(found)
+    return (latest_results if latest else results_of)(found.results_path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class EngageRequest:
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
     history: AttemptHistory = UNATTEMPTED  #: replaced by the attempt under way
     identity: str = ""  #: everything that the profile is matched by, where a rule needs it
+    last: int | None = None  #: the last row of a request that carries several; `row` is the first
 
 
 @dataclass(slots=True)

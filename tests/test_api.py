@@ -246,7 +246,7 @@ def test_the_latest_outcomes_are_found_at_the_end(
     engager.run(job(folder, output={"results": results}, limits={"concurrency": 1}), out=folder / "run")
     whole = list(engager.outcomes(folder / "run"))
     assert list(engager.outcomes(folder / "run", latest=True)) == whole
-    monkeypatch.setattr("engager.store.results._TAIL", 1500)
+    monkeypatch.setattr("engager.reader.results._TAIL", 1500)
     latest = list(engager.outcomes(folder / "run", latest=True))
     assert 3 < len(latest) < 20
     assert latest == whole[-len(latest) :]

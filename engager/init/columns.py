@@ -14,8 +14,8 @@ from typing import Any
 from engager.errors import ParameterError
 from engager.init.recognition import fits, hint
 from engager.init.sample import InputSample
+from engager.reader.outcome_lines import REASON_COLUMNS
 from engager.requests.template import Compiled, RowError, compile_value
-from engager.store.files.lines import REASON_COLUMNS
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")

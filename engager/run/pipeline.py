@@ -56,8 +56,12 @@ async def carry_out(
 
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
-    admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.hold)
+    admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.is_synced)
     sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start)
+
+    def due_again(request: EngageRequest) -> None:
+        store.after((), due=(request,))
+
     return with_retry(
         with_adaptive_limit(plan.adaptive, limits.rate_limiter, sender.attempt_once),
         plan.retry,
@@ -65,7 +69,7 @@ def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
         limits.stop,
         fresh_id,
-        store.attempt_ended,
+        due_again,
         store.clock,
     )
 
@@ -85,8 +89,8 @@ async def _read(
         chunk = next(chunks, None)
         if chunk is None:
             return None
-        due = store.history(chunk)
-        return store.recalled([build(row) if isinstance(row, Row) else row for row in due])
+        history = store.history(chunk)
+        return history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
 
     async with begin:
         try:
@@ -103,12 +107,10 @@ async def _read(
 async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
     """Settle one row after the other."""
     while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
-        writing = None
-        if isinstance(work, Outcome):
-            writing = store.restore(work)
-        elif not isinstance(work, EngageRequest):
-            writing = store.after(Outcome.unsent(work))
-        elif (outcome := await engage(work)) is not None:
-            writing = store.after(outcome, work.history)
-        if writing is not None:
+        outcome: Outcome | None
+        if isinstance(work, EngageRequest):
+            outcome = await engage(work)
+        else:
+            outcome = work if isinstance(work, Outcome) else Outcome.unsent(work)
+        if outcome is not None and (writing := store.after((outcome,))) is not None:
             await writing

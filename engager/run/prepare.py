@@ -18,7 +18,9 @@ from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
 from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
+from engager.reader.identity import input_identity, whole_identity
 from engager.reader.input_verifier import InputVerifier
+from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
 from engager.requests.builder import Builder, compile_builder
@@ -28,14 +30,11 @@ from engager.run.control import Control
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
-from engager.store.files.lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.store.run_directory import (
     RunDirectory,
     find_run,
-    input_identity,
     new_run,
     take_folder,
-    whole_identity,
 )
 from engager.store.status import existing_run
 from engager.store.store import ResultStore, StoreOptions

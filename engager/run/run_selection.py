@@ -23,9 +23,10 @@ from engager.config.placeholders import NamingError, escaped, expanded, is_dated
 from engager.config.sanitize import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.models import Status
+from engager.reader.identity import Files, input_identity
 from engager.reader.sources import STDIN, find_files
 from engager.store.lock import RunLock
-from engager.store.run_directory import Files, RunDirectory, find_run, input_identity
+from engager.store.run_directory import RunDirectory, find_run
 
 #: So many of the latest runs of a name are looked at.
 LOOKED_AT = 100

@@ -8,11 +8,11 @@ from contextlib import suppress
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from engager.models import Outcome
-from engager.store.store import Due
+from engager.models import EngageRequest, Outcome
+from engager.store.history import Unsent
 
 #: A row to engage, or one that is settled already and lacks its line.
-Work = Due | Outcome
+Work = EngageRequest | Unsent | Outcome
 
 
 class WorkQueue:

@@ -18,10 +18,9 @@ from engager.sending.delivery import may_attempt
 from engager.sending.limits import Limits, Slot
 from engager.sending.transport.base import SendBatch
 
-#: Stores the intents of the requests that leave now, and empties the list.
-BeforeSend = Callable[[list[EngageRequest]], None]
-#: The same with the next sync of the disk. The future is done when the disk has them; many share it.
-Hold = Callable[[list[EngageRequest]], asyncio.Future[None]]
+#: Stores the intents of the requests that leave now, and empties the list. Where each waits for a sync of the
+#: disk, the future is done when the disk has them; many share it.
+BeforeSend = Callable[[list[EngageRequest]], asyncio.Future[None] | None]
 
 
 class AdmissionControl:
@@ -31,11 +30,12 @@ class AdmissionControl:
     """
 
     def __init__(
-        self, limits: Limits, delivery: Delivery, clock: BootClock, before_send: BeforeSend, hold: Hold | None
+        self, limits: Limits, delivery: Delivery, clock: BootClock, before_send: BeforeSend, synced: bool
     ) -> None:
+        """`synced`: whether each attempt waits for a sync of the disk."""
         self._stop, self._gate, self._rate_limiter = limits.stop, limits.gate, limits.rate_limiter
         self._delivery, self._clock, self._now = delivery, clock, running_clock()
-        self._before_send, self._hold = before_send, hold
+        self._before_send, self._synced = before_send, synced
         self._leaving: list[EngageRequest] = []  #: admitted, and not stored yet
         self._slots: list[Slot] = []  #: of the attempts that leave in this round of the loop
         self._round = SendBatch(None, self._leave)
@@ -47,7 +47,7 @@ class AdmissionControl:
             return self._admit_when_due(attempt)
         if not self._note_intent(attempt):
             return False
-        return self._round if self._hold is None else self._with_sync(self._hold(self._leaving))
+        return self._with_sync(self._stored()) if self._synced else self._round
 
     async def _admit_when_due(self, attempt: Attempt) -> bool | SendBatch:
         """Wait for the end of the pause, for a slot of the rate limit, and for the disk.
@@ -63,8 +63,8 @@ class AdmissionControl:
                 continue
             if not self._note_intent(attempt):
                 return False
-            if self._hold is not None:
-                await asyncio.shield(self._hold(self._leaving))
+            if self._synced:
+                await asyncio.shield(self._stored())
                 await self._wait_for_slot(attempt)
                 if self._stop.requested or self._is_overtaken(attempt):
                     continue
@@ -100,11 +100,16 @@ class AdmissionControl:
     def _leave(self) -> bool:
         """Store the attempts of this round right before they leave, and count their departures."""
         slots, self._slots = self._slots, []
-        if self._hold is None:
+        if not self._synced:
             self._before_send(self._leaving)
         if slots:
             self._rate_limiter.departed(slots)
         return True
+
+    def _stored(self) -> asyncio.Future[None]:
+        stored = self._before_send(self._leaving)
+        assert stored is not None  # noqa: S101 - see `synced`
+        return stored
 
     def _with_sync(self, stored: asyncio.Future[None]) -> SendBatch:
         if self._sync is None or self._sync.stored is not stored:

@@ -13,9 +13,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
+
+from engager.models import AttemptHistory
 
 _HEAD: Final = Struct("<4sIIQ")
 _TAIL: Final = Struct("<4sIQ")
@@ -26,9 +29,10 @@ _SNAPSHOT: Final = b"\xf5ES\xff"
 _ENDED: Final = b"\xf5EE\xff"
 _RECORD: Final = Struct("<BI")
 _ENGAGED: Final = Struct("<II")
-_SETTLED: Final = Struct("<QBIdBII")
+_SETTLED: Final = Struct("<QBdBII")
 _OPEN: Final = Struct("<QQIIdB")
 _FIRST: Final = Struct("<d")
+_LENGTH: Final = Struct("<I")
 _CHECKPOINT: Final = Struct("<Q16sB")
 
 _IN_FLIGHT: Final = 1
@@ -55,6 +59,8 @@ class Kind(IntEnum):
     FIRST = 4
     COMMIT = 5
     CHECKPOINT = 6
+    ROWS = 7
+    TALLY = 8
 
 
 class Settlement(NamedTuple):
@@ -62,24 +68,20 @@ class Settlement(NamedTuple):
 
     row: int
     code: int  #: its state
-    version: int  #: how often its request id was renewed
     first_left: float  #: when its first attempt under that id left, on the boot clock
     reject: int  #: the file that keeps the row
     line: bytes  #: its fields of results, as a line of JSON; empty where the file has it
     rejected: bytes  #: its line in the file of `reject`
 
 
-class OpenRequest(NamedTuple):
-    """A request of which an attempt has left, and which is not settled."""
+@dataclass(slots=True)
+class OpenRequest:
+    """A request of which an attempt has left, and which carries rows without an outcome."""
 
     first: int  #: its first row
     last: int
-    attempts: int
-    version: int
-    first_left: float  #: infinity: no attempt has left under the present id
+    history: AttemptHistory
     in_flight: bool
-    in_doubt: bool
-    forced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,32 +177,37 @@ def engaged_of(body: memoryview) -> tuple[list[int], bytes]:
 
 def settled(one: Settlement) -> bytes:
     """A record of one row with any outcome."""
-    row, code, version, first_left, reject, line, rejected = one
-    facts = _SETTLED.pack(row, code, version, first_left, reject, len(line), len(rejected))
+    row, code, first_left, reject, line, rejected = one
+    facts = _SETTLED.pack(row, code, first_left, reject, len(line), len(rejected))
     return _record(2, facts, line, rejected)
 
 
 def settled_of(body: memoryview) -> Settlement:
     """The row of such a record."""
-    row, code, version, first_left, reject, line, _ = _SETTLED.unpack_from(body)
+    row, code, first_left, reject, line, _ = _SETTLED.unpack_from(body)
     middle = _SETTLED.size + line
     lines = bytes(body[_SETTLED.size : middle]), bytes(body[middle:])
-    return Settlement(row, code, version, first_left, reject, *lines)
+    return Settlement(row, code, first_left, reject, *lines)
 
 
 def opened(requests: Iterable[OpenRequest]) -> bytes:
     """A record of requests that are open."""
-    return _record(3, *[_OPEN.pack(*one[:5], _flags(one)) for one in requests])
+    return _record(3, *[_packed(one) for one in requests])
 
 
-def _flags(one: OpenRequest) -> int:
-    return one.in_flight * _IN_FLIGHT | one.in_doubt * _IN_DOUBT | one.forced * _FORCED
+def _packed(one: OpenRequest) -> bytes:
+    known = one.history
+    left = inf if known.first_left is None else known.first_left
+    flags = one.in_flight * _IN_FLIGHT | known.in_doubt * _IN_DOUBT | known.forced * _FORCED
+    return _OPEN.pack(one.first, one.last, known.attempts, known.request_id_version, left, flags)
 
 
 def opened_of(body: memoryview) -> Iterator[OpenRequest]:
     """The requests of such a record."""
-    for *facts, flags in _OPEN.iter_unpack(body):
-        yield OpenRequest(*facts, *(bool(flags & flag) for flag in (_IN_FLIGHT, _IN_DOUBT, _FORCED)))
+    for first, last, attempts, version, left, flags in _OPEN.iter_unpack(body):
+        in_doubt, forced = bool(flags & _IN_DOUBT), bool(flags & _FORCED)
+        history = AttemptHistory(attempts, version, None if left == inf else left, in_doubt, forced)
+        yield OpenRequest(first, last, history, bool(flags & _IN_FLIGHT))
 
 
 def first_attempts(rows: list[int], moment: float) -> bytes:
@@ -229,6 +236,22 @@ def checkpoint_of(body: memoryview) -> tuple[int, bytes, bool]:
     """The position, the digest, and whether the checkpoint stays."""
     position, digest, final = _CHECKPOINT.unpack(body)
     return position, digest, bool(final)
+
+
+def rows(facts: bytes, blocks: bytes) -> bytes:
+    """A record of the states of all rows, and of what is known of the run."""
+    return _record(7, _LENGTH.pack(len(facts)), facts, blocks)
+
+
+def rows_of(body: memoryview) -> tuple[bytes, bytes]:
+    """The facts and the blocks of such a record."""
+    (length,) = _LENGTH.unpack_from(body)
+    return bytes(body[_LENGTH.size : _LENGTH.size + length]), bytes(body[_LENGTH.size + length :])
+
+
+def tally(facts: bytes) -> bytes:
+    """A record of the statistics."""
+    return _record(8, facts)
 
 
 def records_of(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
+import orjson
+
 from engager.errors import RunDirectoryError
-from engager.store import passes
-from engager.store.checkpoints import Checkpoint
-from engager.store.clock import boot_id
+from engager.reader.checkpoints import Checkpoint
+from engager.store import clock, passes
+from engager.store.files.formats import REJECT_FILE, REJECT_FILES, Formats, RejectFile
+from engager.store.files.repair import rewrite, rows_in
 from engager.store.files.result_files import ResultFiles
 from engager.store.journal import Chain, Journal, read_chain, seed_of, token_of
-from engager.store.missing import MissingLines, add_up, repaired
+from engager.store.row_states import STATUS_OF
 from engager.store.run_directory import RunDirectory, write_run
 from engager.store.state import RunState, state_of
 from engager.store.store import ResultStore, StoreOptions
+from engager.store.tally import Tally
 
 log = logging.getLogger("engager")
 
@@ -44,14 +49,15 @@ def resume(run: RunDirectory, options: StoreOptions) -> ResultStore:
     seed, token = seed_of(run.run_id), token_of(options.token)
     chain = read_chain(run.path, seed)
     state, files = state_of(chain, run.started_at), ResultFiles(run.path, options.formats)
-    another, missing = passes.begun(run), MissingLines()
+    another = passes.begun(run)
     _warn(run, chain, state, options)
     if another is not None and state.passes < another.number:
         passes.open_again(another, state, files, options.formats)
     else:
-        missing = _reconciled(run, chain, state, files, options)
+        _reconcile(run, chain, state, files, options)
     state.interrupt(same_token=_last_context(chain).token == token)
     state.committed = files.facts()
+    files.sync()  # a snapshot vouches for them
     journal = Journal(run.path, seed, token, chain.number, chain.turn)
     try:
         journal.begin_in_draft(state.snapshot(), state.last_row)
@@ -62,7 +68,7 @@ def resume(run: RunDirectory, options: StoreOptions) -> ResultStore:
         journal.close()
         files.close()
         raise
-    return ResultStore(journal, files, state, options, missing)
+    return ResultStore(journal, files, state, options)
 
 
 def _last_context(chain: Chain) -> Any:
@@ -77,7 +83,7 @@ def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOption
             "answer to their request was lost",
             run.path,
         )
-    elif state.open and _last_context(chain).boot_id != boot_id() and not options.synced:
+    elif state.open and _last_context(chain).boot_id != clock.boot_id() and not options.synced:
         log.warning(
             "%s: the machine was started anew while the run was under way. Without delivery.durability = "
             '"disk" a power cut may have taken what was stored in the last seconds before',
@@ -85,23 +91,57 @@ def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOption
         )
 
 
-def _reconciled(
+def _reconcile(
     run: RunDirectory, chain: Chain, state: RunState, files: ResultFiles, options: StoreOptions
-) -> MissingLines:
-    """Take the files up as they were left; where they are not, keep of them what is whole."""
+) -> None:
+    """Continue the files where they stood; where they are not as they were, write them anew."""
     nothing: dict[str, Any] = ResultFiles(run.path, options.formats).facts()
     saved = state.saved or nothing
-    committed = state.committed or nothing
-    for facts in (committed, saved) if chain.is_whole else ():
-        if files.take_up(facts):
-            lines = {name: facts[name][2] - saved[name][2] for name in facts}
-            state.unwritten = state.unwritten.after(lines["results"], (0, lines["failed"], lines["in_doubt"]))
-            if add_up(files, state):
-                return MissingLines()
-            break
-    trusted = not chain.is_whole and files.take_up(committed)
+    for facts in (state.committed or nothing, saved) if chain.is_whole else ():
+        lines = {name: facts[name][2] - saved[name][2] for name in facts}
+        unwritten = state.unwritten.after(lines["results"], (0, lines["failed"], lines["in_doubt"]))
+        if files.take_up(facts, b"".join(map(options.formats.results.line, unwritten.results))):
+            state.unwritten = unwritten
+            return
     log.warning("%s: files of the run were damaged; what was lost is written again", run.path)
-    return repaired(files, state, options.formats, trusted)
+    _repair(files, state, options.formats)
+
+
+def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
+    """Leave in the files the lines of settled rows, and count anew; a row that lacks a line is due for it."""
+    tally, end = Tally(), max(state.rows.end, state.last_row + 1)
+    pending = {int(orjson.loads(line)["row"]) for line in state.unwritten.results}
+    rejected = {file: rows_in(files.of(file).path, formats.reject, end) for file in REJECT_FILES}
+
+    def is_whole(row: int, fields: dict[str, Any]) -> bool:
+        status = STATUS_OF[state.rows[row]]
+        if status is None:
+            state.note_line(row)
+            return False
+        file = REJECT_FILE.get(status)
+        if row in pending or fields["status"] != status or (file and not rejected[file][row]):
+            return False
+        try:
+            tally.count([fields])
+        except (KeyError, ValueError, TypeError):
+            return False
+        return True
+
+    path = files.results.path
+    written = rewrite(path, path, formats.results, is_whole, end)
+    files.results.replaced(written.count(1))
+    for file in REJECT_FILES:
+        path = files.of(file).path
+        still = rewrite(path, path, formats.reject, partial(_is_of, file, state, written), end)
+        files.of(file).replaced(still.count(1))
+    state.lose_lines(written, pending)
+    tally.count([orjson.loads(line) for line in state.unwritten.results])
+    state.tally = tally
+
+
+def _is_of(file: RejectFile, state: RunState, written: bytearray, row: int, _: dict[str, Any]) -> bool:
+    status = STATUS_OF[state.rows[row]]
+    return bool(written[row]) and status is not None and REJECT_FILE.get(status) is file
 
 
 def checkpoints(run: RunDirectory) -> list[Checkpoint]:

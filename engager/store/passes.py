@@ -17,14 +17,12 @@ import orjson
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.store.files.formats import Formats
-from engager.store.files.repair import keep_only
+from engager.store.files.repair import rewrite
 from engager.store.files.result_files import ResultFiles
-from engager.store.row_states import AGAIN, FAILED, IN_DOUBT, VERSIONS
+from engager.store.row_states import AGAIN, AGAIN_IN_DOUBT, FAILED, IN_DOUBT, VERSIONS
 from engager.store.run_directory import RunDirectory, write_whole
 from engager.store.state import RunState, Unwritten
 from engager.store.tally import Tally
-
-_AGAIN_IN_DOUBT = AGAIN + IN_DOUBT - FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +64,23 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
     """Make the rows due, and take them out of files and account: in memory, until a snapshot says so."""
     tally = Tally()
 
-    def keeps(row: int, fields: dict[str, Any]) -> bool:
+    def stays(row: int, fields: dict[str, Any]) -> bool:
         try:
             again = Status(fields["status"]) in asked.statuses and _reopen(state, row)
             if not again:
                 tally.count([fields])
         except (KeyError, ValueError, TypeError):
-            return False  # damage: the account will not add up, and is repaired
+            return False
         return not again
 
     state.open.clear()
     state.last_row, end = 0, state.rows.end
     old = _set_aside(files.results.path, asked)
-    kept = keep_only(old, files.results.path, formats.results, keeps, end)
-    files.results.replaced(kept.count(1))
+    left = rewrite(old, files.results.path, formats.results, stays, end)
+    files.results.replaced(left.count(1))
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
-            still = keep_only(old, file.path, formats.reject, lambda row, fields: kept[row] == 1, end)
+            still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
             file.replaced(still.count(1))
     tally.attempts = state.tally.attempts  # attempts that were made stay made
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
@@ -94,12 +92,12 @@ def finish(run: RunDirectory, asked: Pass) -> None:
 
 
 def _reopen(state: RunState, row: int) -> bool:
-    """Make a row due; False for one whose request id is not known any more."""
+    """Make a row due."""
     code = state.rows[row]
     form, version = code & ~VERSIONS, code & VERSIONS
-    if form not in (FAILED, IN_DOUBT) or state.version_of(row, code) is None:
+    if form not in (FAILED, IN_DOUBT):
         return False
-    state.rows.store(row, (AGAIN if form == FAILED else _AGAIN_IN_DOUBT) + version)
+    state.rows.store(row, (AGAIN if form == FAILED else AGAIN_IN_DOUBT) + version)
     return True
 
 

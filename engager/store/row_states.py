@@ -1,18 +1,15 @@
-"""The state of every row, a code of one byte each, packed where nothing changes any more.
+"""The state of every row, one byte each; a block of rows that no longer changes is compressed.
 
-Rows settle nearly in the order of the input, so only some blocks are held as bytes. A block in which all
-rows have one state takes the memory of that one byte, every other one is compressed. Beside them stands
-when the first attempt left of rows that may be tried again, in whole seconds and by stretches of rows: a
-bound that is never later than the truth.
+Rows settle nearly in the order of the input, so few blocks are held as bytes. Beside them stands, for each
+block, a moment that is not later than any first attempt of its rows that failed.
 """
 
 from __future__ import annotations
 
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import floor, inf
+from math import inf
 from typing import Any, Final
 
 from engager.models import Status
@@ -21,24 +18,23 @@ from engager.models import Status
 BLOCK: Final = 1 << 16
 _HOT: Final = 8
 
-#: Rows that share one moment.
-_STRETCH: Final = 256
-_UNKNOWN: Final = -(1 << 31)  #: the moment of rows whose first attempt left at an unknown time
-_NEVER: Final = (1 << 31) - 1
-
 UNTOUCHED: Final = 0
 ENGAGED: Final = 1
 REJECTED: Final = 2
 INVALID: Final = 3
 SKIPPED: Final = 4
 
-# The lower five bits of these are the version of the request id; the highest says that it is not known here.
+# The lower five bits of these are the version of the request id. A larger one is stored as the highest: the
+# endpoint returns an old error for such an id, and the next version follows.
 FAILED: Final = 0x20
 IN_DOUBT: Final = 0x40
 AGAIN: Final = 0x60  #: it had failed, and another pass was asked for
 AGAIN_IN_DOUBT: Final = 0x80  #: it was in doubt, and another pass was asked for
 LOST: Final = 0xA0  #: an attempt may have left, and the part of the journal that would say so is damaged
 VERSIONS: Final = 0x1F
+
+#: A settled row whose lines the files lost; the lower bits say which status it has.
+LINE_LOST: Final = 0xC0
 
 _CODES: Final = {
     Status.ENGAGED: ENGAGED,
@@ -52,6 +48,7 @@ _STATUSES: Final = {code: status for status, code in _CODES.items()}
 
 #: Of each code the status that it stands for; None for rows that are not settled.
 STATUS_OF: Final = [_STATUSES.get(code if code < FAILED else code & ~VERSIONS) for code in range(256)]
+_LOST_STATUSES: Final = {LINE_LOST + index: status for index, status in enumerate(_CODES)}
 ALL_SETTLED: Final = bytes(code for code, status in enumerate(STATUS_OF) if status is not None)
 
 
@@ -61,13 +58,28 @@ def code_of(status: Status, version: int = 0) -> int:
     return code if code < FAILED else code + min(version, VERSIONS)
 
 
+def is_lost(code: int) -> bool:
+    """Whether the journal lost what it knew of a row, and so which request carried it."""
+    return code & ~VERSIONS == LOST
+
+
+def code_without_line(status: Status) -> int:
+    """The code of a settled row whose lines the files lost."""
+    return LINE_LOST + list(_CODES).index(status)
+
+
+def status_without_line(code: int) -> Status | None:
+    """The status of a settled row whose lines the files lost; None for any other row."""
+    return _LOST_STATUSES.get(code)
+
+
 class RowStates:
     """What became of each row so far. Rows are counted from 1."""
 
     def __init__(self) -> None:
         self._hot: dict[int, bytearray] = {}
         self._packed: dict[int, bytes] = {}
-        self._moments: dict[int, array[int]] = {}
+        self._moments: dict[int, float] = {}
         self._unpacked: tuple[bytes, bytes] = (b"", b"")  #: the block that was read last
 
     def store(self, row: int, code: int) -> None:
@@ -144,25 +156,16 @@ class RowStates:
 
     def mark(self, row: int, moment: float) -> None:
         """Remember when the first attempt of a row left, in seconds on the boot clock."""
-        index, place = (row - 1) >> 16, ((row - 1) & 0xFFFF) // _STRETCH
-        moments = self._moments.get(index)
-        if moments is None:
-            moments = self._moments[index] = array("i", [_NEVER]) * (BLOCK // _STRETCH)
-        moments[place] = min(moments[place], _UNKNOWN if moment == -inf else floor(moment))
+        index = (row - 1) >> 16
+        self._moments[index] = min(self._moments.get(index, inf), moment)
 
     def moment(self, row: int) -> float:
         """A moment that is not later than the first attempt of a marked row; minus infinity: unknown."""
-        moments = self._moments.get((row - 1) >> 16)
-        found = _UNKNOWN if moments is None else moments[((row - 1) & 0xFFFF) // _STRETCH]
-        return -inf if found in (_UNKNOWN, _NEVER) else float(found)
+        return self._moments.get((row - 1) >> 16, -inf)
 
     def shift(self, seconds: float) -> None:
-        """Move every moment to another clock; `-inf`: no clock can tell them any more."""
-        for moments in self._moments.values():
-            for place, moment in enumerate(moments):
-                if moment not in (_UNKNOWN, _NEVER):
-                    moved = _UNKNOWN if seconds == -inf else moment + floor(seconds)
-                    moments[place] = max(moved, _UNKNOWN)
+        """Move every moment to another clock; minus infinity: no clock knows them."""
+        self._moments = {index: moment + seconds for index, moment in self._moments.items()}
 
     def lose(self, last: int) -> None:
         """Say of each row up to this one that an attempt may have left, unless it is settled."""
@@ -177,29 +180,23 @@ class RowStates:
                 self._heat(index)[:] = changed
 
     def state(self) -> tuple[dict[str, Any], bytes]:
-        """All of it: facts as JSON can hold them, and bytes beside them."""
+        """All of it, for `restored`: facts as JSON can hold them, and bytes beside them."""
         packed = {index: _packed(self._block(index)) for index in sorted({*self._hot, *self._packed})}
-        moments = {index: zlib.compress(each.tobytes(), 1) for index, each in self._moments.items()}
         facts = {
-            "blocks": _runs(packed),
-            "moments": [[index, len(data)] for index, data in moments.items()],
+            "blocks": [[index, len(data)] for index, data in packed.items()],
+            "moments": [*self._moments.items()],
         }
-        return facts, b"".join([data for data in packed.values() if len(data) > 1]) + b"".join(
-            moments.values()
-        )
+        return facts, b"".join(packed.values())
 
     @classmethod
     def restored(cls, facts: dict[str, Any], data: bytes) -> RowStates:
-        """What `state` said."""
+        """The states that `state` returned."""
         states, at = cls(), 0
-        for index, count, code, length in facts["blocks"]:
-            for each in range(index, index + count):
-                states._packed[each] = data[at : at + length] if length > 1 else bytes((code,))
-            at += length if length > 1 else 0
-        for index, length in facts["moments"]:
-            moments = states._moments[index] = array("i")
-            moments.frombytes(zlib.decompress(data[at : at + length]))
+        for index, length in facts["blocks"]:
+            states._packed[index] = data[at : at + length]
             at += length
+        # JSON has no infinity.
+        states._moments = {index: -inf if moment is None else moment for index, moment in facts["moments"]}
         return states
 
 
@@ -211,16 +208,3 @@ def _unpacked(packed: bytes | None) -> bytes:
     if packed is None:
         return bytes(BLOCK)
     return packed * BLOCK if len(packed) == 1 else zlib.decompress(packed)
-
-
-def _runs(packed: dict[int, bytes]) -> list[list[int]]:
-    """Blocks of one state that follow one another take one entry: first block, how many, code, length."""
-    runs: list[list[int]] = []
-    for index, data in packed.items():
-        length = len(data)
-        last = runs[-1] if runs else None
-        if last and length == last[3] == 1 and data[0] == last[2] and index == last[0] + last[1]:
-            last[1] += 1
-        else:
-            runs.append([index, 1, data[0], length])
-    return runs

@@ -7,31 +7,25 @@ beginning of a run that never sent anything.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from engager.errors import InputError, RecordingError, RunDirectoryError
+from engager.errors import RecordingError, RunDirectoryError
+from engager.reader.identity import Files
 from engager.store.disk import sync_folder
 from engager.store.lock import RunLock
-
-_SAMPLE = 1 << 16
-_SAMPLES = 16
-
-#: What the files of an input are known by; none for a stream.
-Files = Sequence[Mapping[str, Any]]
 
 _OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
 
 #: Of what the store writes; a run of another one goes on with the version that began it.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +38,11 @@ class RunDirectory:
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
     invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find and name them again
     format: int = FORMAT  #: of the store
+
+    @property
+    def results_path(self) -> Path:
+        """Where the results are."""
+        return self.path / f"results.{self.identity['output']['results']}"
 
     @property
     def summary_path(self) -> Path:
@@ -205,43 +204,6 @@ def _shown(value: Any) -> str:
 def _size(files: Files) -> str:
     text = f"{sum(file['bytes'] for file in files):,} bytes" if files else "a stream"
     return text if len(files) < 2 else f"{text} in {len(files):,} files"
-
-
-def input_identity(files: Sequence[Path]) -> Files:
-    """What input files are known by before they are read: their sizes, and samples spread over them.
-
-    It tells another file from the same one at once, however large; what was read is known byte by byte
-    through the marks. Raises InputError.
-    """
-    for file in files:
-        if not file.is_file():
-            raise InputError(
-                f"{file}: it is a pipe, which nobody could give again under this name after an interruption. "
-                "Lead it to stdin, with --input -."
-            )
-    return [_sampled(file) for file in files]
-
-
-def whole_identity(file: Path) -> dict[str, Any]:
-    """What a file is known by that is read as a whole anyway."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-        return {"bytes": stream.tell(), "digest": digest.hexdigest()[:32]}
-
-
-def _sampled(file: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    try:
-        with file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            for index in range(_SAMPLES):
-                stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
-                digest.update(stream.read(_SAMPLE))
-    except OSError as fault:
-        raise InputError(f"{file}: it cannot be read: {fault.strerror or fault}.") from fault
-    return {"bytes": size, "sample": digest.hexdigest()[:32]}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

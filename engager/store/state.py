@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from struct import Struct
 from typing import Any, Final
 
 import orjson
 
-from engager.models import AttemptHistory, Status
-from engager.store import frames
-from engager.store.checkpoints import Checkpoints
-from engager.store.clock import Moment, boot_id, on_boot_clock, this_moment
+from engager.models import AttemptHistory, EngageRequest
+from engager.reader.checkpoints import Checkpoints
+from engager.store import clock, frames
+from engager.store.clock import Moment, on_boot_clock, this_moment
 from engager.store.frames import Context, Kind, OpenRequest, Settlement
 from engager.store.journal import Chain
-from engager.store.row_states import AGAIN, ENGAGED, FAILED, IN_DOUBT, LOST, STATUS_OF, VERSIONS, RowStates
+from engager.store.row_states import (
+    AGAIN,
+    AGAIN_IN_DOUBT,
+    ENGAGED,
+    FAILED,
+    LINE_LOST,
+    LOST,
+    STATUS_OF,
+    UNTOUCHED,
+    VERSIONS,
+    RowStates,
+    code_without_line,
+)
 from engager.store.tally import Tally
 
-#: Rows whose many versions of a request id are remembered.
-_MAX_VERSIONS: Final = 100_000
-
-_LENGTH: Final = Struct("<I")
+#: Stands for minus infinity in a snapshot, as JSON has none.
+_LONG_AGO: Final = -1e12
 
 #: When something was, on the clock that is gone by now.
 OnThisClock = Callable[[float, Context], float]
@@ -57,32 +66,37 @@ class RunState:
     """What is known of a run. Moments are seconds on the boot clock of this boot."""
 
     rows: RowStates = field(default_factory=RowStates)
-    open: dict[int, AttemptHistory] = field(default_factory=dict)  #: open requests, by their first rows
-    resting: set[int] = field(default_factory=set)  #: those of them without an attempt in flight
-    last_rows: dict[int, int] = field(default_factory=dict)  #: of requests that carry more than one row
+    #: Of each row without an outcome that an open request carries, what is known of that request.
+    open: dict[int, AttemptHistory] = field(default_factory=dict)
+    #: The first and the last row of the request, of those that carry several.
+    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    resting: set[int] = field(default_factory=set)  #: rows of requests without an attempt in flight
     tally: Tally = field(default_factory=Tally)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     last_row: int = 0  #: the largest row of which an attempt left, in this pass
     passes: int = 0  #: how often rows were opened again
     lost_since: float = inf  #: what a damaged part of the journal said did not happen before
-    versions: dict[int, int] = field(default_factory=dict)  #: of request ids that were renewed often
     committed: dict[str, Any] = field(default_factory=dict)  #: how far the result files have come
     saved: dict[str, Any] = field(default_factory=dict)  #: how far they had come at the snapshot
     unwritten: Unwritten = field(default_factory=Unwritten)  #: what came after `saved`
 
     def open_request(self, one: OpenRequest) -> None:
-        """Remember a request of which an attempt has left."""
-        left = None if one.first_left == inf else one.first_left
-        history = AttemptHistory(one.attempts, one.version, left, one.in_doubt, one.forced)
-        self.open[one.first] = history
-        (self.resting.discard if one.in_flight else self.resting.add)(one.first)
+        """Remember a request of which an attempt has left, in place of those that carried its rows."""
+        rows: Sequence[int] = (one.first,)
         if one.last > one.first:
-            self.last_rows[one.first] = one.last
+            codes = self.rows.read(one.first, one.last - one.first + 1)
+            rows = [row for row, code in enumerate(codes, one.first) if STATUS_OF[code] is None]
+        for row in rows:
+            self.open[row] = one.history
+            self.ranges.pop(row, None)
+            if one.last > one.first:
+                self.ranges[row] = one.first, one.last
+        (self.resting.difference_update if one.in_flight else self.resting.update)(rows)
 
-    def requests(self) -> Iterable[OpenRequest]:
+    def requests(self) -> list[OpenRequest]:
         """Every open request."""
-        for first, history in self.open.items():
-            yield request_of(first, self.last_rows.get(first, first), history, first not in self.resting)
+        row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
+        return [OpenRequest(*ends, self.open[row], row not in self.resting) for ends, row in row_of.items()]
 
     def engage(self, rows: Iterable[int]) -> None:
         """Settle rows that were engaged."""
@@ -94,22 +108,15 @@ class RunState:
     def settle(self, one: Settlement) -> None:
         """Settle a row."""
         self.rows.store(one.row, one.code)
-        if one.code >= FAILED:
+        if FAILED <= one.code < LINE_LOST:
             self.rows.mark(one.row, one.first_left)
-            if one.version >= VERSIONS and len(self.versions) < _MAX_VERSIONS:
-                self.versions[one.row] = one.version
         self.forget(one.row)
 
     def forget(self, row: int) -> None:
         """The request of a row is not open any more."""
         if self.open.pop(row, None) is not None:
             self.resting.discard(row)
-            self.last_rows.pop(row, None)
-
-    def version_of(self, row: int, code: int) -> int | None:
-        """How often the request id of a row was renewed; None where nobody knows any more."""
-        low = code & VERSIONS
-        return low if low < VERSIONS else self.versions.get(row)
+            self.ranges.pop(row, None)
 
     @property
     def lost_rows(self) -> int:
@@ -119,72 +126,45 @@ class RunState:
         return lost - sum(self.rows[row] & ~VERSIONS == LOST for row in self.open)
 
     def snapshot(self) -> bytes:
-        """All of it, for `restored`."""
+        """All of it, as the records of a frame."""
         facts, blocks = self.rows.state()
-        parts = [
-            blocks,
-            self.checkpoints.state(),
-            frames.opened(self.requests()),
-            b"".join(self.unwritten.results),
-            b"".join([line for *_, line in self.unwritten.rejected]),
-        ]
-        known = {
-            "rows": facts,
-            "tally": {
-                **self.tally.state(),
-                "samples": [[*kind, *one] for kind, one in self.tally.samples.items()],
-            },
+        facts |= {
             "last_row": self.last_row,
             "passes": self.passes,
-            "lost_since": None
-            if self.lost_since == -inf
-            else -1.0
-            if self.lost_since == inf
-            else self.lost_since,
-            "versions": [*self.versions.items()],
-            "committed": self.committed,
-            "lines": len(self.unwritten.results),
-            "rejected": [[row, file, len(line)] for row, file, line in self.unwritten.rejected],
-            "parts": [len(part) for part in parts],
+            "lost_since": None if self.lost_since == inf else max(self.lost_since, _LONG_AGO),
         }
-        head = orjson.dumps(known)
-        return b"".join((_LENGTH.pack(len(head)), head, *parts))
+        return b"".join(
+            (
+                frames.rows(orjson.dumps(facts), blocks),
+                *[frames.checkpoint(*one, final=True) for one in self.checkpoints.known()],
+                frames.opened(self.requests()),
+                frames.engaged([], self.unwritten.results),
+                *[self._without_line(*one) for one in self.unwritten.rejected],
+                frames.commit(orjson.dumps(self.committed)),
+                frames.tally(orjson.dumps(self.tally.state())),
+            )
+        )
 
-    @classmethod
-    def restored(cls, data: memoryview, clock: OnThisClock, context: Context) -> RunState:
-        """What `snapshot` said, its moments on this clock."""
-        (length,) = _LENGTH.unpack_from(data)
-        at = _LENGTH.size + length
-        known = orjson.loads(data[_LENGTH.size : at])
-        parts = []
-        for size in known["parts"]:
-            parts.append(bytes(data[at : at + size]))
-            at += size
-        state = cls(last_row=known["last_row"], passes=known["passes"], versions=dict(known["versions"]))
-        state.rows = RowStates.restored(known["rows"], parts[0])
-        state.rows.shift(clock(context.boot, context) - context.boot)
-        state.checkpoints = Checkpoints.restored(parts[1])
-        for _, body in frames.records_of(memoryview(parts[2])):
-            state._reopen(body, clock, context)
-        state.tally = Tally.restored(known["tally"])
-        for status, error, *sample in known["tally"]["samples"]:
-            state.tally.samples[Status(status), error] = (*sample,)
-        since = known["lost_since"]
-        state.lost_since = -inf if since is None else inf if since == -1.0 else clock(since, context)
-        state.committed = state.saved = known["committed"]
-        state.unwritten.results = parts[3].splitlines(keepends=True)
-        end = 0
-        for row, file, size in known["rejected"]:
-            state.unwritten.rejected.append((row, file, parts[4][end : end + size]))
-            end += size
-        return state
+    def _without_line(self, row: int, file: int, line: bytes) -> bytes:
+        return frames.settled(Settlement(row, self.rows[row], self.rows.moment(row), file, b"", line))
 
-    def _reopen(self, body: memoryview, clock: OnThisClock, context: Context) -> None:
+    def _restore_rows(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
+        data, blocks = frames.rows_of(body)
+        facts = orjson.loads(data)
+        self.rows = RowStates.restored(facts, blocks)
+        self.rows.shift(on_clock(context.boot, context) - context.boot)
+        self.passes, since = facts["passes"], facts["lost_since"]
+        self.last_row = facts["last_row"]
+        self.lost_since = inf if since is None else on_clock(since, context) if since > _LONG_AGO else -inf
+
+    def _reopen(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
         for one in frames.opened_of(body):
-            left = one.first_left if one.first_left == inf else clock(one.first_left, context)
-            self.open_request(one._replace(first_left=left))
+            if one.history.first_left is not None:
+                moment = on_clock(one.history.first_left, context)
+                one.history = one.history._replace(first_left=moment)
+            self.open_request(one)
 
-    def apply(self, records: memoryview, clock: OnThisClock, context: Context) -> None:
+    def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Let the records of a frame happen again."""
         for kind, body in frames.records_of(records):
             if kind == Kind.ENGAGED:
@@ -193,19 +173,23 @@ class RunState:
                 self._add_lines(lines.splitlines(keepends=True))
             elif kind == Kind.SETTLED:
                 one = frames.settled_of(body)
-                self.settle(one._replace(first_left=clock(one.first_left, context)))
+                self.settle(one._replace(first_left=on_clock(one.first_left, context)))
                 self._add_lines([one.line] if one.line else [])
                 self.unwritten.add(one._replace(line=b""))
             elif kind == Kind.OPEN:
-                self._reopen(body, clock, context)
+                self._reopen(body, on_clock, context)
             elif kind == Kind.FIRST:
                 moment, rows = frames.first_attempts_of(body)
-                left = clock(moment, context)
+                left = on_clock(moment, context)
                 self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:
                 self.checkpoints.add(*frames.checkpoint_of(body))
+            elif kind == Kind.ROWS:
+                self._restore_rows(body, on_clock, context)
+            elif kind == Kind.TALLY:
+                self.tally = Tally.restored(orjson.loads(body))
         self.last_row = max(self.last_row, context.last_row)
 
     def _add_lines(self, lines: list[bytes]) -> None:
@@ -219,48 +203,67 @@ class RunState:
             self.open[first] = history._replace(in_doubt=True)
         self.rows.lose(self.last_row)
 
+    def note_line(self, row: int) -> None:
+        """The files have a line of a row that is not settled: an attempt may have left at any time."""
+        if self.rows[row] == UNTOUCHED and row not in self.open:
+            self.rows.store(row, LOST)
+            self.lost_since = -inf
+
+    def lose_lines(self, written: bytearray, pending: Container[int]) -> None:
+        """Settled rows that are neither written nor pending are due for new lines of the same status."""
+        for first, codes in [*self.rows.blocks()]:
+            for row, code in enumerate(codes.rstrip(b"\0"), first):
+                status = STATUS_OF[code]
+                if status is not None and row not in pending and not written[row]:
+                    self.rows.store(row, code_without_line(status))
+
     def interrupt(self, same_token: bool) -> None:
         """The process that sent is gone: the answers to what was in flight are lost."""
-        for first, history in self.open.items():
+        for row, history in self.open.items():
             now = history
-            if first not in self.resting:
+            if row not in self.resting:
                 now = now.ended()._replace(in_doubt=True)
             if not same_token and now.first_left is not None:
                 # The endpoint knows an id together with its token only.
                 now = now._replace(first_left=-inf)
             if not now.in_doubt and now.first_left == -inf:
                 now = now.renewed()
-            self.open[first] = now
+            self.open[row] = now
         self.resting = set(self.open)
         if not same_token:
             self.rows.shift(-inf)
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 
-    def again(self, row: int) -> AttemptHistory | None:
-        """What is known of a row that is due though it was taken up before; None for a fresh one."""
-        if (history := self.open.get(row)) is not None:
-            return history
+    def request_of(self, row: int) -> OpenRequest | None:
+        """The request that carries a row without an outcome; None where no attempt of it has left."""
+        history = self.open.get(row) or self._history_of(row)
+        if history is None:
+            return None
+        return OpenRequest(
+            *self.ranges.get(row, (row, row)), history, row in self.open and row not in self.resting
+        )
+
+    def _history_of(self, row: int) -> AttemptHistory | None:
+        """What is known of a row of which no attempt is known to have left in this pass."""
         code = self.rows[row]
-        version, form = self.version_of(row, code) or 0, code & ~VERSIONS
+        version, form = code & VERSIONS, code & ~VERSIONS
         if form == AGAIN:
             return AttemptHistory(0, version, self.rows.moment(row))
         if form == LOST:
             return AttemptHistory(1, version, self.lost_since, in_doubt=True)
-        if form == AGAIN + IN_DOUBT - FAILED:
+        if form == AGAIN_IN_DOUBT:
             return AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
         return None
 
     def is_settled(self, row: int) -> bool:
-        """Whether a row has its outcome."""
+        """Whether a row has its outcome, and its lines."""
         return STATUS_OF[self.rows[row]] is not None
 
 
-def request_of(first: int, last: int, life: AttemptHistory, in_flight: bool) -> OpenRequest:
-    """An open request, by its life."""
-    moment = inf if life.first_left is None else life.first_left
-    return OpenRequest(
-        first, last, life.attempts, life.request_id_version, moment, in_flight, life.in_doubt, life.forced
-    )
+def open_request(request: EngageRequest, in_flight: bool) -> OpenRequest:
+    """A request, as the journal knows it."""
+    first = request.row.number
+    return OpenRequest(first, request.last or first, request.history, in_flight)
 
 
 def state_of(chain: Chain, begun: float) -> RunState:
@@ -271,25 +274,26 @@ def state_of(chain: Chain, begun: float) -> RunState:
         begun: when the run began, in seconds since the epoch.
 
     """
-    now, contexts = this_moment(boot_id()), [frame.context for frame in chain.frames]
+    now, contexts = this_moment(clock.boot_id()), [frame.context for frame in chain.frames]
     contexts += [chain.base.context] if chain.base else []
     latest_wall = max(context.wall for context in contexts)
 
-    def clock(moment: float, context: Context) -> float:
+    def on_clock(moment: float, context: Context) -> float:
         then = Moment(moment + context.wall - context.boot, moment, context.boot_id)
         return on_boot_clock(then, now, latest_wall)
 
     state, since = RunState(), on_boot_clock(Moment(begun, 0.0, 0), now, latest_wall)
     number, lost = 0, inf
     if chain.base is not None and chain.base.records is not None:
-        state = RunState.restored(chain.base.records, clock, chain.base.context)
-        number, since = chain.base.number, clock(chain.base.context.boot, chain.base.context)
+        state.apply(chain.base.records, on_clock, chain.base.context)
+        state.saved = state.committed
+        number, since = chain.base.number, on_clock(chain.base.context.boot, chain.base.context)
     for frame in chain.frames:
         if frame.records is None or frame.number != number + 1:
             lost = min(lost, since)
         if frame.records is not None:
-            state.apply(frame.records, clock, frame.context)
-        number, since = frame.number, clock(frame.context.boot, frame.context)
+            state.apply(frame.records, on_clock, frame.context)
+        number, since = frame.number, on_clock(frame.context.boot, frame.context)
         state.last_row = max(state.last_row, frame.context.last_row)
     if lost < inf:
         state.lose(lost)

@@ -12,23 +12,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable
+from engager.models import EngageRequest, Outcome, Status
+from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
-from engager.store.files.fields import result_fields
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
 from engager.store.files.result_files import ResultFiles
 from engager.store.frames import Settlement
+from engager.store.history import History, Record, RowHistory, number_of
 from engager.store.journal import Journal
-from engager.store.missing import MissingLines
-from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of
-from engager.store.state import RunState, Unwritten, request_of
+from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of, is_lost, status_without_line
+from engager.store.state import RunState, Unwritten, open_request
 from engager.store.syncing import Disk
 from engager.store.tally import Tally
 
@@ -43,12 +43,6 @@ _TOGETHER: Final = 1.0
 
 # To ask an enumeration for a member takes a call, and this one is asked for with every row.
 _ENGAGED: Final = Status.ENGAGED
-
-#: A row that is not settled, or whose line was lost.
-Due = EngageRequest | Invalid | Skipped | Unreadable
-
-#: A row of the input, whether or not it is a request yet.
-Record = TypeVar("Record", bound=Row | Due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +63,8 @@ class ResultStore:
         files: ResultFiles,
         state: RunState,
         options: StoreOptions,
-        missing: MissingLines | None = None,
     ) -> None:
-        self.files, self.state, self.missing = files, state, missing or MissingLines()
+        self.files, self.state = files, state
         self.settled = 0  #: rows that this process has settled
         #: Called for each row that was not engaged: how many are settled by then, and what became of it.
         self.failing: Callable[[int, str], None] | None = None
@@ -82,16 +75,27 @@ class ResultStore:
         self._lines: list[bytes] = []
         self._records: list[bytes] = []  #: attempts that ended and settled nothing
         self._settlements: list[Settlement] = []
-        self._leaving: list[EngageRequest] = []  #: what is to be stored with the next sync
+        self._leaving: list[EngageRequest] = []  #: to be stored with the next sync
         self._waiting = 0  #: rows whose lines are not being appended yet
         self._checkpoints: list[tuple[int, bytes, bool]] = []
         self._pending = state.unwritten  #: lines that the files do not have yet
         self._fresh: list[dict[str, Any]] = []  #: fields that are not counted yet
+        #: Each row, settled or not, of a request that an earlier process left open and that carries several.
+        self._carried = {
+            row: one
+            for one in state.requests()
+            for row in (range(one.first, one.last + 1) if one.last > one.first else ())
+        }
         self._past = bool(state.open) or state.rows.end > 1
         self._flush_steps = 0
         self._writes = 0  #: to the files, begun so far
         self._fault: Exception | None = None  #: why one of them failed
         self._closing = ExitStack()
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether `before_send` waits for the disk."""
+        return self._synced
 
     def start(self, attempts: int) -> None:
         """Begin to work, inside the running loop; so many attempts may wait for one sync of the disk."""
@@ -103,14 +107,6 @@ class ResultStore:
             self._closing.callback(self._disk.close)
 
     @property
-    def hold(self) -> Callable[[list[EngageRequest]], asyncio.Future[None]] | None:
-        """With `durability = "disk"`: like `before_send`, with the next sync of the disk.
-
-        What it returns is done when the disk has the attempts. It is shared by many.
-        """
-        return None if self._disk is None else self._hold
-
-    @property
     def tally(self) -> Tally:
         """The account so far."""
         self._count()
@@ -118,82 +114,103 @@ class ResultStore:
 
     # What happens to rows
 
-    def history(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Those of some rows, which follow one another, that are not settled, or lack a line in a file."""
+    def history(self, records: Sequence[Record]) -> History:
+        """Those of some rows, which follow one another, that are due, with what is known of them."""
         if not self._past or not records:
-            return records
-        first, last = _number(records[0]), _number(records[-1])
+            return History(records)
+        first, last = number_of(records[0]), number_of(records[-1])
         codes = self.state.rows.read(first, last - first + 1)
-        if not self.missing and not codes.translate(None, ALL_SETTLED):
-            return []
-        return [each for each in records if self._is_due(_number(each), codes[_number(each) - first])]
+        if not codes.translate(None, ALL_SETTLED) and not self._carried:
+            return History([])
+        known = {
+            row: self._known(row, code)
+            for row, code in enumerate(codes, first)
+            if STATUS_OF[code] is None or row in self._carried
+        }
+        return History([each for each in records if number_of(each) in known], known)
 
-    def _is_due(self, row: int, code: int) -> bool:
-        status = STATUS_OF[code]
-        return status is None or self.missing.lacks(row, REJECT_FILE.get(status, RejectFile.NONE))
-
-    def recalled(self, works: list[Due]) -> list[Due | Outcome]:
-        """Due rows with what is already known of them."""
-        return [self._recalled(work) for work in works] if self._past else [*works]
-
-    def _recalled(self, work: Due) -> Due | Outcome:
-        row = _number(work)
-        if (status := STATUS_OF[self.state.rows[row]]) is not None:
-            return _known(work, status)
-        if isinstance(work, EngageRequest) and (history := self.state.again(row)) is not None:
-            work.history = history
-        return work
+    def _known(self, row: int, code: int) -> RowHistory:
+        if (status := status_without_line(code)) is not None:
+            return RowHistory(status, self._carried.get(row))
+        request = self._carried.get(row) or self.state.request_of(row)
+        return RowHistory(STATUS_OF[code], request, is_lost(code))
 
     def checkpoint(self, position: int, digest: bytes, final: bool) -> None:
         """Remember the input's beginning, before any row leaves that it covers. Called from any thread."""
         self._checkpoints.append((position, digest, final))
 
-    def before_send(self, requests: list[EngageRequest]) -> None:
+    def before_send(self, requests: list[EngageRequest]) -> asyncio.Future[None] | None:
         """Store the attempts that are about to leave, and all that came before; `requests` is emptied.
 
-        When this returns, no kill can take it. Raises RecordingError.
+        When this returns None, no kill can take it. With `durability = "disk"` it returns what is done when
+        the disk has it, which many share: shield it from a cancellation. Raises RecordingError.
         """
+        if self._disk is None:
+            self._store_leaving(requests)
+            return None
+        self._leaving += requests
+        requests.clear()
+        return self._disk.holds()
+
+    def _begin_sync(self) -> Callable[[], None]:
+        self._store_leaving(self._leaving)
+        return self._journal.sync()
+
+    def _store_leaving(self, requests: list[EngageRequest]) -> None:
         state, first, others = self.state, [], []
         now = oldest = clock.seconds()
         for request in requests:
             history, row = request.history, request.row.number
             left = now if history.first_left is None else history.first_left
-            if history.attempts or history.request_id_version or history.in_doubt or left < now - _TOGETHER:
-                others.append(request_of(row, row, history, True))
-                state.resting.discard(row)
-            else:
+            is_plain = request.last is None and not (history.attempts or history.request_id_version)
+            is_plain = is_plain and not history.in_doubt and row not in state.open
+            if is_plain and left >= now - _TOGETHER:
                 first.append(row)
                 oldest = min(oldest, left)
-            state.open[row] = history
-            if row > state.last_row:
-                state.last_row = row
+                state.open[row] = history
+            else:
+                others.append(open_request(request, True))
+                state.open_request(others[-1])
+            state.last_row = max(state.last_row, request.last or row)
         requests.clear()
         leaving = [frames.first_attempts(first, oldest)] if first else []
         self._store([*leaving, frames.opened(others)] if others else leaving)
 
-    def _hold(self, requests: list[EngageRequest]) -> asyncio.Future[None]:
-        assert self._disk is not None  # noqa: S101 - see `hold`
-        self._leaving = requests  # of all who come here, there is one
-        return self._disk.holds()
-
-    def _begin_sync(self) -> Callable[[], None]:
-        self.before_send(self._leaving)
-        return self._journal.sync()
-
-    def attempt_ended(self, request: EngageRequest) -> None:
-        """An attempt came to an end that does not settle its row."""
-        row, state = request.row.number, self.state
-        if row in state.open:
-            state.resting.add(row)
-            state.open[row] = request.history
-            self._records.append(frames.opened([request_of(row, row, request.history, False)]))
-            self._store_soon()
-
-    def after(self, outcome: Outcome, life: AttemptHistory | None = None) -> Awaitable[None] | None:
-        """Take an outcome in; now and then its bringer must wait for what this returns: the files.
+    def after(self, outcomes: Sequence[Outcome], due: Sequence[EngageRequest] = ()) -> Awaitable[None] | None:
+        """Store what the end of an attempt brought: in one frame, so that no kill takes a part of it.
 
         The journal has it within two rounds of the loop, and before anything else leaves.
+
+        Args:
+            outcomes: of the rows that are settled.
+            due: requests that carry the other rows of the attempt, and are to be sent again.
+
+        Returns:
+            Now and then what the caller must await, so that the files do not fall behind.
+
         """
+        for request in due:
+            self._store_due(request)
+        for outcome in outcomes:
+            self._settle(outcome)
+        if not outcomes:
+            return None
+        self.settled += len(outcomes)
+        self._store_soon()
+        before, self._waiting = self._waiting, self._waiting + len(outcomes)
+        # One worker writes while the others continue, until the disk falls too far behind.
+        return self.flush() if before < CHUNK <= self._waiting or self._waiting >= 2 * CHUNK else None
+
+    def _store_due(self, request: EngageRequest) -> None:
+        if request.row.number in self.state.open:  # else no attempt has left: the row is as it was
+            one = open_request(request, False)
+            self.state.open_request(one)
+            self._records.append(frames.opened([one]))
+            self._store_soon()
+
+    def _settle(self, outcome: Outcome) -> None:
+        if self._carried and self.state.is_settled(outcome.row.number):
+            return  # a member of a request that was sent again for the sake of other rows
         fields = result_fields(outcome, self._redact)
         line = self._formats.result_line(fields)
         self._fresh.append(fields)
@@ -201,40 +218,20 @@ class ResultStore:
             self._rows.append(outcome.row.number)
             self._lines.append(line)
         else:
-            self._settle_other(outcome, line, life)
-        return self._settled()
+            self._settle_other(outcome, line)
 
-    def _settle_other(self, outcome: Outcome, line: bytes, life: AttemptHistory | None) -> None:
-        version = life.request_id_version if life is not None else 0
-        left = life.first_left if life is not None and life.first_left is not None else clock.seconds()
+    def _settle_other(self, outcome: Outcome, line: bytes) -> None:
+        request = self.state.request_of(outcome.row.number)
+        version = 0 if request is None else request.history.request_id_version
+        left = None if request is None else request.history.first_left
+        left = clock.seconds() if left is None else left
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
         kept = self._formats.reject_line(outcome) if reject else b""
         code = code_of(outcome.status, version)
-        self._settlements.append(Settlement(outcome.row.number, code, version, left, reject, line, kept))
-        if self.failing is not None and outcome.status is not Status.SKIPPED:
+        self._settlements.append(Settlement(outcome.row.number, code, left, reject, line, kept))
+        is_news = status_without_line(self.state.rows[outcome.row.number]) is None
+        if self.failing is not None and outcome.status is not Status.SKIPPED and is_news:
             self.failing(self.settled + 1, f"{outcome.status}: {outcome.error}")
-
-    def restore(self, outcome: Outcome) -> Awaitable[None] | None:
-        """Write the lines of a settled row again, in those files that lost them."""
-        row = outcome.row.number
-        fields = result_fields(outcome, self._redact)
-        reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
-        line = self._formats.result_line(fields) if self.missing.lacks(row) else b""
-        lacks = reject and self.missing.lacks_rejected(row, reject)
-        kept = self._formats.reject_line(outcome) if lacks else b""
-        code, moment = self.state.rows[row], self.state.rows.moment(row)
-        version = self.state.version_of(row, code) or 0
-        self._settlements.append(Settlement(row, code, version, moment, reject, line, kept))
-        if line:
-            self._fresh.append(fields)
-        return self._settled()
-
-    def _settled(self) -> Awaitable[None] | None:
-        self.settled += 1
-        self._store_soon()
-        self._waiting += 1
-        # One of the workers writes, and the others go on, until the disk falls too far behind.
-        return self.flush() if self._waiting == CHUNK or self._waiting >= 2 * CHUNK else None
 
     # The journal
 
@@ -317,15 +314,19 @@ class ResultStore:
             ) from fault
 
     async def keep_fresh(self) -> None:
-        """Append what is pending every half second, and begin the journal anew where it has grown."""
+        """Call `refresh` every half second."""
         while True:
             await anyio.sleep(FRESH_SECONDS)
-            self._journal.check()
-            if self._journal.is_full:
-                async with self._writing:
-                    await self._write(self._turn)
-            elif self._waiting:
-                await self.flush()
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Append what is pending, and begin the journal anew where it has grown. Raises RecordingError."""
+        self._journal.check()
+        if self._journal.is_full:
+            async with self._writing:
+                await self._write(self._turn)
+        elif self._waiting:
+            await self.flush()
 
     async def _turn(self) -> None:
         """Begin the journal anew. The lines of settled rows are on the disk then, or in the snapshot."""
@@ -358,17 +359,3 @@ class ResultStore:
             self._closing.close()
             self.files.close()
             self._journal.close()
-
-
-def _number(work: Row | Due) -> int:
-    return work.number if isinstance(work, Row | Unreadable) else work.row.number
-
-
-def _known(work: Due, status: Status) -> Outcome:
-    """The outcome of a row whose line was lost: what the journal knows, and no more."""
-    text = "its line was damaged; the journal knows the status only"
-    if isinstance(work, EngageRequest):
-        error = 0 if status is Status.ENGAGED else "line_lost"
-        return Outcome(work.row, work.key, status, error=error, error_text=text)
-    outcome = Outcome.unsent(work)
-    return outcome if status is outcome.status else Outcome(outcome.row, outcome.key, status, error_text=text)

@@ -1,4 +1,4 @@
-"""Outcomes in, counts and percentiles out. Memory does not grow with the run."""
+"""Counts and percentiles of the outcomes. Memory does not grow with the run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, floor, inf, log
 from typing import Any, Final
-
-import orjson
 
 from engager.models import Status
 
@@ -84,7 +82,7 @@ class Histogram:
 
     @classmethod
     def restored(cls, state: Sequence[Sequence[int]]) -> Histogram:
-        """What `state` told, after a way through JSON."""
+        """The values that `state` returned, after a way through JSON."""
         histogram = cls()
         histogram._buckets.update(dict(zip(*state, strict=True)))
         return histogram
@@ -154,11 +152,6 @@ class Tally:
         self.latency.merge(other.latency)
         self.waited.merge(other.waited)
 
-    def count_line(self, line: bytes) -> None:
-        """Enter one outcome, by its fields as a line of JSON; an empty line was counted before."""
-        if line:
-            self.count([orjson.loads(line)])
-
     def _count_error(self, status: Status, error: str, rows: int = 1) -> tuple[Status, str]:
         kind = (status, error)
         # Codes and words of ours are few; an endpoint that invents a code a row must not fill the memory.
@@ -179,17 +172,19 @@ class Tally:
             "errors": [[str(status), error, rows] for (status, error), rows in self.errors.items()],
             "attempts": self.attempts,
             "duplicates": self.duplicates,
+            "samples": [[*kind, *sample] for kind, sample in self.samples.items()],
             "latency": self.latency.state(),
             "waited": self.waited.state(),
         }
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Tally:
-        """What `state` told, after a way through JSON."""
+        """The values that `state` returned, after a way through JSON."""
         tally = cls()
         tally.statuses.update({Status(status): count for status, count in state["statuses"].items()})
         tally.errors.update({(Status(status), error): rows for status, error, rows in state["errors"]})
         tally.attempts, tally.duplicates = state["attempts"], state["duplicates"]
+        tally.samples = {(Status(status), error): (*sample,) for status, error, *sample in state["samples"]}
         tally.latency = Histogram.restored(state["latency"])
         tally.waited = Histogram.restored(state["waited"])
         return tally

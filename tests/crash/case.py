@@ -87,7 +87,7 @@ class Case:
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
-        """A case; `forced` may hold a point, a mode, an endpoint, a token that changes, unique."""
+        """A case; `forced` may hold what the options of the harness fix."""
         draw = random.Random(seed)
         point = forced.get("point")
         mode = draw.choice(MODES)
@@ -113,7 +113,13 @@ class Case:
             spoils=draw.random() < 0.4 and point is None,
             rotates=draw.random() < 0.2 or "token" in forced,
             passes=passes if not rare else ((), ("--in-doubt",)),
-            durability=draw.choice(("process", "process", "disk")) if point not in SYNCED else "disk",
+            durability=(
+                draw.choice(("process", "process", "disk"))
+                if "durability" not in forced
+                else forced["durability"]
+            )
+            if point not in SYNCED
+            else "disk",
             results=draw.choice(("jsonl", "jsonl", "csv")),
             unique=draw.random() < 0.3 or "unique" in forced,
         )
@@ -131,11 +137,6 @@ class Case:
         if self.mode == "at-least-once" or asked_for:
             return self.endpoint != "does not deduplicate" and not self.rotates
         return True
-
-    @property
-    def open_at_most(self) -> int:
-        """Rows that may be in flight; of a damaged journal, any that it may have spoken of."""
-        return self.rows if self.spoils else self.crew
 
     @property
     def calm(self) -> bool:
@@ -191,8 +192,12 @@ class Case:
         (folder / "token").write_text(f"t0ken-{draw.random() if self.rotates else 0}")
 
 
-def spoil(folder: Path, draw: random.Random) -> None:
-    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can."""
+def spoil(folder: Path, draw: random.Random) -> tuple[int, bool]:
+    """Tear the ends of files, and flip bits: what a kill cannot do, and a failing disk can.
+
+    Returns how many files of outcomes were damaged, and whether the journal was.
+    """
+    damaged = 0
     for name in ("results.jsonl", "results.csv", "failed.csv", "failed.jsonl", "in_doubt.csv"):
         path = folder / name
         if not path.exists() or draw.random() < 0.5:
@@ -208,11 +213,13 @@ def spoil(folder: Path, draw: random.Random) -> None:
         path.write_bytes(data)
         if options == 3:
             path.unlink()
-    if draw.random() < 0.5:
-        _flip(folder / draw.choice(("journal.0", "journal.1")), draw)
+        damaged += 1
+    return damaged, draw.random() < 0.5 and _flip(folder / draw.choice(("journal.0", "journal.1")), draw)
 
 
-def _flip(path: Path, draw: random.Random) -> None:
-    if path.exists() and (data := bytearray(path.read_bytes())):
-        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-        path.write_bytes(data)
+def _flip(path: Path, draw: random.Random) -> bool:
+    if not path.exists() or not (data := bytearray(path.read_bytes())):
+        return False
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    path.write_bytes(data)
+    return True

@@ -86,12 +86,26 @@ def after_answer(countdown: Countdown) -> None:
 
 
 def after_unsettled(countdown: Countdown) -> None:
-    around(ResultStore, "attempt_ended", countdown, after=True)
+    """An attempt settled nothing, and that is not stored yet."""
+    after_attempt(countdown, lambda outcomes, due: bool(due))
 
 
 def after_outcome(countdown: Countdown) -> None:
     """An outcome is known, and not stored yet."""
-    around(ResultStore, "after", countdown, after=True)
+    after_attempt(countdown, lambda outcomes, due: bool(outcomes))
+
+
+def after_attempt(countdown: Countdown, matters: Callable[[Any, Any], bool]) -> None:
+    """Kill when an attempt ended in a way that matters."""
+    after = ResultStore.after
+
+    def deadly(store: ResultStore, outcomes: Any, due: Any = ()) -> Any:
+        waiting = after(store, outcomes, due)
+        if matters(outcomes, due) and countdown.due():
+            die()
+        return waiting
+
+    ResultStore.after = deadly  # type: ignore[method-assign]
 
 
 def inside_frame(countdown: Countdown) -> None:

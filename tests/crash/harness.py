@@ -33,8 +33,11 @@ from tests.crash.oracle import Truth, judged, looked
 
 RUN = Path("runs/crash")
 
-#: A start of which the first answers were all lost may stop: the same command goes on.
+#: A start of which the first answers were all lost may stop: the same command resumes.
 STOPPED = 3
+
+#: Starts in a row that may stop so at the end of a case: each draws its faults anew.
+STARTS = 4
 
 
 @dataclass
@@ -59,6 +62,10 @@ class Course:
         self.passes = 0
         self.people: list[str] = []
         self._settled = 0  #: rows, when it was last looked
+        self._damaged = (
+            0  #: files of outcomes that were damaged: each may hold a line with another row's number
+        )
+        self._journal_damaged = False
 
     def wrong(self, what: str) -> None:
         self.told.wrong.append(f"{what}\n    {self.case.again}")
@@ -86,11 +93,13 @@ class Course:
                 break
             await self._look()
             if self.case.spoils and not further:
-                spoil(self.folder / RUN, self.draw)
+                damaged, journal_damaged = spoil(self.folder / RUN, self.draw)
+                self._damaged += damaged
+                self._journal_damaged |= journal_damaged
                 self._settled = 0
             self.case.write_token(self.folder, self.draw)
         code: int | None = STOPPED
-        for _ in range(9):
+        for _ in range(1 if self.case.calm else STARTS):
             if code == STOPPED:
                 code = await self._process(commands[0])
         if code not in (0, 1):
@@ -103,15 +112,16 @@ class Course:
 
     def _truth(self) -> Truth:
         case = self.case
-        settles = case.calm and case.mode == "exactly-once" and not case.rotates
+        settles = case.calm and case.mode == "exactly-once" and not (case.rotates or self._damaged)
+        uncertain = self.killed * case.crew + self._damaged
         return Truth(
             people=self.people,
             skipped=case.skipped(self.people),
             effects=dict(self.sandbox.brain.effects),
             log=self.sandbox.log,
             once=case.once(self.asked_for),
-            doubtful=0 if settles else self.killed * case.crew if not (case.faults or case.spoils) else None,
-            repeats=self.killed * case.crew if case.calm and not (self.passes or case.spoils) else None,
+            doubtful=None if case.faults or self._journal_damaged else 0 if settles else uncertain,
+            repeats=uncertain if case.calm and not (self.passes or self._journal_damaged) else None,
             damaged=case.spoils,
             passes=self.passes,
         )
@@ -124,8 +134,13 @@ class Course:
         if ended == -signal.SIGKILL:
             self.killed += 1
             self.told.kills[point or "any moment"] += 1
-        elif ended not in (0, 1, STOPPED, 143, -signal.SIGTERM):
+        elif ended not in (0, 1) and ended not in self._ends_early(point):
             self.wrong(f"{args} ended with {ended}: {self._last_words()}")
+
+    def _ends_early(self, point: str | None) -> tuple[int, ...]:
+        """How a process may end before the rows do: by SIGTERM, or by faults of the endpoint."""
+        terminated = (143, -signal.SIGTERM) if point is None else ()
+        return terminated if self.case.calm else (*terminated, STOPPED)
 
     async def _process(
         self,
@@ -172,9 +187,9 @@ class Course:
             self.wrong(f"status ended with {code}: {seen}")
             return
         status = json.loads(seen)
-        for wrong in looked(
-            status, self.case.rows, self.case.open_at_most, self._settled if not self.passes else 0
-        ):
+        # A damaged journal may have spoken of any row.
+        most = self.case.rows if self._journal_damaged else self.case.crew + self._damaged
+        for wrong in looked(status, self.case.rows, most, self._settled if not self.passes else 0):
             self.wrong(wrong)
         self._settled = status["rows"]
 
@@ -232,10 +247,11 @@ def main() -> None:
     parser.add_argument("--point", choices=list(POINTS), help="where every kill takes place")
     parser.add_argument("--mode", help="the delivery mode")
     parser.add_argument("--endpoint", choices=list(ENDPOINTS))
+    parser.add_argument("--durability", choices=["process", "disk"])
     parser.add_argument("--token", choices=["changes"], help="give each process another one")
     parser.add_argument("--unique", choices=["always"], help="let people come again in each input")
     given = parser.parse_args()
-    names = ("point", "mode", "endpoint", "token", "unique")
+    names = ("point", "mode", "endpoint", "durability", "token", "unique")
     forced = {name: value for name in names if (value := getattr(given, name))}
     seeds = range(given.seed, given.seed + given.runs) if given.runs else count(given.seed)
     told = Told()

@@ -181,7 +181,7 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
     limits = Limits(stop, gate, rate_limiter)
-    admission = AdmissionControl(limits, Delivery(), clock, list.clear, None)
+    admission = AdmissionControl(limits, Delivery(), clock, list.clear, False)
     sender = Sender(endpoint.send, admission.admit, limits, retry)
     attempt = with_adaptive_limit(adaptive, rate_limiter, sender.attempt_once)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)

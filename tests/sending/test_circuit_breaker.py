@@ -57,7 +57,7 @@ def compose(
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
     limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
-    admit = AdmissionControl(limits, Delivery(), clock, list.clear, None).admit
+    admit = AdmissionControl(limits, Delivery(), clock, list.clear, False).admit
     return with_retry(
         Sender(endpoint.send, admit, limits, retry, breaker).attempt_once,
         retry,

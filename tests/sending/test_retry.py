@@ -28,7 +28,7 @@ from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from engager.policies.rules import SlowStart
-from engager.sending.admission import AdmissionControl, BeforeSend, Hold
+from engager.sending.admission import AdmissionControl, BeforeSend
 from engager.sending.attempt import Attempt
 from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
 from engager.sending.retry import Engage, with_retry
@@ -72,7 +72,7 @@ def compose(
     pace: Pace | None = None,
     stop: Stop | None = None,
     before_send: BeforeSend = list.clear,
-    hold: Hold | None = None,
+    synced: bool = False,
     window: float = 86_400,
     gate: PauseGate | None = None,
     slow_start: SlowStart | None = None,
@@ -82,7 +82,7 @@ def compose(
     gate = gate or PauseGate(stop)
     clock = asyncio.get_running_loop().time
     limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
-    admission = AdmissionControl(limits, Delivery(mode, window), clock, before_send, hold)
+    admission = AdmissionControl(limits, Delivery(mode, window), clock, before_send, synced)
     return with_retry(
         Sender(script, admission.admit, limits, retry, slow_start=slow_start).attempt_once,
         retry,
@@ -351,7 +351,7 @@ async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
         return after(3 if asyncio.get_running_loop().time() < 1 else 0)
 
     script = Script()
-    engage = compose(script, pace=Pace(20), hold=slow_once)
+    engage = compose(script, pace=Pace(20), before_send=slow_once, synced=True)
     await asyncio.gather(*(engage(request(n)) for n in range(100)))
     assert len(script.left) == 100
     assert departures_in_a_second(script) <= 20
@@ -363,7 +363,7 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
     pace: Pace | None,
 ) -> None:
     gate, loop, script = PauseGate(Stop()), asyncio.get_running_loop(), Script()
-    engage = compose(script, pace=pace, hold=lambda _: after(3), gate=gate)
+    engage = compose(script, pace=pace, before_send=lambda _: after(3), synced=True, gate=gate)
     loop.call_later(1, gate.pause, "window")
     loop.call_later(100, gate.resume, "window")
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
@@ -376,7 +376,7 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
 @pytest.mark.parametrize("pace", [None, Pace(5)])
 async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace | None) -> None:
     stop, script = Stop(), Script()
-    engage = compose(script, pace=pace, hold=lambda _: after(3), stop=stop)
+    engage = compose(script, pace=pace, before_send=lambda _: after(3), synced=True, stop=stop)
     asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
     assert script.left == []
@@ -402,7 +402,7 @@ async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
 async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
     loop = asyncio.get_running_loop()
     stored, limits = loop.create_future(), Limits.of(Stop(), None)
-    admit = AdmissionControl(limits, Delivery(), loop.time, list.clear, lambda _: stored).admit
+    admit = AdmissionControl(limits, Delivery(), loop.time, lambda _: stored, True).admit
     first, second, third = (Attempt(request(n), f"id-{n}", 0.0, 0.0) for n in (1, 2, 3))
     batch = admit(first)
     assert isinstance(batch, SendBatch)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engager.models import EngageRequest, Outcome, Row, Status
+from engager.reader.outcome_lines import JsonLines, MendableJson
 from engager.store.files.formats import Formats, RejectFormat
-from engager.store.files.lines import JsonLines, MendableJson
 from engager.store.opening import begin, resume
 from engager.store.run_directory import find_run, new_run
 from engager.store.status import existing_run
@@ -17,8 +17,9 @@ def row(number: int) -> Row:
     return Row(number, number, "people.jsonl", {"email": f"p{number}@x.org"})
 
 
-def request(number: int) -> EngageRequest:
-    return EngageRequest(row(number), f"p{number}@x.org", f"id-{number}", (b"{}",))
+def request(number: int, last: int | None = None) -> EngageRequest:
+    several = last if last != number else None
+    return EngageRequest(row(number), f"p{number}@x.org", f"id-{number}", (b"{}",), last=several)
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, **fields: object) -> Outcome:
@@ -47,7 +48,7 @@ async def opened(
 
 async def settle(store: ResultStore, *outcomes: Outcome) -> None:
     for one in outcomes:
-        if (writing := store.after(one)) is not None:
+        if (writing := store.after([one])) is not None:
             await writing
 
 

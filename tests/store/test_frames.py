@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engager.models import AttemptHistory
 from engager.store.frames import (
     Context,
     OpenRequest,
@@ -36,8 +37,8 @@ def whole(data: bytes) -> dict[int, bytes]:
 
 
 def test_records_are_read_as_they_were_written() -> None:
-    one = Settlement(3, 0x20, 5, 1.25, 1, b'{"row":3}\n', b"a,b\n")
-    request = OpenRequest(4, 9, 2, 1, 0.5, True, False, True)
+    one = Settlement(3, 0x25, 1.25, 1, b'{"row":3}\n', b"a,b\n")
+    request = OpenRequest(4, 9, AttemptHistory(2, 1, 0.5, False, True), True)
     data = memoryview(
         b"".join(
             [engaged([1, 2], [b"x\n", b"y\n"]), settled(one), opened([request]), first_attempts([7], 3.5)]
@@ -50,6 +51,7 @@ def test_records_are_read_as_they_were_written() -> None:
     assert first_attempts_of(bodies[3]) == (3.5, [7])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
 def test_a_flipped_bit_costs_one_frame_and_is_noticed(payloads: list[bytes], data: st.DataObject) -> None:
     written = bytearray(journal(*payloads))
@@ -65,6 +67,7 @@ def test_a_flipped_bit_costs_one_frame_and_is_noticed(payloads: list[bytes], dat
     assert read.items() <= truth.items()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
 def test_a_torn_frame_never_was(payloads: list[bytes], data: st.DataObject) -> None:
     before, last = journal(*payloads[:-1]), journal(*payloads)

@@ -22,7 +22,8 @@ async def damaged(path: Path) -> ResultStore:
 
 
 def recalled(store: ResultStore, number: int) -> Outcome:
-    (known,) = store.recalled([Invalid(row(number), "x", "malformed", "")])
+    history = store.history([row(number)])
+    (known,) = history.applied([Invalid(row(number), "x", "malformed", "")])
     assert isinstance(known, Outcome)
     return known
 
@@ -34,26 +35,29 @@ async def test_lines_that_are_in_the_journal_are_no_loss(tmp_path: Path) -> None
     for name in ("failed.jsonl", "results.jsonl"):
         (tmp_path / name).unlink()
     store = await opened(tmp_path)
-    assert store.history([row(number) for number in MANY]) == []
+    assert not store.history([row(number) for number in MANY]).due
     await finish(store)
     assert (tmp_path / "failed.jsonl").read_bytes().count(b"\n") == 10
 
 
-async def test_a_second_file_is_lost_while_the_first_is_made_whole(tmp_path: Path) -> None:
+async def test_a_second_file_is_lost_before_the_first_has_its_lines_again(tmp_path: Path) -> None:
     store = await damaged(tmp_path)
-    store.restore(recalled(store, 1))
+    store.after([recalled(store, 1)])
     store.close()  # a kill: the line is in the journal only
     (tmp_path / "results.jsonl").unlink()
     store = await opened(tmp_path)
-    assert store.history([row(1)]) == [row(1)]
+    rows = [row(number) for number in MANY]
+    assert store.history(rows).due == rows[1:]
+    for name in ("results.jsonl", "failed.jsonl"):
+        assert (tmp_path / name).read_bytes().count(b"\n") == 1
     store.close()
 
 
-async def test_a_repair_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
+async def test_an_interrupted_repair_is_resumed(tmp_path: Path) -> None:
     store = await damaged(tmp_path)
-    store.restore(recalled(store, 1))
+    store.after([recalled(store, 1)])
     await finish(store)
     store = await opened(tmp_path)
     rows = [row(number) for number in MANY]
-    assert store.history(rows) == rows[1:]
+    assert store.history(rows).due == rows[1:]
     store.close()

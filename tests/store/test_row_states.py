@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engager.models import Status
@@ -16,9 +17,11 @@ CODES = st.sampled_from([ENGAGED, FAILED, FAILED + 3, code_of(Status.IN_DOUBT, 9
 
 
 def kept(states: RowStates) -> RowStates:
-    return RowStates.restored(*states.state())
+    facts, data = states.state()
+    return RowStates.restored(orjson.loads(orjson.dumps(facts)), data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(ROWS, CODES)))
 def test_what_is_stored_is_read_also_after_a_snapshot(given_codes: list[tuple[int, int]]) -> None:
     states, model = RowStates(), dict[int, int]()
@@ -37,8 +40,7 @@ def test_ten_million_rows_in_order_take_little_memory() -> None:
     for first in range(1, 10_000_001, BLOCK):
         states.store_all(range(first, first + BLOCK), ENGAGED)
     facts, data = states.state()
-    assert len(data) < 4096
-    assert len(facts["blocks"]) <= 9
+    assert len(data) + len(orjson.dumps(facts)) < 4096
     assert kept(states).count_statuses()[Status.ENGAGED] >= 10_000_000
 
 
@@ -49,7 +51,7 @@ def test_a_moment_is_never_later_than_the_truth() -> None:
     states.mark(70_000, -inf)
     for each in (states, kept(states)):
         assert 39 < each.moment(700) <= 40.2
-        assert each.moment(70_000) == -inf == each.moment(9)
+        assert each.moment(70_000) == -inf == each.moment(140_000)
     states.shift(-1000.5)
     assert states.moment(700) <= 40.2 - 1000.5
     states.shift(-inf)

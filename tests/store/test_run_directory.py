@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engager.errors import InputError, RunDirectoryError
-from engager.store.run_directory import RunDirectory, input_identity, new_run
+from engager.errors import RunDirectoryError
+from engager.store.run_directory import RunDirectory, new_run
 
 MARCH = {"bytes": 1_200, "sample": "a1"}
 APRIL = {"bytes": 34, "sample": "b2"}
@@ -60,12 +59,6 @@ def test_another_input_is_refused_with_the_names_of_both(
     said = refusal(begun, *files, name=name)
     assert told in said
     assert "give it the former; the latter takes a run of its own, named by --out" in said
-
-
-def test_a_pipe_is_no_input_that_could_be_known_again(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "people")
-    with pytest.raises(InputError, match=r"it is a pipe.* Lead it to stdin, with --input -"):
-        input_identity([tmp_path / "people"])
 
 
 def test_an_input_that_was_edited_is_refused_by_its_one_name() -> None:

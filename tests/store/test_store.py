@@ -15,8 +15,8 @@ import pytest
 from engager.config.secret import Secret
 from engager.errors import RecordingError
 from engager.models import Outcome, Row, Status, Unreadable
-from engager.store.files.fields import RESULT_COLUMNS, result_fields
-from engager.store.files.lines import CsvLines, MendableCsv, MendableJson
+from engager.reader.outcome_fields import RESULT_COLUMNS, result_fields
+from engager.reader.outcome_lines import CsvLines, MendableCsv, MendableJson
 from engager.store.status import existing_run, look
 from engager.store.store import CHUNK
 from tests.store.stored import finish, opened, request, settle
@@ -63,7 +63,7 @@ async def test_no_kill_takes_an_outcome_once_the_loop_went_round(tmp_path: Path)
     """Though nothing leaves after it: an outcome does not wait for the next request."""
     store = await opened(tmp_path, CSV)
     store.before_send([request(1)])
-    assert store.after(outcome(1)) is None
+    assert store.after([outcome(1)]) is None
     for _ in range(3):
         await anyio.lowlevel.checkpoint()
     assert look(existing_run(tmp_path))["rows"] == 1
@@ -86,7 +86,7 @@ async def test_a_slow_disk_makes_some_wait(tmp_path: Path) -> None:
     store = await opened(tmp_path, CSV)
     waiting = []
     for number in range(1, 2 * CHUNK + 3):
-        if (writing := store.after(outcome(number))) is not None:
+        if (writing := store.after([outcome(number)])) is not None:
             waiting.append((number, writing))
     assert [number for number, _ in waiting] == [CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 2]
     for _, writing in waiting:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from engager.models import Outcome, Row, Status
-from engager.store.files.fields import result_fields
+from engager.reader.outcome_fields import result_fields
 from engager.store.tally import Histogram, Tally
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from engager.store.files.fields import RESULT_COLUMNS
-from engager.store.files.lines import CsvLines, JsonLines
+from engager.reader.outcome_fields import RESULT_COLUMNS
+from engager.reader.outcome_lines import CsvLines, JsonLines
 from engager.store.run_directory import RunDirectory
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 import orjson
 
 from engager.models import Outcome, Status, Unreadable
-from engager.store.files.fields import Redact
-from engager.store.files.lines import LineFormat
+from engager.reader.outcome_fields import Redact
+from engager.reader.outcome_lines import LineFormat
 
 #: Characters that are shown of a row that cannot be kept whole.
 RAW: Final = 1000
@@ -29,6 +29,8 @@ class RejectFile(IntEnum):
     FAILED = 1  #: to be mended and sent again
     IN_DOUBT = 2  #: to be looked into
 
+
+REJECT_FILES: Final = (RejectFile.FAILED, RejectFile.IN_DOUBT)
 
 #: Rows that are certainly not engaged may be mended and sent again; those that may be engaged must not be
 #: among them.

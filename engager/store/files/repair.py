@@ -1,7 +1,6 @@
-"""Damaged files of a run made whole: lines that are not what was written are dropped, to be written anew.
+"""Result files written anew: of damaged ones the whole lines, at a further pass those of the other rows.
 
-This is not the way of a kill, which the journal mends by itself, but of a disk that lost what it had
-promised, or of an editor that was let loose on a run's files.
+A kill needs none of this. A disk does that lost what it had confirmed, and an editor that changed the files.
 """
 
 from __future__ import annotations
@@ -11,44 +10,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engager.reader.outcome_lines import LineFormat
 from engager.store.disk import sync_folder
-from engager.store.files.lines import LineFormat
+
+#: Whether a line, with its row and its fields, stays in its file.
+Stays = Callable[[int, dict[str, Any]], bool]
 
 
-class Rewritten:
-    """A file that is written anew beside the old one, and takes its place when it is whole."""
-
-    def __init__(self, path: Path, head: bytes) -> None:
-        self._path, self._draft = path, path.with_name(path.name + ".new")
-        self._descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._file = os.fdopen(self._descriptor, "wb")
-        self._file.write(head)
-
-    def write(self, line: bytes) -> None:
-        """Add a line; the last one of a damaged file may have lost its end."""
-        self._file.write(line if line.endswith(b"\n") else line + b"\n")
-
-    def put_in_place(self) -> None:
-        """Take the old file's place."""
-        self._file.flush()
-        os.fsync(self._descriptor)
-        self._file.close()
-        self._draft.replace(self._path)
-        sync_folder(self._path.parent)
+def rows_in(path: Path, form: LineFormat, end: int) -> bytearray:
+    """Which rows below `end` have a whole line in a file: a byte a row."""
+    found = bytearray(end)
+    for row, _, _ in form.survivors(path):
+        if 0 < row < end:
+            found[row] = 1
+    return found
 
 
-def keep_only(
-    source: Path, target: Path, form: LineFormat, wanted: Callable[[int, dict[str, Any]], bool], rows: int
-) -> bytearray:
-    """Write to `target` what is wanted of `source`, once a row; returns a byte a row, 1 = it has a line.
+def rewrite(source: Path, target: Path, form: LineFormat, stays: Stays, end: int) -> bytearray:
+    """Write to `target` the lines of `source` that stay, one a row; returns the rows, a byte each.
 
-    A line of a row that is not below `rows` is damage.
+    A line of a row that is not below `end` is damage.
     """
-    kept = bytearray(rows)
-    rewritten = Rewritten(target, form.head)
-    for row, fields, line in form.survivors(source) if source.exists() else ():
-        if 0 < row < rows and not kept[row] and wanted(row, fields):
-            kept[row] = 1
-            rewritten.write(line)
-    rewritten.put_in_place()
-    return kept
+    written, draft = bytearray(end), target.with_name(target.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(form.head)
+        for row, fields, line in form.survivors(source):
+            if 0 < row < end and not written[row] and stays(row, fields):
+                written[row] = 1
+                file.write(line if line.endswith(b"\n") else line + b"\n")  # a torn file lost its last end
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(target)
+    sync_folder(target.parent)
+    return written

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from engager.store.disk import refuse_vanished, sync_data, sync_folder
-from engager.store.files.formats import Formats, RejectFile
+from engager.store.files.formats import REJECT_FILES, Formats, RejectFile
 
 #: Bytes at a file's end, at least, that are known by their checksum.
 _WINDOW = 1 << 16
@@ -25,7 +25,7 @@ class ResultFile:
     def __init__(self, path: Path, head: bytes) -> None:
         self.path = path
         self.lines = 0  #: lines that stand, the head aside
-        self._head = head
+        self.head = head
         self._descriptor: int | None = None
         self._end = 0  #: bytes that stand
         self._windows = [(0, 0)]  #: where the last stretches begin, and their checksums
@@ -43,7 +43,7 @@ class ResultFile:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
             self._descriptor = os.open(self.path, flags | (0 if self._end else os.O_TRUNC), 0o600)
             if not self._end:
-                self._write(self._head)
+                self._write(self.head)
 
     def _write(self, data: bytes) -> None:
         assert self._descriptor is not None  # noqa: S101 - only called after open()
@@ -60,6 +60,8 @@ class ResultFile:
 
     def sync(self) -> None:
         """Bring it to the disk. Raises OSError."""
+        if self._descriptor is None and self._end:
+            self.open()
         if self._descriptor is not None:
             sync_data(self._descriptor)
 
@@ -81,8 +83,16 @@ class ResultFile:
                     return False
         return True
 
+    def beyond(self, facts: Sequence[Any]) -> bytes:
+        """What was written since that time."""
+        if not self.path.exists():
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(facts[0])
+            return file.read()
+
     def take_up(self, facts: Sequence[Any]) -> None:
-        """Go on where the file stood; what was written later is cut off."""
+        """Continue where the file stood; what was written later is cut off."""
         self._end, windows, self.lines = facts
         self._windows = [(begin, check) for begin, check in windows]
         if self.path.exists():
@@ -127,7 +137,7 @@ class ResultFiles:
     def append(self, results: Sequence[bytes], rejected: Sequence[tuple[int, int, bytes]]) -> None:
         """Append lines of results, and lines of rows that were not engaged. Raises OSError."""
         self.results.append(results)
-        for file in (RejectFile.FAILED, RejectFile.IN_DOUBT):
+        for file in REJECT_FILES:
             self.of(file).append([line for _, each, line in rejected if each == file])
 
     def sync(self) -> None:
@@ -140,9 +150,17 @@ class ResultFiles:
         """How far they have come."""
         return {file.path.stem: file.facts for file in self}
 
-    def take_up(self, facts: Mapping[str, Any]) -> bool:
-        """Go on where they stood; False, and nothing changed, where they are not as they were."""
+    def take_up(self, facts: Mapping[str, Any], since: bytes) -> bool:
+        """Continue where they stood; False, and nothing changed, where they are not as they were.
+
+        `since` are the lines of results that came later. A line of another row was written by a process of
+        which the journal lost what it stored.
+        """
+        results = facts[self.results.path.stem]
+        expected = since if results[0] else self.results.head + since
         if not all(file.is_as(facts[file.path.stem]) for file in self):
+            return False
+        if not expected.startswith(self.results.beyond(results)):
             return False
         for file in self:
             file.take_up(facts[file.path.stem])

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import EngageRequest, Outcome, Row, Status
+from engager.reader.outcome_lines import CsvLines, JsonLines, MendableJson
 from engager.store.files.formats import Formats
-from engager.store.files.lines import CsvLines, JsonLines, MendableJson
 from engager.store.opening import begin
 from engager.store.run_directory import RunDirectory, new_run
 from engager.store.store import StoreOptions
@@ -50,7 +50,7 @@ async def made(
     store = begin(run, StoreOptions(formats, synced=False, token=""))
     store.start(attempts=1)
     for one in outcomes:
-        if (writing := store.after(one)) is not None:
+        if (writing := store.after([one])) is not None:
             await writing
     for number in in_flight:
         row = Row(number, number + 1, "people.jsonl", {"email": "x"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engager.models import Outcome, Status
 from engager.output.report.figures import MAX_CELLS, MAX_KINDS, MAX_SAMPLES, Figures
-from engager.store.files.fields import result_fields
+from engager.reader.outcome_fields import result_fields
 from engager.store.tally import Tally
 from tests.output.report.made import outcome
 

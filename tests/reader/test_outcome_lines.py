@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.csv_rows import CsvRows
 from engager.reader.lines import lines
-from engager.store.files.fields import result_fields
-from engager.store.files.lines import CsvLines, MendableCsv
+from engager.reader.outcome_fields import result_fields
+from engager.reader.outcome_lines import CsvLines, MendableCsv
 
 #: Values in which each character that means something to CSV is likely.
 VALUES = st.text(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from engager.models import Outcome, Unreadable
-from engager.store.files.fields import RESULT_COLUMNS, Redact, result_fields
+from engager.reader.outcome_fields import RESULT_COLUMNS, Redact, result_fields
 
 #: What is added to a row that was not engaged. No column of the input is called so.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
@@ -153,7 +153,9 @@ class MendableCsv:
 
 
 def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
-    """The whole lines of a JSONL file."""
+    """The whole lines of a JSONL file; none of one that is gone."""
+    if not path.exists():
+        return
     with path.open("rb") as file:
         for line in file:
             try:
@@ -164,7 +166,9 @@ def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
 
 
 def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[Survivor]:
-    """The whole records of a CSV file, its header aside."""
+    """The whole records of a CSV file, its header aside; none of one that is gone."""
+    if not path.exists():
+        return
     csv.field_size_limit(_LONGEST)
     encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
     encode("")

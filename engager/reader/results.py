@@ -1,4 +1,4 @@
-"""A run directory in, its lines of results out, typed: of a run that is complete, under way, or crashed."""
+"""The lines of a file of results, typed: of a run that is complete, in progress, or crashed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import Status
-from engager.store.files.fields import RESULT_COLUMNS
-from engager.store.files.lines import CsvLines, JsonLines
-from engager.store.run_directory import RunDirectory
+from engager.reader.outcome_fields import RESULT_COLUMNS
+from engager.reader.outcome_lines import CsvLines, JsonLines
 
-_FORMATS = {"jsonl": JsonLines, "csv": CsvLines}
+_FORMATS: dict[str, type[JsonLines | CsvLines]] = {".jsonl": JsonLines, ".csv": CsvLines}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +45,19 @@ class Result:
         return cls(**{**values, "row": int(values["row"]), "status": Status(values["status"])})
 
 
-def results_of(run: RunDirectory) -> Iterator[Result]:
-    """The whole lines of a run's results, in the order in which rows were settled."""
-    lines: Any = _FORMATS[run.identity["output"]["results"]]
-    path = run.path / lines.name
-    if path.exists():
-        yield from (Result.of(fields) for _, fields, _ in lines.survivors(path))
+def results_of(path: Path) -> Iterator[Result]:
+    """The whole lines of a file of results, in the order in which rows were settled."""
+    yield from (Result.of(fields) for _, fields, _ in _FORMATS[path.suffix].survivors(path))
 
 
-#: Bytes at the end of results that are looked at for the latest lines.
+#: Bytes at the end of results that are read for the latest lines.
 _TAIL = 1 << 22
 
 
-def latest_results(run: RunDirectory) -> Iterator[Result]:
+def latest_results(path: Path) -> Iterator[Result]:
     """The outcomes of the rows that were settled last: some thousands, however many there are."""
-    lines: Any = _FORMATS[run.identity["output"]["results"]]
-    path = run.path / lines.name
     if not path.exists() or path.stat().st_size <= _TAIL:
-        yield from results_of(run)
+        yield from results_of(path)
         return
     with path.open("rb") as file:
         head = file.readline() if path.suffix == ".csv" else b""
@@ -73,4 +67,4 @@ def latest_results(run: RunDirectory) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:  # the reader of lines reads files
         copy = Path(folder) / path.name
         copy.write_bytes(head + tail)
-        yield from [Result.of(fields) for _, fields, _ in lines.survivors(copy)]
+        yield from results_of(copy)
