@@ -27,6 +27,7 @@ from engager.reader.sources import (
     format_of,
     is_plain,
     open_stream,
+    refuse_repeated,
     stdin_stream,
 )
 
@@ -65,6 +66,7 @@ class Rows:
         self.verifier = verifier or InputVerifier()
         self._streams: list[BinaryIO] = []
         self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
+        refuse_repeated(self.files)
         self.format: Format = _format(spec, self.files)
         self.delimiter = spec.delimiter or _delimiter(self.files)
         self.columns: tuple[str, ...] | None = None

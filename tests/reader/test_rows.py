@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from encodings.aliases import aliases
 from pathlib import Path
 
@@ -257,6 +257,50 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
         Rows(InputSpec("*.jsonl", tmp_path))
     with pytest.raises(InputError, match="folder"):
         Rows(InputSpec(".", tmp_path))
+
+
+def _linked(folder: Path, name: str) -> None:
+    (folder / name).symlink_to("people.csv")
+
+
+def _hard_linked(folder: Path, name: str) -> None:
+    (folder / name).hardlink_to(folder / "people.csv")
+
+
+def _packed(folder: Path, name: str) -> None:
+    pack = gzip.compress if name.endswith(".gz") else zstandard.compress
+    (folder / name).write_bytes(pack((folder / "people.csv").read_bytes()))
+
+
+def _copied(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / "people.csv").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("again.csv", _linked),
+        ("again.csv", _hard_linked),
+        ("people.csv.gz", _packed),
+        ("people.csv.zst", _packed),
+        ("people (1).csv", _copied),
+    ],
+)
+def test_the_same_rows_under_two_names_are_refused(
+    tmp_path: Path, name: str, make: Callable[[Path, str], None]
+) -> None:
+    (tmp_path / "people.csv").write_bytes(b"a,b\n1,2\n")
+    make(tmp_path, name)
+    with pytest.raises(InputError) as refused:
+        Rows(InputSpec("*.csv*", tmp_path))
+    assert {part in str(refused.value) for part in ("people.csv", name)} == {True}
+    assert len(list(Rows(InputSpec(name.replace("(", "[(]"), tmp_path)).chunks())) == 1
+
+
+def test_exports_that_are_empty_alike_are_no_repeats(tmp_path: Path) -> None:
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / name).write_bytes(b"a,b\n")
+    assert list(Rows(InputSpec("*.csv", tmp_path)).chunks()) == []
 
 
 def test_a_header_without_rows_is_an_input_without_people() -> None:
