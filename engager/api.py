@@ -258,7 +258,7 @@ async def _carried_out(
         run.control = options.control or run.control
         run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.resumed, told))
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, told, tuple(run.builder.notes)))
         try:
             return await send(run, row_limit, watch, options.serve)
         except Exception as fault:

@@ -66,6 +66,10 @@ def _found(findings: Findings, limits: LimitsSection) -> str:
         sent = "" if findings.skipped else "; input.unique = true would leave them out"
         lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
         lines += [f"    {told}" for told in findings.repeated]
+    lines += [
+        f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows left out"
+        for found in findings.lists
+    ]
     lines.append(_duration(findings.seconds, limits))
     if findings.ends_at is not None:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""

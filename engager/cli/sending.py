@@ -178,6 +178,8 @@ def _say(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
             click.echo(f"warning: {warning}", err=True)
+        for note in () if quiet else event.notes:
+            click.echo(note, err=True)
     elif isinstance(event, Serving):
         click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
     elif isinstance(event, AlreadyComplete) and not quiet:

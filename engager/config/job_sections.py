@@ -166,15 +166,23 @@ class InputSection(Section):
         examples=["email"],
     )
 
+    exclude_encoding: str | None = Field(
+        None,
+        description="The text encoding of the lists; else told by a mark at their beginning, or `utf-8`.",
+        examples=["cp1251"],
+    )
+
     @property
     def lists(self) -> list[str]:
         """The lists of keys whose rows are skipped."""
         given = self.exclude or []
         return [given] if isinstance(given, str) else given
 
-    @field_validator("encoding")
+    @field_validator("encoding", "exclude_encoding")
     @classmethod
-    def _is_known(cls, name: str) -> str:
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
         try:
             if not codecs.lookup(name)._is_text_encoding:
                 raise LookupError

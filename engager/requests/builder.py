@@ -49,6 +49,7 @@ class Builder:
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []  #: what is as it should be, and good to know before the first row
         #: Whether requests are to say all that their profile is matched by: for whoever looks for repeats.
         self.identifies = False
         #: A digest for each attachment.
@@ -117,10 +118,10 @@ class Builder:
         """Whether the profile is matched by more than the key."""
         return self._key is not None and len(self._key.fields) > 1
 
-    def could_be_key(self, text: str) -> bool:
-        """Whether a text has the form of a key, where keys have one."""
-        rule = p.PARAMETERS.get(self.key_field)
-        return self.key_field in ("email", "phone", "profile_id") and rule is not None and not rule(text)
+    @property
+    def key_fields(self) -> tuple[str, ...]:
+        """The parameters that the profile is matched by, the key first."""
+        return self._key.fields if self._key else ("custom_request",)
 
     @property
     def required_columns(self) -> frozenset[str]:

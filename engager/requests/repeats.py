@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mmap import mmap
 
 from engager.models import EngageRequest, Invalid, Row
-from engager.requests.selection import Fold
+from engager.requests.key_forms import Fold
 
 #: Told of a repeat: the row, and the earlier one with the same key.
 OnRepeat = Callable[[int, int], None]

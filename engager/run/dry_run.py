@@ -19,7 +19,7 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
-from engager.run.prepare import builder_of, open_input, selection_of
+from engager.run.prepare import builder_of, open_input, selection_of, sources_of
 from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
@@ -58,6 +58,7 @@ class Findings:
     seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
     ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
     openings: int | None = None  #: how many openings of the sending window it takes
+    lists: list[dict[str, Any]] = field(default_factory=list)  #: keys that are left out: of which file or run
     warnings: list[str] = field(default_factory=list)
     samples: list[SampleRequest] = field(default_factory=list)
 
@@ -104,6 +105,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
                     _look_at(row, findings, job_file.job, builder, selection, samples)
+            _tell_lists(findings, selection)
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
@@ -125,6 +127,16 @@ def _look_at(
     findings.sendable += 1
     if len(findings.samples) < samples:
         findings.samples.append(_shown(job, built))
+
+
+def _tell_lists(findings: Findings, selection: Selection) -> None:
+    """Say of each list how many keys it has and how many rows it leaves out: none is a warning."""
+    for source in sources_of(selection):
+        findings.lists.append({"name": source.name, "keys": source.keys, "rows": source.rows})
+        if not source.keys:
+            findings.warnings.append(f"{source}: it leaves nobody out")
+        elif not source.rows:
+            findings.warnings.append(f"{source}, and no row of the input has one of them")
 
 
 def _unset(job_file: JobFile) -> list[str]:

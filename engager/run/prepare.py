@@ -22,8 +22,10 @@ from engager.reader.input_verifier import InputVerifier
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
 from engager.requests.builder import Builder, compile_builder
+from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
+from engager.requests.key_forms import fold_of
 from engager.requests.repeats import OnRepeat, RepeatDetector
-from engager.requests.selection import Lists, Selection, fold_of
+from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
@@ -98,17 +100,40 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
 def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
-    `look`: for whoever wants to know of repeats, whether or not the job leaves them out.
+    `observe`: for whoever wants to know of repeats, whether or not the job leaves them out.
     """
-    given, fold = job_file.job.input, fold_of(builder.key_field)
+    given = job_file.job.input
     unique = given.unique or observe
     if not unique and not given.lists:
         return None
-    if given.lists and builder.key_field == "custom_request":
+    builder.identifies = unique
+    return Selection(unique, _exclusion(job_file, builder), fold_of(*builder.key_fields))
+
+
+def _exclusion(job_file: JobFile, builder: Builder) -> Exclusion | None:
+    """The keys whose rows are left out. Raises JobError or InputError."""
+    if not job_file.job.input.lists:
+        return None
+    if builder.key_field == "custom_request":
         text = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", text))
-    builder.identifies = unique
-    return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
+    exclusion = Exclusion(fold_of(builder.key_field))
+    try:
+        _lists(job_file, builder).add_to(exclusion)
+    except BaseException:
+        exclusion.close()
+        raise
+    return exclusion
+
+
+def sources_of(selection: Selection | None) -> list[ExcludedSource]:
+    """The lists of a job, and the earlier runs whose people are left out."""
+    return selection.excluded.sources if selection and selection.excluded else []
+
+
+def warnings_of(selection: Selection | None) -> list[str]:
+    """What is odd about the lists of a job: one without keys leaves nobody out."""
+    return [f"{source}: it leaves nobody out" for source in sources_of(selection) if not source.keys]
 
 
 def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
@@ -116,12 +141,19 @@ def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> Repe
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
-    return RepeatDetector(fold_of(builder.key_field), on_repeat)
+    return RepeatDetector(fold_of(*builder.key_fields), on_repeat)
 
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:
     given = job_file.job.input
-    return Lists(given.lists, job_file.base, given.exclude_column, builder.could_be_key, builder.key_columns)
+    return Lists(
+        given.lists,
+        job_file.base,
+        builder.key_field,
+        builder.key_columns,
+        given.exclude_column,
+        given.exclude_encoding,
+    )
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
@@ -162,6 +194,8 @@ def prepare(
             _lock_new(out, opened)
         if (selection := selection_of(job_file, builder)) is not None:
             opened.callback(selection.close)
+            builder.warnings += warnings_of(selection)
+            builder.notes += [f"leaves out: {source}" for source in sources_of(selection) if source.keys]
         store = (opening.resume if found else opening.begin)(directory, options)
         opened.callback(store.close)
         return Run(

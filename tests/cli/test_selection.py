@@ -49,6 +49,16 @@ async def test_listed_keys_are_not_sent_to(bench: Any) -> None:
     assert b.sandbox.brain.effects["email=p7@example.com"] == 0
 
 
+async def test_a_run_says_at_its_start_how_many_keys_its_lists_have(bench: Any) -> None:
+    b = await make(bench, 'unique = false\nexclude = ["gone.txt", "none.csv"]')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    (b.path / "none.csv").write_text("email\n")
+    ended = await b.engager("run", "job.toml")
+    told = [(line.split(":")[0] == "warning", line.split("/")[-1]) for line in ended.err.splitlines()]
+    assert [(warns, name.split(":")[0]) for warns, name in told] == [(True, "none.csv"), (False, "gone.txt")]
+    assert "1 keys" in told[1][1]
+
+
 @pytest.mark.parametrize("rules", ["", 'exclude = "gone.txt"'])
 async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(bench: Any, rules: str) -> None:
     b = await make(bench, rules)
