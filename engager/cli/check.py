@@ -59,8 +59,8 @@ def _found(findings: Findings, limits: LimitsSection) -> str:
         counts.append(f"{skipped:,} are left out")
     lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
     lines += [
-        f"  {count:,} {error}, the first: {findings.examples[error]}"
-        for error, count in findings.invalid.most_common()
+        f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
+        for wrong, count in findings.invalid.most_common()
     ]
     if findings.repeats:
         sent = "" if findings.skipped else "; input.unique = true would leave them out"
@@ -75,6 +75,11 @@ def _found(findings: Findings, limits: LimitsSection) -> str:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
         lines.append(f"Begun now, it ends {findings.ends_at}{openings}.")
     return "\n".join(lines)
+
+
+def _in_column(column: str | None) -> str:
+    """Which column is to be mended, where it is one."""
+    return "" if column is None else f" in column {column!r}"
 
 
 def _duration(seconds: float | None, limits: LimitsSection) -> str:

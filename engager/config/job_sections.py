@@ -149,6 +149,18 @@ class InputSection(Section):
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    region: str | None = Field(
+        None,
+        description="Brings telephone numbers, as dialled from that country, to `+` and digits.",
+        examples=["RU"],
+        json_schema_extra={"pattern": "^[A-Z]{2}$"},
+    )
+    empty: list[str] = Field(
+        [], description="Texts that stand for nothing in a column.", examples=[["NULL", "\\N"]]
+    )
+    decimal: Literal[".", ","] = Field(
+        ".", description="What stands before the fraction of a number that is cast by `{column:decimal}`."
+    )
     repeat: bool = Field(
         False, description="A run with another date in its name may send what an earlier one has sent."
     )
@@ -191,6 +203,17 @@ class InputSection(Section):
         if not carries_rows(name):
             raise ValueError(f"{name!r} is no encoding of files with lines; save the file as UTF-8")
         return name
+
+    @field_validator("region")
+    @classmethod
+    def _is_region(cls, region: str | None) -> str | None:
+        if region is None:
+            return None
+        from phonenumbers import SUPPORTED_REGIONS  # for jobs that ask for it
+
+        if region not in SUPPORTED_REGIONS:
+            raise ValueError('give the two capital letters of a country, such as "RU"')
+        return region
 
     @field_validator("delimiter")
     @classmethod

@@ -166,6 +166,8 @@ class CsvRows:
             if not values:
                 blank = True
                 continue
+            if isinstance(values, list) and not any(values):
+                values = [""] * width  # a line of delimiters, however many, has nothing in it
             if isinstance(values, list) and len(values) == width:
                 out.append(Row(number, line, source, values))
             else:

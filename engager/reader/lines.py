@@ -36,10 +36,9 @@ ERRORS = {
     "bad_json": "it is not valid JSON",
     "not_an_object": "a JSONL row must be an object",
     "too_deep": "its lists and objects are nested more than 254 levels deep",
+    "repeated_key": "a key stands twice in it",
     "number_too_large": "it holds a number that would lose digits; write it as a string",
 }
-
-#: Encodings whose line feed is more than one byte.
 
 
 def text_of(line: AnyLine) -> str:

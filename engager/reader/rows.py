@@ -155,6 +155,11 @@ class Rows:
             raise InputError(f"{self._name}: the input is empty.")
 
     @property
+    def has_several(self) -> bool:
+        """Whether there are several rows, as far as is known before the first is sent."""
+        return any(len(batch) > 1 for batch in self._peeked)
+
+    @property
     def _name(self) -> str:
         return ", ".join(map(str, self.files)) or "stdin"
 

@@ -28,15 +28,17 @@ class Selection:
         self.observe: Callable[[EngageRequest], None] | None = None  #: told of every row that is not left out
 
     def of(
-        self, chunks: Iterator[Sequence[Row | Unreadable]], build: Callable[[Row], EngageRequest | Invalid]
+        self,
+        chunks: Iterator[Sequence[Row | Unreadable]],
+        build: Callable[[Row], EngageRequest | Invalid | Skipped],
     ) -> Iterator[Sequence[Built]]:
         """The rows of some chunks, built, those left out that a rule leaves out."""
         for chunk in chunks:
             yield [self.judge(build(row)) if isinstance(row, Row) else row for row in chunk]
 
-    def judge(self, built: EngageRequest | Invalid) -> EngageRequest | Invalid | Skipped:
+    def judge(self, built: EngageRequest | Invalid | Skipped) -> EngageRequest | Invalid | Skipped:
         """The row as it was built, or why it is left out. What is no request is nobody's first row."""
-        if isinstance(built, Invalid):
+        if not isinstance(built, EngageRequest):
             return built
         if self.excluded is not None and (source := self.excluded.source_of(built.key)) is not None:
             source.rows += 1

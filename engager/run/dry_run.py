@@ -44,14 +44,18 @@ class SampleRequest:
         return f"POST {self.url}\n{head}\n\n{self.body}"
 
 
+#: What is wrong with rows: a machine word, and the column in which it is, where it is in one.
+Wrong = tuple[str, str | None]
+
+
 @dataclass(slots=True)
 class Findings:
     """What a look at every row found. Each field is a key of `as_dict`."""
 
     rows: int = 0
     sendable: int = 0
-    invalid: Counter[str] = field(default_factory=Counter)  #: rows by what is wrong with them
-    examples: dict[str, str] = field(default_factory=dict)  #: the first row of each kind
+    invalid: Counter[Wrong] = field(default_factory=Counter)  #: rows by what is wrong with them
+    examples: dict[Wrong, str] = field(default_factory=dict)  #: the first row of each kind
     skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
     repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
     repeated: list[str] = field(default_factory=list)  #: the first of them
@@ -76,18 +80,20 @@ class Findings:
     def note(self, record: Invalid | Unreadable) -> None:
         """Count one row that cannot be sent."""
         outcome = Outcome.unsent(record)
-        error = str(outcome.error)
-        self.invalid[error] += 1
-        self.examples.setdefault(error, f"row {outcome.row.number} ({outcome.error_text})")
+        wrong = str(outcome.error), record.column if isinstance(record, Invalid) else None
+        self.invalid[wrong] += 1
+        self.examples.setdefault(wrong, f"row {outcome.row.number} ({outcome.error_text})")
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
         # A copy of a Counter would count its items.
-        told = asdict(replace(self, invalid=Counter(), skipped=Counter())) | {"skipped": dict(self.skipped)}
-        examples = told.pop("examples")
+        told = asdict(replace(self, invalid=Counter(), examples={}, skipped=Counter())) | {
+            "skipped": dict(self.skipped)
+        }
+        del told["examples"]
         told["invalid"] = [
-            {"error": error, "rows": rows, "example": examples[error]}
-            for error, rows in self.invalid.most_common()
+            {"error": wrong[0], "column": wrong[1], "rows": rows, "example": self.examples[wrong]}
+            for wrong, rows in self.invalid.most_common()
         ]
         return told
 
@@ -106,6 +112,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
                 for row in chunk:
                     _look_at(row, findings, job_file.job, builder, selection, samples)
             _tell_lists(findings, selection)
+            _tell_trimmed(findings, builder)
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
@@ -121,8 +128,9 @@ def _look_at(
     judged = built if isinstance(built, Unreadable) else selection.judge(built)
     if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
         return
-    if not isinstance(built, EngageRequest):
+    if isinstance(built, Invalid | Unreadable):
         findings.note(built)
+    if not isinstance(built, EngageRequest):
         return
     findings.sendable += 1
     if len(findings.samples) < samples:
@@ -137,6 +145,14 @@ def _tell_lists(findings: Findings, selection: Selection) -> None:
             findings.warnings.append(f"{source}: it leaves nobody out")
         elif not source.rows:
             findings.warnings.append(f"{source}, and no row of the input has one of them")
+
+
+def _tell_trimmed(findings: Findings, builder: Builder) -> None:
+    for column, rows in builder.trimmed.items():
+        findings.warnings.append(
+            f"column {column!r}: {rows:,} rows have blanks or invisible characters around the value, "
+            "which are taken off"
+        )
 
 
 def _unset(job_file: JobFile) -> list[str]:

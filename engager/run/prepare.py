@@ -21,7 +21,7 @@ from engager.models import Status
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import STDIN
-from engager.requests.builder import Builder, compile_builder
+from engager.requests.builder import NO_COLUMN, Builder, compile_builder
 from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
 from engager.requests.key_forms import fold_of
 from engager.requests.repeats import OnRepeat, RepeatDetector
@@ -43,7 +43,7 @@ from engager.store.status import existing_run
 from engager.store.store import ResultStore, StoreOptions
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
-REQUEST_FORM = 1
+REQUEST_FORM = 2
 
 
 @dataclass(slots=True)
@@ -93,6 +93,8 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
         builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
     except ParameterError as fault:
         raise job_file.explain(fault) from None
+    if builder.is_for_one and rows.has_several:
+        raise JobError(job_file.at(f"request.{builder.key_field}", f"{NO_COLUMN}. Name the column"))
     _refuse_absent_columns(builder, rows)
     return builder
 
@@ -107,7 +109,9 @@ def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> 
     if not unique and not given.lists:
         return None
     builder.identifies = unique
-    return Selection(unique, _exclusion(job_file, builder), fold_of(*builder.key_fields))
+    return Selection(
+        unique, _exclusion(job_file, builder), fold_of(*builder.key_fields, region=job_file.job.input.region)
+    )
 
 
 def _exclusion(job_file: JobFile, builder: Builder) -> Exclusion | None:
@@ -117,7 +121,7 @@ def _exclusion(job_file: JobFile, builder: Builder) -> Exclusion | None:
     if builder.key_field == "custom_request":
         text = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", text))
-    exclusion = Exclusion(fold_of(builder.key_field))
+    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region))
     try:
         _lists(job_file, builder).add_to(exclusion)
     except BaseException:
@@ -141,7 +145,7 @@ def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> Repe
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
-    return RepeatDetector(fold_of(*builder.key_fields), on_repeat)
+    return RepeatDetector(fold_of(*builder.key_fields, region=job_file.job.input.region), on_repeat)
 
 
 def _lists(job_file: JobFile, builder: Builder) -> Lists:
@@ -153,6 +157,7 @@ def _lists(job_file: JobFile, builder: Builder) -> Lists:
         builder.key_columns,
         given.exclude_column,
         given.exclude_encoding,
+        frozenset(given.empty),
     )
 
 
@@ -264,7 +269,9 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     """What would change a request or a row, and so would make it another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
-    reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
+    reading = job.input.model_dump(
+        mode="json", include={"encoding", "max_row_bytes", "region", "empty", "decimal"}
+    )
     identity: dict[str, Any] = {
         "form": REQUEST_FORM,
         "job": {"name": job.job.name},

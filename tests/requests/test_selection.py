@@ -142,6 +142,9 @@ def test_lines_that_are_no_text_are_refused(tmp_path: Path) -> None:
     ("field", "one", "other", "same"),
     [
         ("email", "A@x.org ", "a@X.ORG", True),
+        ("email", "ann@пример.рф", "ANN@XN--E1AFMKFD.xn--p1ai", True),
+        ("email", "ann@bücher.example", "ann@xn--bcher-kva.example", True),
+        ("email", "ann@пример.рф", "ann@другой.рф", False),
         ("phone", "+7 (900) 123-45-67", "79001234567", True),
         ("phone", "79001234567", "79001234568", False),
         ("field_value", "AbC", "abc", False),
@@ -150,6 +153,25 @@ def test_lines_that_are_no_text_are_refused(tmp_path: Path) -> None:
 )
 def test_what_means_the_same_person(field: str, one: str, other: str, same: bool) -> None:
     assert (fold_of(field)(one) == fold_of(field)(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+79160000001", "89160000001"),
+        ("9160000001", "8 (916) 000-00-01"),
+        ("+44 20 7946 0000", "00442079460000"),
+    ],
+)
+def test_a_region_makes_one_number_of_its_spellings(one: str, other: str) -> None:
+    fold = fold_of("phone", region="RU")
+    assert fold(one) == fold(other) != fold("+79160000002")
+
+
+def test_each_part_of_a_key_is_compared_in_its_own_way() -> None:
+    fold = fold_of("email", "phone", region="RU")
+    assert fold("A@пример.рф\x1f89160000001") == fold("a@xn--e1afmkfd.xn--p1ai\x1f+79160000001")
+    assert fold("A@x.org\x1f89160000001") != fold("a@x.org\x1f89160000002")
 
 
 def test_all_that_a_profile_is_matched_by_makes_a_repeat(chosen: Callable[..., Selection]) -> None:
