@@ -149,6 +149,9 @@ class InputSection(Section):
     )
     encoding: str = Field("utf-8", description="The text encoding of the file.")
     max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    multiline: bool = Field(
+        False, description="CSV: lines within quotes are one text, also where each looks like a row."
+    )
     region: str | None = Field(
         None,
         description="Brings telephone numbers, as dialled from that country, to `+` and digits.",

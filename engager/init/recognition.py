@@ -59,8 +59,3 @@ def fits(mode: str, value: Any, named: bool = True) -> bool:
     if rule_of(mode)(value) is not None:
         return False
     return named or mode != "phone" or bool(_PHONE_BY_ITSELF.fullmatch(value))
-
-
-def looks_like_data(name: str) -> bool:
-    """Whether what stands in a header is a person's datum, and no name of a column."""
-    return any(fits(mode, name, named=False) for mode in NAMES)

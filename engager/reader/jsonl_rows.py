@@ -8,13 +8,10 @@ import orjson
 
 from engager.models import Row, Unreadable
 from engager.reader.json_values import LosesDigitsError, RepeatedKeyError, refuse_ambiguous
-from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
+from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 
 #: Characters of the shortest text that the parser reads and the writer refuses: brackets only.
 _DEEP = 255
-
-#: How much of an unreadable record is kept, to show it.
-RAW = 1000
 
 
 class JsonlRows:
@@ -60,7 +57,7 @@ class JsonlRows:
     def _unreadable(
         self, number: int, line: int, text: AnyLine, error: str, error_text: str | None = None
     ) -> Unreadable:
-        raw = text_of(text)[:RAW].rstrip("\r\n")
+        raw = shown(text_of(text))
         return Unreadable(number, line, self._source, error, error_text or ERRORS[error], raw)
 
 

@@ -111,6 +111,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
                     _look_at(row, findings, job_file.job, builder, selection, samples)
+            findings.warnings += rows.warnings
             _tell_lists(findings, selection)
             _tell_trimmed(findings, builder)
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from engager.config.job import JobFile
+from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.sanitize import name_fault
 from engager.config.secret import Secret
@@ -44,6 +45,9 @@ from engager.store.store import ResultStore, StoreOptions
 
 #: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
 REQUEST_FORM = 2
+
+#: Keys of [input] that change what a row is.
+READING = {"encoding", "max_row_bytes", "multiline", "region", "empty", "decimal"}
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifie
         delimiter=given.delimiter,
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
+        multiline=given.multiline,
     )
     rows = open_rows(spec, verifier=verifier)
     if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
@@ -187,6 +192,8 @@ def prepare(
         opened.callback(rows.close)
         directory = found or new_run(out)
         builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+        builder.warnings += rows.warnings
+        rows.warn = log.warning
         identity = _identity(job_file, rows, builder)
         options = _options(job_file, rows, secret, directory.run_id)
         if found:
@@ -269,9 +276,7 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     """What would change a request or a row, and so would make it another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
-    reading = job.input.model_dump(
-        mode="json", include={"encoding", "max_row_bytes", "region", "empty", "decimal"}
-    )
+    reading = job.input.model_dump(mode="json", include=READING)
     identity: dict[str, Any] = {
         "form": REQUEST_FORM,
         "job": {"name": job.job.name},

@@ -6,13 +6,10 @@ import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: The letters that make up half of any Russian text. Read in another Russian encoding they come out as
-#: capitals, as signs, or as rarer letters.
-_FREQUENT = frozenset("оеаинтсрвл")
-_RUSSIAN = ("cp1251", "koi8-r", "cp866")
+from engager.reader.garbage import best_russian, likeness
 
-#: Of all letters beyond ASCII, how many are frequent ones at least where the text is Russian.
-_LEAST_SHARE = 0.3
+#: How Russian a text must read to be taken for Russian.
+_LEAST_LIKENESS = 0.3
 
 #: A file is UTF-8 with some damaged rows, and not in an older encoding, when its letters beyond ASCII
 #: are whole so many times as often as not.
@@ -68,13 +65,7 @@ def _without_mark(head: bytes) -> Encoding | None:
 
 
 def _older(head: bytes) -> Encoding:
-    beyond = sum(byte > 0x7F for byte in head)
-    frequent = {name: _frequent(head.decode(name, "replace")) for name in _RUSSIAN}
-    best = max(_RUSSIAN, key=lambda name: frequent[name])
-    if frequent[best] >= _LEAST_SHARE * beyond:
+    best = best_russian(head)
+    if likeness(head.decode(best, "replace")) >= _LEAST_LIKENESS:
         return Encoding(best, f"guessed: it is not UTF-8, and reads as Russian in {best}")
     return Encoding("cp1252", "guessed: it is not UTF-8, and does not read as Russian")
-
-
-def _frequent(text: str) -> int:
-    return sum(character in _FREQUENT for character in text)
