@@ -17,6 +17,7 @@ from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
 from engager.reader.diagnosis import HEAD, examined
+from engager.reader.file_watch import FileWatch
 from engager.reader.garbage import garbled
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.jsonl_rows import JsonlRows
@@ -138,10 +139,13 @@ class Rows:
 
     def _batches(self) -> Iterator[list[Record]]:
         number = 1
-        for source, stream, last in self._opened():
+        for source, stream, last, watch in self._opened():
             data = self._examined(blocks(stream, source, self._block), source)
             self._is_cut = False
-            for batch in self._batches_of(self.verifier.watch(data, source, last), source, number):
+            verified = self.verifier.watch(data, source, last)
+            if watch is not None:
+                verified = watch.watched(verified, self.verifier.digest)
+            for batch in self._batches_of(verified, source, number):
                 if batch:
                     number = batch[-1].number + 1
                     if self._is_cut and isinstance(batch[-1], Row):
@@ -155,17 +159,18 @@ class Rows:
             "whether the file is whole"
         )
 
-    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
-        """Every file: what it is called, open at its beginning, and whether it is the last one."""
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool, FileWatch | None]]:
+        """Every file: what it is called, open at its beginning, whether it is the last one, and its watch."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], True
+            yield "stdin", self._streams[0], True, None
             return
         for file in self.files:
+            watch = FileWatch(file, self.verifier.digest) if file.is_file() else None
             stream = open_stream(file)
             self._streams = [stream]
             with stream:
-                yield _called(file), stream, file is self.files[-1]
+                yield _called(file), stream, file is self.files[-1], watch
 
     def _batches_of(self, data: Iterator[bytes], source: str, number: int) -> Iterator[list[Record]]:
         if self.format == "jsonl":
