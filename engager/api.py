@@ -5,6 +5,7 @@ Whatever a person must act on is raised as an EngagerError, whose text says what
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,6 +67,7 @@ async def run_async(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    after: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -77,7 +79,8 @@ async def run_async(
 
     `out` is the run directory, which may hold `{date}`; unless given, the job says it. A run of another
     date that is not complete and has the same input is gone on with. `input` is another than the job's;
-    `limit` the row to stop behind; `yes` consents to the rows behind the job's `limits.confirm_above`.
+    `limit` the row to stop behind; `after` are earlier runs, whose people are left out;
+    `yes` consents to the rows behind the job's `limits.confirm_above`.
     `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, and nothing more
     once it has raised. `control` can pause and stop the run, and is for this one only. `stop_on_signals`:
     SIGINT, SIGTERM and SIGHUP stop the run in good order, and a second one at once, as they stop the
@@ -85,7 +88,7 @@ async def run_async(
     its summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options, after)
 
 
 async def retry_async(
@@ -114,6 +117,7 @@ def run(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    after: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -123,7 +127,7 @@ def run(
 ) -> Summary:
     """`run_async` for those who have no event loop."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options))
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after))
 
 
 def retry(
@@ -183,15 +187,21 @@ class _RunOptions:
 
 
 async def _run(
-    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, row_limit: RowLimit, options: _RunOptions
+    job: JobFile,
+    out: AnyPath | None,
+    input_path: AnyPath | None,
+    row_limit: RowLimit,
+    options: _RunOptions,
+    after: Sequence[AnyPath] = (),
 ) -> Summary:
     given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
+    earlier = [_absolute(path) for path in after]
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
             with choose_directory(job, name, given) as directory:
-                run = prepare(job, directory.path, given)
+                run = prepare(job, directory.path, given, after=earlier)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -281,6 +291,10 @@ def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
     return RowLimit(
         confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it"
     )
+
+
+def _absolute(path: AnyPath) -> str:
+    return os.path.abspath(path)
 
 
 def _text(path: AnyPath | None) -> str | None:

@@ -69,6 +69,11 @@ class InputVerifier:
         if not self._known:
             self._mark(True)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether all that was known is behind."""
+        return not self._known
+
     def end(self) -> None:
         """The input is at its end. Raises InputError when it was longer."""
         if self._known:

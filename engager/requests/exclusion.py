@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import codecs
 import io
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +64,11 @@ class ExcludedSource:
 class Exclusion:
     """All keys whose rows are left out, and where each comes from."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, seed: str = "") -> None:
         self._keys, self._fold = Keys(), fold
+        self._digest = blake2b(digest_size=8, key=seed.encode()[: blake2b.MAX_KEY_SIZE])
+        #: A digest of every key, by which a later start knows that none was taken away.
+        self.digests: array[int] = array("Q")
         self.sources: list[ExcludedSource] = []
 
     def add(self, source: ExcludedSource, keys: Iterable[str]) -> None:
@@ -73,7 +78,11 @@ class Exclusion:
         def counted() -> Iterator[str]:
             for key in keys:
                 source.keys += 1
-                yield self._fold(key)
+                folded = self._fold(key)
+                digest = self._digest.copy()
+                digest.update(folded.encode("utf-8", "surrogatepass"))
+                self.digests.append(int.from_bytes(digest.digest(), "little"))
+                yield folded
 
         self._keys.add_all(counted(), -len(self.sources))
 

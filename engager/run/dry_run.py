@@ -19,7 +19,8 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
-from engager.run.prepare import builder_of, open_input, selection_of, sources_of
+from engager.run.opening_input import builder_of, open_input
+from engager.run.prepare import selection_of, sources_of
 from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.

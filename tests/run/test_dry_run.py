@@ -96,3 +96,15 @@ def test_every_list_says_what_it_leaves_out_and_nothing_is_a_warning(tmp_path: P
     assert told == [("gone.txt", 2, 1), ("other.csv", 1, 0), ("none.csv", 0, 0)]
     assert dict(found.skipped) == {"excluded": 1}
     assert ["other.csv" in warning or "none.csv" in warning for warning in found.warnings] == [True, True]
+
+
+def test_what_is_wrong_is_told_by_kind_and_column(tmp_path: Path) -> None:
+    job_of(tmp_path)
+    (tmp_path / "people.csv").write_text(
+        "email,name,age\n,Ann,\na@x.org,Bob,\nb@x.org,Cid,\nc@x.org,D,7\n,,\n"
+    )
+    content = 'request.content={ age = "{age:int}" }'
+    found = check(JobFile(tmp_path / "job.toml", [content, "request.id=12"]), None, samples=0)
+    told = {(kind["error"], kind["column"]): kind["rows"] for kind in found.as_dict()["invalid"]}
+    assert told == {("empty", "age"): 2, ("empty", "email"): 1}
+    assert (found.sendable, dict(found.skipped)) == (1, {"blank": 1})
