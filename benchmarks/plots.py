@@ -86,7 +86,7 @@ def measured(
     run(engager(*settings, connections=connections)(Course(folder, origin, people, rows)), folder)
     summary = orjson.loads((folder / "run" / "summary.json").read_bytes())
     latency = summary["latency_ms"]
-    return Point(connections, delay, rows / summary["seconds"], latency["p50"], latency["p99"])
+    return Point(connections, delay, rows / summary["elapsed_seconds"], latency["p50"], latency["p99"])
 
 
 def picture(points: dict[tuple[int, int], Point], path: Path) -> None:

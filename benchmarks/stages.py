@@ -120,7 +120,7 @@ async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequ
         return
     store.history(chunk)
     for request, reply in replies:
-        request.history.note_departure(store.clock())
+        request.history = request.history.departed(store.clock())
         store.before_send([request])
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)

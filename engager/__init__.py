@@ -1,4 +1,4 @@
-"""Engages every person of a file in an Altcraft automation scenario: nobody twice, nobody forgotten.
+"""Engage every person of a file in an Altcraft automation scenario: no person twice, none forgotten.
 
 import engager
 
@@ -8,33 +8,90 @@ for outcome in engager.outcomes("runs/spring"):
 ...
 """
 
-from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
-from engager.config.job import JobFile
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from engager.config.version import __version__
-from engager.errors import (
-    BusyError,
-    EngagerError,
-    Exit,
-    InputError,
-    JobError,
-    RecordingError,
-    RunDirectoryError,
-)
-from engager.events import (
-    AlreadyComplete,
-    Began,
-    Ended,
-    Event,
-    Progressed,
-    Reported,
-    Serving,
-    Snapshot,
-    Summary,
-)
-from engager.models import Status
-from engager.run.control import Control
-from engager.run.dry_run import Findings
-from engager.store.results import Result
+
+if TYPE_CHECKING:
+    from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
+    from engager.config.job import JobFile
+    from engager.errors import (
+        BusyError,
+        EngagerError,
+        Exit,
+        InputError,
+        JobError,
+        RecordingError,
+        RunDirectoryError,
+    )
+    from engager.events import (
+        AlreadyComplete,
+        Began,
+        Ended,
+        Event,
+        Progressed,
+        Reported,
+        Serving,
+        Snapshot,
+        Summary,
+    )
+    from engager.models import Status
+    from engager.run.control import Control
+    from engager.run.dry_run import Findings
+    from engager.store.results import Result
+
+# The package of this name first: imported later, it would take the place of the function.
+import_module("engager.run")
+del globals()["run"]
+
+#: Where each name lies. It is loaded when it is asked for: `engager --version` need not load everything.
+_HOMES = {
+    "build_job": "engager.api",
+    "check": "engager.api",
+    "load_job": "engager.api",
+    "outcomes": "engager.api",
+    "retry": "engager.api",
+    "retry_async": "engager.api",
+    "run": "engager.api",
+    "run_async": "engager.api",
+    "status": "engager.api",
+    "JobFile": "engager.config.job",
+    "BusyError": "engager.errors",
+    "EngagerError": "engager.errors",
+    "Exit": "engager.errors",
+    "InputError": "engager.errors",
+    "JobError": "engager.errors",
+    "RecordingError": "engager.errors",
+    "RunDirectoryError": "engager.errors",
+    "AlreadyComplete": "engager.events",
+    "Began": "engager.events",
+    "Ended": "engager.events",
+    "Event": "engager.events",
+    "Progressed": "engager.events",
+    "Reported": "engager.events",
+    "Serving": "engager.events",
+    "Snapshot": "engager.events",
+    "Summary": "engager.events",
+    "Status": "engager.models",
+    "Control": "engager.run.control",
+    "Findings": "engager.run.dry_run",
+    "Result": "engager.store.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 __all__ = [
     "AlreadyComplete",

@@ -1,6 +1,6 @@
-"""The Python interface: a job in, a run carried out. The command line is built on it.
+"""The Python interface, on which the command line is built.
 
-Whatever a person must act on is raised as an EngagerError, whose text says what to do.
+Every error that a person must act on is an EngagerError, whose text says what to do.
 """
 
 from __future__ import annotations
@@ -38,15 +38,12 @@ AnyPath = str | PathLike[str]
 
 
 def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
-    """Read a job file; `overrides` are `section.key=value`. Raises JobError."""
+    """Load a job file; `overrides` are texts of the form `section.key=value`. Raises JobError."""
     return JobFile(Path(path), overrides)
 
 
 def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequence[str] = ()) -> JobFile:
-    """A job from its tables, as the job file has them; relative paths are relative to `base`.
-
-    Raises JobError.
-    """
+    """Build a job from the tables of a job file; relative paths are relative to `base`. Raises JobError."""
     return JobFile.from_tables(tables, Path(base), overrides)
 
 
@@ -57,7 +54,7 @@ def check(
     limit: int | None = None,
     samples: int = 3,
 ) -> Findings:
-    """Read the job and every row; sends nothing. Raises JobError or InputError."""
+    """Validate the job and every row; sends nothing. Raises JobError or InputError."""
     return checking.check(job, _text(input), samples, limit)
 
 
@@ -75,17 +72,29 @@ async def run_async(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Send: one request a row; the same call again goes on where it stopped.
+    """Send one request per row and return the summary; the same call resumes an interrupted run.
 
-    `out` is the run directory, which may hold `{date}`; unless given, the job says it. A run of another
-    date that is not complete and has the same input is gone on with. `input` is another than the job's;
-    `limit` the row to stop behind; `after` are earlier runs, whose people are left out;
-    `yes` consents to the rows behind the job's `limits.confirm_above`.
-    `page`, `HOST:PORT`, is where the run serves its page. `watch` is told of every event, and nothing more
-    once it has raised. `control` can pause and stop the run, and is for this one only. `stop_on_signals`:
-    SIGINT, SIGTERM and SIGHUP stop the run in good order, and a second one at once, as they stop the
-    command; for one run at a time, in the main thread. A run that is complete already sends nothing, and
-    its summary is returned. Raises JobError, InputError, RunDirectoryError, BusyError or RecordingError.
+    Args:
+        job: the job, from `load_job` or `build_job`.
+        out: the run directory, which may contain `{date}`; default: `output.directory` of the job. An
+            incomplete run of another date with the same input is resumed.
+        input: an input to read instead of the one of the job; `"-"` is stdin.
+        limit: the number of rows after which the run stops.
+        after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
+        yes: confirm the rows after `limits.confirm_above`.
+        page: `HOST:PORT`, where the run serves its live page.
+        watch: called with every event; not called again after it has raised an exception.
+        control: pauses, resumes and stops this run, and sets its rate.
+        log_format: the format of `engager.log`.
+        stop_on_signals: SIGINT, SIGTERM and SIGHUP stop the run in good order, a second signal stops it at
+            once. For one run at a time, in the main thread.
+
+    Returns:
+        The summary. For a complete run it is the stored one, and nothing is sent.
+
+    Raises:
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError.
+
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return await _run(job, out, input, _row_limit(job, limit, yes), options, after)
@@ -102,10 +111,21 @@ async def retry_async(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Another pass over the rows of a complete run that failed; `in_doubt`: also those in doubt.
+    """Send the failed rows of a complete run again and return the summary.
 
-    The job is the run's, `overrides` (`section.key=value`) are for this pass: more tries, a lower rate.
-    With `in_doubt` some people may get a second message. Raises as `run_async` does.
+    Args:
+        run_directory: the run directory; the job is the one of the run.
+        in_doubt: send in-doubt rows too. A person may get a second message.
+        overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
+        page: as in `run_async`.
+        watch: as in `run_async`.
+        control: as in `run_async`.
+        log_format: as in `run_async`.
+        stop_on_signals: as in `run_async`.
+
+    Raises:
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError.
+
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return await _retry(run_directory, in_doubt, overrides, options)
@@ -125,7 +145,7 @@ def run(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """`run_async` for those who have no event loop."""
+    """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after))
 
@@ -141,20 +161,20 @@ def retry(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """`retry_async` for those who have no event loop."""
+    """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return loop.run(_retry(run_directory, in_doubt, overrides, options))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
-    """What became of the rows so far, also while the run is under way. Raises RunDirectoryError."""
+    """The state of a run and its outcomes so far, also while it runs. Raises RunDirectoryError."""
     return look(existing_run(Path(run_directory)))
 
 
 def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
-    """Every outcome of a run, in the order in which rows were settled. Raises RunDirectoryError.
+    """Iterate over the outcomes of a run, in the order in which rows were settled. Raises RunDirectoryError.
 
-    `latest`: only some thousands that were settled last, at once, however long the run is.
+    With `latest` only the last few thousand, without reading the whole file.
     """
     found = existing_run(Path(run_directory))
     return latest_results(found) if latest else results_of(found)
@@ -162,7 +182,7 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
 
 @dataclass(frozen=True, slots=True)
 class _RunOptions:
-    """How a run is carried out."""
+    """The options of a start."""
 
     watch: Watch
     control: Control | None
@@ -178,10 +198,10 @@ class _RunOptions:
 
     @property
     def serve(self) -> Serve | None:
-        """What serves the run's page, where it is wanted."""
+        """The server of the live page, if one is requested."""
         if self.page is None:
             return None
-        from engager.output.live.server import serving  # aiohttp's server is for those who want it
+        from engager.output.live.server import serving  # aiohttp's server costs time and memory
 
         return partial(serving, address=self.page)
 
@@ -223,7 +243,7 @@ async def _retry(
         with logged(options.log_format) as log:
             run = prepare(job, found.path, found.invocation["input"], asked)
             if isinstance(run, Summary):
-                options.watch(AlreadyComplete(found.path, "no row to try again", run))
+                options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run
             return await _carried_out(run, NO_LIMIT, options, log, webhook)
 
@@ -231,7 +251,7 @@ async def _retry(
 
 
 async def _stoppable(carry_out: Callable[[_RunOptions], Awaitable[Summary]], options: _RunOptions) -> Summary:
-    """Carry it out, stopped by signals if that is wanted, and tell a watcher who can do no harm."""
+    """Run with signal handling if requested, and with a watch whose exceptions end nothing."""
     summary: Summary | None = None
     watch_it = tolerated(options.watch)
 
@@ -246,8 +266,8 @@ async def _stoppable(carry_out: Callable[[_RunOptions], Awaitable[Summary]], opt
     control = options.control or Control()
     async with stopped_by_signals(control, log.warning):
         summary = await carry_out(replace(options, control=control))
-    if summary is None:  # the second signal came before there was anything to account for
-        fault = EngagerError("interrupted at once. The same call goes on.")
+    if summary is None:  # the second signal came before the run had a summary
+        fault = EngagerError("the run was interrupted at once. The same call resumes it.")
         fault.exit = control.stop.exit or Exit.INTERNAL
         raise fault
     return summary
@@ -261,14 +281,15 @@ async def _carried_out(
     webhook: Webhook | None,
     warnings: Sequence[str] = (),
 ) -> Summary:
-    path, told = run.directory.path, (*warnings, *run.builder.warnings)
+    path = run.directory.path
+    warnings = (*warnings, *run.job_file.warnings, *run.builder.warnings)
     watch = log.with_log(options.watch)
-    # Whatever fails on the way, the run directory is given up again.
+    # The run directory is released whatever fails.
     with run.resources, one_at_a_time():
         run.control = options.control or run.control
         run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.resumed, told, tuple(run.builder.notes)))
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
         try:
             return await send(run, row_limit, watch, options.serve)
         except Exception as fault:
@@ -276,7 +297,7 @@ async def _carried_out(
             raise
         finally:
             if run.summary is not None:
-                log.unengaged(kinds_of(run.store.tally))
+                log.not_engaged(kinds_of(run.store.tally))
                 unconfirmed = row_limit.reason is not None and run.summary.stopped == row_limit.reason
                 watch(Ended(path, run.summary, row_limit.last_row, unconfirmed))
                 report = run.job_file.job.output.report
@@ -284,13 +305,11 @@ async def _carried_out(
 
 
 def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
-    """How far this start may go, by what was asked for and consented to."""
+    """The last row of this start, by `limit` and by confirmation."""
     confirmed = job.job.limits.confirm_above
     if yes or confirmed is None or (limit is not None and limit <= confirmed):
         return RowLimit(limit)
-    return RowLimit(
-        confirmed, f"limits.confirm_above = {confirmed}, and nobody consented to the rows behind it"
-    )
+    return RowLimit(confirmed, f"limits.confirm_above = {confirmed}, and the rows after it are not confirmed")
 
 
 def _absolute(path: AnyPath) -> str:

@@ -1,4 +1,4 @@
-"""Errors for the person who must act: each says what, where and what to do, and knows its exit code."""
+"""Errors: each says what is wrong, where, and what to do, and has an exit code."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """How the process ends."""
+    """The exit codes of the command."""
 
-    DONE = 0  #: every row engaged, or skipped by rule
+    DONE = 0  #: every row is engaged, or skipped by a rule
     INCOMPLETE = 1  #: complete, but some rows are not engaged
     WRONG = 2  #: the usage, the job or the input is wrong and nothing was sent
-    STOPPED = 3  #: stopped before the end by a rule: run it again to go on
-    INTERNAL = 4  #: our own fault
+    STOPPED = 3  #: stopped before the end by a rule; the same command resumes
+    INTERNAL = 4  #: an internal error, or a fault of the machine
     HUNG_UP = 129  #: SIGHUP
     INTERRUPTED = 130  #: SIGINT
     TERMINATED = 143  #: SIGTERM
 
 
 class EngagerError(Exception):
-    """What a person can mend. Its text goes to stderr as it is, without a traceback."""
+    """An error that a person can fix; its text is printed without a traceback."""
 
     exit: Exit = Exit.WRONG
 
 
 class JobError(EngagerError):
-    """The job file, a flag or what they name is wrong."""
+    """The job file, an option, or a file that they name is wrong."""
 
 
 class InputError(EngagerError):
-    """The input cannot be read at all, or not to its end."""
+    """The input cannot be read, or not to its end."""
 
 
 class EndpointError(EngagerError):
-    """The endpoint refuses what it was asked for, or cannot be asked now."""
+    """The endpoint refused a question about itself, or could not be reached."""
 
     def __init__(self, text: str, exit_code: Exit) -> None:
         super().__init__(text)
@@ -53,14 +53,14 @@ class BusyError(RunDirectoryError):
 
 
 class RecordingError(EngagerError):
-    """What became of the rows can no longer be written down: the run stops at once."""
+    """Outcomes can no longer be stored; the run stops at once."""
 
     exit = Exit.INTERNAL
 
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Of faults that came together the first: a task group is no concern of the caller's."""
+    """Raise the first exception of a group instead of the group."""
     try:
         yield
     except BaseExceptionGroup as several:
@@ -68,14 +68,14 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def first_of(fault: BaseException) -> BaseException:
-    """Of faults that came together the first; a single one as it is."""
+    """The first exception of a group; any other exception as it is."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return fault
 
 
 class ParameterError(JobError):
-    """A value of the job's [request] table is wrong; `key` says which."""
+    """A value of the [request] section is wrong; `key` names it."""
 
     def __init__(self, key: str, text: str) -> None:
         super().__init__(f"{key}: {text}")

@@ -1,4 +1,4 @@
-"""What a run tells while it is under way, and the account that it leaves: values, for people and programs."""
+"""The events of a run, its snapshots and its summary."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The account of a run, as `summary.json` has it."""
+    """The summary of a run, with the keys of `summary.json`."""
 
     job: str
     run: str  #: the run's id, the seed of its Request-IDs
-    complete: bool  #: no row of the input is left
-    exit_code: int  #: what the command line ends with
-    stopped: str | None  #: why it ended before the end of the input
+    complete: bool  #: every row of the input is settled
+    exit_code: int  #: exit code of the command
+    stopped: str | None  #: why the run ended before the end of the input
     started_at: str  #: UTC, ISO 8601
     finished_at: str
-    seconds: float  #: that the last start took
-    total_seconds: float  #: from the run's beginning to its end, with all starts and what was between them
-    rows: int  #: that have an outcome
+    elapsed_seconds: float  #: from the last start to the end
+    total_seconds: float  #: from the first start to the end, with all starts and the time between them
+    rows: int  #: rows that have an outcome
     statuses: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
     attempts: int
@@ -32,42 +32,42 @@ class Summary:
 
     @property
     def duration(self) -> str:
-        """How long it took, for a person: the last start, and in all where that is another time."""
-        last = f"{self.seconds:.1f} s"
-        if self.total_seconds - self.seconds < 1:
+        """The duration as text: of the last start, and in total if that differs."""
+        last = f"{self.elapsed_seconds:.1f} s"
+        if self.total_seconds - self.elapsed_seconds < 1:
             return last
-        return f"{last} ({timedelta(seconds=round(self.total_seconds))} in all)"
+        return f"{last} ({timedelta(seconds=round(self.total_seconds))} in total)"
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
-        """The account that was left in a file."""
+        """Build a summary from the content of `summary.json`."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
     def as_dict(self) -> dict[str, Any]:
-        """The account as the file has it."""
+        """The content of `summary.json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
-    """Rows that were not engaged for the same reason, and the latest of them."""
+    """Rows that were not engaged because of the same error, and the latest of them."""
 
     status: str
     error: str
     rows: int
-    row: int | None  #: the number of a row that shows it; None when an earlier process saw them all
+    row: int | None  #: the number of an example row; None if an earlier process handled all of them
     key: str | None
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run at a glance."""
+    """The state of a run at one moment."""
 
-    seconds: float  #: since this process began
-    rows: int  #: that have an outcome, those of earlier processes included
-    total: int | None  #: rows of the input, about, once they are counted
-    eta_seconds: float | None  #: seconds until it is done, at the pace of late
+    elapsed_seconds: float  #: since this process began
+    rows: int  #: rows that have an outcome, those of earlier processes included
+    total: int | None  #: rows of the input, approximately; None until they are counted
+    eta_seconds: float | None  #: seconds until the end at the recent pace
     statuses: Mapping[str, int]
     errors: Sequence[ErrorKind]  #: the most frequent first
     attempts: int
@@ -76,41 +76,41 @@ class Snapshot:
     latency_ms: Mapping[str, float | None]
     recent_latency_ms: Mapping[str, float | None]  #: of the last ten seconds
     waited_ms: Mapping[str, float | None]
-    rows_per_second: float  #: over the last two seconds
-    rate: float | None  #: the limit in requests a second
-    in_flight: int  #: requests without an answer yet
-    holders: Mapping[str, str]  #: who wants nothing to leave, and until when or why
+    rows_per_second: float  #: mean of the last four seconds
+    rate: float | None  #: rate limit in requests per second
+    in_flight: int  #: requests without a response yet
+    holders: Mapping[str, str]  #: each holder of a pause, and its reason or end
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The run is prepared, and rows are about to be sent."""
+    """The run is prepared and starts to send."""
 
     directory: Path
     run: str
     job: str
-    resumed: bool  #: an earlier process began it
+    resumed: bool  #: an earlier process started the run
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()  #: such as the lists of keys that are left out
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The run serves its page."""
+    """The run serves its live page."""
 
-    url: str  #: with the key, which opens the page once
+    url: str  #: contains the key, which opens the page once
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """It is under way: told a few times a second."""
+    """Progress, several times per second."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyComplete:
-    """There is nothing to send, and nothing was sent."""
+    """The run is complete already; nothing was sent."""
 
     directory: Path
     reason: str
@@ -119,27 +119,27 @@ class AlreadyComplete:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """It came to its end, or was stopped before."""
+    """The run ended or was stopped."""
 
     directory: Path
     summary: Summary
-    last_row: int | None = None  #: the row that it was to stop behind
-    unconfirmed: bool = False  #: it stopped there as nobody consented to the rows behind it
+    last_row: int | None = None  #: the last row that this start was allowed to send
+    unconfirmed: bool = False  #: it stopped there because the rows after it were not confirmed
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """How it went stands on a page of HTML."""
+    """The report was written."""
 
     directory: Path
-    page: Path | None  #: None: there are so many rows that the page is left to `engager report`
+    page: Path | None  #: None: too many rows to write the report at the end of a run
 
 
 Event = Began | Serving | Progressed | AlreadyComplete | Ended | Reported
 
-#: Told of every event, in the run's loop: it must not take long.
+#: Called with every event, in the event loop of the run: it must return quickly.
 Watch = Callable[[Event], None]
 
 
 def ignore_events(event: Event) -> None:
-    """For whoever does not want to know."""
+    """Ignore an event."""

@@ -1,4 +1,4 @@
-"""The nouns of the flow: rows, requests, endings of a try, outcomes. They know no file and no socket."""
+"""The nouns of the flow: rows, requests, endings of an attempt, outcomes. No file and no socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 #: A CSV row's values in the order of the header, or a JSONL row's object.
 Values = Sequence[str] | Mapping[str, Any]
@@ -24,48 +24,56 @@ class Row:
 
 @dataclass(slots=True)
 class Unreadable:
-    """One record of the input that is no row: it becomes an `invalid` outcome."""
+    """One record of the input that cannot be parsed: it becomes an `invalid` outcome."""
 
     number: int
     line: int
     source: str
     error: str  #: a short machine word such as "field_count"
-    error_text: str  #: what is wrong, for the person who mends it
+    error_text: str  #: what is wrong, for the operator
     raw: str  #: the beginning of the record as it stands in the file
 
 
-@dataclass(slots=True)
-class AttemptHistory:
-    """What is known of a row between its tries: kept by dispatch, remembered by the journal."""
+class AttemptHistory(NamedTuple):
+    """What is known of a row from the attempts before: a value, which every attempt replaces."""
 
-    attempts: int = 0  #: tries that came to an end
-    request_id_version: int = 0  #: how often the Request-ID had to be renewed
-    first_left: float | None = None  #: when the first try under the present id left, on the boot clock
-    in_doubt: bool = False  #: a try under the present id may have been taken
-    forced: bool = False  #: the operator wants another try all the same
+    attempts: int = 0  #: attempts that ended
+    request_id_version: int = 0  #: how often the request id was renewed
+    first_left: float | None = None  #: when the first attempt under the present id left, on the boot clock
+    in_doubt: bool = False  #: an attempt under the present id may have had an effect
+    forced: bool = False  #: the operator asked for a further attempt although the row is in doubt
 
-    def note_departure(self, now: float) -> None:
-        """A try is about to leave."""
-        if self.first_left is None:
-            self.first_left = now
+    def departed(self, now: float) -> AttemptHistory:
+        """The history once an attempt leaves."""
+        if self.first_left is not None:
+            return self
+        return AttemptHistory(self.attempts, self.request_id_version, now, self.in_doubt, self.forced)
 
-    def renew(self) -> None:
-        """The fate of every try under the present id is known: the next one needs a fresh id."""
-        self.request_id_version += 1
-        self.first_left = None
-        self.in_doubt = False
+    def ended(self) -> AttemptHistory:
+        """The history once an attempt ended."""
+        attempts, version, first_left, in_doubt, forced = self
+        return AttemptHistory(attempts + 1, version, first_left, in_doubt, forced)
+
+    def renewed(self) -> AttemptHistory:
+        """The history once every attempt under the present id is accounted for: the next needs a fresh id."""
+        version = self.request_id_version + 1
+        return self._replace(request_id_version=version, first_left=None, in_doubt=False)
+
+
+#: The history of a row before its first attempt.
+UNATTEMPTED: Final = AttemptHistory()
 
 
 @dataclass(slots=True)
 class EngageRequest:
-    """What a row becomes: one body, complete but for its way to the endpoint."""
+    """What a row becomes: one body, complete but for the connection to the endpoint."""
 
     row: Row
     key: str  #: what the profile is matched by
-    request_id: str  #: stable for the row: across tries, crashes and resumes
+    request_id: str  #: stable for the row: across attempts, crashes and resumes
     body: tuple[bytes, ...]  #: in parts, so that attachments are shared between requests
-    history: AttemptHistory = field(default_factory=AttemptHistory)
-    identity: str = ""  #: all that the profile is matched by, where somebody asked for it
+    history: AttemptHistory = UNATTEMPTED  #: replaced by the attempt under way
+    identity: str = ""  #: everything that the profile is matched by, where a rule needs it
 
 
 @dataclass(slots=True)
@@ -81,7 +89,7 @@ class Invalid:
 
 @dataclass(slots=True)
 class Skipped:
-    """A row that could become a request, and that a rule of the job leaves out."""
+    """A row that could become a request, and that a rule of the job skips."""
 
     row: Row
     key: str | None
@@ -101,23 +109,23 @@ def blank(row: Row) -> Skipped:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer as it came from the wire, before anyone judges it."""
+    """A response as it came from the wire, not classified yet."""
 
     status: int
     body: bytes
     complete: bool = True  #: False: cut off, or longer than is read
     retry_after: str | None = None
-    duplicate: bool = False  #: the endpoint called the request a repeat
-    date: str | None = None  #: when it was written, by the clock that `retry_after` speaks of
+    duplicate: bool = False  #: the endpoint marked the response as a repeat
+    date: str | None = None  #: when it was written, by the clock that `retry_after` refers to
 
 
-#: The error of a try that this machine had no means for.
+#: The error of an attempt for which this machine had no resources.
 OWN_MACHINE = "own_machine"
 
 
 @dataclass(slots=True)
 class NotSent:
-    """The try ended before its first byte left: the endpoint cannot have taken it."""
+    """The attempt ended before its first byte left: it had no effect."""
 
     error: str
     error_text: str
@@ -125,7 +133,7 @@ class NotSent:
 
 @dataclass(slots=True)
 class Lost:
-    """The try may have left and no usable answer came: nobody knows."""
+    """The attempt may have had an effect, and no usable response came."""
 
     error: str
     error_text: str
@@ -133,15 +141,15 @@ class Lost:
 
 @dataclass(slots=True)
 class Withheld:
-    """The try was held back because the run stops: the row is due next time."""
+    """The attempt was withheld because the run stops: the row is due when the run is resumed."""
 
 
-#: Every way in which a try can end. Transports return these and raise nothing of their own.
+#: Every way in which an attempt can end. Transports return these and raise nothing of their own.
 Ending = Reply | NotSent | Lost | Withheld
 
 
 class Status(StrEnum):
-    """What became of a row, for good."""
+    """The final result of a row."""
 
     ENGAGED = "engaged"
     REJECTED = "rejected"
@@ -153,24 +161,24 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """One line of results, with the row it speaks of."""
+    """One line of results, with its row."""
 
     row: Row | Unreadable
     key: str | None
     status: Status
     attempts: int = 0
     http_status: int | None = None
-    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error: int | str | None = None  #: the endpoint's code, or a word of engager
     error_text: str | None = None
     request_id: str | None = None
     duplicate: bool = False
-    latency_ms: float | None = None  #: the last try: from when it was due to its ending
-    waited_ms: float | None = None  #: all that was spent waiting: pace, pauses, backoff, a free connection
+    latency_ms: float | None = None  #: the last attempt: from when it was due to its ending
+    waited_ms: float | None = None  #: all waits: rate limit, pauses, backoff, a connection
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
 
     @classmethod
     def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:
-        """What becomes of a record that no request is sent for."""
+        """The outcome of a record for which no request is sent."""
         if isinstance(record, Skipped):
             text = record.error_text
             return cls(record.row, record.key, Status.SKIPPED, error=record.error, error_text=text)

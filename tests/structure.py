@@ -44,10 +44,11 @@ def _imported(file: Path, known: Mapping[str, Path]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from names & known.keys() or {node.module}
+            module = str(node.module)
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            yield from names & known.keys() or {module}
             if names - known.keys():
-                yield node.module
+                yield module
 
 
 def unit_of(module: str) -> str:
@@ -105,16 +106,16 @@ def against_the_law(drawn: Counter[tuple[str, str]], law: list[set[str]]) -> lis
 
 
 def sizes(root: Path = ROOT) -> dict[str, int]:
-    """The entries of every folder of the program and its tests; its manual is none."""
-    found: dict[str, int] = {}
+    """The entries of every folder of the program and its tests: files that are there, without manuals."""
+    entries: dict[Path, set[Path]] = {}
     for top in ("engager", "tests", "benchmarks", "configs"):
-        for file in sorted((root / top).rglob("*")):
-            parts = file.relative_to(root).parts
-            hidden = any(part[0] == "." or part == "__pycache__" for part in parts)
-            if not hidden and file.name != "README.md":
-                folder = str(file.parent.relative_to(root))
-                found[folder] = found.get(folder, 0) + 1
-    return found
+        for file in (root / top).rglob("*"):
+            path = file.relative_to(root)
+            hidden = any(part[0] == "." or part == "__pycache__" for part in path.parts)
+            if file.is_file() and not hidden and file.name != "README.md":
+                for entry in [path, *path.parents][:-2]:
+                    entries.setdefault(entry.parent, set()).add(entry)
+    return {str(folder): len(found) for folder, found in entries.items()}
 
 
 def misplaced_tests(root: Path = ROOT) -> list[str]:

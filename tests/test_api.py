@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,7 @@ async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_them
         return [line.partition(" WARNING ")[2] for line in lines if "***" in line]
 
     said = await asyncio.gather(run("one"), run("other"))
-    assert said == [["one: ***, ***"], ["other: ***, ***"]]
+    assert list(said) == [["one: ***, ***"], ["other: ***, ***"]]
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -117,9 +119,9 @@ def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
         words = [line.split(" ", 4) for line in text.splitlines()]
         facts = [{"event": event, **json.loads(told)} for _, _, _, event, told in words]
     told = " ".join(line["event"] for line in facts)
-    assert told == "began ended reported began unengaged ended reported"
+    assert told == "began ended reported began not_engaged ended reported"
     assert [line["resumed"] for line in facts if line["event"] == "began"] == [False, True]
-    missed = next(line for line in facts if line["event"] == "unengaged")
+    missed = next(line for line in facts if line["event"] == "not_engaged")
     assert (missed["status"], missed["error"], missed["rows"], missed["row"]) == (
         "invalid",
         "malformed",
@@ -133,11 +135,11 @@ def test_what_broke_a_run_off_stands_in_its_log(folder: Path, monkeypatch: pytes
     def broken(*args: Any) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(import_module("engager.run.single_process"), "carry_out", broken)
+    monkeypatch.setattr(import_module("engager.run.engine"), "carry_out", broken)
     with pytest.raises(RuntimeError):
         engager.run(job(folder), out=folder / "run")
     text = (folder / "run/engager.log").read_text()
-    assert 'ERROR fault {"text":"out of order"}\nTraceback' in text
+    assert 'ERROR error {"text":"out of order"}\nTraceback' in text
     assert '"exit_code":4' in text
 
 
@@ -188,7 +190,7 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
     went_on: list[Event] = []
     whole = await engager.run_async(slow, out=folder / "run", watch=went_on.append)
     assert engager_complete(whole)
-    assert whole.total_seconds > 0.99 * (stopped.seconds + whole.seconds)
+    assert whole.total_seconds > 0.99 * (stopped.elapsed_seconds + whole.elapsed_seconds)
     assert isinstance(went_on[0], Began)
     assert went_on[0].resumed
 
@@ -222,7 +224,7 @@ def engager_complete(summary: engager.Summary) -> bool:
 
 def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -> None:
     busy = {"faults": {"503": 0.5}, "seed": 4}
-    failing = job(folder, sandbox=busy, retry={"attempts": 1})
+    failing = job(folder, sandbox=busy, retry={"attempts": 1}, breaker={"failures": 0})
     before = engager.run(failing, out=folder / "run").statuses["failed"]
     assert before > 10
     assert 0 < engager.retry(folder / "run").statuses["failed"] < before  # by the job as it was
@@ -362,3 +364,14 @@ async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:
     ended = await asyncio.gather(*runs, return_exceptions=True)
     assert [type(end) for end in ended] == [engager.Summary, engager.JobError]
     assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "first", ["engager.load_job", "engager.run", "from engager.run.control import Control"]
+)
+def test_every_name_is_there_whatever_is_loaded_first(first: str) -> None:
+    """Also `run`, which is the name of a package, too."""
+    names = "assert all(getattr(engager, name) for name in engager.__all__)"
+    code = f"import engager\n{first}\n{names}\nprint(engager.run.__doc__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{engager.run.__doc__}\n"

@@ -1,8 +1,8 @@
 """The nightly job as a DAG, for Airflow 3.
 
-The run is named by the DAG run's date and not by the clock, so every retry goes on with the same one.
-0: success. 1 (some were not engaged) and 2 (job or input is wrong) are for a person: no retry. 3 and 4
-(stopped before the end), a crash or a kill: retried, and goes on. A SIGTERM lets what is in flight end.
+The run is named by the DAG run's date and not by the clock, so every retry resumes the same run.
+0: success. 1 (some rows are not engaged) and 2 (job or input is wrong) need a person: no retry. 3 and 4
+(stopped before the end), a crash or a kill: retried, and resumed. A SIGTERM lets requests in flight finish.
 """
 
 from datetime import timedelta

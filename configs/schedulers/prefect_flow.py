@@ -1,8 +1,8 @@
 """The nightly job as a flow, for Prefect 3.
 
-The run is named by the day that the flow was scheduled for, so every retry goes on with the same one.
-0: completed. 1 (some were not engaged) and 2 (job or input is wrong) are for a person: no retry. 3 and 4
-(stopped before the end) and crashes: retried, and goes on.
+The run is named by the day that the flow was scheduled for, so every retry resumes the same run.
+0: completed. 1 (some rows are not engaged) and 2 (job or input is wrong) need a person: no retry. 3 and 4
+(stopped before the end) and crashes: retried, and resumed.
 """
 
 from pathlib import Path
@@ -19,14 +19,14 @@ ZONE = "Europe/Moscow"
 
 
 class ForAPersonError(Exception):
-    """Another try would end the same way."""
+    """Another attempt would end the same way."""
 
 
-def goes_on(task, task_run, state):
+def can_resume(task, task_run, state):
     return not isinstance(state.result(raise_on_failure=False), ForAPersonError)
 
 
-@task(retries=12, retry_delay_seconds=300, retry_condition_fn=goes_on)
+@task(retries=12, retry_delay_seconds=300, retry_condition_fn=can_resume)
 def engage(day):
     try:
         job = engager.load_job(HOME / "nightly.toml")

@@ -1,7 +1,7 @@
-"""The truth table: the ending of a try in, what it proves out.
+"""The truth table: what the ending of an attempt proves.
 
-Nothing else in the program knows what a status or a code means. What to do about a meaning is the
-delivery mode's business (`delivery.py`).
+Nothing else in the program knows what a status or a code means. What follows from a meaning is decided in
+`sending/delivery.py`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):
-    """What the ending of a try proves; where two signs disagree, the higher one counts."""
+    """What the ending of an attempt proves; where two signs disagree, the higher one counts."""
 
     ACCEPTED = 0  #: the endpoint did it
-    REJECTED = 1  #: not taken, and it never will be: a permanent error of this row
-    NOT_ACCEPTED = 2  #: not taken, and another try may succeed
-    FATAL = 3  #: not taken, and no row can succeed: the run must stop
-    UNKNOWN = 4  #: it may have been taken
-    NOT_SENT = 5  #: never begun, because the run stops
+    REJECTED = 1  #: no effect, and there never will be one: a permanent error of this row
+    NOT_ACCEPTED = 2  #: no effect, and a further attempt may succeed
+    FATAL = 3  #: no effect, and no row can succeed: the run must stop
+    UNKNOWN = 4  #: it may have had an effect
+    NOT_SENT = 5  #: never sent, because the run stops
 
 
-#: Assumed: what a repeat is told while the first try is still being worked on.
+#: Assumed: the response to a repeat while the first attempt is still being processed.
 IN_FLIGHT: Final = 409
 
 #: Code → what it proves, for the HTTP status and for the body's `error` alike, in an answer in the contract's
@@ -38,12 +38,12 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(401, 402), Meaning.FATAL, "the token is missing or wrong"),
     (range(402, 403), Meaning.FATAL, "the tariff's limit is reached"),
     (range(403, 404), Meaning.FATAL, "the token has no rights to this"),
-    # Proxies say it after the deed, too, when the endpoint took longer than they wait.
+    # Proxies also send it after the effect, when the endpoint takes longer than they wait.
     (range(408, 409), Meaning.UNKNOWN, "it took too long"),
-    (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier try is still in flight"),
+    (range(IN_FLIGHT, IN_FLIGHT + 1), Meaning.UNKNOWN, "an earlier attempt is still in flight"),
     (range(425, 426), Meaning.NOT_ACCEPTED, "too early"),
     (range(429, 430), Meaning.NOT_ACCEPTED, "too many requests"),
-    # Assumed: an overloaded gateway turns a request away before anyone acts on it.
+    # Assumed: an overloaded gateway rejects a request before the endpoint processes it.
     (range(503, 504), Meaning.NOT_ACCEPTED, "the service is unavailable"),
     (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
 )
@@ -51,7 +51,7 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
 #: HTTP status → what it proves in an answer of another form, which a gateway wrote. It says nothing about the
 #: row, so no status rejects it. First match counts.
 GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
-    # A redirect after a POST may follow the deed (RFC 9110, 15.4.3 and 15.4.4).
+    # A redirect after a POST may follow the effect (RFC 9110, 15.4.3 and 15.4.4).
     (range(302, 304), Meaning.UNKNOWN),
     (range(300, 400), Meaning.NOT_ACCEPTED),
     (range(408, 410), Meaning.UNKNOWN),
@@ -65,32 +65,32 @@ LIMITS: Final = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one try proved, with what a results line says of it."""
+    """What one attempt proved, with the fields of its line of results."""
 
     meaning: Meaning
-    error: int | str | None = None  #: the endpoint's code, or a word of ours
+    error: int | str | None = None  #: the endpoint's code, or a word of engager
     error_text: str | None = None
     http_status: int | None = None
     duplicate: bool = False
-    by_endpoint: bool = False  #: the answer is in the contract's form: no gateway wrote it
-    retry_after: str | None = None  #: the header's text, where it is to be obeyed
-    date: str | None = None  #: the Date header's text, for that one to be judged by
+    by_endpoint: bool = False  #: the response is in the contract's form: no gateway wrote it
+    retry_after: str | None = None  #: the header's text, where it counts
+    date: str | None = None  #: the Date header's text, the clock of `retry_after`
     sent: bool = True  #: False: the request ended before its first byte left
-    assumed: bool = False  #: that it was not taken is an assumption: some gateways answer so after the deed
+    assumed: bool = False  #: that it had no effect is assumed: some gateways send this after the effect
 
     @property
     def is_limit(self) -> bool:
-        """Whether the endpoint said "too much"."""
+        """Whether the endpoint reports a limit."""
         return self.http_status in LIMITS or self.error in LIMITS
 
 
-#: Bytes of the longest answer that is parsed: those in the contract's form are far shorter, and parsing holds
-#: up every other request.
+#: Bytes of the longest response that is parsed: those in the contract's form are far shorter, and parsing
+#: delays every other request.
 MAX_PARSED: Final = 1 << 16
 
 
 def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
-    """Say what the ending of a try proves. An answer of more than `longest` bytes counts as cut off."""
+    """Returns what the ending of an attempt proves; a response longer than `longest` bytes is incomplete."""
     if isinstance(ending, Reply):
         judged = _judged_often if len(ending.body) <= _SHORT else _judged
         complete = ending.complete and len(ending.body) <= longest
@@ -104,8 +104,8 @@ def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
 
 
 def _of_not_sent(ending: NotSent) -> Meaning:
-    # A certificate that does not verify is wrong for every row, and so is a machine without sockets:
-    # no wait mends it, and no row must be called failed for it.
+    # A certificate that does not verify is wrong for every row, and so is a machine without sockets: no wait
+    # repairs it, and no row may fail for it.
     return Meaning.FATAL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_ACCEPTED
 
 
@@ -134,7 +134,7 @@ def _judged(
     )
 
 
-#: What endpoints say, they say often: an answer is judged once, not once a row.
+#: Endpoints repeat most responses: each is classified once, not once per row.
 _judged_often = lru_cache(maxsize=256)(_judged)
 _SHORT: Final = 1024
 
@@ -164,7 +164,7 @@ def _excerpt(body: bytes, complete: bool) -> str:
 
 
 def fatal_reason(verdict: Verdict) -> str:
-    """Why no row can succeed, in words for the operator."""
+    """Why no row can succeed, for the operator."""
     if verdict.error == OWN_MACHINE:
         what = "this machine has run out of sockets or memory"
         return f"{what}; raise `ulimit -n` or lower limits.concurrency ({verdict.error_text})"
@@ -173,7 +173,7 @@ def fatal_reason(verdict: Verdict) -> str:
     return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"
 
 
-#: What to look at by a word of ours, before the endpoint was heard.
+#: What to check for an error of engager, before the endpoint has responded.
 _ADVICE: Final = {
     "connect_failed": "look for a slip in endpoint.url, at this machine's name server, and for a firewall",
     "connect_timeout": "look at the host and port in endpoint.url, and for a firewall between here and there",
@@ -182,7 +182,7 @@ _ADVICE: Final = {
 
 
 def why_unheard(verdict: Verdict) -> str:
-    """Why a run stops before its endpoint was heard, in words for the operator."""
+    """Why a run stops before its endpoint has responded, for the operator."""
     advice = _ADVICE.get(str(verdict.error))
     if advice is None:
         advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
@@ -191,7 +191,7 @@ def why_unheard(verdict: Verdict) -> str:
 
 
 def why_all_rejected(verdict: Verdict, answers: int) -> str:
-    """Why a run stops of which the first answers were one and the same error."""
+    """Why a run stops whose first responses are all the same error."""
     return (
         f"the first {answers:,} answers are all error {verdict.error} ({verdict.error_text}); look at "
         "request.id, at the scenario and at what the job matches by (engager doctor looks closer), or set "

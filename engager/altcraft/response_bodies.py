@@ -7,12 +7,18 @@ assumption, the same as a CSV header with one line. The content type is not beli
 from __future__ import annotations
 
 import csv
+import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 #: Elements of the longest XML that is parsed; an answer has five or six, and each costs some microseconds.
 _MAX_ELEMENTS = 500
+
+#: Codes of an endpoint are below this.
+_MOST_CODE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +30,12 @@ class ResponseBody:
 
 
 def read_response(body: bytes) -> ResponseBody | None:
-    """Read a whole body in any of the endpoint's formats."""
-    start = body[:64].lstrip()[:1]
+    """Read a whole body in any of the endpoint's formats.
+
+    White space and the mark of UTF-8 around an answer hide nothing of it: they are no reason to doubt it.
+    """
+    body = body.removeprefix(BOM_UTF8).strip()
+    start = body[:1]
     if start == b"{":
         return _from_json(body)
     if start == b"<":
@@ -34,16 +44,37 @@ def read_response(body: bytes) -> ResponseBody | None:
 
 
 def _from_json(body: bytes) -> ResponseBody | None:
+    fields = _loaded(body)
+    if fields is None:
+        return None
+    error, text = _code(fields.get("error")), fields.get("error_text")
+    return None if error is None else ResponseBody(error, text if isinstance(text, str) else "")
+
+
+def _loaded(body: bytes) -> dict[str, Any] | None:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
-    error = fields.get("error")
-    # A bool is an int to Python, and no error code to anybody.
-    if type(error) is not int:
-        return None
-    text = fields.get("error_text")
-    return ResponseBody(error, text if isinstance(text, str) else "")
+        try:
+            # A text in another character set stands beside a number that can be read all the same.
+            fields = orjson.loads(body.decode(errors="replace"))
+        except orjson.JSONDecodeError:
+            return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _code(value: object) -> int | None:
+    """An error code as a number or a text. A bool is an int to Python, and no error code to anybody."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < _MOST_CODE else None
+    return _digits(value) if isinstance(value, str) else None
+
+
+def _digits(text: str) -> int | None:
+    found = re.fullmatch(r"(-?[0-9]{1,9})(\.0+)?", text.strip())
+    return int(found[1]) if found else None
 
 
 def _from_xml(body: bytes) -> ResponseBody | None:
@@ -66,8 +97,8 @@ def _from_xml(body: bytes) -> ResponseBody | None:
 
 def _from_csv(body: bytes) -> ResponseBody | None:
     try:
-        lines = [line for line in csv.reader(body.decode().splitlines(), strict=True) if line]
-    except (UnicodeDecodeError, csv.Error):
+        lines = [line for line in csv.reader(body.decode(errors="replace").splitlines(), strict=True) if line]
+    except csv.Error:
         return None
     if len(lines) != 2 or len(lines[0]) != len(lines[1]):
         return None
@@ -76,7 +107,5 @@ def _from_csv(body: bytes) -> ResponseBody | None:
 
 
 def _from_text(error: str | None, error_text: str | None) -> ResponseBody | None:
-    digits = (error or "").strip()
-    if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 10):
-        return None
-    return ResponseBody(int(digits), (error_text or "").strip())
+    code = _digits(error or "")
+    return None if code is None else ResponseBody(code, (error_text or "").strip())

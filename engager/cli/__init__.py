@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
-from engager.cli.check import check_command
-from engager.cli.doctor import doctor_command
 from engager.cli.ending import honest
-from engager.cli.init import init_command
-from engager.cli.report import report_command
-from engager.cli.sandbox import sandbox_command
-from engager.cli.scenarios import scenarios_command
-from engager.cli.schema import schema_command
-from engager.cli.sending import retry_command, run_command
-from engager.cli.status import status_command
 from engager.cli.streams import standard_streams
 from engager.config.version import __version__
 
+#: Each command is `NAME_command` of a module of its name, but for these; it is loaded when it is called.
+_MODULES = {"run": "sending", "retry": "sending"}
+
+COMMANDS = (
+    "init",
+    "run",
+    "retry",
+    "status",
+    "report",
+    "check",
+    "doctor",
+    "scenarios",
+    "sandbox",
+    "schema",
+)
+
 
 class _Program(click.Group):
-    """All commands, each with streams that it can rely on."""
+    """The group of all commands, with reliable standard streams."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them; loaded here, so that a start is not as slow as all of them together."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Carry a command out and end the process with its exit code."""
+        """Run a command and exit with its code."""
         with standard_streams():
             try:
                 return super().main(*args, **kwargs)
             except SystemExit as end:
-                end.code = honest(end.code)  # of help and the version, too
+                end.code = honest(end.code)  # also of --help and --version
                 raise
 
 
@@ -37,18 +57,3 @@ class _Program(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Engage every person of a file in an Altcraft automation scenario."""
-
-
-for command in (
-    init_command,
-    run_command,
-    retry_command,
-    status_command,
-    report_command,
-    check_command,
-    doctor_command,
-    scenarios_command,
-    sandbox_command,
-    schema_command,
-):
-    main.add_command(command)

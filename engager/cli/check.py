@@ -1,4 +1,4 @@
-"""`check`: a look at the job and every row."""
+"""`check`: validation of the job and every row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_command(
 ) -> NoReturn:
     """Read the job and every row, and print sample requests. Sends nothing."""
 
-    def look() -> int:
+    def validate() -> int:
         job_file = engager.load_job(job, overrides)
         findings = engager.check(job_file, input=input_path, samples=samples, limit=limit)
         for warning in findings.warnings:
@@ -46,17 +46,17 @@ def check_command(
         if output == "json":
             echo_json(as_json(findings.as_dict(), indented=True))
         else:
-            click.echo(_found(findings, job_file.job.limits))
+            click.echo(_text(findings, job_file.job.limits))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
-    exit_with(look)
+    exit_with(validate)
 
 
-def _found(findings: Findings, limits: LimitsSection) -> str:
+def _text(findings: Findings, limits: LimitsSection) -> str:
     lines = [f"{sample}\n" for sample in findings.samples]
-    counts = [f"{findings.sendable:,} would be sent", f"{findings.invalid.total():,} are invalid"]
+    counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
     if skipped := findings.skipped.total():
-        counts.append(f"{skipped:,} are left out")
+        counts.append(f"{skipped:,} are skipped")
     lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
@@ -73,7 +73,7 @@ def _found(findings: Findings, limits: LimitsSection) -> str:
     lines.append(_duration(findings.seconds, limits))
     if findings.ends_at is not None:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
-        lines.append(f"Begun now, it ends {findings.ends_at}{openings}.")
+        lines.append(f"A run that starts now ends {findings.ends_at}{openings}.")
     return "\n".join(lines)
 
 
@@ -84,6 +84,6 @@ def _in_column(column: str | None) -> str:
 
 def _duration(seconds: float | None, limits: LimitsSection) -> str:
     if seconds is None:
-        why = "there is no limits.rate" if limits.rate is None else f'limits.rate is "{limits.rate}"'
-        return f"How long a run takes depends on the endpoint: {why}."
-    return f"A run takes {duration(seconds)} at {limits.rate:g} requests a second, if each row needs one try."
+        why = "limits.rate is not set" if limits.rate is None else f'limits.rate is "{limits.rate}"'
+        return f"The duration of a run depends on the endpoint: {why}."
+    return f"A run takes {duration(seconds)} at {limits.rate:g} requests per second and one attempt per row."

@@ -1,4 +1,4 @@
-"""A question to the person at the terminal; without one, the answer must have been given with the command."""
+"""Confirmation by the person at the terminal, or by `--yes`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from engager.errors import JobError
 
 
 def consented(question: str, yes: bool) -> bool:
-    """Whether the person says yes. Raises JobError where nobody can be asked and `--yes` was not given."""
+    """Whether the person confirms. Raises JobError without a terminal and without `--yes`."""
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise JobError(f"{question} There is no terminal to ask at, so nothing was done; --yes says yes.")
+        raise JobError(
+            f"{question} Nothing was done, because there is no terminal to confirm it; --yes confirms it."
+        )
     return click.confirm(question, err=True)

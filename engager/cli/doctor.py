@@ -1,4 +1,4 @@
-"""`doctor`: a look at the endpoint."""
+"""`doctor`: tests of the endpoint."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from engager.errors import Exit
 def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoReturn:
     """Test connection, token, scenario and deduplication. Engages no person."""
 
-    def tell(finding: Finding) -> None:
+    def show(finding: Finding) -> None:
         if output == "text":
             click.echo(finding)
 
-    def look() -> int:
-        findings = anyio.run(examine, JobFile(job, overrides), tell)
+    def test() -> int:
+        findings = anyio.run(examine, JobFile(job, overrides), show)
         if output == "json":
             echo_json(document_of(findings))
         return Exit.WRONG if any(found.state is State.FAILED for found in findings) else Exit.DONE
 
-    exit_with(look)
+    exit_with(test)

@@ -22,11 +22,11 @@ from engager.errors import JobError
 @click.option("--force", is_flag=True, help="Overwrite an existing job file.")
 def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
     """Write a job file from the header and the first rows of an input; its endpoint is the sandbox."""
-    # Here, and not above: no other command has a use for it.
+    # Imported here, because no other command needs it.
     from engager.init.job_text import Draft, draft, path_from
     from engager.init.sample import take_sample
 
-    def tell(made: Draft, job: Path, called: str) -> None:
+    def report(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(_written(job, f"matched by {made.key.mode}, columns in content: {made.columns}", called))
@@ -37,14 +37,14 @@ def init_command(input_path: str, out: Path | None, name: str | None, force: boo
         sample = take_sample(input_path, Path.cwd())
         made = draft(sample, called, path_from(job, input_path))
         _write(job, made.text, input_path, force)
-        tell(made, job, called)
+        report(made, job, called)
         return Exit.DONE
 
     exit_with(write)
 
 
 def _name(given: str | None, input_path: str) -> str:
-    """The job's name: as given, else what of the input's name can be one."""
+    """The name of the job: as given, or from the name of the input."""
     if given is None:
         stem = re.sub(r"(\.(gz|zst|csv|tsv|jsonl|ndjson|json|txt))+$", "", Path(input_path).name, flags=re.I)
         guessed = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100]
@@ -53,34 +53,34 @@ def _name(given: str | None, input_path: str) -> str:
         return JobSection(name=given).name
     except ValueError:
         raise JobError(
-            f"--name {given}: give letters, digits, dot, dash and underscore, a letter or digit first."
+            f"--name {given}: use letters, digits, dot, dash and underscore, a letter or digit first."
         ) from None
 
 
 def _write(job: Path, text: str, input_path: str, force: bool) -> None:
     if job.exists() and Path(input_path).exists() and job.samefile(input_path):
-        raise JobError(f"{job}: this is the input. Name the job file with --out.")
+        raise JobError(f"{job}: this file is the input. Name the job file with --out.")
     try:
         with job.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise JobError(
-            f"{job}: it exists. Name another file with --out, or overwrite it with --force."
+            f"{job}: the file exists. Name another file with --out, or overwrite it with --force."
         ) from None
     except OSError as fault:
-        raise JobError(f"{job}: it cannot be written: {fault.strerror}.") from fault
+        raise JobError(f"{job}: the file cannot be written: {fault.strerror}.") from fault
 
 
 def _written(job: Path, guessed: str, called: str) -> str:
     path, rehearsal = shlex.quote(str(job)), shlex.quote(str(job.parent / "runs" / f"{called}-rehearsal"))
     steps = (
-        ("export ALTCRAFT_TOKEN=…", "a job only ever refers to it"),
+        ("export ALTCRAFT_TOKEN=…", "the job file only refers to it"),
         (f"engager check {path}", "reads every row, sends nothing"),
         (f"engager run {path} --out {rehearsal}", "sends to the embedded sandbox"),
-        (f"engager run {path}", "sends to people, once request.id and endpoint.url are changed"),
+        (f"engager run {path}", "sends to people after request.id and endpoint.url are changed"),
     )
     width = max(len(command) for command, _ in steps)
-    lines = (f"  {command:<{width}}  # {what}" for command, what in steps)
+    lines = (f"  {command:<{width}}  # {text}" for command, text in steps)
     return "\n".join(
-        (f"{job}: {guessed}. It reaches nobody before what is marked CHANGE is changed.", *lines)
+        (f"{job}: {guessed}. It reaches no person until the lines marked CHANGE are changed.", *lines)
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options of several commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SET = click.option(
 
 
 def output_format(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The option `--output` of every command that prints a document."""
+    """Add the option `--output` of commands that print a document."""
     return click.option(
         "--output",
         type=click.Choice(["text", "json"]),
@@ -29,7 +29,7 @@ def output_format(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The parameters of every command that reads a job and its input."""
+    """Add the parameters of commands that read a job and its input."""
     for parameter in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after the first N rows."),
         SET,
@@ -41,7 +41,7 @@ def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The parameters of every command that sends."""
+    """Add the options of commands that send."""
     for parameter in (
         click.option(
             "--log-format",

@@ -1,4 +1,4 @@
-"""`report`: how a run went, as a page."""
+"""`report`: the report page of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engager.store.status import existing_run
 )
 def report_command(run_path: Path, out: Path | None) -> NoReturn:
     """Write a self-contained HTML report of a run, also while the run is in progress."""
-    # Here, and not above: templates would cost every other command time and memory.
+    # Imported here, because templates cost every other command time and memory.
     from engager.output.report.page import write_report
 
     def write() -> int:

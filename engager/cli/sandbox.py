@@ -51,14 +51,14 @@ from engager.errors import Exit, JobError
 )
 @click.option("--retry-after", help="Retry-After of 429 and 503: seconds, or an HTTP date.")
 @click.option(
-    "--latency", default="0s", show_default=True, metavar="20ms|20-80ms", help="Delay of every answer."
+    "--latency", default="0s", show_default=True, metavar="20ms|20-80ms", help="Delay of every response."
 )
-@click.option("--tariff-limit", type=click.IntRange(min=0), help="Answer 402 after this many engagements.")
+@click.option("--tariff-limit", type=click.IntRange(min=0), help="Return 402 after this many engagements.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random faults.")
 @click.option("--log", "log_file", help="Append one line of JSON per request to this file.")
 def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
     """Serve a local endpoint that implements the API contract, with faults on demand."""
-    # Here, and not above: aiohttp's server would cost every other command 20 MB and a tenth of a second.
+    # Imported here, because aiohttp's server costs 20 MB and a tenth of a second.
     from engager.sandbox import Sandbox, SandboxConfig
     from engager.sandbox.command import sandbox_config
 
@@ -67,8 +67,8 @@ def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
             try:
                 sandbox = await stack.enter_async_context(Sandbox(config, host, port))
             except OSError as fault:
-                told = os.strerror(fault.errno) if fault.errno else str(fault)
-                raise JobError(f"--port {port}: nothing can be served there: {told}") from fault
+                text = os.strerror(fault.errno) if fault.errno else str(fault)
+                raise JobError(f"--port {port}: the sandbox cannot listen there: {text}") from fault
             click.echo(f"sandbox listening on {sandbox.url}")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:

@@ -1,4 +1,4 @@
-"""`scenarios`: what the endpoint has, and whether it is active."""
+"""`scenarios`: list the scenarios of the endpoint, activate or deactivate one."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def _as_table(scenarios: Sequence[Scenario]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name as a terminal may have it: nothing in it moves the cursor."""
+    """A name without characters that control a terminal."""
     return Secret.redact_all(sanitized(name))
 
 
 def _of_a_switch(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The parameters of both switches."""
+    """Add the parameters of `activate` and `deactivate`."""
     for parameter in (
         click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         SET,

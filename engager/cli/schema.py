@@ -1,4 +1,4 @@
-"""`schema`: the job file's JSON Schema, for editors."""
+"""`schema`: the JSON Schema of the job file, for editors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engager.config.as_json import as_json
 def schema_command() -> NoReturn:
     """Print the JSON Schema of the job file, for completion and validation in an editor."""
 
-    def tell() -> int:
+    def show() -> int:
         from engager.config.schema import (
             job_schema,  # it describes the sandbox, which costs a tenth of a second
         )
@@ -24,4 +24,4 @@ def schema_command() -> NoReturn:
         echo_json(as_json(job_schema(), indented=True))
         return Exit.DONE
 
-    exit_with(tell)
+    exit_with(show)

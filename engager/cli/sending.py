@@ -1,4 +1,4 @@
-"""`run` and `retry`: what sends."""
+"""`run` and `retry`: the commands that send."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from engager.run import loop
 from engager.run.monitor import tolerated
 from engager.run.stopping import stopped_by_signals
 
-#: Rows that are shown when a run stops behind a stated one.
+#: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20
 
 
@@ -105,7 +105,7 @@ def retry_command(
 
 @dataclass(frozen=True, slots=True)
 class _OutputOptions:
-    """How a run shows itself."""
+    """What a run prints."""
 
     no_progress: bool
     quiet: bool
@@ -114,7 +114,7 @@ class _OutputOptions:
 
 def _consents() -> bool:
     try:
-        return click.confirm("Send the rest, too?", err=True)
+        return click.confirm("Send the rest too?", err=True)
     except click.Abort:
         return False
 
@@ -124,25 +124,25 @@ def _at_terminal() -> bool:
 
 
 def _sent(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
-    """Carry a run out and tell of it; returns its exit code, and whether it waits for consent."""
+    """Run and report; returns the exit code, and whether the rest needs confirmation."""
     log_to_stderr(options.log_format, options.quiet)
-    with _whoever_reads():
+    with _stdout_failure_is_a_warning():
         return loop.run(_carried_out(send, options))
 
 
 @contextmanager
-def _whoever_reads() -> Iterator[None]:
-    """The exit code says what became of the rows: a stdout that fails is a warning."""
+def _stdout_failure_is_a_warning() -> Iterator[None]:
+    """Warn if stdout fails: the exit code is for the outcomes of the rows."""
     try:
         with in_background():
             yield
     finally:
         if fault := fault_of_stdout():
-            log.warning("stdout: %s. What was to be read there stands in the run directory.", fault)
+            log.warning("stdout: %s. The run directory has everything that was to be printed.", fault)
 
 
 async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
-    """Carry the run out under the eyes of its signals and its progress."""
+    """Run with signal handling and progress; returns as `_sent` does."""
     control, in_words = Control(), options.log_format == "text"
     show = Progress(in_words and not (options.no_progress or options.quiet), stderr_is_behind)
     shown = [tolerated(show), tolerated(partial(_report, options=options, in_words=in_words))]
@@ -154,62 +154,62 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _Output
     def watch(event: Event) -> None:
         nonlocal ended
         ended = event if isinstance(event, Ended) else ended
-        for tell in shown:
-            tell(event)
+        for show_event in shown:
+            show_event(event)
 
     say = show.show if in_words else log.warning
     async with stopped_by_signals(control, say):
         with show:
             code = (await send(watch=watch, control=control, log_format=options.log_format)).exit_code
-    if code is None:  # the second signal came before it could end in good order
+    if code is None:  # the second signal came before the run could end in good order
         code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
     return code, ended is not None and ended.unconfirmed
 
 
 def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
-    """Say in words what happened to the run; where stderr is for a program, only the account."""
+    """Print an event as text; with JSON logs, only the summary."""
     if isinstance(event, Began):
         loop.collect_rarely()
     if in_words:
-        _say(event, options.quiet)
+        _print_event(event, options.quiet)
     if isinstance(event, AlreadyComplete | Ended):
         if isinstance(event, Ended) and event.last_row is not None and not options.quiet:
             _show_rows(event.directory, event.last_row)
-        _tell_account(event.summary, event.directory, options.quiet)
+        _print_summary(event.summary, event.directory, options.quiet)
     if in_words and isinstance(event, Ended):
-        _tell_of_the_rest(event)
+        _print_how_to_resume(event)
     if isinstance(event, Reported) and not options.quiet:
-        made = f"how it went: {event.page}"
-        click.echo(made if event.page else f"how it went, as a page: engager report {event.directory}")
+        command = shlex.join(["engager", "report", str(event.directory)])
+        click.echo(f"report: {event.page}" if event.page else f"report: write it with {command}")
 
 
-def _say(event: Event, quiet: bool) -> None:
+def _print_event(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
             click.echo(f"warning: {warning}", err=True)
         for note in () if quiet else event.notes:
             click.echo(note, err=True)
     elif isinstance(event, Serving):
-        click.echo(f"the run is shown at {event.url} (this address opens once)", err=True)
+        click.echo(f"live page: {event.url} (this address opens once)", err=True)
     elif isinstance(event, AlreadyComplete) and not quiet:
         click.echo(f"{event.directory}: {event.reason}; nothing was sent.", err=True)
 
 
-def _tell_account(summary: Summary, directory: Path, quiet: bool) -> None:
+def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
     click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
     for error in summary.errors[:10]:
         click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
-    click.echo(f"results, and the rows to be mended: {directory}")
+    click.echo(f"results and rejected rows: {directory}")
     if summary.complete and summary.statuses[Status.FAILED]:
-        again = shlex.join(["engager", "retry", str(directory)])
-        click.echo(f"another pass over the rows that failed: {again}")
+        command = shlex.join(["engager", "retry", str(directory)])
+        click.echo(f"send the failed rows again: {command}")
 
 
 def _show_rows(directory: Path, last_row: int) -> None:
-    """Show what became of the last rows before a bound: a person wants to see before there are more."""
+    """Print the last rows before a limit, for a person who decides on the rest."""
     first = last_row - SHOWN_ROWS + 1
     latest = engager.outcomes(directory, latest=True)
     rows = {found.row: found for found in latest if first <= found.row <= last_row}
@@ -217,24 +217,27 @@ def _show_rows(directory: Path, last_row: int) -> None:
         found = rows[row]
         text = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
         line = f"row {row:<6} {found.status:<9} {found.key or ''} {text}".rstrip()
-        # What stands in a row or an answer must not steer the terminal.
+        # The content of a row or a response must not control the terminal.
         click.echo(sanitized(line))
 
 
-def _tell_of_the_rest(ended: Ended) -> None:
+def _print_how_to_resume(ended: Ended) -> None:
     summary = ended.summary
     if summary.complete:
         return
     if ended.unconfirmed:
-        look = f"stopped: {summary.stopped}. Look at what became of these rows; this sends the rest:"
-        click.echo(f"{look}\n  {_again('--yes')}", err=True)
+        advice = f"stopped: {summary.stopped}. Check the outcomes of these rows; this sends the rest:"
+        click.echo(f"{advice}\n  {_again('--yes')}", err=True)
     elif ended.last_row is not None and not summary.stopped:
-        click.echo("the run goes on behind these rows without --limit, or with a larger one", err=True)
+        click.echo(
+            "the same command without --limit, or with a larger one, continues after these rows", err=True
+        )
     else:
         why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
-        mended = "Once that is mended, the" if summary.exit_code == Exit.WRONG else "The"
+        after = "Fix this first. The" if summary.exit_code == Exit.WRONG else "The"
         click.echo(
-            f"{why}{ended.directory} is not complete. {mended} same command goes on:\n  {_again()}", err=True
+            f"{why}{ended.directory} is not complete. {after} same command resumes it:\n  {_again()}",
+            err=True,
         )
 
 

@@ -1,4 +1,4 @@
-"""`status`: what became of the rows so far."""
+"""`status`: the state of a run and its outcomes so far."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from engager.config.as_json import as_json
 def status_command(run_path: Path, output: str) -> NoReturn:
     """Show the state of a run and its outcomes so far, also while it runs or after a crash."""
 
-    def tell() -> int:
+    def show() -> int:
         seen = engager.status(run_path)
         if output == "json":
             echo_json(as_json(seen, indented=True))
         else:
-            click.echo(_seen(seen))
+            click.echo(_text(seen))
         return Exit.DONE
 
-    exit_with(tell)
+    exit_with(show)
 
 
-def _seen(seen: dict[str, Any]) -> str:
+def _text(seen: dict[str, Any]) -> str:
     running = seen["state"] == "running"
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
     lines = [f"{seen['state']}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'})"]
     if seen["open"]:
-        held = "in flight, or between two tries"
-        lines.append(f"  {seen['open']:,} {held if running else f'were {held}; the run goes on with them'}")
+        where = "in flight, or between two attempts"
+        lines.append(f"  {seen['open']:,} {where if running else f'were {where}; the run resumes with them'}")
     if seen["unwritten"]:
-        later = "the errors below do not count them yet"
-        lines.append(f"  {seen['unwritten']:,} of the settled rows are not in the files yet; {later}")
+        later = "the errors below do not include them yet"
+        lines.append(f"  {seen['unwritten']:,} settled rows are not in the result files yet; {later}")
     if seen["pending_retry"]:
-        lines.append(f"  {seen['pending_retry']:,} to be tried again")
+        lines.append(f"  {seen['pending_retry']:,} wait for a retry")
     if seen["stopped"] and not running:
         lines.append(f"  stopped: {seen['stopped']}")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     if seen["resume_command"]:
-        lines.append(f"it goes on with:\n  {seen['resume_command']}")
+        lines.append(f"resume with:\n  {seen['resume_command']}")
     return "\n".join(lines)

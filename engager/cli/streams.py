@@ -1,7 +1,7 @@
-"""The standard streams of a command: closed, full, without a reader, or of few characters, none ends it.
+"""Standard streams that never end a command: closed, full, without a reader, or with a small character set.
 
-What cannot be written is remembered as a fault of its stream instead of being raised: only the end of a
-command knows what it means for the exit code.
+A failed write is remembered as the fault of its stream and not raised, because only the end of a command
+knows what the fault means for the exit code.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any, TextIO
 
 import orjson
 
-#: Bytes that a pipe takes at once, or not at all.
+#: Bytes that a pipe takes atomically.
 _PIECE = 4096
 
-#: Bytes that wait for a reader at most; what comes beyond is lost.
+#: Maximum number of bytes that wait for a reader; further bytes are dropped.
 _MOST_WAITING = 1 << 20
 
-#: Seconds that the end of a command waits for a reader that reads nothing.
+#: Seconds for which the end of a command waits for a reader that does not read.
 PATIENCE = 2.0
 
 _NAMES = ("stdin", "stdout", "stderr")
 
 
 class Output(io.RawIOBase):
-    """A descriptor that is written to.
+    """A descriptor for output.
 
-    A run writes `in_background`: its event loop must not wait for a reader, so a thread does. The thread ends
-    with what there is to write, as processes can only be forked safely where there is none.
+    A run writes `in_background`: a thread waits for the reader instead of the event loop. The thread ends
+    when everything is written, because a fork is only safe without threads.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -53,20 +53,20 @@ class Output(io.RawIOBase):
         return self._descriptor
 
     def writable(self) -> bool:
-        """It is."""
+        """Whether it can be written: always."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether it is a terminal."""
         return os.isatty(self._descriptor)
 
     @property
     def behind(self) -> bool:
-        """Whether the reader has not taken yet what was written."""
+        """Whether output still waits for the reader."""
         return self._writer is not None
 
     def write(self, data: Any) -> int:
-        """Write all of the data, now or soon. Raises nothing: see `fault`."""
+        """Write all data, now or soon. Raises nothing; see `fault`."""
         whole = bytes(data)
         # A forked process has none of its parent's threads.
         if self.in_background and os.getpid() == self._process:
@@ -93,7 +93,7 @@ class Output(io.RawIOBase):
                 self._waiting.clear()
 
     def _takes_a_piece(self) -> bool:
-        """Whether a piece can be written without waiting; of a terminal that is never known."""
+        """Whether a piece can be written without waiting; for a terminal that is never known."""
         if self.isatty() or not hasattr(select, "poll"):
             return False
         poll = select.poll()
@@ -119,23 +119,23 @@ class Output(io.RawIOBase):
         while data and self.fault is None:
             try:
                 data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # somebody else has made it so
+            except BlockingIOError:  # another process made it non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as fault:
                 self.fault = fault
 
     def drain(self) -> None:
-        """Wait for what was handed over, as long as somebody reads it."""
+        """Wait until everything is written, for as long as the reader reads."""
         with self._changed:
             while self._writer is not None and self.fault is None:
                 before = self._size
                 self._changed.wait(PATIENCE)
                 if self._writer is not None and self._size == before:
-                    self.fault = self.fault or TimeoutError(errno.ETIMEDOUT, "nobody reads it")
+                    self.fault = self.fault or TimeoutError(errno.ETIMEDOUT, "the reader does not read")
 
 
 class _Text(io.TextIOWrapper):
-    """Text of any characters, for a stream of any encoding: what it lacks is written as an escape."""
+    """A text stream that writes the characters that its encoding lacks as escapes."""
 
     def __init__(self, output: Output, encoding: str) -> None:
         super().__init__(output, encoding, "backslashreplace", line_buffering=True)  # type: ignore[arg-type]
@@ -143,13 +143,13 @@ class _Text(io.TextIOWrapper):
 
     @property
     def buffer(self) -> Any:
-        """Kept: click would write UTF-8 to a stream of ASCII by it."""
+        """Hidden: click would use it to write UTF-8 to an ASCII stream."""
         raise AttributeError("buffer")
 
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Streams that every command can rely on, as long as this is entered."""
+    """Replace the standard streams by reliable ones while this is entered."""
     _take_descriptors()
     kept = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
@@ -163,9 +163,9 @@ def standard_streams() -> Iterator[None]:
 
 
 def _take_descriptors() -> None:
-    """Give no file that is opened later the number of a stream that was closed.
+    """Occupy the descriptors of closed streams, so that no file gets their numbers.
 
-    What is written there is dropped. What is read there is a fault, and no empty input.
+    Writes to them are dropped. Reads fail, so a closed stdin is not an empty input.
     """
     for descriptor in range(3):
         try:
@@ -180,7 +180,7 @@ def _take_descriptors() -> None:
 
 
 def _relied_on(descriptor: int, stream: TextIO | None) -> TextIO:
-    """The process's own stream made reliable; one that a program has put in its place stays as it is."""
+    """A reliable stream for a descriptor; a stream that a program has replaced stays as it is."""
     if stream is None:
         return _Text(Output(descriptor), "utf-8")
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, _Text):
@@ -205,7 +205,7 @@ def _outputs() -> Sequence[Output]:
 
 @contextmanager
 def in_background() -> Iterator[None]:
-    """Nobody who reads can hold up what is done here."""
+    """Write in the background while this is entered: a slow reader delays nothing."""
     outputs = _outputs()
     for output in outputs:
         output.in_background = True
@@ -218,7 +218,7 @@ def in_background() -> Iterator[None]:
 
 
 def drain() -> None:
-    """Wait for what was written in the background, as long as somebody reads it."""
+    """Wait for the background output, for as long as its reader reads."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -227,7 +227,7 @@ def drain() -> None:
 
 
 def fault_of_stdout() -> str | None:
-    """Why stdout could not be written; told once."""
+    """Why stdout could not be written; returned once."""
     output = _output(sys.stdout)
     if output is None or output.fault is None or output.is_told:
         return None
@@ -236,13 +236,13 @@ def fault_of_stdout() -> str | None:
 
 
 def stderr_is_behind() -> bool:
-    """Whether what stderr shows now would only be seen later."""
+    """Whether output still waits for the reader of stderr."""
     output = _output(sys.stderr)
     return output is not None and output.behind
 
 
 def echo_json(document: bytes) -> None:
-    """Write a JSON document to stdout; where its encoding lacks characters, with JSON's own escapes."""
+    """Write a JSON document to stdout; characters that its encoding lacks become JSON escapes."""
     text = document.decode()
     try:
         text.encode(sys.stdout.encoding or "utf-8")

@@ -1,7 +1,7 @@
-"""Values in, JSON out: whatever a view may hold, it becomes a document.
+"""JSON of any value that a view can contain.
 
-What orjson refuses is written with the escapes of the standard library: names of files that are no text, and
-numbers beyond 64 bits.
+The standard library writes what orjson refuses: lone surrogates in the names of files, and integers beyond 64
+bits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 
 
 def as_json(value: Any, *, indented: bool = False) -> bytes:
-    """The value as UTF-8; what JSON has no form for, such as a path, is written as its text."""
+    """The value as UTF-8; a type that JSON lacks, such as a path, is written as text."""
     option = orjson.OPT_INDENT_2 if indented else 0
     try:
         return orjson.dumps(value, default=str, option=option)

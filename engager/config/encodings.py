@@ -1,4 +1,4 @@
-"""Which encodings a file of rows can have."""
+"""The encodings that an input can have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDE = ("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be")
 def carries_rows(encoding: str) -> bool:
     """Whether files in this encoding have lines that end at a line feed, and can be written again.
 
-    Of what Python calls a text encoding, some are for names or for source text, and some know no line feed.
+    Some text encodings of Python are for host names or for source text, and some have no line feed.
     """
     try:
         if codecs.lookup(encoding).name.replace("-", "_") in WIDE:

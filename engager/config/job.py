@@ -1,13 +1,15 @@
-"""The job file, the environment and the flags in, a checked job out. Nothing is sent and no row is read."""
+"""Load and validate a job file with its overrides. Sends nothing and reads no row."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ValidationError
 
@@ -16,15 +18,26 @@ from engager.config.positions import locate
 from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
 
-#: Keys whose values are shown nowhere.
+
+def _names_proxy(url: SplitResult) -> bool:
+    """Whether the environment names a proxy for this address, as it does for many other programs."""
+    names = (f"{url.scheme}_proxy", f"{url.scheme}_proxy".upper())
+    if not any(os.environ.get(name) for name in names):
+        return False
+    from urllib.request import proxy_bypass  # it is slow to load, and rarely needed
+
+    return not proxy_bypass(url.hostname or "")
+
+
+#: Keys whose values are printed nowhere.
 _SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})
 
 
 class JobFile:
-    """A job: what it says, where, and on which line. Raises JobError."""
+    """A validated job and its source, for errors with file and line."""
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
-        """The job in a file."""
+        """Load a job file. Raises JobError."""
         if fault := name_fault(str(path.resolve())):
             raise JobError(fault)
         text = _read_text(path)
@@ -32,7 +45,7 @@ class JobFile:
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
-        """A job that is in no file: its tables; `base` is what its relative paths are relative to."""
+        """A job from its tables; relative paths are relative to `base`. Raises JobError."""
         job_file = cls.__new__(cls)
         job_file._load(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
         return job_file
@@ -48,14 +61,14 @@ class JobFile:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where to find the job again, for `JobFile.again`."""
+        """How to load the job again with `JobFile.from_source`."""
         if self.path is not None:
             return {"job": str(self.path.resolve()), "overrides": self.overrides}
         return {"job": None, "tables": self._tables, "base": str(self.base)}
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
-        """The job that was found there, with further values replaced."""
+        """Load a job from its source, with further overrides. Raises JobError."""
         if source["job"] is not None:
             return cls(Path(source["job"]), [*source["overrides"], *overrides])
         return cls.from_tables(source["tables"], Path(source["base"]), overrides)
@@ -64,37 +77,53 @@ class JobFile:
         try:
             job = Job.model_validate(tables)
         except ValidationError as faults:
-            told = [self._message(fault) for fault in faults.errors()]
-            raise JobError("\n".join(told)) from None
+            messages = [self._message(fault) for fault in faults.errors()]
+            raise JobError("\n".join(messages)) from None
         if job.endpoint.url != SANDBOX and job.endpoint.token is None:
             raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
         if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
-            unchosen = f"choose the scenario; {UNCHOSEN} is what engager init wrote in its place"
+            unchosen = f"choose the scenario; {UNCHOSEN} is the placeholder of engager init"
             raise JobError(self.at("request.id", unchosen))
         self._refuse_visible_address(job.notify.url)
         self._refuse_proxy(job.endpoint)
         return job
 
+    @property
+    def warnings(self) -> list[str]:
+        """Settings that are valid but may be a mistake."""
+        endpoint, found = self.job.endpoint, []
+        if endpoint.is_here:
+            return []
+        parts = urlsplit(endpoint.url)
+        if parts.scheme == "http":
+            found.append(f"{endpoint.url} is not encrypted: the network can read the token and the rows")
+        if endpoint.proxy is None and _names_proxy(parts):
+            found.append(
+                f"the environment names a proxy for {parts.scheme}, and it is not used: "
+                "set endpoint.proxy to go through it"
+            )
+        return found
+
     def _refuse_proxy(self, endpoint: EndpointSection) -> None:
-        """Where a proxy would be passed by, or could read the token; its password is kept out of sight."""
+        """Refuse a proxy that is not used, that could read the token, or whose password is visible."""
         if endpoint.proxy is None:
             return
         if endpoint.transport == "lean":
-            text = "this transport cannot use endpoint.proxy; take it out, or leave the proxy out"
+            text = "this transport does not support endpoint.proxy; remove one of the two keys"
             raise JobError(self.at("endpoint.transport", text))
         if endpoint.url.startswith("http:") and not endpoint.is_here:
-            text = "the proxy would read the token: endpoint.url is http; give it as https, or go without"
+            text = "the proxy could read the token, because endpoint.url is http; use https, or no proxy"
             raise JobError(self.at("endpoint.proxy", text))
-        in_sight = self.path is None or "endpoint.proxy" in self._overridden
-        if in_sight and "://" in endpoint.proxy and "@" in endpoint.proxy:
-            text = 'with a password, give "env:NAME" or "file:PATH" here: it is a secret'
+        is_visible = self.path is None or "endpoint.proxy" in self._overridden
+        if is_visible and "://" in endpoint.proxy and "@" in endpoint.proxy:
+            text = 'an address with a password is a secret; give "env:NAME" or "file:PATH"'
             raise JobError(self.at("endpoint.proxy", text))
 
     def _refuse_visible_address(self, url: str | None) -> None:
-        """A webhook's address lets anybody write there; arguments are seen by all, and tables are kept."""
-        in_sight = self.path is None or "notify.url" in self._overridden
-        if url is not None and "://" in url and in_sight:
-            raise JobError(self.at("notify.url", 'here, give "env:NAME" or "file:PATH": it is a secret'))
+        """The address of a webhook is a secret, but arguments are visible and tables are stored."""
+        is_visible = self.path is None or "notify.url" in self._overridden
+        if url is not None and "://" in url and is_visible:
+            raise JobError(self.at("notify.url", 'the address is a secret; give "env:NAME" or "file:PATH"'))
 
     def _message(self, fault: Any) -> str:
         loc = [str(part) for part in fault["loc"]]
@@ -105,11 +134,11 @@ class JobFile:
             return self.at(key, "missing")
         text = fault["msg"].removeprefix("Value error, ")
         # A token written into the job by mistake must not come back in the message.
-        shown = "" if key in _SECRET else f" (it is {fault['input']!r})"
+        shown = "" if key in _SECRET else f" (the value is {fault['input']!r})"
         return self.at(key, text[0].lower() + text[1:] + shown)
 
     def at(self, key: str, text: str) -> str:
-        """An error's text, with the file and line that it speaks of."""
+        """The text of an error about a key, with file and line."""
         if key in self._overridden:
             return f"--set {key}: {text}"
         if self.path is None:
@@ -118,7 +147,7 @@ class JobFile:
         return f"{self.path}{f':{line}' if line else ''}: {key}: {text}"
 
     def explain(self, fault: ParameterError) -> JobError:
-        """An error of the [request] table, with its line."""
+        """An error of the [request] section, with file and line."""
         return JobError(self.at(fault.key, str(fault).removeprefix(f"{fault.key}: ")))
 
 
@@ -126,7 +155,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
-        raise JobError(f"{path}: a job file is UTF-8; byte {fault.start} is not.") from fault
+        raise JobError(f"{path}: a job file must be UTF-8; byte {fault.start} is not.") from fault
     except OSError as fault:
         raise JobError(f"{path}: the job file cannot be read: {fault.strerror}.") from fault
 
@@ -135,15 +164,15 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        raise JobError(f"{path}: not a TOML file: {fault}.") from fault
+        raise JobError(f"{path}: the file is not valid TOML: {fault}.") from fault
 
 
 def _override(tables: dict[str, Any], override: str) -> str:
-    """Carry out one `--set section.key=value`; returns the key."""
+    """Apply one `--set section.key=value`; returns the key."""
     key, equals, value = override.partition("=")
     *sections, last = key.strip().split(".")
     if not equals or not sections or not last:
-        raise JobError(f"--set {key}: give it as section.key=value")
+        raise JobError(f"--set {key}: the form is section.key=value")
     table: Any = tables
     for section in sections:
         table = table.setdefault(section, {})
@@ -154,7 +183,7 @@ def _override(tables: dict[str, Any], override: str) -> str:
 
 
 def _toml_value(text: str) -> Any:
-    """The value as TOML reads it; what TOML cannot read is a text."""
+    """Parse a value as TOML; anything else is a string."""
     try:
         tables = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -163,9 +192,9 @@ def _toml_value(text: str) -> Any:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean …?`, or what there is."""
+    """`; did you mean …?`, or the known words."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys are {', '.join(known)}"
 
 
 def _known(loc: Sequence[str]) -> list[str]:

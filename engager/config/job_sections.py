@@ -1,4 +1,4 @@
-"""The tables of a job file: every key with its type, its default and its sentence in the manual."""
+"""The sections of a job file: every key with its type, its default and its description."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ from engager.policies.retry import Retry
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
 
-#: Stands where a person has yet to choose the scenario. No account counts so far; only the sandbox takes it.
+#: Placeholder of a scenario that is not chosen yet: no account has so many, and only the sandbox accepts it.
 UNCHOSEN = 999_999_999
 
 
 def _job_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", example_of(name)):
-        raise ValueError("letters, digits, dot, dash and underscore make a name, up to 100 of them")
+        raise ValueError(
+            "use letters, digits, dot, dash and underscore, at most 100 characters, a letter or digit first"
+        )
     return name
 
 
 def proxy_address(text: str) -> str:
-    """The address of a proxy, if it is one. Raises ValueError, which does not hold it."""
-    told = 'give "http://HOST:PORT"; other kinds of proxy are not supported'
+    """Validate the address of a proxy. Raises ValueError, whose text does not contain the address."""
+    advice = 'give "http://HOST:PORT"; other kinds of proxy are not supported'
     try:
         parts = urlsplit(text)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return text
     except ValueError:
         pass
-    raise ValueError(told)
+    raise ValueError(advice)
 
 
 def _directory(name: str) -> str:
     if not example_of(name).strip():
-        raise ValueError("name a directory")
+        raise ValueError("give the name of a directory")
     return name
 
 
@@ -55,7 +57,7 @@ class JobSection(Section):
     """[job]"""
 
     name: Annotated[str, AfterValidator(_job_name)] = Field(
-        description="Names the run directory: letters, digits, dot, dash, underscore, `{date}` and its like.",
+        description="Name of job and run directory: letters, digits, dot, dash, underscore, `{date}`.",
         json_schema_extra={"pattern": f"^([A-Za-z0-9]|{PLACEHOLDER})([A-Za-z0-9._-]|{PLACEHOLDER}){{0,99}}$"},
     )
 
@@ -64,44 +66,46 @@ class EndpointSection(Section):
     """[endpoint]"""
 
     url: str = Field(
-        description='The platform\'s address, without a path; `"sandbox"` = the embedded one.',
-        json_schema_extra={"pattern": "^(sandbox$|[Hh][Tt][Tt][Pp][Ss]?://.)"},
+        description='Address of the platform without a path; `"sandbox"` = the embedded one.',
+        json_schema_extra={"pattern": r"^(sandbox|[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\]+/?)$"},
     )
     token: str | None = Field(
         None,
-        description='`"env:NAME"` or `"file:PATH"`. Only the embedded sandbox goes without.',
+        description='API token: `"env:NAME"` or `"file:PATH"`. The embedded sandbox needs none.',
         examples=["env:ALTCRAFT_TOKEN"],
         json_schema_extra={"pattern": "^(env|file):."},
     )
     auth: Literal["body", "bearer"] = Field(
-        "body", description="Where the token goes: `body`, or, in the header, `bearer`."
+        "body", description="Where the token is sent: `body`, or `bearer` for the header `Authorization`."
     )
-    format: Literal["json", "xml"] = Field("json", description="The language of requests and answers.")
+    format: Literal["json", "xml"] = Field("json", description="Format of requests and responses.")
     answer: Literal["json", "xml", "csv"] | None = Field(
-        None, description="The language of answers, where it is to differ from `format`.", examples=["csv"]
+        None, description="Format of responses, if it differs from `format`.", examples=["csv"]
     )
-    timeout: Seconds = Field(30.0, description="Seconds to connect, and again for one try.")
+    timeout: Seconds = Field(30.0, description="Seconds to connect, and again seconds for one attempt.")
     ca_file: str | None = Field(
-        None, description="Certificates to trust instead of the system's.", examples=["company-ca.pem"]
+        None,
+        description="File of certificates to trust instead of the certificates of the system.",
+        examples=["company-ca.pem"],
     )
     client_cert: str | None = Field(
         None,
-        description="A certificate (PEM) to show to the endpoint; its key too, or in `client_key`.",
+        description="Client certificate (PEM); the same file, or `client_key`, contains its key.",
         examples=["client.pem"],
     )
     client_key: str | None = Field(
-        None, description="The key of `client_cert`, unencrypted.", examples=["client.key"]
+        None, description="Key of the client certificate, unencrypted.", examples=["client.key"]
     )
     transport: Literal["auto", "lean", "aiohttp"] = Field(
-        "auto", description="What carries requests: `lean`, or `aiohttp`, which alone can use a proxy."
+        "auto", description="HTTP client: `lean`, or `aiohttp`, the only one that supports a proxy."
     )
     proxy: str | None = Field(
         None,
-        description='An HTTP proxy, `"http://HOST:PORT"`; with a password, `"env:NAME"` or `"file:PATH"`.',
+        description='HTTP proxy, `"http://HOST:PORT"`; one with a password as `"env:NAME"` or `"file:PATH"`.',
         examples=["http://proxy:3128"],
     )
     further_matching: bool = Field(
-        False, description="Accept the matching modes that the platform knows and this method's page omits."
+        False, description="Allow the matching modes that the page of the method does not list."
     )
 
     @field_validator("url")
@@ -110,9 +114,11 @@ class EndpointSection(Section):
         if url == SANDBOX:
             return url
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ValueError('give "https://HOST" or "https://HOST:PORT", without a token or a query')
-        _ = parts.port
+        origin = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if not origin or parts.path not in ("", "/") or any(sign in url for sign in "@?#\\"):
+            raise ValueError(
+                'give "https://HOST" or "https://HOST:PORT", without a path, a query, a user or a token'
+            )
         return url.rstrip("/")
 
     @field_validator("proxy")
@@ -122,7 +128,7 @@ class EndpointSection(Section):
 
     @property
     def is_here(self) -> bool:
-        """Whether nobody on a network reads what is said to the endpoint."""
+        """Whether requests stay on this machine."""
         host = urlsplit(self.url).hostname or ""
         if self.url == SANDBOX or host == "localhost":
             return True
@@ -137,13 +143,13 @@ class InputSection(Section):
 
     path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
     format: Literal["csv", "jsonl"] | None = Field(
-        None, description="Else told from the file's name.", examples=["csv"]
+        None, description="Format of the input; by default its name decides.", examples=["csv"]
     )
     delimiter: str | None = Field(
         None,
         min_length=1,
         max_length=1,
-        description="CSV: `,` unless told otherwise; a tab in `.tsv` files.",
+        description="Delimiter of a CSV file; default: a comma, or a tab for `.tsv` files.",
         examples=[";"],
         json_schema_extra={"pattern": '[^"\\r\\n]'},
     )
@@ -165,19 +171,19 @@ class InputSection(Section):
         ".", description="What stands before the fraction of a number that is cast by `{column:decimal}`."
     )
     repeat: bool = Field(
-        False, description="A run with another date in its name may send what an earlier one has sent."
+        False, description="Allow a run of another date to send an input that an earlier run has sent."
     )
     unique: bool = Field(
-        False, description="Skip later rows with the same key. Unless it is set, a run warns of a repeat."
+        False, description="Skip later rows with the same key; if it is not set, a run warns of a duplicate."
     )
     exclude: str | list[str] | None = Field(
         None,
-        description="Lists of keys whose rows are skipped: CSV, JSONL, or a key a line in `.txt`.",
+        description="Exclusion lists, whose keys are skipped: CSV, JSONL, or one key per line in `.txt`.",
         examples=["unsubscribed.csv"],
     )
     exclude_column: str | None = Field(
         None,
-        description="Which column of the lists has the keys; else the one that the job matches by.",
+        description="Column of the lists that has the keys; default: the column that the job matches by.",
         examples=["email"],
     )
 
@@ -189,7 +195,7 @@ class InputSection(Section):
 
     @property
     def lists(self) -> list[str]:
-        """The lists of keys whose rows are skipped."""
+        """The exclusion lists."""
         given = self.exclude or []
         return [given] if isinstance(given, str) else given
 
@@ -202,9 +208,9 @@ class InputSection(Section):
             if not codecs.lookup(name)._is_text_encoding:
                 raise LookupError
         except LookupError:
-            raise ValueError(f"no text encoding is called {name!r}") from None
+            raise ValueError(f"{name!r} is not a text encoding") from None
         if not carries_rows(name):
-            raise ValueError(f"{name!r} is no encoding of files with lines; save the file as UTF-8")
+            raise ValueError(f"engager cannot read lines in {name!r}; save the file as UTF-8")
         return name
 
     @field_validator("region")
@@ -226,7 +232,7 @@ class InputSection(Section):
         return delimiter
 
 
-# The bounds are for editors; the functions below say in one sentence what a pair of types cannot.
+# The bounds are for editors; the functions below give one error instead of one for each type.
 Concurrency = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -246,42 +252,42 @@ def _rate(value: Any) -> Any:
 def _processes(value: Any) -> Any:
     if value == AUTO or (type(value) is int and value == 1):
         return value
-    raise ValueError('give 1 or "auto", which is 1 for now: one process carries a run out')
+    raise ValueError('give 1 or "auto", which is 1 in this release')
 
 
 class LimitsSection(Section):
     """[limits]"""
 
     concurrency: Annotated[Concurrency | Literal["auto"], BeforeValidator(_concurrency)] = Field(
-        64, description='Requests in flight at most; `"auto"`: as many as the endpoint is seen to bear.'
+        64, description='Maximum number of requests in flight; `"auto"` finds it.'
     )
     rate: Annotated[Rate | Literal["auto"], BeforeValidator(_rate)] | None = Field(
         None,
-        description='Requests a second, retries counted; absent = no limit; `"auto"`: what it bears.',
+        description='Requests per second, retries included; absent = no limit; `"auto"` finds it.',
         examples=[500],
     )
     processes: Annotated[Literal[1, "auto"], BeforeValidator(_processes)] = Field(
-        1, description='Processes that carry a run out: one; `"auto"` is one for now.'
+        1, description='Number of processes: must be 1 in this release; `"auto"` is 1.'
     )
     max_concurrency: int | None = Field(
         None,
         ge=1,
         le=4096,
-        description='How far `concurrency = "auto"` may go: 256 unless told otherwise.',
+        description='Upper bound of `concurrency = "auto"`; default 256.',
         examples=[CEILING],
     )
     max_rate: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description='How far `rate = "auto"` may go; absent = no ceiling.',
+        description='Upper bound of `rate = "auto"`; absent = no bound.',
         examples=[1000],
     )
 
     confirm_above: int | None = Field(
         None,
         ge=1,
-        description="Rows that may be sent before a person, or `--yes`, consents to the rest.",
+        description="Number of rows that are sent before a person, or `--yes`, confirms the rest.",
         examples=[100],
     )
 
@@ -291,27 +297,31 @@ class LimitsSection(Section):
         limit = str(info.field_name).removeprefix("max_")
         if ceiling is not None and info.data.get(limit) != AUTO:
             raise ValueError(
-                f'it is a ceiling for {limit} = "auto"; without that, {limit} itself is the limit'
+                f'this is the upper bound of {limit} = "auto"; set {limit} to "auto", or remove this key'
             )
         return ceiling
 
     @property
     def max_in_flight(self) -> int:
-        """Workers, and so the most that can ever be in flight."""
+        """The number of workers: the largest possible number of requests in flight."""
         return (self.max_concurrency or CEILING) if self.concurrency == AUTO else self.concurrency
 
 
 class RetrySection(Section):
     """[retry]"""
 
-    attempts: int = Field(5, ge=1, le=1000, description="Tries of a row in all, the first included.")
-    base_delay: Seconds = Field(0.5, description="The first wait is drawn from 0 to this; it doubles.")
-    max_delay: Seconds = Field(30.0, description="No wait is drawn from more than this.")
+    attempts: int = Field(
+        5, ge=1, le=1000, description="Maximum number of attempts per row, the first included."
+    )
+    base_delay: Seconds = Field(
+        0.5, description="The first delay is drawn from 0 to this; the bound doubles with each retry."
+    )
+    max_delay: Seconds = Field(30.0, description="Largest upper bound of a delay.")
     budget: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Retries a second that are allowed in an outage; else as many as can be in flight.",
+        description="Retries per second that are allowed even if nothing succeeds; default: the concurrency.",
         examples=[64],
     )
     longest_pause: Seconds = Field(3600.0, description="A longer Retry-After stops the run.", examples=["1h"])
@@ -320,15 +330,15 @@ class RetrySection(Section):
 class DeliverySection(Section):
     """[delivery]"""
 
-    mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What is done when an answer is lost.")
+    mode: Mode = Field(Mode.EXACTLY_ONCE, strict=False, description="What follows if a response is lost.")
     dedupe_window: Seconds = Field(
         86400.0, description="How long the endpoint remembers a Request-ID.", examples=["24h"]
     )
     durability: Literal["process", "disk"] = Field(
-        "process", description="`disk`: what is written down survives a power cut, too."
+        "process", description="`disk`: stored outcomes survive a power failure too."
     )
     probe: bool = Field(
-        False, description="Before the first row, refuse `exactly-once` to an endpoint that proves unfit."
+        False, description="Test deduplication before the first row; without it, `exactly-once` is refused."
     )
 
 
@@ -337,13 +347,13 @@ class OutputSection(Section):
 
     directory: Annotated[str, AfterValidator(_directory)] | None = Field(
         None,
-        description="The run directory, `{date}` and its like as of the start; "
-        "else `runs/<job.name>` beside this file.",
+        description="Run directory; may contain `{date}`, the date of the start. "
+        "Default: `runs/<job.name>` beside this file.",
         examples=["runs/nightly-{date}"],
         json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
     )
-    results: Literal["jsonl", "csv"] = Field("jsonl", description="The format of the results file.")
-    report: bool = Field(True, description="Leave `report.html` at the end of a run.")
+    results: Literal["jsonl", "csv"] = Field("jsonl", description="Format of the results file.")
+    report: bool = Field(True, description="Write `report.html` at the end of a run.")
 
 
 class NotifySection(Section):
@@ -352,12 +362,12 @@ class NotifySection(Section):
     url: str | None = Field(
         None,
         examples=["env:ENGAGER_WEBHOOK"],
-        description='A webhook to be told of the end: `"env:NAME"`, `"file:PATH"`, or in a file its address.',
+        description='Webhook that is notified at the end: `"env:NAME"`, `"file:PATH"`, or its address.',
     )
     on: Literal["always", "trouble"] = Field(
-        "always", description="`trouble`: only when the exit code is not 0."
+        "always", description="`trouble`: notify only if the exit code is not 0."
     )
-    timeout: Seconds = Field(10.0, description="Seconds that telling may take, all tries together.")
+    timeout: Seconds = Field(10.0, description="Maximum seconds for the notification, all attempts together.")
 
     @field_validator("url")
     @classmethod
@@ -368,8 +378,8 @@ class NotifySection(Section):
 
     @property
     def shown(self) -> str:
-        """Where the address stands; an address itself is a secret."""
-        return "it" if self.url is None or "://" in self.url else f"what {self.url} names"
+        """Where the address is found; an address itself is a secret."""
+        return "the value" if self.url is None or "://" in self.url else f"the content of {self.url}"
 
 
 class Job(Section):
@@ -378,7 +388,7 @@ class Job(Section):
     job: JobSection
     endpoint: EndpointSection
     input: InputSection
-    request: dict[str, Any] = Field(description="The endpoint's own parameters; values may hold {column}.")
+    request: dict[str, Any] = Field(description="Parameters of the endpoint; values may contain {column}.")
     limits: LimitsSection = LimitsSection.model_construct()
     retry: RetrySection = RetrySection.model_construct()
     delivery: DeliverySection = DeliverySection.model_construct()
@@ -388,12 +398,12 @@ class Job(Section):
     window: WindowSection = WindowSection.model_construct()
     breaker: BreakerSection = BreakerSection.model_construct()
     sandbox: dict[str, Any] = Field(
-        {}, description="How the embedded sandbox behaves.", examples=[{"latency": "20-80ms"}]
+        {}, description="Behaviour of the embedded sandbox.", examples=[{"latency": "20-80ms"}]
     )
 
     @property
     def pace(self) -> Pace | None:
-        """The rate as a policy; of one that is to be found, where the search begins."""
+        """The rate as a policy; for `"auto"`, where the search begins."""
         climb, rate = self.adaptive.rate, self.limits.rate
         if climb is not None:
             return Pace(climb.begin().value)
@@ -401,7 +411,7 @@ class Job(Section):
 
     @property
     def adaptive(self) -> Adaptive:
-        """The policies of the limits that are found."""
+        """The policies of limits that are `"auto"`."""
         limits = self.limits
         return Adaptive(
             concurrency_settings(limits.max_in_flight) if limits.concurrency == AUTO else None,

@@ -1,4 +1,4 @@
-"""The program's logger, whose handlers and filters are others': a fault of theirs ends nothing."""
+"""The logger of engager. A failing handler or filter of the embedding program never ends a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Tolerant(logging.LoggerAdapter[logging.Logger]):
-    """Logs, and goes on where a handler or a filter of the embedding program fails."""
+    """Logs, and continues if a handler or a filter of the embedding program fails."""
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
         """Log a record."""

@@ -1,7 +1,7 @@
-"""A name with placeholders and a moment in, the name at that moment out; and what its namesakes look like.
+"""Names with placeholders: their expansion at a moment, and a glob of all their expansions.
 
-`{date}`, `{time}` and `{datetime}` are all there is: they are put in here, and nothing is ever looked up.
-`{{` and `}}` are braces.
+The placeholders are `{date}`, `{time}` and `{datetime}`; `{{` and `}}` are braces. No attribute or item is
+ever looked up.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-#: Each placeholder, as `strftime` writes it. They sort by time, and no file system minds them.
+#: The `strftime` format of each placeholder. They sort by time and are valid in every file name.
 PLACEHOLDERS: Mapping[str, str] = {"date": "%Y-%m-%d", "time": "%H%M%S", "datetime": "%Y-%m-%dT%H%M%S"}
 
-#: Any of them, for the pattern of a schema.
+#: A regular expression of any placeholder, for the JSON Schema.
 PLACEHOLDER = rf"\{{({'|'.join(PLACEHOLDERS)})\}}"
 
 _PARTS = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|[^{}]+")
@@ -23,31 +23,31 @@ _SOME_TIME = datetime(2026, 11, 24, 2, 15)
 
 
 class NamingError(ValueError):
-    """The name holds something in braces that is no placeholder."""
+    """The name contains braces that are not a placeholder."""
 
 
 def expanded(pattern: str, moment: datetime) -> str:
-    """The name at a moment. Raises NamingError."""
+    """Expand a name at a moment. Raises NamingError."""
     return _replaced(pattern, moment.strftime, str)
 
 
 def namesakes(pattern: str) -> str:
-    """A glob of what the name is at any moment. Raises NamingError."""
+    """A glob of the expansions at all moments. Raises NamingError."""
     return _replaced(pattern, lambda form: re.sub(r"\d", "[0-9]", _SOME_TIME.strftime(form)), glob.escape)
 
 
 def is_dated(pattern: str) -> bool:
-    """Whether the name depends on the moment. Raises NamingError."""
+    """Whether a name contains placeholders. Raises NamingError."""
     return any(part["name"] is not None for part in _parts(pattern))
 
 
 def escaped(text: str) -> str:
-    """The pattern that is this text at every moment."""
+    """Escape the braces of a text."""
     return re.sub(r"[{}]", r"\g<0>\g<0>", text)
 
 
 def example_of(pattern: str) -> str:
-    """The name at some moment, to judge it by. Raises NamingError."""
+    """An example of the expansion, for validation. Raises NamingError."""
     return expanded(pattern, _SOME_TIME)
 
 
@@ -65,5 +65,7 @@ def _parts(pattern: str) -> list[re.Match[str]]:
     for part in parts:
         if part["stray"] or (part["name"] is not None and part["name"] not in PLACEHOLDERS):
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            raise NamingError(f"{part[0]} is no placeholder; known are {known}, and {{{{ for a brace")
+            raise NamingError(
+                f"{part[0]} is not a placeholder; the placeholders are {known}; {{{{ is a brace"
+            )
     return parts

@@ -1,4 +1,4 @@
-"""A TOML text and a dotted key in, the line it stands on out: so that errors name the place."""
+"""The line numbers of keys in a TOML text, for error messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def locate(text: str, key: str) -> int | None:
-    """The line (from 1) of a dotted key in a TOML text, or of the nearest table around it."""
+    """The line (from 1) of a dotted key in a TOML text, or of the nearest enclosing table."""
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         if line := _lines_of_keys(text).get(".".join(parts[:length])):

@@ -1,4 +1,4 @@
-"""The tables of a job file that say when a run stops and when it waits."""
+"""The sections of a job file that define when a run stops and when it waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engager.policies.circuit_breaker import Breaker
 from engager.policies.failure_threshold import Threshold
 from engager.policies.schedule import DAYS, Hours, Window, moment_of
 
-#: Seconds until a deadline at most; moments far off are none that a calendar can show.
+#: Longest time until a deadline, in seconds: `datetime` cannot represent every later moment.
 _LONGEST = 10 * 365 * 86_400.0
 
 
@@ -52,7 +52,7 @@ def _deadline(value: Any) -> Any:
     return value
 
 
-# What may be written, for editors; the functions above say the rest.
+# The accepted types, for editors; the functions above check the values.
 _MAX_FAILED = WithJsonSchema(
     {
         "anyOf": [
@@ -77,15 +77,17 @@ class StopSection(Section):
 
     max_failed: Annotated[int | str, BeforeValidator(_max_failed), _MAX_FAILED] | None = Field(
         None,
-        description='Rows that may fail to be engaged until the run stops: a number, or `"3%"`.',
+        description='Stop after this many rows that are not engaged: a number, or a share such as `"3%"`.',
         examples=["3%"],
     )
-    window: int = Field(1000, ge=10, description="A share is judged over so many last rows, and over all.")
-    min_rows: int = Field(100, ge=1, description="Rows that must be settled before a share is judged.")
+    window: int = Field(
+        1000, ge=10, description="A share is computed over this many latest rows, and over all rows."
+    )
+    min_rows: int = Field(100, ge=1, description="Number of settled rows before a share is computed.")
     all_rejected: int = Field(
         100,
         ge=0,
-        description="Stop when so many first answers are one and the same permanent error; 0 = off.",
+        description="Stop if this many first responses are the same permanent error; 0 = off.",
     )
     deadline: Annotated[float | str, BeforeValidator(_deadline), _DEADLINE] | None = Field(
         None,
@@ -95,7 +97,7 @@ class StopSection(Section):
 
     @property
     def threshold(self) -> Threshold | None:
-        """How many rows may fail, as a policy."""
+        """The failure threshold as a policy."""
         limit = self.max_failed
         if limit is None:
             return None
@@ -104,7 +106,7 @@ class StopSection(Section):
 
 
 def _days(value: Any) -> Any:
-    """Days as a list of names, or as a range: "mon-fri"."""
+    """Parse a list of days, or a range: "mon-fri"."""
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError('give days as "mon-fri" or ["mon", "wed"]')
@@ -112,7 +114,7 @@ def _days(value: Any) -> Any:
     for name in names:
         first, _, last = name.strip().lower().partition("-")
         if first not in DAYS or (last or first) not in DAYS:
-            raise ValueError(f"no day is called {name!r}; known are {', '.join(DAYS)}")
+            raise ValueError(f"{name!r} is not a day; the days are {', '.join(DAYS)}")
         begin, end = DAYS.index(first), DAYS.index(last or first)
         days += [day % 7 for day in range(begin, end + 1 + 7 * (end < begin))]
     if not days:
@@ -133,20 +135,22 @@ class WindowSection(Section):
     """[window]"""
 
     days: Annotated[list[int], BeforeValidator(_days), _TEXTS] = Field(
-        list(range(7)), description='On which days: `"mon-fri"`, or `["mon", "wed"]`.', examples=["mon-sun"]
+        list(range(7)),
+        description='Days on which requests may leave: `"mon-fri"`, or `["mon", "wed"]`.',
+        examples=["mon-sun"],
     )
     hours: Annotated[list[str], BeforeValidator(_hours), _TEXTS] | None = Field(
         None,
-        description='In which hours: `"09:00-20:00"`, or several; `"22:00-06:00"` goes past midnight.',
+        description='Hours in which requests may leave: `"09:00-20:00"`, `"22:00-06:00"`, or a list.',
         examples=["09:00-20:00"],
     )
     zone: str | None = Field(
         None,
-        description='Whose clocks: `"Europe/Moscow"`; absent = this machine\'s.',
+        description='Time zone: `"Europe/Moscow"`; absent = the time zone of this machine.',
         examples=["Europe/Moscow"],
     )
     outside: Literal["pause", "stop"] = Field(
-        "pause", description="Outside: wait for the next opening, or stop."
+        "pause", description="Outside of the window: wait for the next opening, or stop."
     )
 
     @field_validator("zone")
@@ -156,19 +160,19 @@ class WindowSection(Section):
             if name is not None:
                 ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"no time zone is called {name!r}; they are as Europe/Moscow") from None
+            raise ValueError(f"{name!r} is not a time zone; give a name such as Europe/Moscow") from None
         return name
 
     @property
     def tz(self) -> tzinfo:
-        """The zone whose clocks count."""
+        """The time zone of the window."""
         from tzlocal import get_localzone  # most jobs have no hours
 
         return ZoneInfo(self.zone) if self.zone else get_localzone()
 
     @property
     def policy(self) -> Window | None:
-        """The hours as a policy; None when anything may leave at any time."""
+        """The window as a policy; None if requests may leave at any time."""
         if self.hours is None and len(set(self.days)) == 7:
             return None
         hours = tuple(Hours.parse(text) for text in self.hours or ["00:00-24:00"])
@@ -181,17 +185,17 @@ class BreakerSection(Section):
     failures: int = Field(
         20,
         ge=0,
-        description="Requests in a row that the endpoint did not answer, until nothing leaves; 0 = off.",
+        description="Consecutive requests without a response that open the circuit breaker; 0 = off.",
     )
-    pause: Seconds = Field(5.0, description="How long until a single request probes; doubled when it fails.")
-    longest_pause: Seconds = Field(60.0, description="How far it is doubled.")
+    pause: Seconds = Field(5.0, description="Delay before the first probe; doubled after each failed probe.")
+    longest_pause: Seconds = Field(60.0, description="Largest delay between probes.")
     give_up: Seconds = Field(
-        1800.0, description="Stop the run when the endpoint was not heard for so long.", examples=["30m"]
+        1800.0, description="Stop the run if the endpoint has not responded for this long.", examples=["30m"]
     )
 
     @property
     def policy(self) -> Breaker | None:
-        """The breaker as a policy."""
+        """The circuit breaker as a policy; None if it is off."""
         if not self.failures:
             return None
         return Breaker(self.failures, self.pause, self.longest_pause, self.give_up)

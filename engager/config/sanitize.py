@@ -1,20 +1,20 @@
-"""A text of somebody else's in, the same out without what steers a terminal or turns other text round."""
+"""Removal of characters that control a terminal or change the direction of text."""
 
 from __future__ import annotations
 
 
 def sanitized(text: str, instead: str = "\ufffd") -> str:
-    """The text, with `instead` in the place of every character that does not show."""
+    """Replace every character that is not printable with `instead`."""
     return "".join(character if character.isprintable() else instead for character in text)
 
 
 def name_fault(name: str) -> str | None:
-    """Why the name of a file cannot be written down, in results and logs; None where it can."""
+    """Why the name of a file cannot be written to results and logs; None if it can."""
     try:
         name.encode()
     except UnicodeEncodeError:
         return (
-            f"{name!a}: the name holds bytes that are no text in this locale. Rename it, or choose "
-            "the locale that it was named in, such as LC_ALL=C.UTF-8."
+            f"{name!a}: the name contains bytes that are not text in this locale. Rename the file, or set "
+            "the locale in which it was named, such as LC_ALL=C.UTF-8."
         )
     return None

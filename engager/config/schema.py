@@ -1,7 +1,7 @@
-"""The tables of a job file and the rules of its parameters in, one JSON Schema (draft 2020-12) out.
+"""The JSON Schema (draft 2020-12) of the job file, from its sections and the rules of its parameters.
 
-What it refuses, a run refuses too. The other way round a schema cannot tell everything: whether a column
-exists, or whether an address is one, only `engager check` knows.
+A run refuses everything that the schema refuses. The schema accepts more: only `engager check` knows whether
+a column exists or an address is valid.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
 from engager.sandbox.faults import FAULTS
 
-#: A text that a column gives its value to.
+#: A text that contains a column.
 _TEMPLATE = {"type": "string", "pattern": r"\{", "description": 'A column: "{column}".'}
 
-#: One value of every type that TOML has and a parameter may take.
+#: One value of every TOML type that a parameter may have.
 _PROBES: Mapping[str, Any] = {"string": "x", "integer": 1, "object": {}, "array": [], "boolean": True}
 
 
@@ -38,7 +38,8 @@ def job_schema() -> dict[str, Any]:
     """The schema of a whole job file."""
     sections = _sections()
     for section in sections.values():
-        section.model_rebuild()  # its building was deferred, and some versions do not build what a default needs
+        # Their building is deferred, and some versions of pydantic do not build what a default needs.
+        section.model_rebuild()
     schema = Job.model_json_schema(schema_generator=_OfToml)
     for name, section in sections.items():
         _put_defaults(schema["$defs"][section.__name__]["properties"], section)
@@ -55,14 +56,14 @@ def job_schema() -> dict[str, Any]:
 
 
 class _OfToml(GenerateJsonSchema):
-    """TOML has no null: what may be absent is left out."""
+    """Omits null, which TOML does not have."""
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        """The schema of what stands there when anything does."""
+        """The schema of the value if the key is present."""
         return self.generate_inner(schema["schema"])
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """A key's name is title enough."""
+        """Whether a field gets a title: never, because its key is enough."""
         return False
 
 
@@ -74,7 +75,7 @@ def _sections() -> Mapping[str, type[Section]]:
 
 
 def _put_defaults(properties: dict[str, Any], section: type[Section]) -> None:
-    """Every default as a job file would have it."""
+    """Set every default in the form of a job file."""
     for key, described in section.model_fields.items():
         if not described.is_required():
             value, holds = section.written(key)
@@ -108,7 +109,7 @@ def _request() -> dict[str, Any]:
 
 
 def _parameter(rule: Rule) -> dict[str, Any]:
-    """The types that a rule takes, told by the rule itself; beside them, a template."""
+    """The types that a rule accepts, and a template. The rule itself is asked."""
     types = [_typed(kind, probe, rule) for kind, probe in _PROBES.items() if _takes(rule, probe)]
     choices = types if _takes(rule, "x") else [*types, _TEMPLATE]
     return {"anyOf": choices} if len(choices) > 1 else choices[0]
@@ -120,7 +121,7 @@ def _takes(rule: Rule, probe: Any) -> bool:
 
 
 def _typed(kind: str, probe: Any, rule: Rule) -> dict[str, Any]:
-    """A type, with the least that the rule asks of it."""
+    """A type, with its lower bound if the rule has one."""
     least = {"integer": ("minimum", 0, 1), "string": ("minLength", "", 1), "object": ("minProperties", {}, 1)}
     word, nothing, one = least.get(kind, ("", probe, 0))
     return {"type": kind, word: one} if word and rule(nothing) else {"type": kind}

@@ -1,4 +1,4 @@
-"""The token: held by one object that never shows it, and taken out of every text that leaves the process."""
+"""Secrets: each is in one object that never prints it, and is redacted from every text that is output."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MASK = "***"
 
 
 class MissingSecretError(JobError):
-    """What the job refers to holds no secret, yet."""
+    """The variable or file that the job names contains no secret yet."""
 
 
 class Secret:
-    """A token that prints as a mask."""
+    """A secret that prints as a mask."""
 
     __slots__ = ("_forms", "_value")
     _all: ClassVar[list[Secret]] = []
 
     def __init__(self, value: str, *notations: str) -> None:
-        """`notations`: how else the same may be written."""
+        """Register a secret; `notations` are further forms of the same value."""
         self._value = value
         forms = {
             form
@@ -44,22 +44,22 @@ class Secret:
         self._all.append(self)
 
     def reveal(self) -> str:
-        """The token itself, for a request and for nothing else."""
+        """The value, for use in a request only."""
         return self._value
 
     def redact(self, text: str) -> str:
-        """The text without the token, in whatever notation."""
+        """Mask every notation of the secret in a text."""
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
 
     def mark(self, key: str) -> str:
-        """By which the same token is known again; too short to find the token by."""
+        """A short keyed hash that recognizes the same secret and does not reveal it."""
         return blake2b(self._value.encode(), digest_size=4, key=key.encode()).hexdigest()
 
     @classmethod
     def redact_all(cls, text: str) -> str:
-        """The text without any token that this process ever held: for the last words of a crash."""
+        """Mask every secret that this process has read."""
         for secret in cls._all:
             text = secret.redact(text)
         return text
@@ -70,10 +70,12 @@ class Secret:
     __str__ = __repr__
 
 
-def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: str = "API token") -> Secret:
-    """Follow `env:NAME` or `file:PATH` (relative to `base`), which `key` of the job says.
+def read_secret(
+    reference: str, base: Path, key: str = "endpoint.token", what: str = "API token", least: int = 1
+) -> Secret:
+    """Read the secret that `key` of the job refers to: `env:NAME`, or `file:PATH` relative to `base`.
 
-    Raises JobError; the text holds no secret.
+    Raises JobError, also for fewer than `least` characters. Its text does not contain the secret.
     """
     kind, _, name = reference.partition(":")
     if kind == "env" and name:
@@ -82,14 +84,14 @@ def read_secret(reference: str, base: Path, key: str = "endpoint.token", what: s
     elif kind == "file" and name:
         value, where = _read_file(base / name, key)
     else:
-        raise JobError(
-            f'{key}: it must be "env:NAME" or "file:PATH"; a token written into the job is refused.'
-        )
+        raise JobError(f'{key}: give "env:NAME" or "file:PATH"; a literal token is refused.')
     value = value.strip()
     if not value:
         raise MissingSecretError(f"{key}: {where} is empty or not set. Put the {what} there.")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise JobError(f"{key}: {where} holds something that cannot be an {what}.")
+        raise JobError(f"{key}: the content of {where} is not a valid {what}.")
+    if len(value) < least:
+        raise JobError(f"{key}: {where} has fewer than {least} characters, so it is not a valid {what}.")
     return Secret(value)
 
 
@@ -101,12 +103,12 @@ def _read_file(path: Path, key: str) -> tuple[str, str]:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Takes the token out of whatever another formatter made, tracebacks included."""
+    """Redacts the output of another formatter, tracebacks included."""
 
     def __init__(self, inner: logging.Formatter, redact: Callable[[str], str]) -> None:
         super().__init__()
         self._inner, self._redact = inner, redact
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without the token."""
+        """Format and redact a record."""
         return self._redact(self._inner.format(record))

@@ -1,4 +1,4 @@
-"""What all tables of a job file are made of: strict sections, and durations with units."""
+"""The base of all sections of a job file: strict models, and durations with units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds_of(value: Any) -> Any:
-    """A number of seconds, or text with a unit: "24h", "1.5m", "300ms"."""
+    """Convert a number of seconds, or a text with a unit such as "24h", "1.5m", "300ms"."""
     if not isinstance(value, str):
         return value
     match = re.fullmatch(_DURATION, value.strip())
@@ -21,7 +21,7 @@ def seconds_of(value: Any) -> Any:
     return float(match[1]) * _UNITS[match[2]]
 
 
-#: A duration as JSON Schema says it.
+#: A duration in JSON Schema.
 SECONDS_SCHEMA = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -38,15 +38,15 @@ Seconds = Annotated[
 
 
 class Section(BaseModel):
-    """A table of the job file: unknown keys and wrong types are errors."""
+    """A section of the job file: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @classmethod
     def written(cls, key: str) -> tuple[Any, bool]:
-        """What may stand in a job file for an optional key, and whether that is the default.
+        """A valid value of an optional key in a job file, and whether it is the default.
 
-        A field whose default has another form there, or has none, gives one among its examples.
+        If the default has no form in TOML, the value is the first example.
         """
         field = cls.model_fields[key]
         if not field.examples:
@@ -56,4 +56,4 @@ class Section(BaseModel):
                 cls.model_validate({key: field.examples[0]}), key
             ) == field.default
         except ValidationError:
-            return field.examples[0], False  # it needs another key beside it
+            return field.examples[0], False  # it needs another key as well

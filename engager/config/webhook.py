@@ -1,4 +1,4 @@
-"""Whom a job wants to be told of its end. The address is a secret: whoever has it can write there."""
+"""The webhook of a job. Its address is a secret: everyone who has it can post there."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _KEY = "notify.url"
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Whom to tell of the end of a run, and when."""
+    """The webhook that is notified at the end of a run."""
 
     url: Secret
     trouble_only: bool
-    timeout: float  #: seconds for all tries together
+    timeout: float  #: seconds for all attempts together
 
     def wants(self, summary: Summary) -> bool:
-        """Whether this end is worth a message."""
+        """Whether this end of a run is notified."""
         return not self.trouble_only or summary.exit_code != Exit.DONE
 
 
 def webhook_of(job_file: JobFile) -> Webhook | None:
-    """Whom the job wants to be told; None: nobody. Raises JobError, which does not hold the address."""
+    """The webhook of a job, if it has one. Raises JobError, whose text does not contain the address."""
     notify = job_file.job.notify
     if notify.url is None:
         return None

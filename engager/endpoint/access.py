@@ -1,4 +1,4 @@
-"""A job in, the way to its endpoint out: the token, what every request carries, TLS, and the transport."""
+"""Access to the endpoint of a job: token, headers, TLS, proxy and transport."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ from engager.sending.transport.choice import transport_to
 
 METHOD = "/api/v1.1/workflows/start"
 
-#: What the embedded sandbox is given when the job names no token.
+#: Minimum number of characters of a token, except for an endpoint on this machine.
+LEAST_TOKEN = 8
+
+#: The token for the embedded sandbox if the job has none.
 SANDBOX_TOKEN = Secret("sandbox-token")
 
 
 def token_of(job_file: JobFile) -> Secret:
-    """The token that the job refers to. Raises JobError."""
+    """The token of the job. Raises JobError."""
     reference = job_file.job.endpoint.token
     if reference is None:
         return SANDBOX_TOKEN
+    # A short text occurs in many others: masking it would spoil files and messages.
+    least = 1 if job_file.job.endpoint.is_here else LEAST_TOKEN
     try:
-        return read_secret(reference, job_file.base)
+        return read_secret(reference, job_file.base, least=least)
     except JobError as fault:
         key = "endpoint.token"
         raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
 
 
 def headers_of(job: Job, token: str) -> dict[str, str]:
-    """What every request carries in its head, but for the Request-ID."""
+    """The headers of every request, except the Request-ID."""
     headers = {
         "Content-Type": f"application/{job.endpoint.format}; charset=utf-8",
         "User-Agent": f"engager/{__version__}",
@@ -51,9 +56,9 @@ def headers_of(job: Job, token: str) -> dict[str, str]:
 
 
 def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
-    """What TLS trusts and how we show who we are; it always verifies. Raises JobError.
+    """The TLS context, which always verifies. Raises JobError.
 
-    None where neither the address nor anything else speaks of TLS: to load what a system trusts takes memory.
+    None if the job uses no TLS, because loading the certificates of the system takes memory.
     """
     endpoint, base = job_file.job.endpoint, job_file.base
     if not (endpoint.url.startswith("https:") or endpoint.ca_file or endpoint.client_cert):
@@ -66,7 +71,7 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
     if endpoint.client_cert is not None:
         key = endpoint.client_key and str(base / endpoint.client_key)
         try:
-            # Without a password of its own, an encrypted key would ask at the terminal.
+            # Without this password, an encrypted key would prompt at the terminal.
             context.load_cert_chain(str(base / endpoint.client_cert), key, password=lambda: "")
         except (OSError, ssl.SSLError) as fault:
             text = f"{endpoint.client_cert} cannot be used: {fault}"
@@ -92,11 +97,11 @@ def spec_of(job_file: JobFile, token: str) -> RequestSpec:
 
 @asynccontextmanager
 async def origin_of(job: Job) -> AsyncIterator[str]:
-    """The endpoint's address; the embedded sandbox serves as long as this is entered."""
+    """The address of the endpoint; the embedded sandbox runs while this is entered."""
     if job.endpoint.url != SANDBOX:
         yield job.endpoint.url
         return
-    from engager.sandbox import Sandbox, SandboxConfig  # aiohttp's server is for those who want it
+    from engager.sandbox import Sandbox, SandboxConfig  # aiohttp's server costs time and memory
 
     try:
         config = SandboxConfig.from_mapping(job.sandbox)
@@ -107,7 +112,7 @@ async def origin_of(job: Job) -> AsyncIterator[str]:
 
 
 def proxy_of(job_file: JobFile) -> Proxy | None:
-    """The proxy that the job refers to; its password is a secret as the token is. Raises JobError."""
+    """The proxy of the job; its password is a secret. Raises JobError."""
     key, given = "endpoint.proxy", job_file.job.endpoint.proxy
     if given is None:
         return None
@@ -124,12 +129,14 @@ def proxy_of(job_file: JobFile) -> Proxy | None:
     if parts.username is None:
         return Proxy(url)
     password = parts.password or ""
-    said = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
-    return Proxy(url, f"Basic {said}", Secret(said, *filter(None, (password, unquote(password)))).redact)
+    credentials = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
+    return Proxy(
+        url, f"Basic {credentials}", Secret(credentials, *filter(None, (password, unquote(password)))).redact
+    )
 
 
 def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
-    """Where the job's requests go, and what each carries. Raises JobError."""
+    """The destination of the requests of the job. Raises JobError."""
     endpoint = job_file.job.endpoint
     headers = headers_of(job_file.job, secret.reveal())
     return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
@@ -137,7 +144,7 @@ def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destinatio
 
 @asynccontextmanager
 async def origin_probed(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[str]:
-    """The endpoint's address, which is asked first whether it is fit, if the job wants that."""
+    """The address of the endpoint, after the test of deduplication if the job requests it."""
     job = job_file.job
     async with origin_of(job) as origin:
         if job.delivery.probe and job.delivery.mode is Mode.EXACTLY_ONCE:
@@ -150,7 +157,7 @@ async def origin_probed(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncI
 
 @asynccontextmanager
 async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
-    """A transport to the job's endpoint."""
+    """A transport to the endpoint of the job."""
     job = job_file.job
     async with origin_probed(job_file, secret, stop) as origin:
         destination = destination_of(job_file, secret, origin)

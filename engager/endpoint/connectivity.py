@@ -1,4 +1,4 @@
-"""The way to an endpoint in, how far one gets on it out: name, connection, certificate."""
+"""Tests of name resolution, connection and certificate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from engager.config.job_sections import Job
+from engager.config.job_sections import SANDBOX, Job
 from engager.endpoint.deduplication import RepeatedRequest
 from engager.models import Withheld
 from engager.requests.builder import RequestSpec
@@ -18,7 +18,7 @@ from engager.sending.transport.base import Admission, Destination
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     FAILED = "failed"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found."""
+    """The finding of a check."""
 
     state: State
     seen: str
@@ -45,7 +45,7 @@ _UNREACHED = RepeatedRequest(Withheld(), Withheld())
 
 @dataclass(slots=True)
 class Probe:
-    """The endpoint under examination, and what it was heard to say."""
+    """The tested endpoint and its responses."""
 
     job: Job
     destination: Destination
@@ -56,7 +56,7 @@ class Probe:
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and port that are connected to: the endpoint's, or the proxy's before it."""
+        """Host and port of the proxy, or of the endpoint without one."""
         proxy = self.destination.proxy
         parts = urlsplit(proxy.url if proxy else self.destination.url)
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -71,7 +71,7 @@ async def resolve(probe: Probe) -> Finding:
     except (OSError, UnicodeError) as fault:
         seen = f"{host} cannot be resolved: {_why(probe, fault)}"
         return Finding(
-            State.FAILED, seen, "look for a slip in endpoint.url, and at this machine's name server"
+            State.FAILED, seen, "check the spelling of endpoint.url, and the name server of this machine"
         )
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
     return Finding(State.OK, f"{host} is {', '.join(addresses)}")
@@ -83,41 +83,45 @@ async def connect(probe: Probe) -> Finding:
     try:
         writer = await _opened(probe, None)
     except OSError as fault:
-        advice = "look at the port in endpoint.url, and for a firewall between here and there"
+        advice = "check the port in endpoint.url, and firewalls on the way"
         return Finding(State.FAILED, f"port {port} of {host}: {_why(probe, fault)}", advice)
-    peer = writer.get_extra_info("peername") or (host,)  # nobody, where it is closed again already
+    peer = writer.get_extra_info("peername") or (host,)  # None if the connection is closed already
     writer.transport.abort()
-    return Finding(State.OK, f"{peer[0]} accepts at port {port}")
+    return Finding(State.OK, f"{peer[0]} accepts connections at port {port}")
 
 
 async def certify(probe: Probe) -> Finding:
-    """TLS stands, and the certificate is one to trust."""
+    """TLS works, and the certificate is trusted."""
+    if probe.job.endpoint.url == SANDBOX:
+        return Finding(State.SKIPPED, "the embedded sandbox uses no TLS")
     if not probe.destination.url.startswith("https:"):
-        return Finding(State.SKIPPED, "endpoint.url is http: whoever listens in between reads the token")
+        return Finding(State.SKIPPED, "endpoint.url is http: the network can read the token")
     if probe.destination.proxy:
-        return Finding(State.SKIPPED, "a proxy stands between; what follows is sent through it, and verifies")
+        return Finding(
+            State.SKIPPED, "a proxy is used; the next checks go through it and verify the certificate"
+        )
     try:
         writer = await _opened(probe, probe.destination.ssl)
     except ssl.SSLCertVerificationError as fault:
         return Finding(State.FAILED, fault.verify_message, _CERTIFICATE.get(fault.verify_code, _UNTRUSTED))
     except OSError as fault:
-        advice = "look whether that port speaks https at all"
-        return Finding(State.FAILED, f"no TLS: {_why(probe, fault)}", advice)
+        advice = "verify that this port serves https"
+        return Finding(State.FAILED, f"TLS failed: {_why(probe, fault)}", advice)
     tls = writer.get_extra_info("ssl_object")
     seen = f"{tls.version()}, certificate verified, valid until {tls.getpeercert()['notAfter']}"
     writer.transport.abort()
     return Finding(State.OK, seen)
 
 
-_UNTRUSTED = "name the certificate of the authority that signed it in endpoint.ca_file"
+_UNTRUSTED = "set endpoint.ca_file to the certificate of the authority that signed it"
 
-#: What to do by X509_V_ERR_…, where it is not to trust the authority.
+#: What to do by X509_V_ERR_…, if the authority is trusted.
 _CERTIFICATE = {
-    9: "look at this machine's clock, and at the certificate's dates",
-    10: "have the endpoint's certificate renewed, or look at this machine's clock",
-    23: "have the endpoint's certificate renewed: this one was revoked",
-    62: "write the host in endpoint.url as the certificate names it",
-    64: "write the host in endpoint.url as the certificate names it",
+    9: "check the clock of this machine, and the dates of the certificate",
+    10: "have the certificate of the endpoint renewed, or correct the clock of this machine",
+    23: "have the certificate of the endpoint renewed: it was revoked",
+    62: "use the host name of the certificate in endpoint.url",
+    64: "use the host name of the certificate in endpoint.url",
 }
 
 
@@ -129,7 +133,7 @@ async def _opened(probe: Probe, tls: ssl.SSLContext | None) -> asyncio.StreamWri
 
 def _why(probe: Probe, fault: Exception) -> str:
     if isinstance(fault, TimeoutError):
-        return f"nothing within {probe.destination.timeout:g} s"
+        return f"no response within {probe.destination.timeout:g} s"
     if isinstance(fault, OSError) and not isinstance(fault, socket.gaierror | ssl.SSLError) and fault.errno:
         return os.strerror(fault.errno)
     return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

@@ -1,9 +1,8 @@
-"""An endpoint in, whether it deduplicates out: asked in ways that can engage nobody.
+"""A test whether an endpoint deduplicates, which engages no person.
 
-Documented: a repeated Request-ID is not carried out, and it is answered as the first one was, with a mark.
-Not documented: whether error answers are remembered, and whether methods that only read take part. So a
-mark on a repeat proves that the endpoint deduplicates; the lack of one proves the contrary only where
-`workflows/start` had said success, which is never forgotten.
+Documented: a repeated Request-ID is not processed again, and gets the first response with a mark. Not
+documented: whether error responses are remembered, and whether methods that only read take part. So a mark on
+a repeat proves deduplication; a missing mark proves the contrary only after a success of `workflows/start`.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from engager.sending.limits import RateLimiter, Stop
 from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 
-#: Profile ids begin with the second of their making, in hexadecimal: this one is in the year 2106.
+#: Profile ids begin with the second of their creation, in hexadecimal: this one is in the year 2106.
 NOBODY = "ffffffff"
 
-#: Asked for where the job leaves the scenario to the rows: no platform has that many.
+#: Used if the rows name the scenario: no platform has so many.
 NO_SCENARIO = 2_147_483_647
 
 
@@ -41,20 +40,20 @@ class RepeatedRequest:
 
 
 class Deduplication(Enum):
-    """Whether an endpoint deduplicates: what it means."""
+    """Whether an endpoint deduplicates."""
 
-    YES = auto()  #: a repeat is not carried out
-    NO = auto()  #: a repeat is carried out
-    SWALLOWS = auto()  #: even a first request is taken for a repeat
+    YES = auto()  #: a repeat is not processed again
+    NO = auto()  #: a repeat is processed again
+    SWALLOWS = auto()  #: even a first request counts as a repeat
     UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What is known of the endpoint's deduplication."""
+    """The result of the test."""
 
     answer: Deduplication
-    seen: str  #: what proves it, or why nothing does
+    seen: str  #: what proves it, or why nothing is proved
 
     @property
     def advice(self) -> str:
@@ -65,16 +64,16 @@ class Proof:
 _ADVICE: Mapping[Deduplication, str] = {
     Deduplication.YES: "",
     Deduplication.NO: (
-        'set delivery.mode to "at-most-once" (a lost answer leaves its row in doubt) or, where a repeat is '
-        'harmless, to "at-least-once"; or have deduplication turned on, and let every gateway pass '
+        'set delivery.mode to "at-most-once" (a lost response leaves its row in doubt) or, if a repeat is '
+        'harmless, to "at-least-once"; or have deduplication turned on, and every gateway pass '
         "Request-ID and Duplicate-Request"
     ),
     Deduplication.SWALLOWS: (
-        "look for a gateway that sets Request-ID itself: rows would be swallowed and look like successes"
+        "look for a gateway that sets Request-ID itself: rows would be lost and look like successes"
     ),
     Deduplication.UNKNOWN: (
-        "ask the platform's owner whether it deduplicates by Request-ID; where it does not, "
-        'delivery.mode = "at-most-once" messages nobody twice'
+        "ask the owner of the platform whether it deduplicates by Request-ID; if it does not, "
+        'delivery.mode = "at-most-once" messages no person twice'
     ),
 }
 
@@ -82,23 +81,23 @@ _ADVICE: Mapping[Deduplication, str] = {
 async def refuse_without_deduplication(
     destination: Destination, spec: RequestSpec, pace: Pace | None, stop: Stop
 ) -> None:
-    """Stop a run in exactly-once before its first row, where the endpoint provably cannot carry that."""
+    """Stop a run in exactly-once before its first row if the endpoint provably does not deduplicate."""
     clearance = admission_of(pace, stop)
     start = await start_twice(destination, spec, clearance)
     proof = proof_of(start, await list_twice(destination, spec, clearance))
     if stop.requested:
         return
     if proof.answer is Deduplication.UNKNOWN:
-        log.warning("whether the endpoint deduplicates is unknown: %s; %s", proof.seen, proof.advice)
+        log.warning("it is unknown whether the endpoint deduplicates: %s; %s", proof.seen, proof.advice)
     elif proof.answer is not Deduplication.YES:
-        unfit = f"no row was sent, as exactly-once cannot be kept here: {proof.seen}"
+        unfit = f"no row was sent, because this endpoint does not support exactly-once: {proof.seen}"
         stop.request(Exit.WRONG, f"{unfit}; {proof.advice}")
-    if pace is not None:  # the run keeps a pace of its own, and no sliding second may hold both
+    if pace is not None:  # the run has its own rate limiter, and the rate holds for both together
         await stop.sleep(1)
 
 
 def admission_of(pace: Pace | None, stop: Stop) -> Admission:
-    """Clearance at the job's pace, until the stop."""
+    """Admission at the rate of the job, until the stop."""
     rate_limiter = RateLimiter(pace, stop) if pace else None
 
     async def clear() -> bool:
@@ -110,17 +109,17 @@ def admission_of(pace: Pace | None, stop: Stop) -> Admission:
 
 
 def proof_of(start: RepeatedRequest, listing: RepeatedRequest) -> Proof:
-    """What both repeats prove."""
+    """What the two repeats prove."""
     first, second = judge(start.first), judge(start.second)
     if first.duplicate:
-        return Proof(Deduplication.SWALLOWS, "workflows/start called a first request a repeat")
+        return Proof(Deduplication.SWALLOWS, "workflows/start marked a first request as a repeat")
     if second.duplicate:
-        return Proof(Deduplication.YES, "a repeated workflows/start is recognised")
+        return Proof(Deduplication.YES, "a repeated workflows/start is marked as a repeat")
     if first.meaning is Meaning.ACCEPTED and _is_answer(second):
-        return Proof(Deduplication.NO, "workflows/start said success and then carried the repeat out, too")
+        return Proof(Deduplication.NO, "workflows/start reported success and processed the repeat again")
     if judge(listing.second, MAX_ANSWER).duplicate and not judge(listing.first, MAX_ANSWER).duplicate:
-        return Proof(Deduplication.YES, "a repeated workflows/list is recognised")
-    return Proof(Deduplication.UNKNOWN, f"no repeat was recognised, but {_why_unknown(first, second)}")
+        return Proof(Deduplication.YES, "a repeated workflows/list is marked as a repeat")
+    return Proof(Deduplication.UNKNOWN, f"no repeat is marked, but {_why_unknown(first, second)}")
 
 
 def _is_answer(verdict: Verdict) -> bool:
@@ -129,12 +128,12 @@ def _is_answer(verdict: Verdict) -> bool:
 
 def _why_unknown(first: Verdict, second: Verdict) -> str:
     if _is_answer(first) and _is_answer(second):
-        return f"errors may not be remembered ({describe(first)}), nor what only reads"
-    return f"workflows/start gave no answer to go by ({describe(second if _is_answer(first) else first)})"
+        return f"the endpoint may not remember errors ({describe(first)}) and listings"
+    return f"workflows/start returned no usable response ({describe(second if _is_answer(first) else first)})"
 
 
 def describe(verdict: Verdict) -> str:
-    """An answer in a few words."""
+    """A verdict as text."""
     if verdict.meaning is Meaning.NOT_SENT:
         return "not sent"
     code = f"{verdict.error}: " if isinstance(verdict.error, int) else ""
@@ -142,7 +141,7 @@ def describe(verdict: Verdict) -> str:
 
 
 async def start_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
-    """Ask twice, under one Request-ID, to engage a profile that cannot exist."""
+    """Send a start for a profile that cannot exist twice under one Request-ID."""
     scenario = spec.parameters.get("id")
     parameters = {
         "id": scenario if type(scenario) is int else NO_SCENARIO,
@@ -155,7 +154,7 @@ async def start_twice(destination: Destination, spec: RequestSpec, admission: Ad
 
 
 async def list_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
-    """Ask twice, under one Request-ID, for the scenarios from the job's own on."""
+    """List the scenarios from the one of the job on, twice under one Request-ID."""
     scenario = spec.parameters.get("id")
     from_id = scenario if type(scenario) is int else 1
     return await _twice(*request_to(destination, spec, "list", from_id=from_id, limit=PAGE), admission)

@@ -1,6 +1,7 @@
-"""A job in, findings about its endpoint out: what is asked can engage nobody.
+"""Tests of the endpoint, which engage no person.
 
-What only makes sense behind a check that failed is skipped; what cannot be told is unknown, and no failure.
+A test is skipped if a test that it depends on failed. A result that cannot be determined is unknown, and not
+a failure.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from engager.sending.transport.base import MAX_ANSWER
 
 
 async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> list[Finding]:
-    """Carry out every check, and tell of each as it ends. Raises JobError."""
+    """Run every check, and report each finding as soon as it is known. Raises JobError."""
     secret = token_of(job_file)
     findings: list[Finding] = []
     async with origin_of(job_file.job) as origin:
@@ -49,23 +50,23 @@ async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> l
 
 
 def document_of(findings: Sequence[Finding]) -> bytes:
-    """The findings for a program."""
+    """The findings as a JSON document."""
     shown = [{"check": finding.check, **asdict(finding)} for finding in findings]
     return as_json(shown, indented=True)
 
 
 async def check_endpoint(probe: Probe) -> Finding:
-    """Who answers there speaks for the endpoint, and is at work."""
+    """The server responds in the endpoint's own format, and is available."""
     probe.start = await start_twice(probe.destination, probe.spec, probe.admission)
     verdict = judge(probe.start.first)
     if not verdict.by_endpoint:
-        advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
-        return Finding(State.FAILED, f"no answer of the endpoint's own: {describe(verdict)}", advice)
+        advice = "verify that endpoint.url is the address of the platform, and check the gateway before it"
+        return Finding(State.FAILED, f"no response in the endpoint's own format: {describe(verdict)}", advice)
     if _is_of_token(verdict) or verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED):
-        return Finding(State.OK, f"workflows/start answered {describe(verdict)}")
+        return Finding(State.OK, f"workflows/start returned {describe(verdict)}")
     if verdict.meaning is Meaning.FATAL:
-        return Finding(State.FAILED, fatal_reason(verdict), "raise the tariff's limit")
-    return Finding(State.FAILED, f"workflows/start answered {describe(verdict)}", "try again later")
+        return Finding(State.FAILED, fatal_reason(verdict), "raise the limit of the tariff")
+    return Finding(State.FAILED, f"workflows/start returned {describe(verdict)}", "try again later")
 
 
 def _is_of_token(verdict: Verdict) -> bool:
@@ -73,72 +74,78 @@ def _is_of_token(verdict: Verdict) -> bool:
 
 
 async def check_token(probe: Probe) -> Finding:
-    """The token is known and may start scenarios."""
+    """The endpoint accepts the token."""
     probe.listing = await list_twice(probe.destination, probe.spec, probe.admission)
     start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
     reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
-    # An endpoint may look at the parameters before it looks at the token.
-    refused = next((said for said in (start, listing) if _is_of_token(said)), None)
+    # An endpoint may check the parameters before the token.
+    refused = next((verdict for verdict in (start, listing) if _is_of_token(verdict)), None)
     if refused and (refused is start or 403 not in (refused.error, refused.http_status)):
-        advice = f"look at what {reference} holds, at its rights, and at endpoint.auth, which is {auth}"
+        advice = (
+            f"check the content of {reference}, the rights of the token, and endpoint.auth, which is {auth}"
+        )
         return Finding(State.FAILED, fatal_reason(refused), advice)
     if refused or Meaning.ACCEPTED in (start.meaning, listing.meaning):
-        return Finding(State.OK, f"the endpoint knows it (auth = {auth})")
-    return Finding(
-        State.UNKNOWN, f"it was not refused, and nothing was granted to it either: {describe(start)}"
-    )
+        return Finding(State.OK, f"the endpoint accepts the token (auth = {auth})")
+    return Finding(State.UNKNOWN, f"the token was neither accepted nor refused: {describe(start)}")
 
 
 async def check_scenario(probe: Probe) -> Finding:
-    """The scenario exists and is active, as far as the listing's form is known."""
+    """The scenario exists and is active, as far as the format of the listing is known."""
     number = probe.job.request.get("id")
     if type(number) is not int:
         return Finding(State.SKIPPED, "request.id differs from row to row")
     verdict = judge(probe.listing.first, MAX_ANSWER)
-    advice = f"look at scenario {number} in the platform"
+    advice = f"check scenario {number} in the platform"
     if verdict.meaning is not Meaning.ACCEPTED:
-        return Finding(State.UNKNOWN, f"workflows/list answered {describe(verdict)}", advice)
+        return Finding(State.UNKNOWN, f"workflows/list returned {describe(verdict)}", advice)
     listed = read_listing(probe.listing.first)
     if listed is None:
-        return Finding(State.UNKNOWN, "workflows/list answers in a form that is not known", advice)
+        return Finding(State.UNKNOWN, "workflows/list returned an unknown format", advice)
     if found := next((scenario for scenario in listed if scenario.id == number), None):
         return _of_activity(found, advice)
     if not listed and not await _lists_any(probe):
         return Finding(State.UNKNOWN, "workflows/list lists no scenario", advice)
-    seen = f"{number} is not among those that this token may see"
-    return Finding(State.FAILED, seen, "mend request.id, or give the token the right to that scenario")
+    seen = f"scenario {number} is not visible to this token"
+    return Finding(State.FAILED, seen, "correct request.id, or give the token the right to this scenario")
 
 
 def _of_activity(scenario: Scenario, advice: str) -> Finding:
     if scenario.active is None:
-        return Finding(State.UNKNOWN, f"{scenario.id} exists; whether it is active is not told", advice)
+        return Finding(
+            State.UNKNOWN,
+            f"scenario {scenario.id} exists; the listing does not say whether it is active",
+            advice,
+        )
     if scenario.active:
-        return Finding(State.OK, f"{scenario.id} exists and is active")
+        return Finding(State.OK, f"scenario {scenario.id} exists and is active")
     return Finding(
-        State.FAILED, f"{scenario.id} exists and is not active", "activate it: engager scenarios activate"
+        State.FAILED,
+        f"scenario {scenario.id} exists and is inactive",
+        "activate it with engager scenarios activate",
     )
 
 
 async def _lists_any(probe: Probe) -> bool:
-    """Whether scenarios are listed at all, where none is from the job's own on."""
+    """Whether the listing has any scenario with a lower number."""
     platform = Platform(probe.destination, probe.spec, probe.admission)
     return bool(read_listing(await platform.ask("list", limit=1)))
 
 
 async def check_success(probe: Probe) -> Finding:
-    """A success means that a person was reached: a profile that cannot exist does not get one."""
+    """The endpoint does not report success for a profile that cannot exist."""
     verdict = judge(probe.start.first)
     if verdict.meaning is Meaning.ACCEPTED:
         return Finding(
             State.UNKNOWN,
-            "success was said for a profile that cannot exist",
-            "do not take engaged for reached: send to one profile of your own and see what arrives",
+            "the endpoint reported success for a profile that cannot exist",
+            "engaged may not mean reached: send to one profile of your own and check what arrives",
         )
-    return Finding(State.OK, "a profile that cannot exist is refused")
+    return Finding(State.OK, "the endpoint refuses a profile that cannot exist")
 
 
 async def check_deduplication(probe: Probe) -> Finding:
-    """A repeated Request-ID is not carried out again, if the job's delivery mode relies on that."""
+    """The endpoint deduplicates by Request-ID, if the delivery mode of the job relies on it."""
     proof = proof_of(probe.start, probe.listing)
     mode = probe.job.delivery.mode
     if proof.answer is Deduplication.NO and mode is not Mode.EXACTLY_ONCE:
@@ -165,5 +172,5 @@ CHECKS: Mapping[str, Callable[[Probe], Awaitable[Finding]]] = {
     "deduplication": check_deduplication,
 }
 
-#: Where one of these failed, nothing can be said of what follows.
+#: If one of these fails, the following checks are skipped.
 NEEDED = frozenset({"name", "connection", "certificate", "endpoint", "token"})

@@ -1,7 +1,4 @@
-"""The methods beside the start: a method and its parameters in, a request out; a listing in, scenarios out.
-
-They are asked in JSON, whatever the job's requests speak: the platform always speaks that, too.
-"""
+"""Requests of methods other than `workflows/start`, always in JSON, which the platform always accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from engager.sending.transport.base import Destination
 def request_to(
     start: Destination, spec: RequestSpec, method: str, **fields: Any
 ) -> tuple[Destination, tuple[bytes, ...]]:
-    """Where a request to a method goes, and its body; `start` is where the job's own requests go."""
+    """The destination and the body of a request of a method; `start` is the destination of the job."""
     token = {"token": spec.token} if spec.auth == "body" else {}
     headers = {**start.headers, "Content-Type": "application/json; charset=utf-8"}
     there = replace(start, url=urljoin(start.url, method), headers=headers)

@@ -1,4 +1,4 @@
-"""A job in, the scenarios of its endpoint out: listed page by page, or one of them switched."""
+"""The scenarios of the endpoint: list all, activate or deactivate one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from engager.sending.transport.choice import transport_to
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The endpoint of a job, to be asked by its other methods."""
+    """The endpoint of a job, for methods other than `workflows/start`."""
 
     destination: Destination
     spec: RequestSpec
     admission: Admission
 
     async def ask(self, method: str, **fields: Any) -> Ending:
-        """Ask once, under a Request-ID of its own: what is repeated is told what was true before."""
+        """Send one request under a new Request-ID: a repeated id would return an old state."""
         there, body = request_to(self.destination, self.spec, method, **fields)
         transport = transport_to(there, 1)
         try:
@@ -42,7 +42,7 @@ class Platform:
 
 @asynccontextmanager
 async def platform_of(job_file: JobFile) -> AsyncIterator[Platform]:
-    """The job's endpoint, asked at the job's pace. Raises JobError."""
+    """The endpoint of the job, at the rate of the job. Raises JobError."""
     secret = token_of(job_file)
     async with origin_of(job_file.job) as origin:
         destination = destination_of(job_file, secret, origin)
@@ -54,13 +54,13 @@ async def platform_of(job_file: JobFile) -> AsyncIterator[Platform]:
 async def list_all(platform: Platform) -> list[Scenario]:
     """Every scenario that the token may see, in the order of ids. Raises EndpointError.
 
-    A page may be shorter than asked for, so only one that brings nothing is the end.
+    A page may be shorter than requested, so only an empty page is the end.
     """
     found: dict[int, Scenario] = {}
     while page := await _page(platform, max(found, default=0) + 1):
         before = len(found)
         found |= {item.id: item for item in page}
-        if len(found) == before:  # it begins at the first one, whatever it is asked for
+        if len(found) == before:  # the endpoint ignores from_id
             break
     return [found[number] for number in sorted(found)]
 
@@ -79,7 +79,7 @@ async def _page(platform: Platform, from_id: int) -> Sequence[Scenario]:
         raise _refused("list", verdict)
     listed = read_listing(ending)
     if listed is None:
-        raise EndpointError("workflows/list answers in a form that is not known.", Exit.WRONG)
+        raise EndpointError("workflows/list returned an unknown format.", Exit.WRONG)
     return listed
 
 
@@ -88,31 +88,31 @@ def _is_cut_off(ending: Ending) -> bool:
 
 
 def _refused(method: str, verdict: Verdict) -> EndpointError:
-    said = f"workflows/{method} answered {describe(verdict)}"
+    text = f"workflows/{method} returned {describe(verdict)}"
     if verdict.meaning is Meaning.REJECTED:
-        return EndpointError(f"{said}.", Exit.WRONG)
+        return EndpointError(f"{text}.", Exit.WRONG)
     if verdict.meaning is Meaning.FATAL:
         return EndpointError(f"workflows/{method}: {fatal_reason(verdict)}.", Exit.WRONG)
-    return EndpointError(f"{said}. Run the same command again later.", Exit.STOPPED)
+    return EndpointError(f"{text}. Run the same command again later.", Exit.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchResult:
-    """What became of a scenario that was to be switched."""
+    """The result of `activate` or `deactivate`."""
 
     id: int
     before: Scenario | None  #: None: the token does not see it
-    after: bool | None  #: None: nobody knows
-    asked: bool  #: whether the endpoint was asked to
+    after: bool | None  #: None: unknown
+    asked: bool  #: whether a request was sent
 
 
 async def switch(
     platform: Platform, number: int, active: bool, consents: Callable[[Scenario | None], bool]
 ) -> SwitchResult:
-    """Make a scenario active or inactive, unless it is so already or nobody consents.
+    """Activate or deactivate a scenario, unless it is so already or the person does not confirm.
 
-    What it is afterwards is looked up and not concluded: an answer can be lost, and a success can be a
-    gateway's. Raises EndpointError, also where the scenario is not as it was to be.
+    The state after it is read again: a response can be lost, and a success can come from a gateway. Raises
+    EndpointError, also if the scenario does not have the requested state.
     """
     before = await find(platform, number)
     if before is not None and before.active is active:
@@ -132,7 +132,7 @@ async def switch(
 async def _looked_up(platform: Platform, number: int) -> bool | None:
     try:
         found = await find(platform, number)
-    except EndpointError:  # what the switch was answered counts more
+    except EndpointError:  # the response to the switch is more important
         return None
     return found.active if found else None
 
@@ -140,13 +140,19 @@ async def _looked_up(platform: Platform, number: int) -> bool | None:
 def _unswitched(method: str, verdict: Verdict, number: int, after: bool | None) -> EndpointError:
     if verdict.meaning is not Meaning.ACCEPTED:
         return _refused(method, verdict)
-    said = f"workflows/{method} said success, and scenario {number} is {'active' if after else 'inactive'}"
-    return EndpointError(f"{said}: look at it in the platform.", Exit.STOPPED)
+    text = (
+        f"workflows/{method} reported success, but scenario {number} is {'active' if after else 'inactive'}"
+    )
+    return EndpointError(f"{text}. Check it in the platform.", Exit.STOPPED)
 
 
 def scenario_of(job_file: JobFile) -> int:
-    """The job's scenario. Raises JobError where the rows name it."""
+    """The scenario of the job. Raises JobError if the rows name it."""
     number = job_file.job.request.get("id")
     if type(number) is not int:
-        raise JobError(job_file.at("request.id", "it differs from row to row; name a scenario after the job"))
+        raise JobError(
+            job_file.at(
+                "request.id", "the value differs from row to row; give the ID of a scenario after JOB"
+            )
+        )
     return number

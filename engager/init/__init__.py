@@ -1,1 +1,1 @@
-"""`engager init`: an input to a job file that is valid at once and reaches nobody as it is."""
+"""`engager init`: a job file for an input, valid at once, that reaches no person until it is changed."""

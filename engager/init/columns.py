@@ -1,7 +1,6 @@
-"""A column of a sample in, the template that fetches it out.
+"""Templates for the columns of a sample.
 
-A template is only offered when the compiler of templates reads that very column in it, and when it can be
-rendered for every row of the sample.
+A template is offered only if it reads exactly this column and can be rendered for every row of the sample.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _TRUTH = frozenset(("true", "false", "yes", "no"))
 
-#: What JavaScript, spreadsheets and not a few databases can hold without rounding.
+#: The bound up to which JavaScript, spreadsheets and many databases do not round integers.
 _EXACT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a template has to care for."""
+    """The properties of a column that its template depends on."""
 
     name: str
-    kind: str | None  #: the cast that makes its type; None: there is none to be made
-    cast_needed: bool  #: the values do not have that type by themselves
-    sparse: bool  #: some rows have nothing in it
+    kind: str | None  #: the cast to its type; None: no cast is possible
+    cast_needed: bool  #: the values do not have that type already
+    sparse: bool  #: it is empty in some rows
 
 
 def column_of(sample: InputSample, name: str) -> Column:
-    """Look at a column's values."""
+    """Determine the properties of a column from its values."""
     values = sample.values(name)
     filled = [value for value in values if value is not None and value != ""]
     kind = _kind_of_texts(name, filled) if sample.format == "csv" else _kind_of_values(filled)
@@ -46,7 +45,7 @@ def column_of(sample: InputSample, name: str) -> Column:
 
 def _kind_of_texts(name: str, texts: Sequence[str]) -> str:
     if not texts or hint("phone", name) or all(fits("phone", text) for text in texts):
-        return "str"  # a phone, or a number of seven digits and more: nobody counts with it
+        return "str"  # a phone number is not a quantity
     if all(_INTEGER.fullmatch(text) and abs(int(text)) < _EXACT for text in texts if len(text) < 30):
         return "int" if all(len(text) < 30 for text in texts) else "str"
     if all(map(_is_exact, texts)):
@@ -55,7 +54,7 @@ def _kind_of_texts(name: str, texts: Sequence[str]) -> str:
 
 
 def _is_exact(text: str) -> bool:
-    """Whether a number in a text is the same number as a float."""
+    """Whether a float represents a decimal text exactly."""
     if len(text) >= 30 or not _DECIMAL.fullmatch(text):
         return False
     return Decimal(repr(float(text))) == Decimal(text)
@@ -71,7 +70,7 @@ def _kind_of_values(values: Sequence[Any]) -> str | None:
 
 
 def template_of(column: Column, sample: InputSample) -> str | None:
-    """The template that gives a column's value in its type; None where no template can name the column."""
+    """The template for a column in its type; None if no template can name the column."""
     for text in _candidates(column):
         compiled = compiled_for(column.name, text, sample)
         if compiled and all(rendered(compiled, row) is not _WRONG for row in sample.rows):
@@ -85,14 +84,14 @@ def _candidates(column: Column) -> Iterator[str]:
     if kind is None or (kind == "str" and column.sparse) or not (column.cast_needed or column.sparse):
         yield f"{{{name}{default}}}"
     if kind is not None:
-        # A name that holds a colon needs a cast, or its own end is taken for one.
+        # A name with a colon needs a cast, because its end would be read as one.
         yield f"{{{name}:{kind}{default}}}"
         yield f"{{{name}:{kind}}}"
     yield f"{{{name}}}"
 
 
 def compiled_for(name: str, text: str, sample: InputSample) -> Compiled | None:
-    """The template, compiled, if it reads this column and nothing else."""
+    """The compiled template, if it reads this column and no other."""
     try:
         compiled = compile_value(text, sample.header, "")
     except ParameterError:
@@ -104,7 +103,7 @@ _WRONG = object()
 
 
 def rendered(compiled: Compiled, row: Any) -> Any:
-    """What a row gives; something that no rule takes where it gives nothing."""
+    """The value for a row; on an error a value that no rule accepts."""
     try:
         return compiled.render(row)
     except RowError:
@@ -112,13 +111,15 @@ def rendered(compiled: Compiled, row: Any) -> Any:
 
 
 def obstacle(name: str, sample: InputSample) -> str:
-    """Why a column cannot be named in a template, or should not be; empty where it can."""
+    """Why a column is left out; empty if a template can name it."""
     if name in REASON_COLUMNS:
-        return "it is engager's own"
+        return "engager wrote it"
     if not name.strip():
         return "it has no name"
     if sample.columns.count(name) > 1:
         return f"{sample.columns.count(name)} columns have this name; rename them"
     return (
-        "" if template_of(column_of(sample, name), sample) else "a template cannot hold this name; rename it"
+        ""
+        if template_of(column_of(sample, name), sample)
+        else "a template cannot contain this name; rename it"
     )

@@ -1,7 +1,7 @@
-"""A sample in, the text of a job file out: valid at once, every key in it, and nothing of a row.
+"""The text of a job file for a sample: valid at once, with every key and without any value of a row.
 
-What a person has to choose is not guessed. The endpoint is the embedded sandbox and the scenario a number
-that no other endpoint is asked for, so that a job that was not read to its end reaches nobody.
+The endpoint is the embedded sandbox, and the scenario is a placeholder that is sent to no other endpoint, so
+that a job file that was not read to its end reaches no person.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from engager.init.matching import CUSTOM, MatchingKey, key_of
 from engager.init.sample import InputSample
 from engager.models import Unreadable
 
-#: The column at which remarks begin.
+#: The column at which comments begin.
 _MARGIN = 41
 
-#: A line that holds: the value, and what there is to say of it.
+#: Values that are set, each with its comment.
 Given = Mapping[str, tuple[Any, str]]
 
 _URL = "https://ru.altkraft.com"
@@ -40,21 +40,21 @@ _OPTIONAL = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A job file to be, and what its reader should know."""
+    """The text of a job file, and warnings for its reader."""
 
     text: str
     key: MatchingKey
-    columns: int  #: that go into `content`
+    columns: int  #: number of columns in `content`
     warnings: list[str] = field(default_factory=list)
 
 
 def draft(sample: InputSample, name: str, input_path: str) -> Draft:
-    """Write a job for an input; `input_path` is as the job file sees it. Raises InputError."""
+    """Write a job for an input; `input_path` is relative to the job file. Raises InputError."""
     obstacles = {column: obstacle(column, sample) for column in dict.fromkeys(sample.columns)}
     usable = [column for column, why in obstacles.items() if not why]
     if not usable:
         whys = "; ".join(f"{toml_text.text(column)}: {why}" for column, why in obstacles.items())
-        raise InputError(f"no column of the input can be used in a job. {whys or 'Its rows are empty'}.")
+        raise InputError(f"no column of the input can be used in a job. {whys or 'The rows are empty'}.")
     key = key_of(sample, usable)
     templates = {
         column: str(template_of(column_of(sample, column), sample))
@@ -65,8 +65,8 @@ def draft(sample: InputSample, name: str, input_path: str) -> Draft:
     sections: dict[str, Given] = {
         "job": {"name": (name, _described(JobSection, "name"))},
         "endpoint": {
-            "url": (SANDBOX, "the embedded one: a run is a rehearsal, and reaches nobody"),
-            "token": ("env:ALTCRAFT_TOKEN", "the environment variable that holds the API token"),
+            "url": (SANDBOX, "the embedded sandbox: a run is a rehearsal and reaches no person"),
+            "token": ("env:ALTCRAFT_TOKEN", "the environment variable with the API token"),
         },
         "input": _input(sample, input_path),
     }
@@ -76,9 +76,9 @@ def draft(sample: InputSample, name: str, input_path: str) -> Draft:
 
 def _head(sample: InputSample) -> str:
     return (
-        f"# Guessed by `engager init` from the names of the columns and {_rows(sample)}.\n"
-        "# Behind a # stands what holds anyway, or an example (not set). Take the # away to set it.\n"
-        "# CHANGE marks what must be chosen before people can be reached: the scenario, and the endpoint.\n"
+        f"# Written by `engager init` from the header and {_rows(sample)}.\n"
+        "# A line with # shows a default, or an example (not set). Remove the # to set it.\n"
+        "# CHANGE marks what you must choose before people can be reached: the scenario and the endpoint.\n"
     )
 
 
@@ -91,7 +91,7 @@ def _rows(sample: InputSample) -> str:
 def _input(sample: InputSample, path: str) -> Given:
     given: dict[str, tuple[Any, str]] = {"path": (path, "relative to this file")}
     if not sample.named:
-        given["format"] = (sample.format, "the name of the file does not tell it")
+        given["format"] = (sample.format, "the name of the file does not say it")
     if sample.delimiter is not None:
         given["delimiter"] = (sample.delimiter, "")
     if sample.encoding.remark:
@@ -118,7 +118,7 @@ def _model(annotation: Any) -> type[Section] | None:
 
 
 def _section(name: str, model: type[Section], given: Given) -> str:
-    # A table that cannot be empty would make the job wrong.
+    # A section with required keys must not be empty.
     optional = not given and any(described.is_required() for described in model.model_fields.values())
     lines = [f"{'# ' if optional else ''}[{name}]\n"]
     for key in model.model_fields:
@@ -126,7 +126,7 @@ def _section(name: str, model: type[Section], given: Given) -> str:
             value, remark = given[key]
             lines.append(_line(f"{key} = {toml_text.value(value)}", remark))
             if (name, key) == ("endpoint", "url"):
-                lines.append(_line(f"# url = {toml_text.value(_URL)}", "CHANGE: the platform's address"))
+                lines.append(_line(f"# url = {toml_text.value(_URL)}", "CHANGE: the address of the platform"))
         elif model.model_fields[key].is_required():
             lines.append(_line(f"# {key} = …", _described(model, key)))
         else:
@@ -149,7 +149,7 @@ def _request(
 ) -> str:
     lines = [
         "[request]\n",
-        _line(f"id = {UNCHOSEN}", "CHANGE: the scenario's number. Only the sandbox takes this one"),
+        _line(f"id = {UNCHOSEN}", "CHANGE: the number of the scenario. Only the sandbox accepts this one"),
         _line(f'matching = "{key.mode}"', f"how the profile is found: {', '.join(MATCHING)}"),
         *_key_lines(sample, key),
     ]
@@ -160,27 +160,27 @@ def _request(
         example = form.format(field=field_, template=toml_text.text(key.template))
         lines.append(_line(f"# {name} = {example}", _NOT_SET + MEANINGS[name]))
     lines += [
-        f"\n# {MEANINGS['content']} Behind a | stands what is used where the column is empty:\n"
-        '# "{name|friend}". A cast makes a number of a text: "{age:int}"; "{age:int|}" is null when empty.\n'
+        f"\n# {MEANINGS['content']} The text after | is used if the column is empty:\n"
+        '# "{name|friend}". A cast converts a text to a number: "{age:int}"; "{age:int|}" is null if empty.\n'
         "[request.content]\n"
     ]
     names = _content_names(templates)
     lines += [_line(f"{toml_text.key(names[c])} = {toml_text.text(text)}") for c, text in templates.items()]
-    lines += [f"# left out: {toml_text.text(column)}, as {why}\n" for column, why in left_out.items()]
+    lines += [f"# left out: {toml_text.text(column)}, because {why}\n" for column, why in left_out.items()]
     return "".join(lines)
 
 
 def _key_lines(sample: InputSample, key: MatchingKey) -> Iterator[str]:
     fields = MATCHING[key.mode].fields
-    fitting = f"{key.fitting:,} of {_rows(sample)} can be sent so" if sample.rows else MEANINGS[fields[0]]
+    fitting = f"valid in {key.fitting:,} of {_rows(sample)}" if sample.rows else MEANINGS[fields[0]]
     yield _line(f"{fields[0]} = {toml_text.text(key.template)}", fitting)
     if key.mode == CUSTOM:
-        remark = "CHANGE: the name of the profile's field that holds this"
+        remark = "CHANGE: the name of the field of the profile with this value"
         yield _line(f"field_name = {toml_text.text(key.column)}", remark)
 
 
 def _content_names(templates: Mapping[str, str]) -> Mapping[str, str]:
-    """What columns are called in messages: without the blanks around them, where that leaves them apart."""
+    """Names in `content`: without surrounding blanks, if they stay distinct."""
     bare = [column.strip() for column in templates]
     return {
         column: name if bare.count(name) == 1 else column
@@ -189,20 +189,22 @@ def _content_names(templates: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _warnings(sample: InputSample, key: MatchingKey, left_out: Mapping[str, str]) -> list[str]:
-    warnings = [f"column {toml_text.text(column)} is left out, as {why}" for column, why in left_out.items()]
+    warnings = [
+        f"column {toml_text.text(column)} is left out, because {why}" for column, why in left_out.items()
+    ]
     if sample.encoding.remark:
         warnings.append(f"input.encoding is {sample.encoding.name}, {sample.encoding.remark}")
     if sample.unreadable:
         warnings.append(_unreadable(sample.unreadable))
     if key.mode == CUSTOM:
         warnings.append(
-            f"no column was found to hold addresses, phones or profile ids: people are matched by "
-            f"{toml_text.text(key.column)}. See that request.field_name is right"
+            f"no column has addresses, phones or profile ids: people are matched by "
+            f"{toml_text.text(key.column)}. Verify request.field_name"
         )
     elif key.fitting < len(sample.rows):
         warnings.append(
             f"request.{MATCHING[key.mode].fields[0]}: {len(sample.rows) - key.fitting:,} of "
-            f"{_rows(sample)} hold none that the endpoint takes in {toml_text.text(key.column)}"
+            f"{_rows(sample)} have no valid value in {toml_text.text(key.column)}"
         )
     return warnings
 
@@ -211,19 +213,19 @@ def _unreadable(records: Sequence[Unreadable]) -> str:
     first = records[0]
     which = f"row {first.number} ({first.source}, line {first.line})"
     if len(records) == 1:
-        return f"{which} cannot be read, and will be invalid: {first.error_text}"
-    text = f"{len(records):,} of the first rows cannot be read, and will be invalid; the first is"
+        return f"{which} cannot be read and will be invalid: {first.error_text}"
+    text = f"{len(records):,} of the first rows cannot be read and will be invalid; the first is"
     return f"{text} {which}: {first.error_text}"
 
 
 def path_from(job_path: Path, input_path: str) -> str:
-    """The input's path as the job file will say it. Raises JobError for a name that TOML cannot hold."""
+    """The path of the input relative to the job file. Raises JobError for a name that TOML cannot contain."""
     folder = job_path.parent.resolve()
     given = Path(input_path)
-    # The last part may be a link, or a glob: it stays as it is.
+    # The last part stays as it is, because it may be a link or a glob.
     path = os.path.relpath(given.parent.resolve() / given.name, folder)
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise JobError(f"{path!r}: a job file cannot hold this file's name; rename it.") from None
+        raise JobError(f"{path!r}: a job file cannot contain the name of this file; rename it.") from None
     return path if path != "-" else "./-"

@@ -1,4 +1,4 @@
-"""A sample in, by which column its people are matched out."""
+"""The column by which people are matched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engager.init.columns import column_of, compiled_for, rendered
 from engager.init.recognition import NAMES, OWN_KEY, fits, hint, plain
 from engager.init.sample import InputSample
 
-#: Shares of the rows from which a column is a good key, and from which it is one at all.
+#: Minimum shares of valid rows for a good key, and for a usable key.
 _GOOD, _USABLE = 0.9, 0.5
 
 CUSTOM = "custom"
@@ -17,19 +17,19 @@ CUSTOM = "custom"
 
 @dataclass(frozen=True, slots=True)
 class MatchingKey:
-    """A mode, and the column that its field is taken from."""
+    """A matching mode, and the column of its field."""
 
     mode: str
     column: str
     template: str
-    fitting: int  #: rows of the sample whose value the endpoint takes
-    hint: int = 0  #: how clearly the column's name says so
+    fitting: int  #: rows of the sample whose value the endpoint accepts
+    hint: int = 0  #: how clearly the name of the column says so
 
 
 def key_of(sample: InputSample, columns: Sequence[str]) -> MatchingKey:
-    """The best key among some columns, at least one of which there must be.
+    """The best key of one or more columns.
 
-    Where none is an address, a phone or a profile id, the likeliest field of the owner's own.
+    Without an address, a phone or a profile id it is the most likely custom field.
     """
     keys = [key for mode in NAMES for name in columns for key in _keys(mode, name, sample)]
     likely = [key for key in keys if _grade(key, sample) or key.hint]
@@ -56,7 +56,7 @@ def _keys(mode: str, name: str, sample: InputSample, templates: Sequence[str] = 
 
 
 def _own_key(sample: InputSample, columns: Sequence[str]) -> MatchingKey:
-    """A column that tells people apart, by its name or by its values."""
+    """A column that identifies people, by its name or by its values."""
     named = [name for name in columns if OWN_KEY.fullmatch(plain(name))]
     name = next((name for name in (*named, *columns) if _is_unique(sample, name)), (named or columns)[0])
     as_number = [f"{{{name}:int}}"] if column_of(sample, name).kind == "int" else []

@@ -1,7 +1,7 @@
-"""A column's name or value in, what it looks like out: an address, a phone, a profile id.
+"""Recognition of addresses, phones and profile ids by names and values of columns.
 
-What a value may be is said by the rules of the endpoint's parameters; what is added here only guards
-against taking an order's number for a phone.
+The rules of the endpoint's parameters decide on values; one more rule prevents that an order number counts
+as a phone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from engager.altcraft.parameters import MATCHING, PARAMETERS, Rule
 
-#: The modes that are recognised, the better one to match by first, and the names their columns go by:
-#: in English and in Russian, without blanks, dashes, dots and underscores.
+#: The recognized modes, the preferred one first, and the names of their columns in English and in Russian,
+#: without blanks, dashes, dots and underscores.
 NAMES: Mapping[str, re.Pattern[str]] = {
     "email": re.compile(r"e?mail(address)?|(e|эл|электронная)?почта|[иe]м[еэ]?йл|[еэ]?мейл|эладрес"),
     "profile_id": re.compile(r"(altcraft)?profileid|idпрофиля|профиль"),
@@ -28,20 +28,20 @@ _PARTS: Mapping[str, re.Pattern[str]] = {
     "phone": re.compile(r"phone|mobile|msisdn|телефон|мобильн|сотов"),
 }
 
-#: Names of columns by which another system knows its people.
+#: Names of columns with the ids of another system.
 OWN_KEY = re.compile(r"(.*(id|code|key|guid|uuid)|.*(номер|код|ключ|ид))")
 
-#: A number that is more likely a phone than anything else.
+#: A number that is most likely a phone.
 _PHONE_BY_ITSELF = re.compile(r"\+[0-9]{7,15}|[78][0-9]{10}")
 
 
 def plain(name: str) -> str:
-    """A column's name as it is compared."""
+    """The name of a column, normalized for comparison."""
     return re.sub(r"[\W_]", "", name.casefold())
 
 
 def hint(mode: str, name: str) -> int:
-    """How clearly a column's name says that the mode's field stands in it: 0 not, 1 in a way, 2 clearly."""
+    """How clearly the name of a column says that it has the field of a mode: 0 not, 1 partly, 2 clearly."""
     if mode not in NAMES:
         return 0
     if NAMES[mode].fullmatch(plain(name)):
@@ -50,12 +50,12 @@ def hint(mode: str, name: str) -> int:
 
 
 def rule_of(mode: str) -> Rule:
-    """The rule of the field that a mode matches by."""
+    """The rule of the field of a mode."""
     return PARAMETERS[MATCHING[mode].fields[0]]
 
 
 def fits(mode: str, value: Any, named: bool = True) -> bool:
-    """Whether the endpoint takes a value; in a column that is not `named` so, whether it is likely meant."""
+    """Whether the endpoint accepts a value; without a `named` column, whether it is also likely."""
     if rule_of(mode)(value) is not None:
         return False
     return named or mode != "phone" or bool(_PHONE_BY_ITSELF.fullmatch(value))

@@ -1,4 +1,4 @@
-"""The name of an input in, how it is written and its first rows out. Read by the very reader of a run."""
+"""The format and the first rows of an input, read by the reader of a run."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
 from engager.requests.template import Columns
 
-#: Rows that are looked at.
+#: Number of rows in a sample.
 SAMPLED = 1000
 
-#: Bytes in which format and encoding show.
+#: Number of bytes from which format and encoding are detected.
 _HEAD = 1 << 20
 
-#: Rows by which a delimiter is judged, and the delimiters, the more common first.
+#: Number of rows by which a delimiter is chosen, and the delimiters, the most common first.
 _TRIED = 200
 _DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True, slots=True)
 class InputSample:
-    """How an input is written, and its first rows."""
+    """The format of an input and its first rows."""
 
     format: Format
-    named: bool  #: the file's name tells the format
-    delimiter: str | None  #: None where it is the one that the reader takes by itself
+    named: bool  #: the name of the file says the format
+    delimiter: str | None  #: None if it is the default of the reader
     encoding: Encoding
-    columns: tuple[str, ...]  #: as in the header; of JSONL, every key in the order of its first coming
-    rows: Sequence[Any]  #: the values of the rows that could be read
-    unreadable: Sequence[Unreadable] = ()  #: those that could not
+    columns: tuple[str, ...]  #: as in the header; for JSONL every key, in the order of appearance
+    rows: Sequence[Any]  #: the values of the readable rows
+    unreadable: Sequence[Unreadable] = ()  #: the unreadable rows
     whole: bool = True  #: the input has no further rows
 
     @property
     def header(self) -> Columns:
-        """What templates are compiled against."""
+        """The header for templates."""
         return self.columns if self.format == "csv" else None
 
     def values(self, column: str) -> list[Any]:
-        """A column's values, None where a row has none."""
+        """The values of a column, None for a row without one."""
         if self.format == "csv":
             index = self.columns.index(column)
             return [row[index] for row in self.rows]
@@ -56,11 +56,11 @@ class InputSample:
 
 
 def take_sample(path: str, base: Path) -> InputSample:
-    """Look at the beginning of an input. Raises InputError where no job could be made for it."""
+    """Read the beginning of an input. Raises InputError if no job can be written for it."""
     if path == STDIN:
         raise InputError(
-            "stdin can be read once only, and a job needs its input again. "
-            "Save the beginning of the stream as a file, and name that; a run can take --input -."
+            "stdin can be read only once, and a job reads its input again. "
+            "Save the beginning of the stream as a file and name it; a run accepts --input -."
         )
     file = find_files(path, base)[0]
     head = _head(file)
@@ -83,12 +83,12 @@ def _head(file: Path) -> bytes:
             if len(head) >= _HEAD:
                 break
     if not head.strip():
-        raise InputError(f"{file}: the file is empty. A job is guessed from a header and some rows.")
+        raise InputError(f"{file}: the file is empty. A job is written from a header and some rows.")
     return head
 
 
 def _format(file: Path, text: str) -> Format:
-    """What the content is; where it does not show, what the name says."""
+    """The format by the content; otherwise by the name."""
     text, named = text.lstrip("\ufeff \t\r\n"), format_of(file)
     if _is_object(text.partition("\n")[0]):
         return "jsonl"
@@ -113,7 +113,7 @@ def _delimiter(spec: InputSpec) -> str | None:
 
 
 def _judged(spec: InputSpec) -> tuple[bool, float, int]:
-    """How well an input can be read so: whether in columns, the share of good rows, the columns."""
+    """How well a delimiter fits: whether there are columns, the share of good rows, the columns."""
     try:
         rows = open_rows(spec)
     except InputError:

@@ -1,7 +1,7 @@
-"""A run that ended in, what people get of it out: its page, and a message. No fault of theirs is the run's.
+"""The report and the notification at the end of a run.
 
-Neither changes how the run ended, and neither holds up its end for long: a page of very many rows is left
-to `engager report`.
+Neither changes the result of the run, and neither delays its end for long: the report of very many rows is
+left to `engager report`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from engager.events import Reported, Summary, Watch
 from engager.output.webhook import message_of, post
 from engager.store.run_directory import RunDirectory
 
-#: Rows of which a page is made at the end of a run, at about 2.5 µs each; of one that a person interrupted.
+#: Maximum number of rows for a report at the end of a run, at about 2.5 µs each; of an interrupted run.
 MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000
 
 
 async def finish(
     run: RunDirectory, summary: Summary, report: bool, webhook: Webhook | None, watch: Watch
 ) -> None:
-    """Leave the page of a run that ended, if it is wanted, and tell whoever wants to be told."""
+    """Write the report and notify the webhook, as far as the job requests them."""
     async with anyio.create_task_group() as both:
         if webhook is not None and webhook.wants(summary):
             both.start_soon(post, webhook, message_of(summary, run.path.resolve().name))
         if report:
-            both.start_soon(_leave_report, run, summary, watch)
+            both.start_soon(_write_report, run, summary, watch)
 
 
-async def _leave_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:
+async def _write_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:
     interrupted = summary.exit_code in (Exit.HUNG_UP, Exit.INTERRUPTED, Exit.TERMINATED)
     if summary.rows > (MOST_ROWS_INTERRUPTED if interrupted else MOST_ROWS):
         watch(Reported(run.path, None))
@@ -43,7 +43,7 @@ async def _leave_report(run: RunDirectory, summary: Summary, watch: Watch) -> No
     gone = Event()
     try:
         write = partial(_written, run, gone)
-        # Whoever will not wait any longer is not held up, and the thread ends soon.
+        # A cancellation does not wait for the thread, which ends soon after it.
         watch(Reported(run.path, await to_thread.run_sync(write, abandon_on_cancel=True)))
     except Exception as fault:
         log.warning("the report was not written: %s", fault)
@@ -52,6 +52,6 @@ async def _leave_report(run: RunDirectory, summary: Summary, watch: Watch) -> No
 
 
 def _written(run: RunDirectory, gone: Event) -> Path:
-    from engager.output.report.page import write_report  # templates are for the end of a run
+    from engager.output.report.page import write_report
 
     return write_report(run, give_up=gone.is_set)

@@ -1,9 +1,10 @@
-"""Log records in, lines on stderr and in the run's log out, text or JSON, never with the token."""
+"""Logs on stderr and in the run directory, as text or JSON, without secrets."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,10 +31,10 @@ _TEXT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record."""
+    """One JSON object per record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line of JSON."""
+        """Format a record as one line of JSON."""
         fields = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
@@ -47,35 +48,39 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line a record; the facts of an event stand behind it as JSON."""
+    """One line per record, followed by the facts of an event as JSON."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """The record's line."""
-        told = super().formatMessage(record)
+        """Format the line of a record."""
+        text = super().formatMessage(record)
         facts = {name: fact for name, fact in getattr(record, "facts", {}).items() if name != "event"}
-        return f"{told} {as_json(facts).decode()}" if facts else told
+        return f"{text} {as_json(facts).decode()}" if facts else text
 
 
 class EventLog:
-    """The course of a run as log records, for a program that reads JSON: each says its `event`."""
+    """Events of a run as log records with the field `event`, for programs that read JSON."""
 
     def __init__(self, handle: Callable[[logging.LogRecord], object]) -> None:
         self._handle = handle
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Log an event; progress only now and then."""
+        """Log an event; progress at most every ten seconds."""
         if isinstance(event, Progressed):
-            if event.snapshot.seconds - self._told_at < PROGRESS_EVERY:
+            if event.snapshot.elapsed_seconds - self._logged_at < PROGRESS_EVERY:
                 return
-            self._told_at = event.snapshot.seconds
-        self._handle(_record(logging.INFO, type(event).__name__.lower(), _facts_of(event)))
+            self._logged_at = event.snapshot.elapsed_seconds
+        self._handle(_record(logging.INFO, _name_of(event), _facts_of(event)))
 
 
 def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogRecord:
-    """A record of the run, and of no line of code."""
+    """A record without a place in the code."""
     shown = {"name": "engager", "levelno": level, "levelname": logging.getLevelName(level), "msg": event}
     return logging.makeLogRecord({**shown, "facts": {"event": event, **facts}})
+
+
+def _name_of(event: Event) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 def _facts_of(event: Event) -> dict[str, Any]:
@@ -83,12 +88,12 @@ def _facts_of(event: Event) -> dict[str, Any]:
         return asdict(event.snapshot)
     facts = asdict(event)
     if isinstance(event, Serving):
-        facts["url"] = event.url.partition("?")[0]  # a log is read by more people than may act
+        facts["url"] = event.url.partition("?")[0]  # more people read a log than may control the run
     return facts
 
 
 class _ToStderr(logging.StreamHandler[Any]):
-    """Writes to stderr as it is at the moment: a live view puts itself below what others say."""
+    """Writes to the current `sys.stderr`, which a live view replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
@@ -97,23 +102,23 @@ class _ToStderr(logging.StreamHandler[Any]):
 
 
 def log_to_stderr(log_format: str, quiet: bool) -> None:
-    """Log warnings to stderr, in JSON the course of events too; never with a token."""
+    """Log warnings to stderr, and with JSON also events; secrets are redacted."""
     to_stderr = _ToStderr()
-    # An orchestrator that asked for JSON wants the course of events; a person has the progress line.
+    # An orchestrator that asked for JSON needs the events; a person has the progress.
     to_stderr.setLevel(logging.ERROR if quiet else logging.INFO if log_format == "json" else logging.WARNING)
     to_stderr.setFormatter(RedactingFormatter(_formatter(log_format), Secret.redact_all))
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr], force=True)
 
 
-#: The log of the run that is carried out here: a task, a thread and a process inherit it.
+#: The log of the current run; tasks and threads inherit it.
 _here: ContextVar[RunLog | None] = ContextVar("engager.run_log", default=None)
 
-#: Kinds of errors that the log of a run names at its end.
+#: Number of error kinds that the log of a run has at its end.
 _KINDS = 50
 
 
 class RunLog(MemoryHandler):
-    """The log of a run, and of no other one in the same process. It keeps what comes before it has a file."""
+    """The log of one run in this process. It buffers records until it has a file."""
 
     def __init__(self, log_format: LogFormat) -> None:
         super().__init__(capacity=1)
@@ -122,7 +127,7 @@ class RunLog(MemoryHandler):
         self.addFilter(lambda record: _here.get() is self)
 
     def opens(self, path: Path) -> None:
-        """From now on write to a file that its owner alone can read."""
+        """Write to a file that only its owner can read."""
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         to_file = _LogFile(path, encoding="utf-8")
         to_file.setFormatter(RedactingFormatter(_formatter(self._format), Secret.redact_all))
@@ -130,7 +135,7 @@ class RunLog(MemoryHandler):
         self.flush()
 
     def with_log(self, watch: Watch) -> Watch:
-        """What tells this log of every event but progress, and then the watch."""
+        """A watch that logs every event except progress, and then calls the given watch."""
 
         def both(event: Event) -> None:
             if not isinstance(event, Progressed):
@@ -139,25 +144,25 @@ class RunLog(MemoryHandler):
 
         return both
 
-    def unengaged(self, kinds: Iterable[ErrorKind]) -> None:
-        """Say which rows were not engaged: a line for each kind of error, with the number of one of them.
+    def not_engaged(self, kinds: Iterable[ErrorKind]) -> None:
+        """Log one line for each kind of error, with the number of one row.
 
-        What stands in rows is left to the results, which fewer people read than a log.
+        The content of rows is only in the results, which fewer people read than a log.
         """
         missed = (kind for kind in kinds if kind.status != Status.SKIPPED)
         for kind in islice(missed, _KINDS):
             facts = {"status": kind.status, "error": kind.error, "rows": kind.rows, "row": kind.row}
-            self.handle(_record(logging.WARNING, "unengaged", facts))
+            self.handle(_record(logging.WARNING, "not_engaged", facts))
 
     def fault(self, fault: BaseException) -> None:
-        """Say what broke the run off; of a fault that nobody can mend by its text also where it was."""
-        record = _record(logging.ERROR, "fault", {"text": str(fault)})
+        """Log the exception that ended the run; of an internal error with its traceback."""
+        record = _record(logging.ERROR, "error", {"text": str(fault)})
         if not isinstance(fault, EngagerError):
             record.exc_info = (type(fault), fault, fault.__traceback__)
         self.handle(record)
 
     def close(self) -> None:
-        """Close the file, too."""
+        """Close the handler and its file."""
         to_file = self.target
         super().close()
         if to_file is not None:
@@ -165,21 +170,21 @@ class RunLog(MemoryHandler):
 
 
 class _LogFile(logging.FileHandler):
-    """A disk that takes no log is told of by what the run itself cannot write."""
+    """Ignores its own errors: a full disk is reported when the run cannot store outcomes."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Say nothing."""
+        """Ignore an error."""
 
 
 class _LogLevels:
-    """Lets a logger say what any of several logs wants; then it is as before."""
+    """Lowers the level of a logger while at least one run has a log, and restores it."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._turn = log, threading.Lock()
         self._logs, self._before, self._ours = 0, logging.NOTSET, logging.NOTSET
 
     def raised(self) -> None:
-        """One more log wants to hear."""
+        """Register a log."""
         with self._turn:
             self._logs += 1
             if self._logs == 1:
@@ -188,7 +193,7 @@ class _LogLevels:
                 self._log.setLevel(self._ours)
 
     def lowered(self) -> None:
-        """One of them heard enough. A level that somebody else has set since then stays."""
+        """Unregister a log. A level that was set by other code since then stays."""
         with self._turn:
             self._logs -= 1
             if not self._logs and self._log.level == self._ours:
@@ -200,9 +205,10 @@ _log_levels = _LogLevels(logging.getLogger("engager"))
 
 @contextmanager
 def logged(log_format: LogFormat = "text") -> Iterator[RunLog]:
-    """The log of a run that is prepared and carried out as long as this is entered.
+    """The log of a run while this is entered.
 
-    What is said here counts, and in what is begun from here: several runs in a process stay apart.
+    It takes the records of this context and of the tasks and threads that start in it, so that several runs
+    in one process have separate logs.
     """
     run_log = RunLog(log_format)
     log, outside = logging.getLogger("engager"), _here.set(run_log)

@@ -1,4 +1,4 @@
-"""Events in, what a person sees out: a live view at a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a live view at a terminal, otherwise a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from engager.output.text import status_line
 if TYPE_CHECKING:
     from engager.output.terminal import View
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines without a terminal.
 PLAIN_EVERY = 10.0
 
 
 def can_move() -> bool:
-    """Whether stderr can show a live view: a terminal that moves its cursor and knows all characters."""
+    """Whether stderr can show a live view: a terminal with cursor movement and UTF-8."""
     knows_all = (sys.stderr.encoding or "").lower().startswith("utf")
     return sys.stderr.isatty() and knows_all and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Shows a run on stderr while it is entered. Colours obey NO_COLOR.
+    """Shows progress on stderr while it is entered. Colours obey NO_COLOR.
 
-    `behind`: whether what stderr is given would not be seen now; a live view waits for the next moment then.
+    If `behind` returns True, output still waits for the reader of stderr, and the live view skips a frame.
     """
 
     def __init__(self, wanted: bool, behind: Callable[[], bool] = lambda: False) -> None:
         self._wanted, self._behind = wanted, behind
         self._view: View | None = None
-        self._told_at = 0.0
-        self._holders: set[str] = set()  #: who was told of as holding the run
+        self._printed_at = 0.0
+        self._holders: set[str] = set()  #: holders of a pause that were printed
 
     def __exit__(self, *fault: Any) -> None:
         self._end()
@@ -49,14 +49,14 @@ class Progress(AbstractContextManager["Progress"]):
             if not self._behind():
                 self._show(event.snapshot)
         elif (
-            event.snapshot.seconds - self._told_at >= PLAIN_EVERY
+            event.snapshot.elapsed_seconds - self._printed_at >= PLAIN_EVERY
             or set(event.snapshot.holders) - self._holders
         ):
-            self._told_at, self._holders = event.snapshot.seconds, set(event.snapshot.holders)
+            self._printed_at, self._holders = event.snapshot.elapsed_seconds, set(event.snapshot.holders)
             print(status_line(event.snapshot), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:
-        """Say something on stderr, above what is shown."""
+        """Print a text on stderr, above the live view."""
         if self._view is None:
             print(text, file=sys.stderr, flush=True)
         else:
@@ -64,7 +64,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def _show(self, now: Snapshot) -> None:
         if self._view is None:
-            from engager.output.terminal import View  # rich is for who looks
+            from engager.output.terminal import View  # rich costs time and memory
 
             self._view = View()
         self._view.show(now)

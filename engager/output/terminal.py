@@ -1,4 +1,4 @@
-"""A snapshot in, the lines of a live view at a terminal out."""
+"""The live view of a run at a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engager.events import Snapshot
 from engager.models import Status
 from engager.output.text import duration, latency, pace, pause_text, share, time_left
 
-#: Kinds of errors that there is room for.
+#: Number of error kinds that are shown.
 _KINDS = 5
 
 _COLOURS = {
@@ -21,17 +21,17 @@ _COLOURS = {
     Status.REJECTED: "yellow",
     Status.FAILED: "red",
     Status.IN_DOUBT: "magenta",
-    Status.INVALID: "yellow",
+    Status.INVALID: "cyan",
     Status.SKIPPED: "dim",
 }
 
 
 def view(now: Snapshot) -> RenderableType:
-    """A snapshot in some lines, for a terminal of any width."""
+    """Render a snapshot for a terminal of any width."""
     head = Text(overflow="ellipsis", no_wrap=True)
     of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
     head.append(f"{now.rows:,}{of_all} rows", style="bold")
-    for part in (duration(now.seconds), time_left(now)):
+    for part in (duration(now.elapsed_seconds), time_left(now)):
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
     if now.total:
@@ -39,13 +39,13 @@ def view(now: Snapshot) -> RenderableType:
     lines += [_statuses(now), Text(pace(now), overflow="ellipsis", no_wrap=True)]
     timing = " · ".join(filter(None, [latency(now), f"{now.retries:,} retries" if now.retries else ""]))
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
-    lines += [Text(held, style="bold yellow", overflow="fold") for held in pause_text(now)]
+    lines += [Text(reason, style="bold yellow", overflow="fold") for reason in pause_text(now)]
     return Group(*lines, *_errors(now))
 
 
 def _bar(share: float) -> Table:
-    table = Table.grid(expand=True)  # a bar of its own ends no line
-    table.add_row(ProgressBar(total=1.0, completed=share))
+    table = Table.grid(expand=True)  # a bar alone does not end its line
+    table.add_row(ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"))
     return table
 
 
@@ -61,7 +61,7 @@ def _statuses(now: Snapshot) -> Text:
 def _errors(now: Snapshot) -> list[Text]:
     lines = []
     for kind in now.errors[:_KINDS]:
-        line = Text(f"{kind.rows:>7,} ", overflow="ellipsis", no_wrap=True)
+        line = Text(f"{kind.rows:>7,} ", overflow="fold")  # the reason is at the end of the line
         line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
             line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
@@ -70,20 +70,20 @@ def _errors(now: Snapshot) -> list[Text]:
 
 
 class View:
-    """The live view, for as long as it is on the screen. Colours obey NO_COLOR."""
+    """The live view while it is on the screen. Colours obey NO_COLOR."""
 
     def __init__(self) -> None:
         self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
         self._live.start()
 
     def show(self, now: Snapshot) -> None:
-        """Show how the run stands."""
+        """Show a snapshot."""
         self._live.update(view(now), refresh=True)
 
     def update(self, text: str) -> None:
-        """Say something above it."""
+        """Print a text above it."""
         self._live.console.print(Text(text))
 
     def end(self) -> None:
-        """Take it off the screen."""
+        """Remove it from the screen."""
         self._live.stop()

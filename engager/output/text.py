@@ -1,4 +1,4 @@
-"""A snapshot in, words for it out: in one line, or in parts for whoever shows more."""
+"""Snapshots as text: one line, or its parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from engager.models import Status
 
 
 def duration(seconds: float) -> str:
-    """Some seconds for a person: 45 s, 3 min 20 s, 2 h 05 min."""
+    """A duration as text: 45 s, 3 min 20 s, 2 h 05 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 
 def status_line(now: Snapshot) -> str:
-    """A snapshot in one line."""
+    """A snapshot as one line."""
     parts = [f"{now.rows:,} rows"]
     if now.total:
         parts[0] = f"{now.rows:,} of {max(now.total, now.rows):,} rows ({share(now):.0%})"
@@ -29,18 +29,18 @@ def status_line(now: Snapshot) -> str:
 
 
 def share(now: Snapshot) -> float:
-    """How much of the input is settled, from 0 to 1."""
+    """The settled share of the input, from 0 to 1."""
     return min(1.0, now.rows / now.total) if now.total else 0.0
 
 
 def pace(now: Snapshot) -> str:
-    """How fast it goes, against what it may."""
+    """The rate in rows per second, and its limit in requests per second."""
     limit = f" (limit {now.rate:,g} requests/s)" if now.rate else ""
     return f"{now.rows_per_second:,.0f} rows/s{limit}, {now.in_flight:,} in flight"
 
 
 def latency(now: Snapshot) -> str:
-    """The percentiles of late; empty where nothing was measured."""
+    """Recent percentiles of the latency; empty without a measurement."""
     p50, p95, p99 = (now.recent_latency_ms[name] for name in ("p50", "p95", "p99"))
     if p50 is None or p95 is None or p99 is None:
         return ""
@@ -48,10 +48,10 @@ def latency(now: Snapshot) -> str:
 
 
 def time_left(now: Snapshot) -> str:
-    """How long it will take yet, as far as that can be said."""
+    """The remaining time; empty if it is unknown."""
     return "" if now.eta_seconds is None or now.holders else f"{duration(now.eta_seconds)} left"
 
 
 def pause_text(now: Snapshot) -> list[str]:
-    """Who holds the run."""
-    return [f"held by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]
+    """The reasons of a pause."""
+    return [f"paused by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]

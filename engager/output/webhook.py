@@ -1,41 +1,48 @@
-"""A run's account in, a message to a webhook out: no rows, keys or token; lost rather than in the way.
+"""The notification of a webhook at the end of a run. It contains no row, key or token.
 
-The webhook's address is a secret itself: whoever has it can write into the channel. It is shown nowhere.
+The address of the webhook is a secret: everyone who has it can post there. A notification that cannot be
+delivered is a warning, and never delays the end of a run for longer than its timeout.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
+from http.client import HTTPException
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+)
 
 import anyio
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from engager.config.as_json import as_json
 from engager.config.log import log
-from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Summary
 
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
 _ERRORS = 10
-_TRIES = 3
+_ATTEMPTS = 3
 
-#: Before the second try; it doubles.
-FIRST_WAIT = 0.5
+#: Seconds before the second attempt; they double.
+FIRST_DELAY = 0.5
+
+#: Seconds between two looks at the thread that delivers.
+_POLL = 0.02
 
 
 def message_of(summary: Summary, directory: str) -> dict[str, Any]:
-    """What the webhook is told: the account, and a sentence of it for chats."""
+    """The notification: the summary, and a sentence for chats."""
     finished = summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
     return {
         "text": _sentence(summary, finished),
@@ -47,121 +54,101 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "exit_code": summary.exit_code,
         "stopped": summary.stopped,
         "rows": summary.rows,
-        "counts": dict(summary.statuses),
+        "statuses": dict(summary.statuses),
         "attempts": summary.attempts,
         "duplicates": summary.duplicates,
         "errors": [dict(error) for error in summary.errors[:_ERRORS]],
         "started_at": summary.started_at,
         "finished_at": summary.finished_at,
-        "seconds": summary.seconds,
+        "elapsed_seconds": summary.elapsed_seconds,
         "total_seconds": summary.total_seconds,
     }
 
 
 def _sentence(summary: Summary, finished: bool) -> str:
     counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
-    reached = "finished" if summary.complete else "finished as far as it was asked"
-    options = reached if finished else f"stopped ({summary.stopped or 'a fault'})"
+    done = "finished" if summary.complete else "finished the requested rows"
+    state = done if finished else f"stopped ({summary.stopped or 'an error'})"
     rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
-    text = f"{summary.job} {options}. {rows} in {summary.duration}, exit code {summary.exit_code}."
-    # A chat takes <…> for a command, and what stands here may come from an endpoint.
+    text = f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
+    # A chat reads <…> as a command, and the reason of a stop may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 async def post(webhook: Webhook, message: Mapping[str, Any]) -> None:
-    """Deliver a message. Takes no longer than the notice allows; what goes wrong is a warning."""
-    told = f"no answer within {webhook.timeout:g} s"
+    """Deliver a message within the timeout of the webhook. A failure is a warning."""
+    delivery = _Delivery(webhook, as_json(message))
+    # A daemon thread, because a name lookup cannot be cancelled and must not delay the exit of the process.
+    thread = Thread(target=delivery.carry_out, daemon=True)
+    thread.start()
     with anyio.move_on_after(webhook.timeout):
+        while thread.is_alive():  # noqa: ASYNC110 - the thread may end after the loop is closed
+            await anyio.sleep(_POLL)
+    if (fault := delivery.fault) is not None:
+        log.warning("the notification was not delivered: %s", fault)
+
+
+class _Delivery:
+    """One message on its way."""
+
+    def __init__(self, webhook: Webhook, body: bytes) -> None:
+        self.fault: str | None = f"no response within {webhook.timeout:g} s"
+        self._url, self._body = webhook.url, body
+        self._timeout = webhook.timeout / 2  #: of one attempt: after one that hangs there is time for another
+
+    def carry_out(self) -> None:
+        """Send the message; retry what may be transient."""
+        retrying = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=FIRST_DELAY),
+            retry=retry_if_exception(_is_transient),
+            reraise=True,
+        )
         try:
-            await _deliver(webhook, as_json(message))
-            return
-        except _UndeliveredError as fault:
-            told = str(fault)
+            retrying(self._send, _opener(self._url.reveal()))
+            self.fault = None
         except Exception as fault:
-            told = type(fault).__name__  # its text may hold the address
-    log.warning("the notification was not delivered: %s", told)
+            self.fault = _described(fault)
+
+    def _send(self, opener: OpenerDirector) -> None:
+        headers = {"Content-Type": "application/json", "User-Agent": f"engager/{__version__}"}
+        request = Request(self._url.reveal(), self._body, headers)  # noqa: S310 - the scheme is checked
+        try:
+            opener.open(request, timeout=self._timeout).close()
+        except HTTPError as fault:
+            fault.close()
+            raise
 
 
-class _UndeliveredError(Exception):
-    """The webhook did not take the message; the text does not hold its address."""
+def _opener(url: str) -> OpenerDirector:
+    """An opener that follows no redirect, whose target would get the message, and uses no proxy."""
+    opener = OpenerDirector()
+    for handler in (HTTPHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler()):
+        opener.add_handler(handler)
+    if url.startswith("https:"):
+        opener.add_handler(HTTPSHandler(context=ssl.create_default_context()))
+    return opener
 
 
-class _RetryableError(_UndeliveredError):
-    """Another try may succeed."""
+def _is_transient(fault: BaseException) -> bool:
+    if isinstance(fault, HTTPError):
+        return fault.code >= 500 or fault.code in (408, 429)
+    return isinstance(fault, OSError | HTTPException) and not _is_certificate(fault)
 
 
-async def _deliver(webhook: Webhook, body: bytes) -> None:
-    import aiohttp  # its client is for those who want to be told
-
-    retrying = AsyncRetrying(
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential(multiplier=FIRST_WAIT),
-        retry=retry_if_exception_type(_RetryableError),
-        reraise=True,
-    )
-    # A try that hangs must leave time for another one.
-    once = aiohttp.ClientTimeout(total=webhook.timeout / 2)
-    connector = aiohttp.TCPConnector(resolver=_resolver(), ssl=ssl.create_default_context())
-    headers = {"Content-Type": "application/json", "User-Agent": f"engager/{__version__}"}
-    async with aiohttp.ClientSession(connector=connector, timeout=once, headers=headers) as session:
-        await retrying(_post, session, webhook.url, body)
+def _is_certificate(fault: BaseException) -> bool:
+    return isinstance(getattr(fault, "reason", None), ssl.SSLCertVerificationError)
 
 
-async def _post(session: ClientSession, url: Secret, body: bytes) -> None:
-    import aiohttp
-
-    try:
-        async with session.post(url.reveal(), data=body, allow_redirects=False) as answer:
-            status = answer.status
-    except TimeoutError:
-        raise _RetryableError("it did not answer in time") from None
-    except aiohttp.ClientConnectorCertificateError:
-        raise _UndeliveredError("its certificate does not verify") from None
-    except aiohttp.ClientConnectorError as fault:
-        raise _RetryableError(
-            f"no connection: {fault.os_error.strerror or type(fault.os_error).__name__}"
-        ) from None
-    except aiohttp.ClientError as fault:
-        raise _RetryableError(type(fault).__name__) from None
-    if status >= 500 or status in (408, 429):
-        raise _RetryableError(f"HTTP {status}")
-    if not 200 <= status < 300:
-        raise _UndeliveredError(f"HTTP {status}")
-
-
-def _resolver() -> Any:
-    from aiohttp.abc import AbstractResolver
-
-    class Resolver(AbstractResolver):
-        """Looks names up in a thread that nobody waits for: one of a pool would hold up the exit."""
-
-        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[Any]:
-            loop = asyncio.get_running_loop()
-            found: asyncio.Future[Any] = loop.create_future()
-            Thread(target=_look_up, args=(loop, found, host, port, family), daemon=True).start()
-            return [
-                {"hostname": host, "host": at[0], "port": at[1], "family": kind, "proto": proto, "flags": 0}
-                for kind, _, proto, _, at in await found
-            ]
-
-        async def close(self) -> None:
-            """Nothing is held."""
-
-    return Resolver()
-
-
-def _look_up(
-    loop: asyncio.AbstractEventLoop, found: asyncio.Future[Any], host: str, port: int, family: int
-) -> None:
-    answer: Any
-    try:
-        answer = socket.getaddrinfo(host, port, socket.AddressFamily(family), socket.SOCK_STREAM)
-    except OSError as fault:
-        answer = fault
-
-    def tell() -> None:
-        if not found.done():
-            found.set_exception(answer) if isinstance(answer, OSError) else found.set_result(answer)
-
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(tell)
+def _described(fault: Exception) -> str:
+    """Why a delivery failed. The text of an exception may contain the address, so it is not used."""
+    if isinstance(fault, HTTPError):
+        return f"HTTP {fault.code}"
+    if _is_certificate(fault):
+        return "the certificate cannot be verified"
+    reason = fault.reason if isinstance(fault, URLError) else fault
+    if isinstance(reason, TimeoutError):
+        return "no response in time"
+    if isinstance(reason, OSError):
+        return f"no connection: {reason.strerror or type(reason).__name__}"
+    return type(fault).__name__

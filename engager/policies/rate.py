@@ -51,11 +51,11 @@ class Pace:
 
     @property
     def tick(self) -> float:
-        """Seconds that who waits sleeps at least: to wake up costs more than to send.
+        """Seconds between two departures at least: to wake up costs more than to send.
 
-        A hundredth of a second's requests leave together then, and of a high rate's no more than eight.
+        What a fiftieth of a second may send leaves together then, and of a high rate at most 16 requests.
         """
-        return 0.0 if self.even or not self.rate else min(0.01, 8 / self.rate)
+        return 0.0 if self.even or not self.rate else min(0.02, 16 / self.rate)
 
     @property
     def burst(self) -> float:

@@ -1,4 +1,4 @@
-"""The first bytes of a file in, the encoding it is most likely written in out."""
+"""Detection of the encoding of a file from its first bytes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engager.reader.garbage import best_russian, likeness
+from charset_normalizer import from_bytes
 
-#: How Russian a text must read to be taken for Russian.
-_LEAST_LIKENESS = 0.3
+#: The encodings that are considered if a file is not Unicode: of Russian text first, then of European text.
+_OLDER = ("cp1251", "koi8_r", "cp866", "mac_cyrillic", "iso8859_5", "cp1252", "cp1250")
 
-#: A file is UTF-8 with some damaged rows, and not in an older encoding, when its letters beyond ASCII
-#: are whole so many times as often as not.
+#: A file counts as UTF-8 with some damaged rows if it has this many valid characters beyond ASCII per
+#: invalid one.
 _MOSTLY_WHOLE = 10
 
 _MARKS = (
@@ -26,29 +26,29 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """An encoding, and what there is to say of it; nothing where it is plain."""
+    """An encoding, and a remark if it is not certain."""
 
     name: str
     remark: str = ""
 
 
 def encoding_of(head: bytes) -> Encoding | None:
-    """The encoding of a text that begins with these bytes; None when they are no text at all."""
+    """The encoding of a text that begins with these bytes; None if they are not text."""
     for mark, name in _MARKS:
         if head.startswith(mark):
-            return Encoding(name, "" if name == "utf-8" else "told by the mark at its beginning")
+            return Encoding(name, "" if name == "utf-8" else "by the byte order mark at its beginning")
     if b"\0" in head:
         return _without_mark(head)
     whole, broken = _letters(head)
     if not broken:
         return Encoding("utf-8")
     if whole > _MOSTLY_WHOLE * broken:
-        return Encoding("utf-8", "some rows hold bytes that it does not have")
+        return Encoding("utf-8", "some rows contain bytes that are not valid in it")
     return _older(head)
 
 
 def _letters(head: bytes) -> tuple[int, int]:
-    """Characters beyond ASCII that UTF-8 can read, and places where it cannot."""
+    """The numbers of valid characters beyond ASCII and of invalid places in UTF-8."""
     # The last character may be cut in two.
     decode: Callable[[bytes], str] = codecs.getincrementaldecoder("utf-8")("replace").decode
     read = decode(head)
@@ -57,7 +57,7 @@ def _letters(head: bytes) -> tuple[int, int]:
 
 
 def _without_mark(head: bytes) -> Encoding | None:
-    """UTF-16 of mostly Latin text has a zero in every second byte; what else has zeros is no text."""
+    """UTF-16 of mostly Latin text has a zero in every second byte; other data with zeros is not text."""
     for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
         if zeros.count(0) > len(zeros) / 2:
             return Encoding(name, "guessed: every other byte is zero")
@@ -65,7 +65,6 @@ def _without_mark(head: bytes) -> Encoding | None:
 
 
 def _older(head: bytes) -> Encoding:
-    best = best_russian(head)
-    if likeness(head.decode(best, "replace")) >= _LEAST_LIKENESS:
-        return Encoding(best, f"guessed: it is not UTF-8, and reads as Russian in {best}")
-    return Encoding("cp1252", "guessed: it is not UTF-8, and does not read as Russian")
+    found = from_bytes(head, cp_isolation=list(_OLDER)).best()
+    name = "cp1252" if found is None else found.encoding.replace("_", "-")
+    return Encoding(name, f"guessed: the file is not UTF-8, and reads as text in {name}")

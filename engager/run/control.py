@@ -1,6 +1,6 @@
-"""An operator's wishes in, what a run under way obeys out: hold, let go on, another rate, stop.
+"""Controls a run under way: pause, resume, another rate, stop.
 
-A wish may come before the run has anything to obey it with: it is kept, and told when there is.
+A command may come before the run sends: it is kept, and passed on when the run does.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ class Controllable(Protocol):
     """What sends, in this process or in others."""
 
     def pause(self, holder: str) -> None:
-        """Let nothing leave until this holder and all others release it."""
+        """Pause until this holder and all others resume."""
         ...
 
     def resume(self, holder: str) -> None:
-        """Let this holder have nothing against going on."""
+        """End the pause of this holder."""
         ...
 
     def set_rate(self, rate: float) -> None:
-        """From now on so many requests a second, over all processes."""
+        """Set the requests per second, over all processes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What can be read off a run while it sends."""
+    """Measures of a run while it sends."""
 
-    in_flight: Callable[[], int]  #: requests without an answer yet
-    paused_for: Callable[[], float]  #: seconds that are left of a pause that the endpoint asked for
-    holders: Callable[[], Collection[str]]  #: who wants nothing to leave, the breaker among them
+    in_flight: Callable[[], int]  #: requests without a response yet
+    paused_for: Callable[[], float]  #: seconds that remain of the pause that the endpoint asked for
+    holders: Callable[[], Collection[str]]  #: the holders of the pause, the circuit breaker among them
 
 
 class Control:
-    """A hand on one run, before it begins and while it is under way. It lives in the run's loop.
+    """The control of one run, before it begins and while it is under way. It lives in the run's loop.
 
-    A stop that was asked for stays asked for, so the next run takes a new one.
+    A stop stays requested, so the next run needs a new one.
     """
 
     def __init__(self) -> None:
         self._claimed = False
         self.stopping = Stop()
-        self.holders: dict[str, str] = {}  #: who wants nothing to leave, and until when or why
+        self.holders: dict[str, str] = {}  #: the holders of the pause, and until when or why
         self.rate: float | None = None  #: requests a second, where it was changed
         self.gauges: Gauges | None = None  #: once the run sends
         self._sender: Controllable | None = None
@@ -69,7 +69,7 @@ class Control:
         self._claimed = True
 
     def attach(self, sender: Controllable, gauges: Gauges | None = None) -> None:
-        """From now on there is something that obeys."""
+        """Pass every command to the sender from now on."""
         self._sender, self.gauges = sender, gauges
         for holder in self.holders:
             sender.pause(holder)
@@ -77,20 +77,20 @@ class Control:
             sender.set_rate(self.rate)
 
     def pause(self, holder: str = OPERATOR, why: str = "") -> None:
-        """Let nothing leave; what is in flight ends."""
+        """Pause the run; requests in flight end."""
         is_news = holder not in self.holders
         self.holders[holder] = why
         if is_news and self._sender is not None:
             self._sender.pause(holder)
 
     def resume(self, holder: str = OPERATOR) -> None:
-        """Go on, if nobody else holds the run."""
+        """Resume the run, unless another holder pauses it."""
         was_held = self.holders.pop(holder, None) is not None
         if was_held and self._sender is not None:
             self._sender.resume(holder)
 
     def set_rate(self, rate: float) -> None:
-        """From now on so many requests a second, over all processes."""
+        """Set the requests per second, over all processes."""
         if not LEAST_RATE <= rate <= MOST_RATE:
             raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
         if self._sender is not None:
@@ -98,5 +98,5 @@ class Control:
         self.rate = rate
 
     def stop(self, reason: str, exit_code: Exit = Exit.STOPPED) -> None:
-        """End the run in good order: nothing new begins, what is in flight ends; it can go on later."""
+        """Stop the run in good order: no request starts, those in flight end; it can be resumed."""
         self.stopping.request(exit_code, reason)

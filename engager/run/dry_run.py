@@ -19,9 +19,9 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
+from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
 from engager.run.prepare import selection_of, sources_of
-from engager.run.single_process import FirstRows
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
@@ -105,7 +105,9 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     rows = open_input(job_file, input_path)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
-        findings = Findings(warnings=[*builder.warnings, *_still_open(job_file.job), *unset])
+        findings = Findings(
+            warnings=[*job_file.warnings, *builder.warnings, *_still_open(job_file.job), *unset]
+        )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - who looks is given one
         with closing(selection):

@@ -1,4 +1,4 @@
-"""A prepared run in, a carried-out one out, and its summary at the end."""
+"""Carries a prepared run out, and leaves its summary."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from datetime import UTC, datetime
 import anyio
 
 from engager.config.job_sections import Job
+from engager.config.log import log
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.policies.rules import SlowStart
 from engager.run.control import Gauges
+from engager.run.engine import Engine, Remaining
 from engager.run.monitor import Monitor
 from engager.run.plan import Plan
 from engager.run.prepare import Run, repeats_of
 from engager.run.schedule import Scheduler
-from engager.run.single_process import Remaining, Work, engage_all, warn_of_repeat
-from engager.sending.circuit_breaker import failure_counter
+from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
 
 #: Serves a run's page as long as it is entered; gives the page's address.
@@ -31,24 +32,24 @@ Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
 
 @dataclass(frozen=True, slots=True)
 class RowLimit:
-    """How far a start may go."""
+    """How many rows of the input this process may settle."""
 
     last_row: int | None = None
-    reason: str | None = None  #: why it is a stop when there are rows behind it
+    reason: str | None = None  #: why it is a stop when there are rows after it
 
 
 NO_LIMIT = RowLimit()
 
-#: Seconds after which what left before counts for no rate any more: the second, and what the way there takes.
+#: Seconds after which a departure does not count for the rate limit: the second, and the way to the endpoint.
 _FORGOTTEN = 1.02
 
 
 async def send(
     run: Run, row_limit: RowLimit = NO_LIMIT, watch: Watch = ignore_events, serve: Serve | None = None
 ) -> Summary:
-    """Carry the run out and leave its summary; `serve`: what serves its page.
+    """Carry the run out and leave its summary; `serve` serves its page.
 
-    Whatever ends it, a cancellation included, every outcome that is known is written first.
+    Whatever ends it, a cancellation included, every outcome that is known is stored first.
     """
     started = time.monotonic()
     try:
@@ -57,7 +58,7 @@ async def send(
         first = first_of(fault)
         if isinstance(first, EngagerError):
             run.control.stopping.request(first.exit, str(first))
-        with suppress(RecordingError):  # what went wrong first is what must be told
+        with suppress(RecordingError):  # the first fault is the one to report
             _leave_summary(run, Remaining.DUE, started)
         raise
     else:
@@ -91,7 +92,7 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | 
 async def _until_forgotten(run: Run, begun: float) -> None:
     """Wait until no departure of the process before can count in the same second as one of this process.
 
-    That process was gone when this one had the lock. What it sent last is recorded nowhere for good.
+    That process ended before this one had the lock. Its last departures are not stored.
     """
     if run.resumed and run.job_file.job.limits.rate is not None:
         await run.control.stopping.sleep(begun + _FORGOTTEN - time.monotonic())
@@ -99,7 +100,7 @@ async def _until_forgotten(run: Run, begun: float) -> None:
 
 @asynccontextmanager
 async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
-    """Serve the run's page, if it is wanted."""
+    """Serve the run's page, if the caller asks for it."""
     if serve is None:
         yield
         return
@@ -109,8 +110,8 @@ async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) 
 
 
 async def _carried_out(run: Run, last_row: int | None) -> Remaining:
-    repeats = repeats_of(run.job_file, run.builder, warn_of_repeat)
-    work = Work(run.rows, run.builder, run.selection, repeats, run.store)
+    repeats = repeats_of(run.job_file, run.builder, _warn_of_repeat)
+    engine = Engine(run.rows, run.builder, run.selection, repeats, run.store)
     plan = _plan(run.job_file.job, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
         limits = Limits.of(run.control.stopping, plan.pace)
@@ -118,7 +119,17 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.attach(limits, gauges)
         run.store.failing = failure_counter(plan.threshold, run.control.stopping)
-        return await engage_all(work, plan, transport, limits)
+        return await engine.engage_all(plan, transport, limits)
+
+
+def _warn_of_repeat(row: int, first: int) -> None:
+    """Warn that two rows reach the same person, as soon as the first such row is read."""
+    log.warning(
+        "row %d has the same key as row %d, and both are sent; there may be more. input.unique = true skips "
+        "such rows, false says that they are intended, and `engager check` counts them",
+        row,
+        first,
+    )
 
 
 def _plan(job: Job, last_row: int | None) -> Plan:
@@ -151,8 +162,8 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         stopped=stop.reason if stop.requested and rest is not Remaining.NONE else None,
         started_at=_moment(run.directory.started_at),
         finished_at=_moment(time.time()),
-        seconds=round(seconds, 3),
-        # A wall clock that was set back tells less than the start that has just been measured.
+        elapsed_seconds=round(seconds, 3),
+        # A wall clock that was set back shows less than the time that was just measured.
         total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),
     )

@@ -1,4 +1,4 @@
-"""The event loop of a whole run: uvloop's, which takes half as long from a readable socket to its reader."""
+"""The event loop of a whole run: uvloop's, which needs half the time from a readable socket to its reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Objects that come to live between two looks for cycles; Python's own 700 are made by a few hundred rows.
+#: Objects that are made between two searches for cycles; a few hundred rows make Python's own 700.
 _RARELY = 20_000
 
 
@@ -34,11 +34,11 @@ def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         from uvloop import new_event_loop
     except ImportError:
-        return None  # there is none for every Python, and the standard library's does the same
+        return None  # it is not available for every Python, and the standard library's does the same
     return new_event_loop
 
 
 def collect_rarely() -> None:
-    """For a process that rows pass through from now on: they leave no cycles, and what is loaded stays."""
+    """Search for cycles rarely, once all is loaded: rows leave none."""
     gc.freeze()
     gc.set_threshold(_RARELY)

@@ -1,4 +1,4 @@
-"""A run under way in, what it shows of itself out: a snapshot now and then."""
+"""Makes snapshots of a run under way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNTRIED = (Status.INVALID, Status.SKIPPED)
 
 
 class Monitor:
-    """Looks at a run."""
+    """Observes a run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -49,7 +49,7 @@ class Monitor:
         account = tally.as_dict()
         account["errors"] = kinds_of(tally)
         self._latest = Snapshot(
-            seconds=now - self._begun,
+            elapsed_seconds=now - self._begun,
             total=self._total,
             eta_seconds=self._left(tally.rows),
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),

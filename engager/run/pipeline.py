@@ -1,13 +1,12 @@
-"""THE PAGE: rows → requests → dispatch (pace, send, retry) → outcomes → results.
+"""THE PAGE: rows → requests → sending (admission, attempt, retry) → outcomes → store.
 
-Everything is bounded by construction: a fixed crew, a stream of two chunks, one buffer of outcomes.
+Bounded by construction: a fixed number of workers, a stream of two chunks, one buffer of outcomes.
 Stopping is closing: the reader ends, what is in flight ends, the store ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -18,13 +17,13 @@ from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unread
 from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
-from engager.sending.admission import with_dedupe_window, with_intent_log, with_rate_limit, with_stop
-from engager.sending.circuit_breaker import with_circuit_breaker
-from engager.sending.layers import Engage, FreshId, Send, single_attempt, verdict_handler, with_retry
+from engager.sending.admission import AdmissionControl
 from engager.sending.limits import Limits, RetryBudget, Stop
+from engager.sending.retry import Engage, FreshId, with_retry
+from engager.sending.sender import Send, Sender
 from engager.store.store import ResultStore
 
-#: Rows, or what became of them already.
+#: Rows, or what they have become already.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -56,25 +55,15 @@ async def carry_out(
 
 
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
-    """The order of policies, one expression: every try is paced, may be held back, and is written down."""
-    stop, gate, rate_limiter = limits.stop, limits.gate, limits.rate_limiter
-    leaving: list[EngageRequest] = []  #: cleared, and stored right before their bytes leave
-    safe = with_dedupe_window(plan.delivery, store.clock, with_intent_log(leaving.append, store.clock))
-    hold = None if store.hold is None else partial(store.hold, leaving)
-    clear = with_rate_limit(
-        gate, rate_limiter, partial(store.before_send, leaving), hold, with_stop(stop, safe)
-    )
-    attempt = single_attempt(send, clear, verdict_handler(gate, stop, plan.retry))
+    """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
+    admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.hold)
+    sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start)
     return with_retry(
-        with_adaptive_limit(
-            plan.adaptive,
-            rate_limiter,
-            with_circuit_breaker(plan.breaker, gate, stop, attempt, plan.slow_start),
-        ),
+        with_adaptive_limit(plan.adaptive, limits.rate_limiter, sender.attempt_once),
         plan.retry,
         plan.delivery,
         RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
-        stop,
+        limits.stop,
         fresh_id,
         store.attempt_ended,
         store.clock,
@@ -90,7 +79,7 @@ async def _read(
     stop: Stop,
     off_loop: OffLoop,
 ) -> None:
-    """Rows that are not settled yet to requests, a chunk at a time and off the event loop."""
+    """Build requests from the rows that are not settled, a chunk at a time and off the event loop."""
 
     def next_chunk() -> list[Work] | None:
         chunk = next(chunks, None)
@@ -101,10 +90,10 @@ async def _read(
 
     async with begin:
         try:
-            with stop.cancels():  # an input that stands still must not hold up a stop
+            with stop.cancels():  # an input that blocks must not delay a stop
                 while (work := await off_loop(next_chunk)) is not None:
                     queue.rows += len(work)
-                    # Of rows that were settled long ago the crew need not hear.
+                    # Rows that were settled before need no worker.
                     await (begin.send(work) if work else checkpoint())
                 queue.read_to_end = True
         except InputError as fault:
@@ -112,7 +101,7 @@ async def _read(
 
 
 async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
-    """One of the crew: one row after the other."""
+    """Settle one row after the other."""
     while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
         writing = None
         if isinstance(work, Outcome):

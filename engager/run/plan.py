@@ -25,4 +25,4 @@ class Plan:
     breaker: Breaker | None = None
     slow_start: SlowStart | None = None
     threshold: Threshold | None = None
-    last_row: int | None = None  #: rows behind it are left for another time
+    last_row: int | None = None  #: rows after it are left for another process

@@ -66,7 +66,7 @@ class Run:
     selection: Selection | None
     directory: RunDirectory
     store: ResultStore
-    resources: ExitStack  #: closes what is open, and gives up the lock
+    resources: ExitStack  #: closes what is open, and releases the lock
     resumed: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
     summary: Summary | None = None  #: once `send` ended, however it ended
@@ -163,6 +163,28 @@ def _lists(job_file: JobFile, builder: Builder, lists: Sequence[str]) -> Lists:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The first phase: the input is open, and the lock of a run that exists is held."""
+
+    job_file: JobFile
+    input_path: str | None
+    secret: Secret
+    found: RunDirectory | None
+    rows: Rows
+    after: Sequence[str]  #: earlier runs, whose people are left out
+
+
+@dataclass(frozen=True, slots=True)
+class _Identified:
+    """The second phase: every template is compiled, and the run is the one of this job and this input."""
+
+    opened: _Opened
+    builder: Builder
+    directory: RunDirectory
+    options: StoreOptions
+
+
 def prepare(
     job_file: JobFile,
     out: Path,
@@ -170,64 +192,49 @@ def prepare(
     again: frozenset[Status] = frozenset(),
     after: Sequence[str] = (),
 ) -> Run | Summary:
-    """Check everything that can be checked before a row is sent, and take the run up, new or begun before.
+    """Check everything that can be checked before a row is sent, and begin or resume the run.
 
-    `again` asks for another pass over the rows of a complete run that have these statuses. Returns the
-    summary of a run that is complete and stays so instead. Raises JobError, InputError,
-    RunDirectoryError or RecordingError.
+    Returns the summary of a complete run instead, unless `again` asks for another pass over its rows of these
+    statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
     """
-    with ExitStack() as opened:
-        secret = token_of(job_file)
-        tls_of(job_file)
-        found = _taken(out, opened)
-        after = [*dict.fromkeys([*(found.invocation.get("after", ()) if found else ()), *after])]
-        if found:  # before it is opened: whoever named the wrong file is not to hear of its bytes and columns
-            found = _with_input(found, job_file, input_path)
-        rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
-        opened.callback(rows.close)
-        directory = found or new_run(out)
-        builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-        builder.warnings += [*rows.warnings, *_warnings_of_reasons(rows, job_file, after)]
-        rows.warn = log.warning
-        identity = _identity(job_file, rows, builder)
-        options = _options(job_file, rows, secret, directory.run_id)
-        if found:
-            if difference := found.difference_to(identity):
-                refuse_change(found, difference, job_file, input_path)
-            if (summary := _ends_here(found, again)) is not None:
-                return summary
-            directory = replace(found, invocation={**found.invocation, "after": after})
-        else:
-            invocation = _invocation(job_file, rows, input_path, after)
-            directory = replace(directory, identity=identity, invocation=invocation)
-            _lock_new(out, opened)
-        if (selection := selection_of(job_file, builder, after, seed=directory.run_id)) is not None:
-            opened.callback(selection.close)
-            builder.warnings += warnings_of(selection)
-        exclusion = None if selection is None else selection.excluded
-        if found and (lost := _lost_keys(found, exclusion)):
-            told = f"{lost:,} keys that were left out are in no list of input.exclude any more"
-            refuse_change(found, told, job_file, input_path)
-        if selection is not None:
-            builder.notes += [f"leaves out: {source}" for source in sources_of(selection) if source.keys]
-        store = (opening.resume if found else opening.begin)(directory, options)
-        opened.callback(store.close)
-        if found:
-            write_run(directory)
-        if exclusion is not None:
-            replace_file(directory.excluded_path, array("Q", sorted(exclusion.digests)).tobytes())
-        return Run(
-            job_file,
-            secret,
-            input_path,
-            rows,
-            builder,
-            selection,
-            directory,
-            store,
-            opened.pop_all(),
-            found is not None,
-        )
+    with ExitStack() as resources:
+        opened = _open(job_file, out, input_path, after, resources)
+        identified = _identify(opened, out)
+        if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
+            return summary
+        return _prepare(identified, resources)
+
+
+def _open(
+    job_file: JobFile, out: Path, input_path: str | None, after: Sequence[str], resources: ExitStack
+) -> _Opened:
+    secret = token_of(job_file)
+    tls_of(job_file)
+    found = _find_and_lock(out, resources)
+    if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
+        found = _with_input(found, job_file, input_path)
+        after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
+    rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
+    resources.callback(rows.close)
+    return _Opened(job_file, input_path, secret, found, rows, after)
+
+
+def _identify(opened: _Opened, out: Path) -> _Identified:
+    job_file, rows, secret = opened.job_file, opened.rows, opened.secret
+    directory = opened.found or new_run(out)
+    builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+    builder.warnings += [*rows.warnings, *_warnings_of_reasons(rows, job_file, opened.after)]
+    rows.warn = log.warning
+    identity = _identity(job_file, rows, builder)
+    options = _options(job_file, rows, secret, directory.run_id)
+    if opened.found:
+        if difference := opened.found.difference_to(identity):
+            refuse_change(opened.found, difference, job_file, opened.input_path)
+        directory = replace(directory, invocation={**directory.invocation, "after": opened.after})
+    else:
+        invocation = _invocation(job_file, rows, opened.input_path, opened.after)
+        directory = replace(directory, identity=identity, invocation=invocation)
+    return _Identified(opened, builder, directory, options)
 
 
 def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
@@ -268,6 +275,18 @@ def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -
     return verifier.is_through
 
 
+def _tell_excluded(identified: _Identified, selection: Selection | None) -> Exclusion | None:
+    """Say what is left out. Raises RunDirectoryError where an earlier start left out more."""
+    opened, builder = identified.opened, identified.builder
+    exclusion = None if selection is None else selection.excluded
+    if opened.found and (lost := _lost_keys(opened.found, exclusion)):
+        told = f"{lost:,} keys that were left out are in no list of input.exclude any more"
+        refuse_change(opened.found, told, opened.job_file, opened.input_path)
+    builder.warnings += warnings_of(selection)
+    builder.notes += [f"leaves out: {source}" for source in sources_of(selection) if source.keys]
+    return exclusion
+
+
 def _lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
     """How many keys of an earlier start are left out no more: a list may grow, and nothing else."""
     if not found.excluded_path.exists():
@@ -276,26 +295,55 @@ def _lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
     return len(set(known).difference(() if exclusion is None else exclusion.digests))
 
 
-def _taken(out: Path, opened: ExitStack) -> RunDirectory | None:
+def _prepare(identified: _Identified, resources: ExitStack) -> Run:
+    opened, directory = identified.opened, identified.directory
+    resumed = opened.found is not None
+    if not resumed:
+        _lock_new(directory.path, resources)
+    selection = selection_of(opened.job_file, identified.builder, opened.after, seed=directory.run_id)
+    if selection is not None:
+        resources.callback(selection.close)
+    exclusion = _tell_excluded(identified, selection)
+    store = (opening.resume if resumed else opening.begin)(directory, identified.options)
+    resources.callback(store.close)
+    if resumed:
+        write_run(directory)
+    if exclusion is not None:
+        replace_file(directory.excluded_path, array("Q", sorted(exclusion.digests)).tobytes())
+    return Run(
+        opened.job_file,
+        opened.secret,
+        opened.input_path,
+        opened.rows,
+        identified.builder,
+        selection,
+        directory,
+        store,
+        resources.pop_all(),
+        resumed,
+    )
+
+
+def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
     """The run in a folder, if there is one, under its lock."""
     if find_run(out) is None:
-        return None  # a folder is only made when nothing can go wrong any more
-    _lock(out, opened)
+        return None  # a folder is only made when no check can fail any more
+    _lock(out, resources)
     return existing_run(out)
 
 
-def _lock(out: Path, opened: ExitStack) -> None:
-    opened.callback(take_folder(out).release)
+def _lock(out: Path, resources: ExitStack) -> None:
+    resources.callback(take_folder(out).release)
 
 
-def _lock_new(out: Path, opened: ExitStack) -> None:
-    _lock(out, opened)
+def _lock_new(out: Path, resources: ExitStack) -> None:
+    _lock(out, resources)
     if find_run(out):
         raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
 
 
-def _ends_here(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
-    """The summary of a run that is complete and stays so; if not, another pass is asked for."""
+def _ask_for_pass(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
+    """Ask for another pass over a complete run; returns its summary where no pass is needed."""
     summary = found.summary()
     if summary is None or not summary.get("complete"):
         if again and passes.latest(found) is None:
@@ -315,20 +363,20 @@ def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Stor
 def _invocation(
     job_file: JobFile, rows: Rows, input_path: str | None, after: Sequence[str]
 ) -> dict[str, Any]:
-    """What to call for another pass, from wherever, and what is read then."""
+    """The call for another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path)
     return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
-    """What to call the input, from wherever."""
+    """The name of the input, valid in every working directory."""
     path = input_path or job_file.job.input.path
     return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
-    """What would change a request or a row, and so would make it another run."""
+    """Everything that changes a request or a row: with another identity it is another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
     reading = job.input.model_dump(mode="json", include=READING)

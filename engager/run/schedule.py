@@ -1,7 +1,7 @@
-"""The wall clock in, holds and ends of a run out.
+"""Pauses and stops a run by the wall clock.
 
-Nothing leaves outside of the job's hours or behind its deadline. Wall clocks jump and machines sleep: the
-clock is read every second, however far the next moment is.
+No request leaves outside of the sending window or after the deadline. Wall clocks jump and machines sleep, so
+the clock is read every second, however far the next moment is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engager.config.job_sections import Job
 from engager.policies.schedule import Window, moment_of, moment_text
 from engager.run.control import Control
 
-#: The holder of the pause outside of the hours.
+#: The holder of the pause outside of the sending window.
 WINDOW = "window"
 
-#: Seconds between two looks at the clock, at most.
-_LOOK = 1.0
+#: Seconds between two readings of the clock, at most.
+_CHECK = 1.0
 
 #: Seconds by which the hours end early: the word has to reach every process.
 _EARLY = 0.25
@@ -28,33 +28,33 @@ _EARLY = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """Holds a run to its hours and its deadline."""
+    """Keeps a run within its sending window and its deadline."""
 
     control: Control
     window: Window | None
-    stops: bool  #: outside of the hours the run ends, instead of waiting
+    stops: bool  #: outside of the window the run stops instead of waiting
     deadline: float | None  #: a moment
     deadline_text: str
     clock: Callable[[], float]
 
     @classmethod
     def for_job(cls, job: Job, control: Control, clock: Callable[[], float] = time.time) -> Scheduler:
-        """The timekeeper of a run that begins."""
+        """The scheduler of a run that begins."""
         deadline, zone = job.stop.deadline, job.window.tz
         moment = None if deadline is None else moment_of(deadline, clock(), zone)
         text = "" if moment is None else moment_text(moment, zone)
         return cls(control, job.window.policy, job.window.outside == "stop", moment, text, clock)
 
     async def run(self) -> None:
-        """Look at the clock until cancelled."""
+        """Read the clock until cancelled."""
         while self.window is not None or self.deadline is not None:
             wait = self.check_now()
             await anyio.sleep(wait)
 
     def check_now(self) -> float:
-        """Do what the moment asks for; returns the seconds until the next look."""
+        """Pause, resume or stop the run as the moment requires; returns the seconds until the next check."""
         now = self.clock()
-        waits = [_LOOK]
+        waits = [_CHECK]
         if self.deadline is not None:
             waits.append(self.deadline - now)
             if now >= self.deadline:
@@ -64,15 +64,15 @@ class Scheduler:
         return max(0.01, min(waits))
 
     def _judge(self, window: Window, now: float) -> float:
-        # Judged a little ahead: at the end of the hours nothing may be on its way to the socket any more.
+        # A little ahead: at the end of the window no request may be on its way to the socket any more.
         soon = now + _EARLY if window.is_open(now) else now
         is_open, turn = window.is_open(soon), window.next_change(soon)
         if is_open:
             self.control.resume(WINDOW)
-            return _LOOK if turn is None else turn - now - _EARLY
+            return _CHECK if turn is None else turn - now - _EARLY
         again = "never" if turn is None else moment_text(turn, window.zone)
         if self.stops or turn is None:
             self.control.stop(f"outside of the sending window, which opens again: {again}")
         else:
             self.control.pause(WINDOW, f"the sending window opens {again}")
-        return _LOOK if turn is None else turn - now
+        return _CHECK if turn is None else turn - now

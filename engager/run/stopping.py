@@ -1,4 +1,4 @@
-"""Signals in, a run that stops in good order out."""
+"""Signals stop a run in good order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of work in, single rows out: the price of a stream is paid a chunk, not a row."""
+"""Splits chunks into single rows: a stream costs a chunk, not a row."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from engager.models import Outcome
 from engager.store.store import Due
 
-#: A row that is to be engaged, or is settled already and lacks its line.
+#: A row to engage, or one that is settled already and lacks its line.
 Work = Due | Outcome
 
 
 class WorkQueue:
-    """What the crew takes its rows from."""
+    """The queue from which the workers take rows."""
 
     def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
         self._chunks = chunks
         self._ready: deque[Work] = deque()
-        self._refilled: anyio.Event | None = None  #: is set when the one who waits for a chunk has it
+        self._refilled: anyio.Event | None = None  #: is set when the worker that waits for a chunk has it
         self._over = False
-        self.rows = 0  #: read so far, whether or not somebody works on them
+        self.rows = 0  #: read so far, settled or not
         self.read_to_end = False  #: the input was read to its end
 
     def get_nowait(self) -> Work | None:
-        """The next row, where it is there already: waiting costs, even for nothing."""
+        """The next row, if it is there already: an await costs, even if nothing is waited for."""
         if not self._ready and self._refilled is None:
             with suppress(anyio.WouldBlock, anyio.EndOfStream):
                 self._ready.extend(self._chunks.receive_nowait())
         return self._ready.popleft() if self._ready else None
 
     async def get(self) -> Work | None:
-        """The next row, in the order of the input; None behind the last one."""
+        """The next row, in the order of the input; None after the last one."""
         while not self._ready and not self._over:
             if self._refilled is None:
                 await self._refill()
             else:
-                # No lock: handed on from one to the next, it would be held for ever by a crew in line.
+                # No lock: passed from worker to worker, it would never be free.
                 await self._refilled.wait()
         return self._ready.popleft() if self._ready else None
 

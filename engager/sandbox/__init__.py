@@ -1,4 +1,4 @@
-"""The contract's endpoint on loopback: the opponent of the runner. It imports nothing of the rest."""
+"""A local endpoint that implements the API contract. It imports nothing of the rest of the package."""
 
 from engager.sandbox.config import SandboxConfig
 from engager.sandbox.server import Sandbox

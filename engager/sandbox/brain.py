@@ -1,4 +1,4 @@
-"""The endpoint without a network: a request and the moment in, an answer and its effect out."""
+"""The endpoint without a network: it computes the response and the effect of a request."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ START = "workflows/start"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the endpoint says and what it did."""
+    """A response of the endpoint and its effect."""
 
     status: int
     content_type: str
     body: bytes
     headers: Mapping[str, str]
     error: int
-    key: str  #: what the profile was asked for by
-    effect: bool = False  #: a message went out
+    key: str  #: the value by which the profile was matched
+    effect: bool = False  #: a message was sent
     duplicate: bool = False
 
 
@@ -38,7 +38,7 @@ class _Said:
 
 
 class Brain:
-    """The state of the endpoint: who was engaged where, and which Request-IDs it remembers."""
+    """The state of the endpoint: engaged people by scenario, and remembered Request-IDs."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
@@ -49,7 +49,7 @@ class Brain:
         self._switched: dict[int, bool] = {}
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes, now: float) -> Answer:
-        """Answer one request; `now` is in seconds, on any clock that does not jump."""
+        """Respond to one request; `now` is in seconds of a monotonic clock."""
         fields = read_request(body)
         if fields is None:
             return self._written("json", _Said(400, "Incorrect request"))
@@ -63,7 +63,7 @@ class Brain:
         return answer
 
     def busy(self, body: bytes) -> Answer:
-        """What a repeat gets while the first request is still being worked on."""
+        """The response to a repeat while the first request is in progress."""
         fields = read_request(body) or {}
         content_type, text = write_answer(str(fields.get("format", "json")), None, 409, "In progress")
         return Answer(409, content_type, text, {}, 409, _key(fields))
@@ -164,7 +164,7 @@ class Brain:
         return _Said(0, "Successful operation", key, effect=True)
 
     def _who(self, fields: Mapping[str, Any], key: str) -> str:
-        """The person a message goes to, however matched. Raises LookupError that says what is missing."""
+        """The matched profile. Raises LookupError, whose text says what is missing."""
         if self.config.profiles is None:
             return key
         found = [profile for profile in self.config.profiles if _fits(profile, fields)]
@@ -206,7 +206,7 @@ def _fits(profile: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 
 def _fits_query(profile: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-    """As much of a MongoDB query as tests need: equality, $eq, $in, $and, $or."""
+    """Evaluate the part of a MongoDB query that tests need: equality, $eq, $in, $and, $or."""
     return all(_fits_term(profile, name, wanted) for name, wanted in query.items())
 
 

@@ -1,4 +1,4 @@
-"""Options of a command line in, the sandbox's settings out."""
+"""Settings of the sandbox from command line options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sandbox_config(
     assume: Iterable[str] = (),
     **settings: Any,
 ) -> SandboxConfig:
-    """The settings that plain options ask for. Raises ValueError that says what is wrong."""
+    """Convert options to settings. Raises ValueError, whose text says what is wrong."""
     table: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     table["faults"] = _pairs(faults)
     table["assumptions"] = _pairs(assume)

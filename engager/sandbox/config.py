@@ -1,4 +1,4 @@
-"""How the sandbox behaves: from a table of settings, with every assumption about the endpoint as a switch."""
+"""Settings of the sandbox, with a switch for every assumption about the endpoint."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _NAMED: Mapping[str, Kind] = {"bool": bool, "int": int, "float": (int, float), "
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What the endpoint's documentation leaves open."""
+    """Assumptions where the documentation of the endpoint is silent."""
 
-    errors_as_status: bool = False  #: an application error is the HTTP status, too, and not under 200
-    deduplicate: bool = True  #: a repeated Request-ID is not executed again
+    errors_as_status: bool = False  #: an application error is also the HTTP status, instead of 200
+    deduplicate: bool = True  #: a repeated Request-ID is not processed again
     dedupe_window: float = 86_400.0  #: seconds for which a Request-ID is remembered
-    replay_errors: bool = True  #: an error answer is remembered like a success
-    refuse_in_flight: bool = False  #: a repeat while the first is being worked on gets 409, and does not wait
-    old_headers: bool = False  #: the older edition's X-Duplicate-… instead of Duplicate-…
-    further_matching: bool = True  #: the matching modes beyond the method's page are taken
+    replay_errors: bool = True  #: an error response is remembered like a success
+    refuse_in_flight: bool = False  #: a repeat during the first request gets 409 and does not wait
+    old_headers: bool = False  #: X-Duplicate-… of an older edition instead of Duplicate-…
+    further_matching: bool = True  #: the matching modes that the page of the method omits are accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +52,27 @@ class Scenario:
     id: int
     name: str = ""
     active: bool = True
-    reentry: bool = True  #: whether a profile may enter it again
+    reentry: bool = True  #: a profile may enter the scenario again
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """The world of one sandbox."""
+    """The settings of one sandbox."""
 
-    tokens: Sequence[str] | None = None  #: None: any token will do
-    powerless_tokens: Sequence[str] = ()  #: known, and without the right to start scenarios
+    tokens: Sequence[str] | None = None  #: None: every token is accepted
+    powerless_tokens: Sequence[str] = ()  #: known tokens without the right to start scenarios
     scenarios: Sequence[Scenario] | None = None  #: None: every id exists and is active
-    profiles: Sequence[Mapping[str, Any]] | None = None  #: None: whoever is asked for exists
-    tariff_limit: int | None = None  #: engagements until the tariff's limit is reached
+    profiles: Sequence[Mapping[str, Any]] | None = None  #: None: every profile exists
+    tariff_limit: int | None = None  #: number of engagements until 402
     assumptions: Assumptions = field(default_factory=Assumptions)
     faults: FaultPlan = field(default_factory=FaultPlan)
     seed: int = 1
-    log_file: str | None = None  #: a line of JSON for every request
+    log_file: str | None = None  #: file for one line of JSON per request
     keep_log: bool = False  #: keep the same entries in memory
 
     @classmethod
     def from_mapping(cls, table: Mapping[str, Any]) -> SandboxConfig:
-        """Read a `[sandbox]` table. Raises ValueError that names the wrong key and the known ones."""
+        """Read a `[sandbox]` section. Raises ValueError, which names the wrong key and the known ones."""
         given = {name: value for name, value in table.items() if value is not None}
         _refuse_unknown("", given, [f.name for f in fields(cls)] + ["latency", "retry_after"])
         _refuse_wrong_types("", given, _KINDS)
@@ -129,7 +129,7 @@ def _text(value: Any) -> str | None:
 
 
 def _range(latency: Any) -> tuple[float, float]:
-    """Seconds as a number; or a text, "20ms" or "20-80ms"."""
+    """Parse seconds as a number, or a text such as "20ms" or "20-80ms"."""
     if isinstance(latency, int | float) and latency >= 0:
         return float(latency), float(latency)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?(ms|s)", str(latency))

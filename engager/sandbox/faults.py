@@ -1,4 +1,4 @@
-"""A plan of faults in, for each request the fault that befalls it out. The same seed, the same course."""
+"""Random faults for requests. The same seed gives the same faults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Each fault, and whether the request has been processed when it strikes.
+#: Each fault, and whether the request has been processed when it happens.
 FAULTS: Mapping[str, bool] = {
     "429": False,
     "503": False,
@@ -26,13 +26,13 @@ FAULTS: Mapping[str, bool] = {
     "chunked": True,
 }
 
-#: Faults that leave the answer whole: it only comes in another way.
+#: Faults after which the client still gets the whole response.
 HARMLESS = frozenset({"drip", "close", "chunked"})
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """Which share of requests meets which fault. Raises ValueError for what it does not know."""
+    """The share of requests for each fault. Raises ValueError for an unknown fault."""
 
     shares: Mapping[str, float] = field(default_factory=dict)
     retry_after: str | None = None  #: of 429 and 503: seconds, or an HTTP date
@@ -66,5 +66,5 @@ class Faults:
         return None
 
     def latency(self) -> float:
-        """Seconds until the next answer."""
+        """Seconds until the next response."""
         return self._random.uniform(*self.plan.latency)

@@ -1,4 +1,4 @@
-"""Bytes in, a request's parameters out; an answer's fields in, bytes out. JSON, XML and CSV."""
+"""Parsing of requests and formatting of responses: JSON, XML and CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml", "csv": "
 
 
 def read_request(body: bytes) -> dict[str, Any] | None:
-    """The parameters of a request, whichever language it speaks; None when it is not one."""
+    """The parameters of a request in JSON or XML; None if the body is invalid."""
     if body.lstrip()[:1] == b"<":
         return _read_xml(body)
     try:
@@ -49,7 +49,7 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
 
 
 def _value(element: Element) -> Any:
-    """Elements as an object, repeated ones as a list; XML has no other types to tell."""
+    """Elements as an object, repeated ones as a list; XML has no other types."""
     if not len(element):
         return element.text or ""
     fields: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def _value(element: Element) -> Any:
 
 
 def write_answer(language: str, data: Any, error: int, error_text: str) -> tuple[str, bytes]:
-    """The content type and the body of an answer."""
+    """The content type and the body of a response."""
     if language == "xml":
         text = escape(error_text)
         inner = "<data/>" if data is None else f"<data>{escape(orjson.dumps(data).decode())}</data>"

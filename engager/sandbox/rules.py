@@ -1,4 +1,4 @@
-"""A request's parameters in, what is wrong with them out: the method's page, read by the other side."""
+"""Validation of requests by the documentation of the methods, independent of the runner."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _FILTERS = ({"subscription_id", "provider"}, {"email"}, {"phone"})
 
 
 def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
-    """The first thing that is wrong with a `workflows/start` request; None when it is right."""
+    """The first error of a `workflows/start` request; None if it is valid."""
     if "id" not in fields:
         return "id is required"
     return (
@@ -80,7 +80,7 @@ def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
 
 
 def wrong_with_listing(fields: Mapping[str, Any]) -> str | None:
-    """The same of a `workflows/list` request."""
+    """The first error of a `workflows/list` request; None if it is valid."""
     if wrong := _wrong_types(fields, _LISTING_TYPES):
         return wrong
     below = (name for name in ("from_id", "limit") if fields.get(name, 1) < 1)
@@ -88,7 +88,7 @@ def wrong_with_listing(fields: Mapping[str, Any]) -> str | None:
 
 
 def wrong_with_switch(fields: Mapping[str, Any], activates: bool) -> str | None:
-    """The same of a `workflows/activate` or a `workflows/deactivate` request."""
+    """The first error of a `workflows/activate` or `workflows/deactivate` request; None if it is valid."""
     further = {"skip_profiles": bool} if activates else {}
     return "id is required" if "id" not in fields else _wrong_types(fields, {**_SWITCH_TYPES, **further})
 
@@ -128,7 +128,7 @@ def _wrong_matching(fields: Mapping[str, Any], further: bool) -> str | None:
 
 
 def _wrong_query(query: Any) -> str | None:
-    """What is not understood is refused: to find nobody by it would be told as a missing profile."""
+    """Refuse an unknown query: without a match it would look like a missing profile."""
     if not isinstance(query, dict):
         return "custom_request is malformed"
     for name, wanted in query.items():

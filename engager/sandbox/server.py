@@ -1,4 +1,4 @@
-"""The endpoint on a socket: the brain's answers, and the faults that were ordered."""
+"""The endpoint on a socket: the responses of the brain, and the configured faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OVERSIZED = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one request, as the endpoint knows it."""
+    """The record of one request at the endpoint."""
 
     arrived: float  #: seconds on the monotonic clock
     request_id: str
@@ -49,7 +49,7 @@ class Sandbox:
         self._log_file: int | None = None
         self._stack = AsyncExitStack()
         self._closing = asyncio.Event()
-        self._in_flight: Counter[str] = Counter()  #: Request-IDs that are being worked on
+        self._in_flight: Counter[str] = Counter()  #: Request-IDs in progress
 
     async def __aenter__(self) -> Sandbox:
         async with AsyncExitStack() as stack:  # what was opened is closed if the rest fails
@@ -104,7 +104,7 @@ class Sandbox:
     async def _processed(
         self, request: web.Request, body: bytes, fault: str | None, request_id: str
     ) -> Answer:
-        """Process the request after its latency, unless its fault strikes before that."""
+        """Process the request after its latency, unless its fault happens before that."""
         self._in_flight[request_id] += 1
         try:
             if latency := self._faults.latency():
@@ -126,27 +126,27 @@ class Sandbox:
 
     @property
     def drip(self) -> float:
-        """Seconds between two bytes of a dripping answer."""
+        """Seconds between two bytes of a slow response."""
         return self.config.faults.drip
 
     @property
     def retry_after(self) -> str | None:
-        """What a limit's answer asks for."""
+        """The header Retry-After of 429 and 503."""
         return self.config.faults.retry_after
 
     async def silence(self) -> None:
-        """Say nothing until the sandbox closes."""
+        """Send nothing until the sandbox closes."""
         await self._closing.wait()
 
 
 class _Reply:
-    """One answer on its way, by the fault that befell it."""
+    """One response, sent as its fault requires."""
 
     def __init__(self, request: web.Request, answer: Answer, sandbox: Sandbox) -> None:
         self._request, self._answer, self._sandbox = request, answer, sandbox
 
     async def by(self, fault: str | None) -> web.StreamResponse:
-        """Send it that way."""
+        """Send the response."""
         if fault is None:
             return self._plain()
         if fault.startswith("reset"):

@@ -1,6 +1,6 @@
-"""The mechanism of adaptive limits: tries and how they ended in, a limit on the next ones out.
+"""The mechanism of adaptive limits: attempts wait for a free place and are measured.
 
-`policies/adaptation.py` computes where the limits stand; here tries wait for a place and are measured.
+`policies/adaptive.py` computes the limits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engager.sending.limits import RateLimiter
 
 
 class ConcurrencyLimiter:
-    """At most `limit` tries in flight; who finds no place waits in line."""
+    """At most `limit` attempts in flight; the others wait in line."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
@@ -27,16 +27,16 @@ class ConcurrencyLimiter:
         self._line: deque[asyncio.Future[None]] = deque()
 
     def try_acquire(self) -> bool:
-        """Take a place if one is free: no await, no object."""
+        """Acquire a place if one is free: no await, no object."""
         if self._taken >= self._limit:
             return False
         self._taken += 1
         return True
 
     async def acquire(self) -> None:
-        """Take a place as soon as one is free.
+        """Acquire a place as soon as one is free.
 
-        A stop need not wake anybody: what is in flight ends, and each end lets the next one in.
+        A stop need not wake the line: each attempt in flight that ends admits the next one.
         """
         turn = asyncio.get_running_loop().create_future()
         self._line.append(turn)
@@ -48,19 +48,19 @@ class ConcurrencyLimiter:
             raise
 
     def release(self) -> None:
-        """A try ended: its place goes to the first in line."""
+        """An attempt ended: its place goes to the first in line."""
         self._taken -= 1
         self._admit()
 
     def release_after(self, seconds: float) -> None:
-        """A try ended in an error, and quick errors must not make for more tries: keep its place so long."""
+        """An attempt failed: release its place later, so that quick errors do not cause more attempts."""
         if seconds > 0:
             asyncio.get_running_loop().call_later(seconds, self.release)
         else:
             self.release()
 
     def set_limit(self, limit: float) -> None:
-        """From now on so many; who is in flight stays."""
+        """Set the limit; attempts in flight go on."""
         self._limit = limit
         self._admit()
 
@@ -73,10 +73,10 @@ class ConcurrencyLimiter:
 
 
 class SampleWindow:
-    """Adds up the tries of a window.
+    """Adds up the attempts of a window.
 
-    A window opens when the first try comes back that left under the present limits: what comes back
-    before that tells of the old ones.
+    A window opens when the first attempt ends that left under the present limits: earlier ends show former
+    limits.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class SampleWindow:
             self._changed = now
 
     def add(self, left: float, now: float, verdict: Verdict) -> None:
-        """Count a try that ended."""
+        """Count an attempt that ended."""
         if verdict.meaning is not Meaning.ACCEPTED and verdict.is_limit:
             self._refused += left >= self._changed
         elif self._opened is None:
@@ -116,7 +116,7 @@ class SampleWindow:
             self._failed += 1
 
     def reading(self, now: float, samples: int, window: float) -> Reading | None:
-        """What the window showed, once it showed enough; a refusal is enough at once."""
+        """The reading of the window, once it has enough samples; a rejection is enough at once."""
         if self._refused:
             return self._read(0.0)
         if self._opened is None or (self._taken < samples and self._done < 2 * samples):
@@ -133,7 +133,7 @@ class SampleWindow:
 
 
 class AdaptiveController:
-    """Holds the limits to where the tries say that they should stand."""
+    """Sets the limits by what the attempts show."""
 
     def __init__(self, adaptive: Adaptive, limiter: ConcurrencyLimiter, rate_limiter: RateLimiter) -> None:
         self._window_of_samples = SampleWindow()
@@ -146,10 +146,10 @@ class AdaptiveController:
             )
         climb = self._limits[0].settings
         self._samples, self._window = climb.samples, climb.window
-        self.usual_latency = 0.0  #: seconds that a success took of late
+        self.usual_latency = 0.0  #: seconds, of recent successes
 
     def observe(self, left: float, now: float, verdict: Verdict) -> None:
-        """Count a try that ended, and move the limits when enough is known."""
+        """Count an attempt that ended, and set the limits when the samples suffice."""
         self._window_of_samples.add(left, now, verdict)
         reading = self._window_of_samples.reading(now, self._samples, self._window)
         if reading is not None:
@@ -159,7 +159,7 @@ class AdaptiveController:
 
 
 class _Limit:
-    """One limit: how it climbs, where it stands, what is told of it."""
+    """One limit: its settings, its level, and the function that sets it."""
 
     def __init__(self, settings: AimdSettings, move: Callable[[float], None]) -> None:
         self.settings = settings

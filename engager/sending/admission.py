@@ -1,9 +1,8 @@
-"""What must hold before a try's first byte leaves: the layers inside of `tried`, the outermost first.
+"""What must hold before the first byte of an attempt leaves.
 
-    paced(stoppable(remembered(recorded(intend))))
+pause → rate limit → stop → deduplication window → intent → `SendBatch`
 
-A try is paced, may still be held back, is safe to repeat, and is written down before it leaves. What need not
-wait is no coroutine: one for each layer would cost a row more than its parsing.
+Every attempt is paced, may still be withheld, is safe to repeat, and is stored before it leaves.
 """
 
 from __future__ import annotations
@@ -16,144 +15,105 @@ from engager.policies.delivery import Delivery
 from engager.sending.attempt import Attempt
 from engager.sending.clock import BootClock, running_clock
 from engager.sending.delivery import may_attempt
-from engager.sending.limits import PauseGate, RateLimiter, Slot, Stop
+from engager.sending.limits import Limits, Slot
 from engager.sending.transport.base import SendBatch
 
-#: Whether the try may leave: asked in the last moment, and answered at once.
-Admit = Callable[[Attempt], bool]
-#: The same, after waiting for it where that is needed.
-AdmitWhenDue = Callable[[Attempt], bool | SendBatch | Awaitable[bool | SendBatch]]
-#: Writes down, for good, whatever was cleared by now.
-Flush = Callable[[], None]
-#: What is done when a disk has all that was written down; shared by many, and so not to be cancelled.
-Sync = Callable[[], asyncio.Future[None]]
+#: Stores the intents of the requests that leave now, and empties the list.
+BeforeSend = Callable[[list[EngageRequest]], None]
+#: The same with the next sync of the disk. The future is done when the disk has them; many share it.
+Hold = Callable[[list[EngageRequest]], asyncio.Future[None]]
 
 
-def with_intent_log(intend: Callable[[EngageRequest], None], clock: BootClock) -> Admit:
-    """Note the intent, as the last thing before the try may leave."""
-    now = running_clock()
+class AdmissionControl:
+    """Admits the attempts of one process.
 
-    def admit_and_log(attempt: Attempt) -> bool:
-        attempt.due = now()
-        attempt.request.history.note_departure(clock())
-        intend(attempt.request)
-        return True
-
-    return admit_and_log
-
-
-def with_stop(stop: Stop, admit: Admit) -> Admit:
-    """Hold the try back once the run is to end."""
-
-    def admit_unless_stopped(attempt: Attempt) -> bool:
-        return stop.exit is None and admit(attempt)
-
-    return admit_unless_stopped
-
-
-def with_dedupe_window(delivery: Delivery, clock: BootClock, admit: Admit) -> Admit:
-    """Hold back a repeat that waited until the endpoint would not know it as one any more."""
-
-    def admit_if_known(attempt: Attempt) -> bool:
-        history = attempt.request.history
-        attempt.expired = history.in_doubt and not may_attempt(delivery, history, clock())
-        return not attempt.expired and admit(attempt)
-
-    return admit_if_known
-
-
-def with_rate_limit(
-    gate: PauseGate, rate_limiter: RateLimiter, flush: Flush, sync: Sync | None, admit: Admit
-) -> AdmitWhenDue:
-    """Wait for the pace and for a pause to end; `hold` waits for a disk to have what was written down.
-
-    Without `hold`, those that leave together are written down together, by `keep`.
-
-    A slot that a pause overtook is gone, take another. A try that is asked about again, as its connection
-    was gone, or that a slow disk held up, moves its slot on: it does not queue again, and nothing leaves in
-    a bunch. If there is a pause or a stop by then, the try is cleared once more.
+    A plain class instead of a coroutine per row: usually there is nothing to wait for.
     """
-    return _RateLimited(gate, rate_limiter, flush, sync, admit).admit_when_due
-
-
-class _RateLimited:
-    """Where nobody has to wait for himself alone, a coroutine would cost every row for nothing."""
 
     def __init__(
-        self, gate: PauseGate, rate_limiter: RateLimiter, flush: Flush, sync: Sync | None, admit: Admit
+        self, limits: Limits, delivery: Delivery, clock: BootClock, before_send: BeforeSend, hold: Hold | None
     ) -> None:
-        self.gate, self.rate_limiter, self.flush, self.sync, self.admit = (
-            gate,
-            rate_limiter,
-            flush,
-            sync,
-            admit,
-        )
-        self.batch = SendBatch(
-            None, self._flush
-        )  #: who was cleared in this round, or since the last sync began
-        self.departing = SendBatch(None, self._departs)  #: who was given a slot, and leaves in this round
-        self.slots: list[Slot] = []  #: theirs
+        self._stop, self._gate, self._rate_limiter = limits.stop, limits.gate, limits.rate_limiter
+        self._delivery, self._clock, self._now = delivery, clock, running_clock()
+        self._before_send, self._hold = before_send, hold
+        self._leaving: list[EngageRequest] = []  #: admitted, and not stored yet
+        self._slots: list[Slot] = []  #: of the attempts that leave in this round of the loop
+        self._round = SendBatch(None, self._leave)
+        self._sync: SendBatch | None = None  #: the attempts that wait for the same sync
 
-    def admit_when_due(self, attempt: Attempt) -> bool | SendBatch | Awaitable[bool | SendBatch]:
-        if self.gate.shut or not self.rate_limiter.free:
-            return self._admit_at_rate(attempt)
-        if not self.admit(attempt):
+    def admit(self, attempt: Attempt) -> bool | SendBatch | Awaitable[bool | SendBatch]:
+        """Admit an attempt whose connection is ready, at once or when it is due; False: withhold it."""
+        if self._gate.shut or not self._rate_limiter.free:
+            return self._admit_when_due(attempt)
+        if not self._note_intent(attempt):
             return False
-        return self.batch if self.sync is None else self._together(self.sync())
+        return self._round if self._hold is None else self._with_sync(self._hold(self._leaving))
 
-    def _flush(self) -> bool:
-        self.flush()
-        return True
+    async def _admit_when_due(self, attempt: Attempt) -> bool | SendBatch:
+        """Wait for the end of the pause, for a slot of the rate limit, and for the disk.
 
-    def _departs(self) -> bool:
-        slots, self.slots = self.slots, []
-        if self.sync is None:
-            self.flush()
-        self.rate_limiter.departed(slots)
-        return True
-
-    def _together(self, stored: asyncio.Future[None]) -> SendBatch:
-        held = self.batch
-        if held.stored is not stored:
-            held = self.batch = SendBatch(stored, self._still_admitted)
-        return held
-
-    def _still_admitted(self) -> bool:
-        """Stricter than what a probe needs: who is refused here asks again by itself."""
-        return self.rate_limiter.free and not self.gate.shut and not self.gate.stopped
-
-    async def _admit_at_rate(self, attempt: Attempt) -> bool | SendBatch:
-        while not await self._is_let_through(attempt):
-            attempt.slot = None
-        if not self.admit(attempt):
-            return False
-        return self._in_this_round(attempt) if self.sync is None else await self._admit_once_synced(attempt)
-
-    async def _is_let_through(self, attempt: Attempt) -> bool:
-        """Wait for the gate, and then for a slot; a pause or a change of the pace can have come between."""
-        gate, rate_limiter = self.gate, self.rate_limiter
-        if gate.shut:
-            attempt.probing = await gate.wait(attempt.probing)
-        if not rate_limiter.free:
-            attempt.slot = await rate_limiter.wait(attempt.slot, attempt.probing)
-            if attempt.slot is None and not gate.stopped:
+        An attempt that is asked about again, as its connection was closed or the disk was slow, exchanges its
+        slot: it does not queue again, and nothing leaves in a burst.
+        """
+        while True:
+            if self._gate.shut:
+                attempt.probing = await self._gate.wait(attempt.probing)
+            await self._wait_for_slot(attempt)
+            if self._is_overtaken(attempt):
+                continue
+            if not self._note_intent(attempt):
                 return False
-        return not gate.blocks(attempt.probing)
+            if self._hold is not None:
+                await asyncio.shield(self._hold(self._leaving))
+                await self._wait_for_slot(attempt)
+                if self._stop.requested or self._is_overtaken(attempt):
+                    continue
+            if attempt.slot is not None:
+                self._slots.append(attempt.slot)
+            return self._round
 
-    def _in_this_round(self, attempt: Attempt) -> SendBatch:
-        if attempt.slot is not None:
-            self.slots.append(attempt.slot)
-        return self.departing
+    async def _wait_for_slot(self, attempt: Attempt) -> None:
+        if not self._rate_limiter.free:
+            attempt.slot = await self._rate_limiter.wait(attempt.slot, attempt.probing)
 
-    async def _admit_once_synced(self, attempt: Attempt) -> bool | SendBatch:
-        """The try may leave, but for the disk; and what has changed by then counts."""
-        assert self.sync is not None  # noqa: S101 - or it would not be asked for
-        await asyncio.shield(self.sync())
-        gate, rate_limiter = self.gate, self.rate_limiter
-        if not rate_limiter.free:
-            attempt.slot = await rate_limiter.wait(attempt.slot, attempt.probing)
-        if gate.blocks(attempt.probing) or gate.stopped or (attempt.slot is None and not rate_limiter.free):
+    def _is_overtaken(self, attempt: Attempt) -> bool:
+        """Whether a pause or a change of the rate came while the attempt waited: its slot is void."""
+        without_slot = attempt.slot is None and not self._rate_limiter.free and not self._stop.requested
+        if without_slot or self._gate.blocks(attempt.probing):
             attempt.slot = None
-            return await self._admit_at_rate(attempt)
-        return self._in_this_round(attempt)
+            return True
+        return False
+
+    def _note_intent(self, attempt: Attempt) -> bool:
+        """Note what is stored before the attempt leaves, unless it must not leave any more."""
+        history = attempt.request.history
+        if self._stop.exit is not None:
+            return False
+        # The attempt may have waited until the endpoint would not recognize it as a repeat.
+        attempt.expired = history.in_doubt and not may_attempt(self._delivery, history, self._clock())
+        if attempt.expired:
+            return False
+        attempt.admitted(self._now(), self._clock())
+        self._leaving.append(attempt.request)
+        return True
+
+    def _leave(self) -> bool:
+        """Store the attempts of this round right before they leave, and count their departures."""
+        slots, self._slots = self._slots, []
+        if self._hold is None:
+            self._before_send(self._leaving)
+        if slots:
+            self._rate_limiter.departed(slots)
+        return True
+
+    def _with_sync(self, stored: asyncio.Future[None]) -> SendBatch:
+        if self._sync is None or self._sync.stored is not stored:
+            self._sync = SendBatch(stored, self._is_still_free)
+        return self._sync
+
+    def _is_still_free(self) -> bool:
+        """Whether the attempts may leave after their sync; if not, each asks for admission again.
+
+        Stricter than a probe needs: it asks again as well.
+        """
+        return self._rate_limiter.free and not self._gate.shut and not self._stop.requested

@@ -1,7 +1,7 @@
-"""What is known of a row and what a try proved in; what is done next out. Pure.
+"""What is done with a row after an attempt. Pure: every decision is a new value.
 
-The rule behind all of it: a status is claimed only when it is known. Once a try may have been taken, the
-row is in doubt until something proves otherwise.
+A status is claimed only when it is known. Once an attempt may have had an effect, the row is in doubt until
+something proves otherwise.
 """
 
 from __future__ import annotations
@@ -14,114 +14,114 @@ from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
 from engager.models import AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
-# To ask an enumeration for a member takes a call, and these are asked for with every row.
-_ACCEPTED: Final = Meaning.ACCEPTED
-_ENGAGED: Final = Status.ENGAGED
-
 
 class Decision(Enum):
     """What to do with a row that is not settled."""
 
     RETRY = auto()
-    DEFER = auto()  #: leave it as it is: it is due when the run goes on
+    DEFER = auto()  #: leave it as it is: it is due when the run is resumed
 
 
-def decide(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status | Decision:
-    """Settle the row, or say what is done next; keeps `life` true."""
-    if verdict.meaning is _ACCEPTED:
-        return _ENGAGED
-    if verdict.meaning is Meaning.NOT_SENT:
-        return Decision.DEFER
-    if _is_the_first_answer(delivery, life, verdict, now):
-        # That try is no longer in doubt; and as the endpoint would repeat this answer for ever, the
-        # next one needs a fresh id.
-        life.renew()
-        return Status.REJECTED if verdict.meaning is Meaning.REJECTED else Decision.RETRY
-    if verdict.meaning is Meaning.FATAL:
-        return Decision.DEFER
-    if verdict.meaning is Meaning.REJECTED:
-        return _rejected(delivery, life, verdict, now)
-    if verdict.meaning is Meaning.UNKNOWN or (verdict.assumed and delivery.mode is Mode.AT_MOST_ONCE):
-        life.in_doubt = True
-    return _again(delivery, life, now)
-
-
-def _is_the_first_answer(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> bool:
-    """Whether an answer is what the first try under this id was told, and so settles that one.
-
-    Outside of the window the endpoint may have forgotten the first try and repeat the answer to a later
-    one: that leaves a row in doubt. That a try is still being worked on is no answer to it.
-    """
-    repeated = verdict.duplicate and verdict.by_endpoint and verdict.error != IN_FLIGHT
-    return repeated and (not life.in_doubt or _is_remembered(delivery, life, now))
-
-
-def _is_remembered(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
-    """Whether the endpoint is sure to know of every try under the present id."""
-    return not life.forced and (life.first_left is None or delivery.remembers(life.first_left, now))
-
-
-#: Of a row that an earlier start left in doubt: in flight at a crash, or waiting to be tried again.
-INTERRUPTED = Verdict(
+#: A row that was in flight, or waited for a retry, when the run was interrupted.
+INTERRUPTED: Final = Verdict(
     Meaning.UNKNOWN,
     "interrupted",
-    "a try that left before the run was interrupted may have been taken",
+    "an attempt that left before the run was interrupted may have had an effect",
 )
 
-
-#: Of a row that was in doubt already when another try was asked for.
-IN_DOUBT_BEFORE = Verdict(
+#: A row that was in doubt when the operator asked for a further attempt.
+IN_DOUBT_BEFORE: Final = Verdict(
     Meaning.UNKNOWN,
     "in_doubt_before",
-    "it was in doubt before this pass, as the results set aside say, and no try has settled that",
+    "it was in doubt before this pass, as the results set aside say, and no attempt has settled that",
 )
 
-#: Of a row that is not tried again because the run stops.
-STOPPED = Verdict(Meaning.NOT_SENT)
+#: A row that is not attempted because the run stops.
+STOPPED: Final = Verdict(Meaning.NOT_SENT)
 
-#: Of a row whose repeat came too late to be known as one.
-EXPIRED = Verdict(
+#: A row whose repeat came too late to be recognized as one.
+EXPIRED: Final = Verdict(
     Meaning.UNKNOWN,
     "window_passed",
-    "a try may have been taken, and the endpoint may have forgotten it: a repeat could be a second message",
+    "an attempt may have had an effect, and the endpoint may have forgotten its request id: a repeat could "
+    "be a second message",
 )
 
 
-def may_attempt(delivery: Delivery, life: AttemptHistory, now: float) -> bool:
-    """Whether a try of the row may leave now, by what is known of those before it."""
-    if not life.in_doubt or life.forced:
+def decide(
+    delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float
+) -> tuple[Status | Decision, AttemptHistory]:
+    """Settle the row or say what is done next, with the history as it is after the verdict."""
+    if verdict.meaning is Meaning.ACCEPTED:
+        return Status.ENGAGED, history
+    if verdict.meaning is Meaning.NOT_SENT:
+        return Decision.DEFER, history
+    if _repeats_first_response(delivery, history, verdict, now):
+        # The first attempt is not in doubt any more. The endpoint would repeat this response for ever, so the
+        # next attempt needs a fresh request id.
+        rejected = verdict.meaning is Meaning.REJECTED
+        return Status.REJECTED if rejected else Decision.RETRY, history.renewed()
+    if verdict.meaning is Meaning.FATAL:
+        return Decision.DEFER, history
+    if verdict.meaning is Meaning.REJECTED:
+        return _rejected(delivery, history, verdict, now), history
+    if verdict.meaning is Meaning.UNKNOWN or (verdict.assumed and delivery.mode is Mode.AT_MOST_ONCE):
+        history = history._replace(in_doubt=True)
+    return _retry(delivery, history, now), history
+
+
+def _repeats_first_response(
+    delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float
+) -> bool:
+    """Whether a response is the one to the first attempt under this request id, and so settles that attempt.
+
+    Outside of the window the endpoint may have forgotten the first attempt and repeat the response to a later
+    one: the row stays in doubt. That an attempt is still in flight is no response to it.
+    """
+    repeated = verdict.duplicate and verdict.by_endpoint and verdict.error != IN_FLIGHT
+    return repeated and (not history.in_doubt or _is_remembered(delivery, history, now))
+
+
+def _is_remembered(delivery: Delivery, history: AttemptHistory, now: float) -> bool:
+    """Whether the endpoint certainly knows of every attempt under the present request id."""
+    return not history.forced and (history.first_left is None or delivery.remembers(history.first_left, now))
+
+
+def _rejected(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float) -> Status:
+    if not history.in_doubt:
+        return Status.REJECTED
+    # An endpoint that deduplicates would have repeated its success. Its own fresh error therefore proves that
+    # it never saw the doubtful attempt; a gateway's error proves nothing about that attempt.
+    trusted = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
+    proved = trusted and _is_remembered(delivery, history, now)
+    return Status.REJECTED if proved else Status.IN_DOUBT
+
+
+def _retry(delivery: Delivery, history: AttemptHistory, now: float) -> Status | Decision:
+    since = now if history.first_left is None else history.first_left
+    return Decision.RETRY if not history.in_doubt or delivery.may_repeat(since, now) else Status.IN_DOUBT
+
+
+def may_attempt(delivery: Delivery, history: AttemptHistory, now: float) -> bool:
+    """Whether a further attempt may leave now, by what is known of those before it."""
+    if not history.in_doubt or history.forced:
         return True
-    return life.first_left is not None and delivery.may_repeat(life.first_left, now)
+    return history.first_left is not None and delivery.may_repeat(history.first_left, now)
 
 
-def doubt_before(life: AttemptHistory) -> Verdict:
-    """What made a row doubtful before it was taken up, as far as anybody remembers."""
-    return IN_DOUBT_BEFORE if life.forced else INTERRUPTED
+def give_up(history: AttemptHistory) -> Status:
+    """The status of a row whose attempts are used up."""
+    return Status.IN_DOUBT if history.in_doubt else Status.FAILED
+
+
+def doubt_before(history: AttemptHistory) -> Verdict:
+    """Why a row was in doubt before this process took it up, as far as the journal says."""
+    return IN_DOUBT_BEFORE if history.forced else INTERRUPTED
 
 
 def doubtful(doubt: Verdict | None, last: Verdict) -> Verdict:
-    """What a row in doubt is told of: what made it so, and behind that how its last try ended."""
+    """The verdict on a row in doubt: why it is, and then how its last attempt ended."""
     if doubt is None or doubt is last:
         return last
     texts = dict.fromkeys(text for text in (doubt.error_text, last.error_text) if text)
     return replace(doubt, error_text="; then: ".join(texts) or None, duplicate=last.duplicate)
-
-
-def give_up(life: AttemptHistory) -> Status:
-    """What a row is whose tries are used up."""
-    return Status.IN_DOUBT if life.in_doubt else Status.FAILED
-
-
-def _rejected(delivery: Delivery, life: AttemptHistory, verdict: Verdict, now: float) -> Status:
-    if not life.in_doubt:
-        return Status.REJECTED
-    # An endpoint that deduplicates would have repeated its success. Its own fresh error therefore
-    # proves that it never saw the doubtful try; a gateway's error proves nothing about that try.
-    trusted = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
-    proved = trusted and _is_remembered(delivery, life, now)
-    return Status.REJECTED if proved else Status.IN_DOUBT
-
-
-def _again(delivery: Delivery, life: AttemptHistory, now: float) -> Status | Decision:
-    since = now if life.first_left is None else life.first_left
-    return Decision.RETRY if not life.in_doubt or delivery.may_repeat(since, now) else Status.IN_DOUBT

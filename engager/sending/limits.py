@@ -1,4 +1,4 @@
-"""The mechanisms that wait: for a pause to end, for the pace, for the retry budget; and the stop."""
+"""The mechanisms that wait: pause, rate limit, retry budget; and the stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -20,12 +20,12 @@ from engager.errors import Exit
 from engager.policies.rate import Pace
 from engager.sending.clock import running_clock
 
-#: Seconds by which a request may leave after its slot; the pace keeps more than that in reserve.
+#: Seconds by which a request may leave after its slot; the rate limit has more than that in reserve.
 _PUNCTUAL: Final = 0.005
 
 
 class Stop:
-    """The run's wish to end: everybody who waits is woken, nobody begins anything new."""
+    """The request to end the run: every wait ends, and no request starts."""
 
     def __init__(self) -> None:
         self.exit: Exit | None = None
@@ -39,7 +39,7 @@ class Stop:
         return self.exit is not None
 
     def request(self, exit_code: Exit, reason: str) -> None:
-        """Ask the run to end; the first to ask is the one who is quoted."""
+        """Ask the run to end; the first reason counts."""
         if self.requested:
             return
         self.exit, self.reason = exit_code, reason
@@ -49,12 +49,12 @@ class Stop:
             callback()
 
     def on_request(self, callback: Callable[[], None]) -> None:
-        """Call this when the stop is asked for."""
+        """Call this when the stop is requested."""
         self._callbacks.append(callback)
 
     @contextmanager
     def cancels(self) -> Iterator[None]:
-        """Wait inside of this: a stop ends the wait, quietly."""
+        """A context whose waits end at a stop, without an error."""
         with anyio.CancelScope() as scope:
             self._waiting.add(scope)
             try:
@@ -77,16 +77,16 @@ class Stop:
             await anyio.sleep(max(0.0, seconds))
 
 
-#: The holder of the pause while nobody is there to answer.
+#: The holder of the pause while the circuit breaker is open.
 BREAKER = "breaker"
 
 
 class PauseGate:
-    """One pause for everybody."""
+    """The pause of the run: its holders, and the time that the endpoint asked for."""
 
-    def __init__(self, stop: Stop, tell: Callable[[float], None] | None = None) -> None:
+    def __init__(self, stop: Stop, notify: Callable[[float], None] | None = None) -> None:
         self._stop = stop
-        self._notify = tell  #: told when a pause begins here: until when, in loop time
+        self._notify = notify  #: called when a pause begins here, with the loop time at which it ends
         self._paused = self._until = 0.0
         self._holders: set[str] = set()
         self._probe_allowed = False
@@ -99,66 +99,61 @@ class PauseGate:
 
     @property
     def shut(self) -> bool:
-        """Whether anybody has to wait. A stop opens it: who passes then is held back further on."""
+        """Whether requests have to wait. A stop opens it: admission withholds the request then."""
         until = self._until
         return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the run is to end, and so nothing leaves any more."""
-        return self._stop.requested
-
     def close(self, seconds: float) -> None:
-        """Nothing leaves for so long; of two pauses the one that ends later counts."""
+        """Pause for so many seconds; of two pauses the one that ends later counts."""
         until = asyncio.get_running_loop().time() + seconds
         if self.close_until(until) and self._notify is not None:
             self._notify(until)
 
     def close_until(self, until: float) -> bool:
-        """Nothing leaves before this loop time; returns whether that is later than was known."""
+        """Pause until this loop time; returns whether that is later than before."""
         later = until > self._paused
         self._paused = max(self._paused, until)
         self._reckon()
         return later
 
     def pause(self, holder: str) -> None:
-        """Nothing leaves until this holder, and all others, release it."""
+        """Pause until this holder and all others resume."""
         self._holders.add(holder)
         if holder == BREAKER:
             self._probe_allowed = False
         self._reckon()
 
     def resume(self, holder: str) -> None:
-        """Let this holder have nothing against going on."""
+        """End the pause of this holder."""
         self._holders.discard(holder)
         self._reckon()
 
     def allow_probe(self) -> None:
-        """One may pass although the breaker holds it shut: to see whether the endpoint is up again."""
+        """Admit one request although the circuit breaker is open: the probe."""
         self._probe_allowed = BREAKER in self._holders
         self._reckon()
 
     @property
     def paused_for(self) -> float:
-        """Seconds that are left of a pause that was asked for."""
+        """Seconds that remain of the pause that the endpoint asked for."""
         return max(0.0, self._paused - asyncio.get_running_loop().time())
 
     @property
     def holders(self) -> frozenset[str]:
-        """Who holds it shut."""
+        """The holders of the pause."""
         return frozenset(self._holders)
 
     def _reckon(self) -> None:
         self._until = inf if self._holders else self._paused
-        self._moved.set()  # who waits looks again
+        self._moved.set()  # every waiting request checks again
         self._moved = asyncio.Event()
         for callback in self._callbacks:
             callback()
 
     async def wait(self, probing: bool = False) -> bool:
-        """Wait until it is open, or the run stops; returns whether it was passed as a probe.
+        """Wait until it is open, or the run stops; returns whether the request is a probe.
 
-        Who probes already is not held by the breaker, but by everybody else.
+        The circuit breaker does not hold a request that is a probe already; other holders do.
         """
         while self.shut:
             if (probing or self._probe_allowed) and not self.blocks(probing=True):
@@ -168,14 +163,14 @@ class PauseGate:
         return probing
 
     def blocks(self, probing: bool) -> bool:
-        """Whether somebody who has passed, as a probe or not, has to wait after all."""
+        """Whether a request that has passed, as a probe or not, has to wait after all."""
         return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
 
     def _is_paused(self) -> bool:
         return self._paused > asyncio.get_running_loop().time()
 
     async def _moves(self) -> None:
-        """Wait until there is reason to look again."""
+        """Wait until the pause may have changed."""
         now = asyncio.get_running_loop().time()
         until = self._paused if self._paused > now else self._until
         with self._stop.cancels(), anyio.move_on_after(max(0.0, until - now)):
@@ -186,14 +181,14 @@ class PauseGate:
 class Slot:
     """The right of one request to leave."""
 
-    at: float  #: running clock: when it was given, and once its request has left, when that was
+    at: float  #: running clock: when it was given; once its request has left, when it left
 
 
 class _Bucket(AsyncLimiter):
     """A leaky bucket that says how long to wait. Its own `acquire` spins on a clock of whole milliseconds."""
 
     def __init__(self, depth: float, leak: float, room: float) -> None:
-        """`room`: how much it can take at once."""
+        """Make a bucket that has room for so much at once."""
         super().__init__(depth, depth / leak)
         self._leak()
         self._level = depth - room
@@ -203,33 +198,33 @@ class _Bucket(AsyncLimiter):
         """Seconds until it can take one."""
         return 0.0 if self.has_capacity() else (self._level + 1 - self.max_rate) / self._rate_per_sec
 
-    def take(self, amount: float = 1) -> None:
-        """Take one, which there is room for; less than none gives back."""
+    def fill(self, amount: float = 1) -> None:
+        """Add to the bucket, where there is room; a negative amount gives back."""
         self._level = max(0.0, self._level + amount)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """One request in the queue of a pacer."""
+    """One request in the queue of the rate limiter."""
 
     turn: asyncio.Future[Slot | None]
     probing: bool
-    paid: bool  #: it had a slot, which it could not use in time: the long run has counted it
+    paid: bool  #: it had a slot that it could not use in time: the long run has counted it
 
 
 _FREE = Pace(1.0)
 
 
 class RateLimiter:
-    """Lets requests through at the pace, in the order in which they came.
+    """Gives slots at the rate, in the order in which requests come.
 
-    Three bounds: a leaky bucket for the long run, which starts full so that nothing rushes out at the start,
+    Three bounds: a leaky bucket for the long run, which starts full so that there is no burst at the start,
     and is deep enough to make up for a stall of the machine; a shallow bucket, so that making up is no burst;
-    and the departures of the last second, which no making up may exceed. All that wait share one timer.
+    and the departures of the last second, which no making up may exceed. All waiting requests share a timer.
     """
 
     def __init__(self, pace: Pace | None, stop: Stop, gate: PauseGate | None = None) -> None:
-        self.free = pace is None  #: nobody has to wait
+        self.free = pace is None  #: there is no rate limit
         self._pace = pace or _FREE
         self._stop = stop
         self._gate = gate
@@ -244,7 +239,7 @@ class RateLimiter:
             gate.on_change(self._serve)
 
     def set_pace(self, pace: Pace) -> None:
-        """From now on another pace, also for who waits; the last second's departures stay counted."""
+        """Set the pace, also for waiting requests; the last second's departures stay counted."""
         self.free = False
         self._pace, self._long_run = pace, None
         # Never shorter: a rate that is lowered and raised again must not forget what had left.
@@ -254,8 +249,8 @@ class RateLimiter:
     async def wait(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
         """Wait for a slot; a slot that was given before and not used in time is exchanged for another one.
 
-        Returns None once the run is to stop, or the gate is shut: who waits here would keep all after him
-        from the gate, where any of them may be the probe. A probe does not queue.
+        Returns None once the run stops or the gate is shut: a request that waited here would keep all after
+        it from the gate, where any of them may be the probe. A probe does not queue.
         """
         now = self._now()
         if slot is not None and now - slot.at < _PUNCTUAL:
@@ -277,7 +272,7 @@ class RateLimiter:
         return await waiter.turn
 
     def departed(self, slots: Iterable[Slot]) -> None:
-        """The requests of these slots leave now: however late that is, the last second counts it as it is."""
+        """Count the requests of these slots as leaving now, however late that is."""
         now = self._now()
         for slot in slots:
             if now - slot.at >= _PUNCTUAL:
@@ -287,18 +282,21 @@ class RateLimiter:
 
     def _exchange(self, slot: Slot, now: float) -> None:
         self._forget(slot)
-        if self._spread is not None:  # what of it has not leaked yet
-            self._spread.take(min(0.0, (now - slot.at) * self._pace.peak - 1))
+        if self._spread is not None:  # the part that has not leaked yet
+            self._spread.fill(min(0.0, (now - slot.at) * self._pace.peak - 1))
 
     def _forget(self, slot: Slot) -> None:
-        with suppress(ValueError):
-            self._left.remove(slot)
+        # From the end: what leaves late was let through a moment ago.
+        for index, other in enumerate(reversed(self._left), 1):
+            if other is slot:
+                del self._left[-index]
+                return
 
     def _is_turned_away(self, probing: bool) -> bool:
         return self._stop.requested or (self._gate is not None and self._gate.blocks(probing))
 
     def _serve(self) -> None:
-        """Let through, in order, all that are due, and set the timer for the first who is not."""
+        """Serve, in order, all that are due, and set the timer for the first that is not."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -315,7 +313,7 @@ class RateLimiter:
                 waiter.turn.set_result(self._give(now, waiter.paid))
 
     def _turn_away(self) -> None:
-        """Send back whoever may not leave at all; a pause saves nothing up."""
+        """Refuse the requests that may not leave at all; a pause saves nothing up."""
         if not (self._stop.requested or (self._gate is not None and self._gate.shut)):
             return
         for waiter in [waiter for waiter in self._queue if self._is_turned_away(waiter.probing)]:
@@ -339,7 +337,7 @@ class RateLimiter:
         return max(0.0, full, self._spread.wait, 0.0 if paid else self._long_run.wait)
 
     def _fill(self, now: float) -> None:
-        """Take buckets of which the next one leaves when the pace has it, counted from the last departure."""
+        """Make buckets from which the next request leaves in time after the last departure."""
         pace = self._pace
         since = max(0.0, now - self._left[-1].at) if self._left else inf
         self._long_run = _Bucket(pace.depth, pace.leak, min(1.0, since * pace.leak))
@@ -347,51 +345,51 @@ class RateLimiter:
 
     def _give(self, now: float, paid: bool) -> Slot:
         assert self._long_run is not None and self._spread is not None  # noqa: S101, PT018 - `_wait` saw to it
-        self._spread.take()
+        self._spread.fill()
         if not paid:
-            self._long_run.take()
+            self._long_run.fill()
         slot = Slot(now)
         self._left.append(slot)
         return slot
 
 
 def _whole_milliseconds(seconds: float) -> float:
-    """At least one: a loop that counts no finer would else come back at once, again and again."""
+    """At least one: a loop that counts whole milliseconds would spin otherwise."""
     return max(1, ceil(seconds * 1000)) / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What all tries of a process obey in common."""
+    """The limits that all attempts of a process share."""
 
     stop: Stop
     gate: PauseGate
     rate_limiter: RateLimiter
 
     @classmethod
-    def of(cls, stop: Stop, pace: Pace | None, tell: Callable[[float], None] | None = None) -> Limits:
+    def of(cls, stop: Stop, pace: Pace | None, notify: Callable[[float], None] | None = None) -> Limits:
         """The limits of one process, inside its running loop."""
-        gate = PauseGate(stop, tell)
+        gate = PauseGate(stop, notify)
         return cls(stop, gate, RateLimiter(pace, stop, gate))
 
     def pause(self, holder: str) -> None:
-        """Let nothing leave until this holder and all others release it."""
+        """Pause until this holder and all others resume."""
         self.gate.pause(holder)
 
     def resume(self, holder: str) -> None:
-        """Let this holder have nothing against going on."""
+        """End the pause of this holder."""
         self.gate.resume(holder)
 
     def set_rate(self, rate: float) -> None:
-        """From now on so many requests a second."""
+        """Set the requests per second."""
         self.rate_limiter.set_pace(Pace(rate))
 
 
 class RetryBudget:
     """Retries are earned by successes, so that an outage does not multiply the load.
 
-    A retry costs one; a row that was engaged earns one; a fixed trickle is always allowed. Who finds
-    it empty waits: no row loses a try to it.
+    A retry costs one; an engaged row earns one; a fixed rate is always allowed. A retry that finds it empty
+    waits: no row loses an attempt to it.
     """
 
     def __init__(self, rate: float, reserve: float) -> None:
@@ -404,14 +402,14 @@ class RetryBudget:
         self._tokens = min(self._reserve, self._tokens + 1)
 
     def spend(self, now: float) -> float:
-        """Take one retry; returns the seconds after which it may be used."""
+        """Spend one retry; returns the seconds after which it may be used."""
         elapsed = max(0.0, now - self._at) if self._at is not None else 0.0
         self._at = now
         self._tokens = min(self._reserve, self._tokens + elapsed * self._rate) - 1
         return max(0.0, -self._tokens / self._rate)
 
 
-#: Seconds; no pause that is asked for is longer, whatever number stands there.
+#: Seconds; no requested pause is longer, whatever the header says.
 LONGEST_PAUSE: Final = 366 * 86_400.0
 
 #: RFC 9110 knows whole seconds only; some gateways write a fraction.
@@ -421,8 +419,8 @@ _SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
 def pause_seconds(retry_after: str, now: float, date: str | None = None) -> float | None:
     """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None when it is neither.
 
-    `date` is the Date header of the same answer, if it has one: a date is meant by the clock that wrote it.
-    Else it is judged by `now`, in seconds since the epoch.
+    `date` is the Date header of the same response, if it has one: the clock by which a date counts. Otherwise
+    it counts by `now`, in seconds since the epoch.
     """
     text = retry_after.strip()
     if _SECONDS.fullmatch(text):
@@ -436,7 +434,7 @@ def pause_seconds(retry_after: str, now: float, date: str | None = None) -> floa
 
 
 def _moment(text: str) -> float | None:
-    """A date of HTTP in seconds since the epoch; None for what is none."""
+    """A date of HTTP in seconds since the epoch; None for any other text."""
     try:
         moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -215,21 +215,22 @@ class RunState:
     def lose(self, since: float) -> None:
         """A part of the journal is damaged: whatever it may have said may have happened."""
         self.lost_since = min(self.lost_since, since)
-        for history in self.open.values():
-            history.in_doubt = True
+        for first, history in self.open.items():
+            self.open[first] = history._replace(in_doubt=True)
         self.rows.lose(self.last_row)
 
     def interrupt(self, same_token: bool) -> None:
         """The process that sent is gone: the answers to what was in flight are lost."""
         for first, history in self.open.items():
-            in_flight = first not in self.resting
-            history.attempts += in_flight
-            history.in_doubt = history.in_doubt or in_flight
-            if not same_token and history.first_left is not None:
+            now = history
+            if first not in self.resting:
+                now = now.ended()._replace(in_doubt=True)
+            if not same_token and now.first_left is not None:
                 # The endpoint knows an id together with its token only.
-                history.first_left = -inf
-            if not history.in_doubt and history.first_left == -inf:
-                history.renew()
+                now = now._replace(first_left=-inf)
+            if not now.in_doubt and now.first_left == -inf:
+                now = now.renewed()
+            self.open[first] = now
         self.resting = set(self.open)
         if not same_token:
             self.rows.shift(-inf)

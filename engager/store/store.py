@@ -113,6 +113,7 @@ class ResultStore:
     @property
     def tally(self) -> Tally:
         """The account so far."""
+        self._count()
         return self.state.tally.copy()
 
     # What happens to rows
@@ -184,6 +185,7 @@ class ResultStore:
         row, state = request.row.number, self.state
         if row in state.open:
             state.resting.add(row)
+            state.open[row] = request.history
             self._records.append(frames.opened([request_of(row, row, request.history, False)]))
             self._store_soon()
 

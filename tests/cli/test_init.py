@@ -33,7 +33,7 @@ def test_the_way_from_a_file_to_a_rehearsal(folder: Path) -> None:
     assert "engager run spring-people.toml --out runs/spring-people-rehearsal" in written.stdout
     looked = engager("check", "spring-people.toml")
     assert looked.exit_code == 0
-    assert "2 rows: 2 would be sent, 0 are invalid" in looked.stdout
+    assert "2 rows: 2 can be sent, 0 are invalid" in looked.stdout
     assert '"content":{"first name":"Ann","бонус":5}' in looked.stdout
     assert "no scenario is chosen yet" in looked.stderr
     refused = engager("run", "spring-people.toml", "--set", "endpoint.url=https://altcraft.invalid")
@@ -63,24 +63,24 @@ def test_a_job_that_is_there_is_not_overwritten(folder: Path) -> None:
 
 def test_the_input_is_never_overwritten(folder: Path) -> None:
     refused = engager("init", "spring people.csv", "--out", "spring people.csv", "--force")
-    assert (refused.exit_code, "this is the input" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "--out" in refused.stderr) == (2, True)
     assert (folder / "spring people.csv").read_text() == PEOPLE
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "fact"),
     [
-        (["-"], "stdin can be read once only"),
-        (["nobody.csv"], "no such file"),
-        (["."], "it is a folder"),
-        (["spring people.csv", "--name", "a b"], "--name a b: give letters"),
-        (["spring people.csv", "--out", "no/such/folder.toml"], "cannot be written"),
+        (["-"], "--input -"),
+        (["nobody.csv"], "nobody.csv"),
+        (["."], "folder"),
+        (["spring people.csv", "--name", "a b"], "--name a b"),
+        (["spring people.csv", "--out", "no/such/folder.toml"], "folder.toml"),
     ],
 )
-def test_what_cannot_be_done_is_told(folder: Path, args: list[str], told: str) -> None:
+def test_what_cannot_be_done_is_told(folder: Path, args: list[str], fact: str) -> None:
     ended = engager("init", *args)
     assert ended.exit_code == 2
-    assert told in ended.stderr
+    assert fact in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(folder.glob("*.toml")) == []
 
@@ -110,17 +110,17 @@ def test_check_as_json_keeps_data_and_warnings_apart(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "fact"),
     [
-        (["limits.rate=0.5"], "A run takes 4 s at 0.5 requests a second, if each row needs one try."),
-        ([], "How long a run takes depends on the endpoint: there is no limits.rate."),
-        (["limits.rate=auto"], 'depends on the endpoint: limits.rate is "auto".'),
+        (["limits.rate=0.5"], "takes 4 s"),
+        ([], "limits.rate"),
+        (["limits.rate=auto"], 'limits.rate is "auto"'),
     ],
 )
-def test_check_says_how_long_a_run_takes(folder: Path, overrides: list[str], told: str) -> None:
+def test_check_says_how_long_a_run_takes(folder: Path, overrides: list[str], fact: str) -> None:
     engager("init", "spring people.csv")
     args = [part for override in overrides for part in ("--set", override)]
-    assert told in engager("check", "spring-people.toml", *args).stdout
+    assert fact in engager("check", "spring-people.toml", *args).stdout
 
 
 def test_the_schema_is_printed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import UnionType
 from typing import Any
 
 import pytest
@@ -18,13 +19,13 @@ mode = "at-most-once"
 failures = 0
 """
 
-RESULT = {
+RESULT: dict[str, type | UnionType] = {
     "row": int,
     "key": str,
     "status": str,
     "attempts": int,
     "http_status": int,
-    "error": (int, str),
+    "error": int | str,
     "error_text": str,
     "request_id": str,
     "duplicate": bool,

@@ -289,7 +289,7 @@ async def test_status_while_running_after_a_kill_and_at_the_end(bench: Any) -> N
     assert after_kill["state"] == "stopped"
     assert running["rows"] <= after_kill["rows"] <= len(b.sandbox.log) + 8
     assert 0 < after_kill["open"] <= 8
-    assert "the run goes on with them" in (await b.engager("status", "runs/test")).out
+    assert "engager run" in (await b.engager("status", "runs/test")).out
     assert (await b.engager("run", "job.toml")).code == 0
     end = await status(b)
     assert (end["state"], end["open"], end["statuses"]["engaged"]) == ("complete", 0, 300)
@@ -315,7 +315,7 @@ async def with_failures(bench: Any) -> Any:
     (b.path / "people.csv").write_text((b.path / "people.csv").read_text() + "nobody,N\n")
     ended = await b.engager("run", "job.toml")
     assert ended.code == 1
-    assert "rows that failed: engager retry runs/test\n" in ended.out
+    assert "engager retry runs/test\n" in ended.out
     b.sandbox._faults.plan = replace(b.sandbox._faults.plan, shares={})
     return b
 
@@ -383,6 +383,6 @@ async def test_retry_where_there_is_nothing_to_retry(bench: Any) -> None:
     before = sorted(file.name for file in (b.path / "runs/test").iterdir())
     for flags in ([], ["--in-doubt"]):
         ended = await b.engager("retry", "runs/test", *flags)
-        assert (ended.code, "no row to try again" in ended.err) == (0, True)
+        assert (ended.code, "nothing was sent" in ended.err) == (0, True)
     assert sorted(file.name for file in (b.path / "runs/test").iterdir()) == before
     assert len(b.sandbox.log) == 20

@@ -28,7 +28,7 @@ async def test_it_stops_at_the_row_with_which_there_are_too_many_failures(
     bench: Any, concurrency: int, most: int
 ) -> None:
     job = f"[stop]\nmax_failed = 10\n[limits]\nconcurrency = {concurrency}\n[retry]\nattempts = 1\n"
-    b = await bench(400, job, faults={"503": 0.2}, seed=5)
+    b = await bench(400, f"{job}[breaker]\nfailures = 0\n", faults={"503": 0.2}, seed=5)
     ended = await b.engager("run", "job.toml")
     assert ended.code == 3
     assert "stop.max_failed = 10: 10 rows were not engaged" in ended.err

@@ -19,7 +19,6 @@ from engager.endpoint.doctor import document_of
 from engager.events import ErrorKind
 from engager.models import Outcome, Row, Status
 from engager.output import logs
-from engager.output.live.history import as_message
 from engager.output.webhook import message_of
 from engager.run.dry_run import check
 from engager.store.tally import Tally
@@ -38,7 +37,7 @@ SUMMARY = Summary(
     stopped="the endpoint refuses everything",
     started_at="2026-11-24T08:00:00Z",
     finished_at="2026-11-24T08:01:00Z",
-    seconds=60.0,
+    elapsed_seconds=60.0,
     total_seconds=70.0,
     rows=10,
     statuses=dict.fromkeys(Status, 1),
@@ -54,7 +53,7 @@ NOW_FULL = dataclasses.replace(NOW, errors=[ERROR], holders={"operator": "lunch"
 EVENTS: list[Event] = [
     Began(Path(NAME), "77", "spring", True, ["a warning"]),
     Serving("http://127.0.0.1:1/?key=secret"),
-    Progressed(dataclasses.replace(NOW_FULL, seconds=1e6)),
+    Progressed(dataclasses.replace(NOW_FULL, elapsed_seconds=1e6)),
     AlreadyComplete(Path(NAME), "complete", SUMMARY),
     Ended(Path(NAME), SUMMARY, 7, True),
     Reported(Path(NAME), Path(NAME) / "report.html"),
@@ -70,7 +69,7 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
     records = list[logging.LogRecord]()
     logs.EventLog(records.append)(event)
     line = json.loads(logs.JsonFormatter().format(records[0]))
-    assert line["event"] == type(event).__name__.lower()
+    assert line["event"].replace("_", "") == type(event).__name__.lower()
     shown = event.snapshot if isinstance(event, Progressed) else event
     assert {field.name for field in dataclasses.fields(shown)} <= line.keys()
     assert "\n" not in logs.TextFormatter("%(message)s").format(records[0])
@@ -78,16 +77,16 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
 
 def test_the_message_to_a_webhook_and_the_summary() -> None:
     message = json.loads(as_json(message_of(SUMMARY, NAME)))
-    assert (message["counts"]["failed"], message["errors"][0]["status"]) == (1, "failed")
+    assert (message["statuses"]["failed"], message["errors"][0]["status"]) == (1, "failed")
     assert json.loads(as_json(SUMMARY.as_dict()))["errors"] == [
         {"status": "failed", "error": "400", "rows": 1}
     ]
 
 
-def test_what_the_page_is_told() -> None:
-    told = json.loads(as_json({**as_message(NOW_FULL), "ended": {"stopped": "enough"}}))
-    assert told["errors"][0]["row"] == 3
-    assert told["point"]["statuses"]["engaged"] == 600
+def test_a_message_to_the_live_page() -> None:
+    message = json.loads(as_json({**dataclasses.asdict(NOW_FULL), "ended": {"stopped": "enough"}}))
+    assert message["errors"][0]["row"] == 3
+    assert message["statuses"]["engaged"] == 600
 
 
 def test_what_doctor_found() -> None:

@@ -16,9 +16,9 @@ from engager.config.job_sections import Job
 from engager.config.schema import job_schema
 from engager.config.secret import read_secret
 from engager.config.sections import Section
+from engager.endpoint.access import spec_of
 from engager.errors import EngagerError
 from engager.requests.builder import compile_builder
-from engager.run.prepare import spec_of
 from engager.sandbox.config import SandboxConfig
 from tests.init.inputs import drafted
 
@@ -142,6 +142,12 @@ def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
         "window.hours=5",
         "window.outside=wait",
         "endpoint.url=ftp://x.org",
+        "endpoint.url=https://x.org/api/v1.1",
+        "endpoint.url=https://x.org/#top",
+        "endpoint.url=https://x.org?",
+        "endpoint.url=https://user@x.org",
+        "endpoint.url=https://:secret@x.org",
+        r"endpoint.url=https://x.org\y.org",
         "endpoint.token=a-literal-token",
         "endpoint.format=csv",
         "input.delimiter=ab",

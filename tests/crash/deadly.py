@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from engager import cli
-from engager.models import AttemptHistory
 from engager.sending.attempt import Attempt
 from engager.sending.transport.http1.connection import Connection
 from engager.store import journal, run_directory, store
@@ -65,13 +64,13 @@ def after_store(countdown: Countdown) -> None:
     around(ResultStore, "before_send", countdown, after=True)
 
 
-def after_clearance(countdown: Countdown) -> None:
-    """Cleared to leave, and not stored yet."""
-    around(AttemptHistory, "note_departure", countdown, after=True)
+def after_admission(countdown: Countdown) -> None:
+    """Admitted, and not stored yet."""
+    around(Attempt, "admitted", countdown, after=True)
 
 
 def before_departure(countdown: Countdown) -> None:
-    """Stored and cleared, and about to leave together with others."""
+    """Stored and admitted, and about to leave together with others."""
     around(Connection, "depart", countdown, after=False)
 
 
@@ -79,7 +78,7 @@ def after_send(countdown: Countdown) -> None:
     def soon() -> None:
         asyncio.get_running_loop().call_later(0.002, die)
 
-    around(AttemptHistory, "note_departure", countdown, after=True, kill=soon)
+    around(Attempt, "admitted", countdown, after=True, kill=soon)
 
 
 def after_answer(countdown: Countdown) -> None:
@@ -209,7 +208,7 @@ def inside_draft(countdown: Countdown) -> None:
 POINTS: dict[str, Callable[[Countdown], None]] = {
     point.__name__: point
     for point in (
-        after_clearance,
+        after_admission,
         before_store,
         inside_frame,
         after_frame,
@@ -240,7 +239,7 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
 
 #: Points that every row passes.
 OFTEN = (
-    *("after_clearance", "before_store", "inside_frame", "after_frame", "after_store"),
+    *("after_admission", "before_store", "inside_frame", "after_frame", "after_store"),
     *("before_departure", "after_send", "after_answer", "after_unsettled", "after_outcome"),
 )
 

@@ -19,6 +19,7 @@ from engager.config.job import JobFile
 from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import CHECKS, document_of, examine
 from engager.sandbox import Sandbox, SandboxConfig
+from tests.wire.raw import listening
 
 TOKEN = "t0ken-that-nobody-may-see"
 ALL_IS_WELL = {"profiles": [], "scenarios": [{"id": 12}], "tokens": [TOKEN]}
@@ -68,28 +69,28 @@ async def test_the_embedded_sandbox(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "overrides", "check", "state", "told"),
+    ("settings", "overrides", "check", "state", "fact"),
     [
-        ({"tokens": ["another"]}, [], "token", State.FAILED, "is missing or wrong"),
-        ({"tokens": [], "powerless_tokens": [TOKEN]}, [], "token", State.FAILED, "no rights"),
-        ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "not among those"),
-        ({"scenarios": [{"id": 12, "active": False}]}, [], "scenario", State.FAILED, "not active"),
-        ({"scenarios": []}, [], "scenario", State.UNKNOWN, "lists no scenario"),
-        ({}, ["request.id={scenario}"], "scenario", State.SKIPPED, "row to row"),
-        ({"profiles": None}, [], "success", State.UNKNOWN, "cannot exist"),
-        ({"profiles": None, "tariff_limit": 0}, [], "endpoint", State.FAILED, "the tariff's limit"),
+        ({"tokens": ["another"]}, [], "token", State.FAILED, "Token is wrong"),
+        ({"tokens": [], "powerless_tokens": [TOKEN]}, [], "token", State.FAILED, "rights"),
+        ({"scenarios": [{"id": 1}]}, [], "scenario", State.FAILED, "12"),
+        ({"scenarios": [{"id": 12, "active": False}]}, [], "scenario", State.FAILED, "12"),
+        ({"scenarios": []}, [], "scenario", State.UNKNOWN, "workflows/list"),
+        ({}, ["request.id={scenario}"], "scenario", State.SKIPPED, "request.id"),
+        ({"profiles": None}, [], "success", State.UNKNOWN, "success"),
+        ({"profiles": None, "tariff_limit": 0}, [], "endpoint", State.FAILED, "Tariff limit reached"),
         ({"faults": {"503": 1.0}}, [], "endpoint", State.FAILED, "HTTP 503"),
         ({"faults": {"500": 1.0}}, [], "endpoint", State.FAILED, "nginx"),
         ({"faults": {"silence_before": 1.0}}, ["endpoint.timeout=0.2"], "endpoint", State.FAILED, "0.2 s"),
     ],
 )
 async def test_what_is_wrong_is_named(
-    tmp_path: Path, settings: dict[str, Any], overrides: list[str], check: str, state: State, told: str
+    tmp_path: Path, settings: dict[str, Any], overrides: list[str], check: str, state: State, fact: str
 ) -> None:
     async with endpoint(**settings) as sandbox:
         found = await findings(tmp_path, sandbox.url, *overrides)
     assert found[check].state is state
-    assert told in found[check].seen
+    assert fact in found[check].seen
     assert bool(found[check].advice) == (state is not State.SKIPPED)
     failed = [name for name in CHECKS if found[name].state is State.FAILED]
     assert failed == ([check] if state is State.FAILED else [])
@@ -109,7 +110,7 @@ async def test_an_endpoint_that_carries_out_a_repeat(tmp_path: Path, mode: str, 
 async def test_nothing_follows_a_name_that_is_none(tmp_path: Path) -> None:
     found = await findings(tmp_path, "https://no-such-host.invalid")
     assert states(found) == ["failed"] + ["skipped"] * 7
-    assert "no-such-host.invalid cannot be resolved" in found["name"].seen
+    assert "no-such-host.invalid" in found["name"].seen
 
 
 async def test_a_closed_port(tmp_path: Path) -> None:
@@ -125,20 +126,14 @@ async def serving(answers: Mapping[str, bytes], tls: ssl.SSLContext | None = Non
     """A server that answers every request to a method in one way."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
-                method = head.split()[1].decode().rpartition("/")[2]
-                body = answers[method]
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+            method = head.split()[1].decode().rpartition("/")[2]
+            body = answers[method]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    async with listening:
-        yield f"{'https' if tls else 'http'}://localhost:{listening.sockets[0].getsockname()[1]}"
+    async with listening(handle, tls) as port:
+        yield f"{'https' if tls else 'http'}://localhost:{port}"
 
 
 REFUSED = b'{"data":null,"error":400,"error_text":"Profile not found\\n for t0ken-that-nobody-may-see"}'
@@ -234,4 +229,4 @@ async def test_a_port_that_does_not_speak_tls(tmp_path: Path) -> None:
     async with endpoint() as sandbox:
         found = await findings(tmp_path, sandbox.url.replace("http:", "https:"))
     assert states(found, "connection", "certificate") == ["ok", "failed"]
-    assert "no TLS" in found["certificate"].seen
+    assert "TLS" in found["certificate"].seen

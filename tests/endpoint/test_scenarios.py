@@ -18,6 +18,7 @@ from engager.errors import EndpointError, Exit
 from engager.models import Lost, Reply
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sending.transport.base import MAX_ANSWER
+from tests.wire.raw import listening
 
 Asked = list[tuple[str, dict[str, Any]]]
 
@@ -45,21 +46,15 @@ async def serving(answer: Callable[[str, dict[str, Any]], bytes]) -> AsyncIterat
     asked: Asked = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                method = head.split()[1].decode().rpartition("/")[2]
-                asked.append((method, orjson.loads(await reader.readexactly(length))))
-                body = answer(*asked[-1])
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            method = head.split()[1].decode().rpartition("/")[2]
+            asked.append((method, orjson.loads(await reader.readexactly(length))))
+            body = answer(*asked[-1])
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with listening:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", asked
+    async with listening(handle) as port:
+        yield f"http://127.0.0.1:{port}", asked
 
 
 def said(data: Any) -> bytes:
@@ -123,18 +118,18 @@ async def test_what_a_scenario_is_afterwards_counts_more_than_the_answer(answer:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "code", "told"),
+    ("endpoint", "code", "fact"),
     [
-        (Shown(said(None), obeys=False), Exit.STOPPED, "said success, and scenario 12 is inactive"),
-        (Shown(b"<html>504</html>", obeys=False), Exit.STOPPED, "later"),
-        (Shown(b"<html>504</html>", obeys=True, listed=False), Exit.STOPPED, "later"),
-        (Shown(b'{"error": 403, "error_text": "No"}', obeys=False), Exit.WRONG, "no rights"),
+        (Shown(said(None), obeys=False), Exit.STOPPED, "scenario 12"),
+        (Shown(b"<html>504</html>", obeys=False), Exit.STOPPED, "workflows/activate"),
+        (Shown(b"<html>504</html>", obeys=True, listed=False), Exit.STOPPED, "workflows/activate"),
+        (Shown(b'{"error": 403, "error_text": "No"}', obeys=False), Exit.WRONG, "403|rights"),
         (Shown(b'{"error": 400, "error_text": "Empty"}', obeys=False), Exit.WRONG, "400: Empty"),
     ],
 )
-async def test_a_scenario_that_is_not_as_it_was_to_be(endpoint: Shown, code: Exit, told: str) -> None:
+async def test_a_scenario_that_is_not_as_it_was_to_be(endpoint: Shown, code: Exit, fact: str) -> None:
     async with serving(endpoint) as (url, _), platform_at(url) as platform:
-        with pytest.raises(EndpointError, match=told) as raised:
+        with pytest.raises(EndpointError, match=fact) as raised:
             await switch(platform, 12, True, consents)
     assert raised.value.exit is code
 

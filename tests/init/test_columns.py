@@ -81,15 +81,14 @@ def test_a_name_with_a_colon_in_jsonl_is_held_by_a_cast(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "name", "why"),
+    ("header", "name", "usable"),
     [
-        ("a{b", "a{b", "a template cannot hold this name"),
-        ("x,x", "x", "2 columns have this name"),
-        ("a, ", " ", "it has no name"),
-        ("a,engager_row", "engager_row", "engager's own"),
-        ("a,b", "a", ""),
+        ("a{b", "a{b", False),
+        ("x,x", "x", False),
+        ("a, ", " ", False),
+        ("a,engager_row", "engager_row", False),
+        ("a,b", "a", True),
     ],
 )
-def test_what_stands_in_a_columns_way(tmp_path: Path, header: str, name: str, why: str) -> None:
-    told = obstacle(name, sampled(tmp_path, f"{header}\n"))
-    assert (why in told) if why else (told == "")
+def test_what_stands_in_a_columns_way(tmp_path: Path, header: str, name: str, usable: bool) -> None:
+    assert (obstacle(name, sampled(tmp_path, f"{header}\n")) == "") is usable

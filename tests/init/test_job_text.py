@@ -96,32 +96,30 @@ def test_what_was_guessed_is_written_and_told(tmp_path: Path) -> None:
     assert (given.delimiter, given.encoding, given.format) == (";", "cp1251", None)
     assert (job.job.request["matching"], job.job.request["phone"]) == ("phone", "{Телефон}")
     assert content_of(job) == {}
-    assert re.search(r'^encoding = "cp1251" +# guessed: it is not UTF-8', made.text, re.MULTILINE)
+    assert re.search(r'^encoding = "cp1251" +# ', made.text, re.MULTILINE)
     text = "\n".join(made.warnings)
     assert all(word in text for word in ("2 columns", "{скидка}", "engager_row", "cp1251"))
 
 
 def test_rows_whose_key_does_not_fit_are_told(tmp_path: Path) -> None:
     made, _ = drafted(tmp_path, "email\na@x.org\nb@x.org\nnobody\n")
-    assert made.warnings == [
-        'request.email: 1 of all 3 rows hold none that the endpoint takes in "email"',
-    ]
+    assert len(made.warnings) == 1
+    assert re.match(r"request\.email: 1 of all 3 rows", made.warnings[0])
 
 
 @pytest.mark.parametrize(
-    ("broken", "before", "after"),
-    [
-        (["b@x.org"], "", " cannot be read, and will be invalid"),
-        (["b@x.org", "c"], "2 of the first rows cannot be read, and will be invalid; the first is ", ""),
-    ],
+    ("broken", "count"),
+    [(["b@x.org"], ""), (["b@x.org", "c"], "2 ")],
 )
 def test_a_row_that_cannot_be_read_is_named_with_its_line(
-    tmp_path: Path, broken: list[str], before: str, after: str
+    tmp_path: Path, broken: list[str], count: str
 ) -> None:
     lines = ["email,name", 'a@x.org,"A\nB"', *broken, "d@x.org,D"]
     made, _ = drafted(tmp_path, "\n".join(lines))
     row = f"row 2 ({tmp_path / 'people.csv'}, line 4)"
-    assert made.warnings == [f"{before}{row}{after}: 1 fields where the header has 2"]
+    assert len(made.warnings) == 1
+    assert made.warnings[0].startswith(count)
+    assert row in made.warnings[0]
 
 
 def test_matching_by_a_field_of_ones_own_asks_to_be_looked_at(tmp_path: Path) -> None:

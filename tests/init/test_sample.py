@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -70,30 +71,30 @@ def test_a_long_input_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "fact"),
     [
-        ("a.csv", b"", "the file is empty"),
-        ("a.csv", b" \n\n", "the file is empty"),
-        ("a.csv", b"PK\x03\x04\x14\0\0", "Save it as CSV"),
-        ("a.csv", gzip.compress(b"email\n", mtime=0), "Let it end in .gz"),
-        ("a.csv", b"\0\1\2\3", "it is no text"),
-        ("a.csv", b"sep=;\r\nemail;name\r\n", "Delete that line"),
-        ("a.json", b'[\n  {"email": "a@x.org"}\n]\n', "One object a line"),
-        ("a.jsonl", b'{\n  "email": "a@x.org"\n}\n', "None of the first lines is a JSON object"),
-        ("a.csv", b"ann@x.org,Ann\nbob@x.org,Bob\n", "Put a header line before it"),
-        ("a.csv", b"Ann,+79160000000\nBob,+79160000001\n", "Put a header line before it"),
+        ("a.csv", b"", "a.csv"),
+        ("a.csv", b" \n\n", "a.csv"),
+        ("a.csv", b"PK\x03\x04\x14\0\0", "CSV"),
+        ("a.csv", gzip.compress(b"email\n", mtime=0), ".gz"),
+        ("a.csv", b"\0\1\2\3", "a.csv"),
+        ("a.csv", b"sep=;\r\nemail;name\r\n", "sep="),
+        ("a.json", b'[\n  {"email": "a@x.org"}\n]\n', "jq -c"),
+        ("a.jsonl", b'{\n  "email": "a@x.org"\n}\n', "a.jsonl, line 1"),
+        ("a.csv", b"ann@x.org,Ann\nbob@x.org,Bob\n", "header"),
+        ("a.csv", b"Ann,+79160000000\nBob,+79160000001\n", "header"),
     ],
 )
 def test_an_input_without_a_job_is_told_with_a_way_out(
-    tmp_path: Path, name: str, content: bytes, told: str
+    tmp_path: Path, name: str, content: bytes, fact: str
 ) -> None:
-    with pytest.raises(InputError, match=told) as refused:
+    with pytest.raises(InputError, match=re.escape(fact)) as refused:
         sampled(tmp_path, content, name)
     assert "ann@x.org" not in str(refused.value)
 
 
 def test_stdin_and_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="stdin can be read once only"):
+    with pytest.raises(InputError, match="--input -"):
         take_sample("-", tmp_path)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"people\.csv"):
         take_sample("people.csv", tmp_path)

@@ -66,7 +66,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console was told since the last question: faults of scripts, breaches of the CSP."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def overflow(self) -> int:
         """Pixels by which the page is wider than the screen."""

@@ -20,7 +20,7 @@ def summary(rows: int, exit_code: int) -> Summary:
 
 
 async def left(path: Path, rows: int = 1, exit_code: int = 0, report: bool = True) -> list[Event]:
-    run, events = await made(path, [outcome(1)]), []
+    run, events = await made(path, [outcome(1)]), list[Event]()
     await finish(run, summary(rows, exit_code), report, None, events.append)
     return events
 

@@ -14,11 +14,11 @@ from engager.output.text import status_line
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 
 NOW = Snapshot(
-    seconds=45.0,
+    elapsed_seconds=45.0,
     rows=600,
     total=1000,
     eta_seconds=5.0,
-    statuses=dict.fromkeys(Status, 0) | {Status.ENGAGED: 600},
+    statuses=dict.fromkeys(map(str, Status), 0) | {"engaged": 600},
     errors=[],
     attempts=900,
     retries=300,

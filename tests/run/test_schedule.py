@@ -57,12 +57,13 @@ async def openings(keeper: Scheduler, hours: float) -> list[tuple[str, bool]]:
 
 @pytest.mark.virtual_time
 async def test_it_holds_the_run_outside_of_its_hours_also_when_clocks_are_put_back() -> None:
-    seen = await openings(timekeeper("2026-10-25T01:29", "01:30-03:00"), 3)
-    assert [(moment[:8], held) for moment, held in seen] == [
-        ("25 01:29", True),
-        ("25 01:30", False),
-        ("25 02:59", True),  # two and a half hours later, a moment early, so that nothing is on its way
-    ]
+    seen = await openings(timekeeper("2026-10-25T01:29", "01:30-03:00"), 0.1)
+    assert [(moment[:8], held) for moment, held in seen] == [("25 01:29", True), ("25 01:30", False)]
+    begun = asyncio.get_running_loop().time()
+    seen = await openings(timekeeper("2026-10-25T02:55", "01:30-03:00"), 1.2)
+    # An hour and five minutes later, a moment early, so that nothing is on its way.
+    assert [(moment[:8], held) for moment, held in seen] == [("25 02:59", True)]
+    assert asyncio.get_running_loop().time() - begun >= 3900
 
 
 @pytest.mark.virtual_time

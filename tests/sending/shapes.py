@@ -26,9 +26,10 @@ from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from engager.sending.adaptive import with_adaptive_limit
-from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
-from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
-from engager.sending.limits import PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.admission import AdmissionControl
+from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.retry import Engage, with_retry
+from engager.sending.sender import Sender
 from engager.sending.transport.base import Admission, is_admitted
 from tests.conftest import VirtualLoop
 
@@ -179,11 +180,10 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
-    clear = with_rate_limit(
-        gate, rate_limiter, lambda: None, None, with_stop(stop, with_intent_log(lambda request: None, clock))
-    )
-    tries = single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
-    attempt = with_adaptive_limit(adaptive, rate_limiter, tries)
+    limits = Limits(stop, gate, rate_limiter)
+    admission = AdmissionControl(limits, Delivery(), clock, list.clear, None)
+    sender = Sender(endpoint.send, admission.admit, limits, retry)
+    attempt = with_adaptive_limit(adaptive, rate_limiter, sender.attempt_once)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)
     return with_retry(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
 

@@ -12,13 +12,12 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Lost, NotSent, Reply, Row, Status, Withheld
 from engager.policies.circuit_breaker import Breaker
 from engager.policies.delivery import Delivery
-from engager.policies.failure_threshold import Threshold
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.admission import with_intent_log, with_rate_limit, with_stop
-from engager.sending.circuit_breaker import failure_counter, with_circuit_breaker
-from engager.sending.layers import Engage, single_attempt, verdict_handler, with_retry
-from engager.sending.limits import BREAKER, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.admission import AdmissionControl
+from engager.sending.limits import BREAKER, Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.retry import Engage, with_retry
+from engager.sending.sender import Sender
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -57,12 +56,10 @@ def compose(
     attempts: int = 6,
 ) -> Engage:
     clock, retry = asyncio.get_running_loop().time, Retry(attempts=attempts, base_delay=1, max_delay=10)
-    safe = with_stop(stop, with_intent_log(lambda request: None, clock))
-    clear = with_rate_limit(gate, RateLimiter(pace, stop, gate), lambda: None, None, safe)
+    limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
+    admit = AdmissionControl(limits, Delivery(), clock, list.clear, None).admit
     return with_retry(
-        with_circuit_breaker(
-            breaker, gate, stop, single_attempt(endpoint.send, clear, verdict_handler(gate, stop, retry))
-        ),
+        Sender(endpoint.send, admit, limits, retry, breaker).attempt_once,
         retry,
         Delivery(),
         RetryBudget(100, 100),
@@ -203,17 +200,6 @@ async def test_a_stop_lets_everybody_go_who_waits() -> None:
     await run(engage, 40, 4)
     assert asyncio.get_running_loop().time() < 60
     assert BREAKER in gate.holders
-
-
-@pytest.mark.virtual_time
-async def test_too_many_failures_end_the_run() -> None:
-    stop = Stop()
-    count = failure_counter(Threshold(rows=2), stop)
-    assert count is not None
-    count(1, "failed: timeout")
-    assert not stop.requested
-    count(2, "failed: timeout")
-    assert (stop.exit, failure_counter(None, stop)) == (Exit.STOPPED, None)
 
 
 @pytest.mark.virtual_time

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.altcraft.classification import Meaning, Verdict
-from engager.models import Status
+from engager.models import UNATTEMPTED, Status
 from engager.policies.delivery import Delivery, Mode
-from engager.sending.delivery import AttemptHistory, Decision, decide, give_up
+from engager.sending.delivery import Decision, decide, give_up
 
 EXACTLY, AT_MOST, AT_LEAST = (Delivery(mode) for mode in Mode)
 LOST = Verdict(Meaning.UNKNOWN)
@@ -23,11 +23,11 @@ REPLAYED_REJECTION = Verdict(Meaning.REJECTED, 400, duplicate=True, by_endpoint=
 
 def play(delivery: Delivery, *verdicts: Verdict, seconds: float = 1.0) -> Status | Decision:
     """Live through some tries, `seconds` apart."""
-    history = AttemptHistory()
+    history = UNATTEMPTED
     step: Status | Decision = Decision.RETRY
     for number, verdict in enumerate(verdicts):
-        history.note_departure(number * seconds)
-        step = decide(delivery, history, verdict, number * seconds)
+        history = history.departed(number * seconds)
+        step, history = decide(delivery, history, verdict, number * seconds)
     return step
 
 
@@ -63,19 +63,16 @@ def test_next_step(delivery: Delivery, verdicts: list[Verdict], step: Status | D
 
 
 def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
-    history = AttemptHistory()
-    history.note_departure(0)
-    decide(EXACTLY, history, LOST, 0)
-    assert (history.in_doubt, history.request_id_version) == (True, 0)
-    decide(EXACTLY, history, REPLAYED_FAULT, 1)
-    assert (history.in_doubt, history.request_id_version) == (False, 1)
-    assert give_up(history) is Status.FAILED
+    _, lost = decide(EXACTLY, UNATTEMPTED.departed(0), LOST, 0)
+    assert (lost.in_doubt, lost.request_id_version) == (True, 0)
+    _, settled = decide(EXACTLY, lost, REPLAYED_FAULT, 1)
+    assert (settled.in_doubt, settled.request_id_version) == (False, 1)
+    assert give_up(settled) is Status.FAILED
 
 
 def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:
-    history = AttemptHistory()
-    history.note_departure(0)
-    assert decide(EXACTLY, history, REPLAYED_FAULT, 1e6) is Decision.RETRY
+    step, history = decide(EXACTLY, UNATTEMPTED.departed(0), REPLAYED_FAULT, 1e6)
+    assert step is Decision.RETRY
     assert (history.in_doubt, history.request_id_version) == (False, 1)
 
 
@@ -96,12 +93,12 @@ verdicts = st.builds(
 @given(st.sampled_from([AT_MOST, AT_LEAST]), st.lists(verdicts, min_size=1))
 def test_no_claim_without_proof(delivery: Delivery, tries: list[Verdict]) -> None:
     """Without deduplication: once a try is unknown, the row is engaged by proof or else in doubt."""
-    history = AttemptHistory()
+    history = UNATTEMPTED
     unknown = False
     for number, verdict in enumerate(tries):
-        history.note_departure(number)
+        history = history.departed(number)
         unknown |= verdict.meaning is Meaning.UNKNOWN
-        step = decide(delivery, history, verdict, number)
+        step, history = decide(delivery, history, verdict, number)
         settled = give_up(history) if step is Decision.RETRY else step
         assert settled in ({Status.ENGAGED, Status.IN_DOUBT} if unknown else set(Status))
         assert (settled is Status.ENGAGED) == (verdict.meaning is Meaning.ACCEPTED)

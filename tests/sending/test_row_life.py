@@ -63,7 +63,7 @@ class RowLife(RuleBasedStateMachine):
         # Exactly once is promised where the endpoint deduplicates, and only there.
         self.endpoint = Endpoint(deduplicates or mode is Mode.EXACTLY_ONCE, replays)
         self.delivery = Delivery(mode, WINDOW)
-        self.life = AttemptHistory()
+        self.history = AttemptHistory()
         self.now = 0.0
         self.status: Status | None = None
         self.deceived = False  #: a gateway denied what had been done: what was not taken by assumption was
@@ -71,12 +71,12 @@ class RowLife(RuleBasedStateMachine):
     def _leave(self, error: int, fate: str) -> Ending:
         if fate == "refused":
             return NotSent("connect_failed", "refused")
-        self.life.note_departure(self.now)
+        self.history = self.history.departed(self.now)
         if fate == "gateway 503":
             return Reply(503, HTML)
         if fate == "never arrived":
             return Lost("timeout", "no answer")
-        reply = self.endpoint.process(f"id.{self.life.request_id_version}", self.now, error)
+        reply = self.endpoint.process(f"id.{self.history.request_id_version}", self.now, error)
         if fate == "503 after the deed":
             self.deceived = True
             return Reply(503, HTML)
@@ -88,8 +88,7 @@ class RowLife(RuleBasedStateMachine):
     @rule(error=ERRORS, fate=FATES)
     def one_try(self, error: int, fate: str) -> None:
         ending = self._leave(error, fate)
-        self.life.attempts += 1
-        step = decide(self.delivery, self.life, judge(ending), self.now)
+        step, self.history = decide(self.delivery, self.history.ended(), judge(ending), self.now)
         self.status = None if isinstance(step, Decision) else step
 
     @precondition(lambda self: self.status is None)
@@ -98,10 +97,7 @@ class RowLife(RuleBasedStateMachine):
         if isinstance(self._leave(error, fate), NotSent):
             return
         # What the ledger gives back of a row that was in flight.
-        history = self.life
-        self.life = AttemptHistory(
-            history.attempts + 1, history.request_id_version, history.first_left, in_doubt=True
-        )
+        self.history = self.history.ended()._replace(in_doubt=True)
         self._resume()
 
     @precondition(lambda self: self.status is None)
@@ -110,7 +106,7 @@ class RowLife(RuleBasedStateMachine):
         self._resume()
 
     def _resume(self) -> None:
-        if not may_attempt(self.delivery, self.life, self.now):
+        if not may_attempt(self.delivery, self.history, self.now):
             self.status = Status.IN_DOUBT
 
     @precondition(lambda self: self.status is None)
@@ -122,12 +118,12 @@ class RowLife(RuleBasedStateMachine):
     @precondition(lambda self: self.status is None)
     @rule()
     def the_tries_are_used_up(self) -> None:
-        self.status = give_up(self.life)
+        self.status = give_up(self.history)
 
     @precondition(lambda self: self.status is Status.FAILED)
     @rule()
     def another_pass_over_a_failed_row(self) -> None:
-        self.life = AttemptHistory(request_id_version=self.life.request_id_version)
+        self.history = AttemptHistory(request_id_version=self.history.request_id_version)
         self.status = None
 
     @precondition(lambda self: self.status is not None)

@@ -151,7 +151,7 @@ class PowerCut(RuleBasedStateMachine):
         self.mark(self.resting.pop(number))
 
     def mark(self, one: EngageRequest) -> None:
-        one.history.note_departure(clock.seconds())
+        one.history = one.history.departed(clock.seconds())
         self.marked.append(one)
 
     @rule(choice=CHOICE, doubt=st.booleans(), renew=st.booleans())
@@ -159,10 +159,10 @@ class PowerCut(RuleBasedStateMachine):
     def fail(self, choice: int, doubt: bool, renew: bool) -> None:
         number = sorted(self.flying)[choice % len(self.flying)]
         one = self.flying.pop(number)
-        one.history.attempts += 1
-        one.history.in_doubt |= doubt
+        ended = one.history.ended()
+        one.history = ended._replace(in_doubt=ended.in_doubt or doubt)
         if renew:
-            one.history.renew()
+            one.history = one.history.renewed()
         self.do(lambda: self.store.attempt_ended(one))
         self.resting[number] = one
         self.knows(number, (one.history.request_id_version, one.history.in_doubt))

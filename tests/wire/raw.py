@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -58,19 +59,14 @@ class Endpoint:
     _begun: float | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = re.search(rb"(?i)content-length: *(\d+)", head)
-                body = await reader.readexactly(int(length[1]) if length else 0)
-                self._in_flight += 1
-                self.most_in_flight = max(self.most_in_flight, self._in_flight)
-                await asyncio.sleep(0.001)
-                self._in_flight -= 1
-                writer.write(self._answer(head, body))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+            await asyncio.sleep(0.001)
+            self._in_flight -= 1
+            writer.write(self._answer(head, body))
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
         found = re.search(rb"(?i)request-id: *(\S+)", head)
@@ -94,15 +90,41 @@ def _http(status: int, body: bytes, headers: str) -> bytes:
     return f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(handle: Handle, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve on a free port, as long as this is entered; no connection is left behind."""
+    open_ones: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ones[writer] = asyncio.current_task()
+        try:
+            await handle(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        tasks = [task for task in open_ones.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in open_ones), return_exceptions=True)
+
+
 @asynccontextmanager
 async def serving(
     gateway: Gateway = lambda moment: PASS, deduplicates: bool = True, error: int = 0
 ) -> AsyncIterator[Endpoint]:
     """Serve on a free port, as long as this is entered."""
     endpoint = Endpoint(gateway, deduplicates, error)
-    server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
-    endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(endpoint.serve) as port:
+        endpoint.url = f"http://127.0.0.1:{port}"
         yield endpoint
-    finally:
-        server.close()

@@ -111,7 +111,7 @@ async def test_requests_that_are_ready_in_one_round_of_the_loop_leave_together()
     left: list[str] = []
     transport = LeanTransport(Destination("http://127.0.0.1:1/", {}, 5))
     pairs = [connected(asyncio.get_running_loop().time) for _ in range(2)]
-    transport._resting = [connection for connection, _ in pairs]
+    transport._idle = [connection for connection, _ in pairs]
 
     def clearance(name: str) -> bool:
         left.append(name)

@@ -10,6 +10,8 @@ import pytest
 import engager
 from tests.wire.raw import PASS, Act, Gateway, Moment, serving
 
+pytestmark = pytest.mark.one_loop
+
 SIGN_IN = Act(False, 200, b"<html><h1>Sign in</h1></html>")
 NOT_FOUND = Act(False, 404, b"default backend - 404")
 MODES = ("exactly-once", "at-most-once", "at-least-once")
@@ -29,7 +31,7 @@ def job(folder: Path, url: str, rows: int, **tables: Any) -> engager.JobFile:
         "input": {"path": "people.csv"},
         "request": {"id": 12, "email": "{email}"},
         "output": {"report": False},
-        "breaker": {"pause": "1s"},
+        "breaker": {"pause": "200ms"},
         "retry": {"base_delay": 0.05},
     }
     return engager.build_job({**given, **tables}, base=folder)
@@ -39,9 +41,9 @@ async def run(folder: Path, url: str, rows: int, **tables: Any) -> engager.Summa
     return await engager.run_async(job(folder, url, rows, **tables), out=folder / "run")
 
 
-def for_a_while(act: Act) -> Gateway:
+def for_a_while(act: Act, seconds: float = 0.6) -> Gateway:
     """In the middle of a run."""
-    return lambda moment: act if 0.3 < moment.seconds < 2.3 else PASS
+    return lambda moment: act if 0.2 < moment.seconds < 0.2 + seconds else PASS
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,21 @@ def for_a_while(act: Act) -> Gateway:
     ],
     ids=lambda act: f"{act.status} {act.body[:12]!r}",
 )
-async def test_a_gateways_page_for_some_seconds_costs_nobody(tmp_path: Path, page: Act) -> None:
+async def test_a_gateways_page_for_a_moment_costs_nobody(tmp_path: Path, page: Act) -> None:
     async with serving(for_a_while(page)) as endpoint:
+        summary = await run(tmp_path, endpoint.url, 800, limits={"rate": 1500})
+    assert endpoint.requests > 800
+    assert (summary.exit_code, summary.statuses["engaged"]) == (0, 800)
+    assert set(endpoint.effects.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [NOT_FOUND, Act(False, 302, b""), Act(False, 400, b"<html>blocked</html>")],
+    ids=lambda act: act.status,
+)
+async def test_a_gateways_page_for_two_seconds_costs_nobody(tmp_path: Path, page: Act) -> None:
+    async with serving(for_a_while(page, 2)) as endpoint:
         summary = await run(tmp_path, endpoint.url, 2000, limits={"rate": 1500})
     assert (summary.exit_code, summary.statuses["engaged"]) == (0, 2000)
     assert set(endpoint.effects.values()) == {1}
@@ -72,11 +87,11 @@ async def test_an_outage_rejects_nobody_in_any_mode(tmp_path: Path, mode: str, c
         summary = await run(
             tmp_path,
             endpoint.url,
-            600,
+            300,
             limits={"rate": 500, "concurrency": concurrency},
             delivery={"mode": mode},
         )
-    assert (summary.statuses["rejected"], summary.statuses["engaged"]) == (0, 600)
+    assert (summary.statuses["rejected"], summary.statuses["engaged"]) == (0, 300)
     assert set(endpoint.effects.values()) == {1}
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from engager.errors import JobError
 from engager.models import Ending, NotSent, Reply
 from engager.sending.transport.aiohttp import AiohttpTransport
 from engager.sending.transport.base import Destination, Proxy
+from tests.wire.raw import listening
 
 TOKEN, PASSWORD = "t0ken-of-the-endpoint", "pass/word-of-the-proxy"
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"error":0}'
@@ -44,15 +44,6 @@ email = "{{email}}"
 def job(folder: Path, more: str, url: str = "https://platform.example") -> JobFile:
     (folder / "job.toml").write_text(JOB.format(url=url, more=more))
     return JobFile(folder / "job.toml")
-
-
-@asynccontextmanager
-async def listening(handle: object, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)  # type: ignore[arg-type]
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:

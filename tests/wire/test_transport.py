@@ -17,6 +17,7 @@ from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.sending.transport.aiohttp import AiohttpTransport
 from engager.sending.transport.base import MAX_ANSWER, Destination, SendBatch, Transport
 from engager.sending.transport.http1.transport import LeanTransport
+from tests.wire.raw import listening
 
 OK = b'{"data":null,"error":0,"error_text":"Successful operation"}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -34,28 +35,8 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def server(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    handlers: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
-        try:
-            await serve(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            handlers.discard(task)
-            writer.close()
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/start"
-    finally:
-        listening.close()
-        for task in list(handlers):
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
+    async with listening(serve, tls) as port:
+        yield f"http://127.0.0.1:{port}/start"
 
 
 def scripted(*steps: bytes, close: bool = True) -> Serve:

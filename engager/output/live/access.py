@@ -1,4 +1,4 @@
-"""Who may look and who may act: a key that is good once, a cookie in its place, and this origin only."""
+"""Access to the live page: a key that is valid once, then a cookie, for this origin only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hmac import compare_digest
 
 from aiohttp import web
 
-#: The beginning of the cookie's name; each page has one of its own, as cookies know no ports.
+#: Prefix of the name of the cookie; each page has its own name, because cookies ignore ports.
 COOKIE = "engager_page"
 
-#: What a script of another origin cannot send along without asking first.
+#: A header that a script of another origin cannot send without a preflight request.
 HEADER = "X-Engager"
 
 _HEADERS = {
@@ -30,7 +30,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Whether an address is reachable from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -38,9 +38,12 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The key of a page, and those who have used it."""
+    """The key of a page and the cookie of the browser that has used it."""
 
     def __init__(self, host: str) -> None:
+        self.admit: Callable[[web.Request], None] = lambda request: (
+            None
+        )  #: called for every request that may stay
         self.key = secrets.token_urlsafe(24)
         self._key_is_good = True
         self._cookie = secrets.token_urlsafe(32)
@@ -48,10 +51,12 @@ class Guard:
         self._loopback = is_loopback(host)
 
     def enter(self, request: web.Request) -> web.StreamResponse:
-        """Exchange the key for a cookie: from then on the key opens nothing."""
+        """Exchange the key for a cookie; after that the key is invalid."""
         given = request.query.get("key", "")
         if not self._key_is_good or not compare_digest(given.encode("utf-8", "replace"), self.key.encode()):
-            raise web.HTTPForbidden(text="This key is not good, or was used before. Start the run again.\n")
+            raise web.HTTPForbidden(
+                text="This key is wrong or was used before. Start the run again for a new one.\n"
+            )
         self._key_is_good = False
         response = web.Response(status=303, headers={"Location": "/", **_HEADERS})
         response.set_cookie(self._name, self._cookie, httponly=True, samesite="Strict", path="/")
@@ -64,29 +69,30 @@ class Guard:
         )
 
     def refuse_foreign_host(self, request: web.Request) -> None:
-        """Raises HTTPForbidden for a name that somebody else made point here."""
+        """Refuse a host name that is not of this machine (DNS rebinding). Raises HTTPForbidden."""
         try:
             host = request.url.host or ""
         except ValueError:
             host = "nowhere"
         if self._loopback and not is_loopback(host):
-            raise web.HTTPForbidden(text="This page is only for the machine that it runs on.\n")
+            raise web.HTTPForbidden(text="This page is served to this machine only.\n")
 
     def refuse_foreign_script(self, request: web.Request) -> None:
-        """Raises HTTPForbidden for what a page of another origin sends."""
+        """Refuse requests of pages of another origin. Raises HTTPForbidden."""
         origin = request.headers.get("Origin")
         ours = origin is None or origin == f"{request.scheme}://{request.host}"
         if HEADER not in request.headers or not ours:
-            raise web.HTTPForbidden(text="Only the page itself may ask for this.\n")
+            raise web.HTTPForbidden(text="Only the live page may send this request.\n")
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Ask for the cookie, but for what is open to all; and tell the browser to be strict."""
+        """Require the cookie except for open paths, and set security headers."""
         self.refuse_foreign_host(request)
         if request.method == "GET" and request.path == "/" and "key" in request.query:
             return self.enter(request)
         if request.path not in OPEN and not self.is_authenticated(request):
-            raise web.HTTPForbidden(text="Open the address that the run has printed, with its key.\n")
+            raise web.HTTPForbidden(text="Open the address that the run printed; it contains the key.\n")
+        self.admit(request)
         if request.method != "GET":
             self.refuse_foreign_script(request)
         response = await handler(request)
@@ -95,5 +101,5 @@ class Guard:
         return response
 
 
-#: What holds no person's data: figures for a machine that watches.
+#: Paths without personal data, for monitoring.
 OPEN = frozenset({"/metrics", "/health"})

@@ -1,4 +1,4 @@
-"""Where a page is to be served: a text in, host and port out."""
+"""The address at which the live page is served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engager.errors import JobError
 
 
 def refuse_used_address(page: str) -> None:
-    """Raises JobError where a page cannot be served: before anything is made."""
+    """Raise JobError if the live page cannot be served at this address."""
     host, port = address_of(page)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -17,15 +17,15 @@ def refuse_used_address(page: str) -> None:
             probe.bind((host, port))
     except (OSError, UnicodeError) as fault:
         why = getattr(fault, "strerror", None) or fault
-        raise JobError(f"--page {page}: it cannot be served there: {why}.") from fault
+        raise JobError(f"--page {page}: the page cannot be served there: {why}.") from fault
 
 
 def address_of(page: str) -> tuple[str, int]:
-    """Host and port from `HOST:PORT`, `:PORT` or `PORT`; loopback unless a host is named.
+    """Host and port of `HOST:PORT`, `:PORT` or `PORT`; the default host is the loopback address.
 
     Raises JobError.
     """
     host, _, port = page.rpartition(":")
     if not port.isdecimal() or int(port) > 65_535:
-        raise JobError(f"--page {page}: give HOST:PORT, or a port of this machine; 0 is any free one.")
+        raise JobError(f"--page {page}: give HOST:PORT, or a port of this machine; 0 selects a free one.")
     return host.strip("[]") or "127.0.0.1", int(port)

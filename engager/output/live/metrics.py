@@ -1,8 +1,8 @@
-"""A snapshot in, metrics for Prometheus out. No key, no row and no text of anybody's is in them."""
+"""Metrics for Prometheus from a snapshot of a run. They contain no key and no text of a row or a response."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,38 +15,57 @@ from engager.store.tally import Histogram
 #: Upper bounds of the latency's buckets, in seconds.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, inf)
 
+_HOLDERS = ("operator", "window", "breaker", "endpoint")
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class RunCollector(Collector):
-    """Reads the run when it is asked."""
+    """Reads the run when Prometheus scrapes it."""
 
-    def __init__(self, labels: dict[str, str], look: Callable[[], tuple[Snapshot, Histogram]]) -> None:
-        self._labels, self._look = labels, look
+    def __init__(self, labels: dict[str, str], read: Callable[[], tuple[Snapshot, Histogram]]) -> None:
+        self._labels, self._read = labels, read
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
-        """The run as it is."""
-        now, latency = self._look()
-        info = GaugeMetricFamily("engager_run_info", "The run.", labels=list(self._labels))
-        info.add_metric(list(self._labels.values()), 1)
-        yield info
+        """The metrics of this moment."""
+        now, latency = self._read()
+        about = "Job and run directory of the run."
+        yield _gauge("engager_run_info", about, self._labels, [(self._labels.values(), 1)])
         yield _labelled("engager_rows", "Rows that have an outcome.", "status", dict(now.statuses))
-        yield CounterMetricFamily("engager_tries", "Tries of settled rows.", value=now.attempts)
-        yield CounterMetricFamily("engager_retries", "Tries beyond the first.", value=now.retries)
-        yield CounterMetricFamily(
-            "engager_duplicates", "Rows whose answer was marked as a repeat.", value=now.duplicates
-        )
-        yield GaugeMetricFamily("engager_in_flight", "Requests without an answer yet.", value=now.in_flight)
-        if now.rate is not None:
-            yield GaugeMetricFamily("engager_rate_limit", "Requests a second that may leave.", value=now.rate)
-        if now.total is not None:
-            left = max(0, now.total - now.rows)
-            yield GaugeMetricFamily("engager_rows_remaining", "Rows without an outcome, about.", value=left)
-        held = GaugeMetricFamily("engager_held", "Who wants nothing to leave.", labels=["holder"])
-        for holder in ("operator", "window", "breaker", "endpoint"):
-            held.add_metric([holder], holder in now.holders)
-        yield held
+        yield from _counters(now)
+        yield from _gauges(now)
+        paused = [((holder,), holder in now.holders) for holder in _HOLDERS]
+        yield _gauge("engager_paused", "1 while this holder pauses the run.", ["holder"], paused)
         yield _latency(latency)
+
+
+def _counters(now: Snapshot) -> Iterator[CounterMetricFamily]:
+    for name, text, value in (
+        ("engager_attempts", "Attempts of settled rows.", now.attempts),
+        ("engager_retries", "Attempts of settled rows after the first one.", now.retries),
+        ("engager_duplicates", "Rows whose response was marked as a repeat.", now.duplicates),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
+
+
+def _gauges(now: Snapshot) -> Iterator[GaugeMetricFamily]:
+    remaining = None if now.total is None else max(0, now.total - now.rows)
+    for name, text, value in (
+        ("engager_in_flight", "Requests without a response yet.", now.in_flight),
+        ("engager_rate_limit", "Requests per second that may leave.", now.rate),
+        ("engager_rows_remaining", "Rows without an outcome, approximately.", remaining),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+def _gauge(
+    name: str, text: str, labels: Iterable[str], values: Iterable[tuple[Iterable[str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=list(labels))
+    for given, value in values:
+        family.add_metric(list(given), value)
+    return family
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> CounterMetricFamily:
@@ -57,19 +76,19 @@ def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Count
 
 
 def _latency(latency: Histogram) -> HistogramMetricFamily:
-    counts = latency.below([row_limit * 1000 for row_limit in BOUNDS])
+    counts = latency.below([bound * 1000 for bound in BOUNDS])
     buckets = [
-        ("+Inf" if row_limit == inf else str(row_limit), float(count))
-        for row_limit, count in zip(BOUNDS, counts, strict=True)
+        ("+Inf" if bound == inf else str(bound), float(count))
+        for bound, count in zip(BOUNDS, counts, strict=True)
     ]
-    text = "Seconds from when a row's last try was due to its end."
+    text = "Seconds from when the last attempt of a row was due to its end."
     return HistogramMetricFamily(
-        "engager_try_latency_seconds", text, buckets=buckets, sum_value=latency.total / 1000
+        "engager_attempt_latency_seconds", text, buckets=buckets, sum_value=latency.total / 1000
     )
 
 
-def exposition(labels: dict[str, str], look: Callable[[], tuple[Snapshot, Histogram]]) -> bytes:
+def exposition(labels: dict[str, str], read: Callable[[], tuple[Snapshot, Histogram]]) -> bytes:
     """The metrics of a run, as Prometheus reads them."""
     registry = CollectorRegistry()
-    registry.register(RunCollector(labels, look))
+    registry.register(RunCollector(labels, read))
     return generate_latest(registry)

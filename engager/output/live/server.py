@@ -1,10 +1,13 @@
-"""A run under way in, its page, its metrics and its health out: served from the run's own loop."""
+"""The live page, the metrics and the health of a run, served by the event loop of the run."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,23 @@ from engager.errors import JobError
 from engager.events import Snapshot
 from engager.output.live.access import Guard
 from engager.output.live.address import address_of
-from engager.output.live.history import History, as_message
+from engager.output.live.door import Door, NoBadRequests
+from engager.output.live.history import History, charts
+from engager.output.report.templates import FILES as CHART_FILES
 from engager.run.control import OPERATOR, Control
 from engager.run.monitor import Monitor
 from engager.run.prepare import Run
 
-#: Seconds between two words to a browser.
+#: Seconds between two messages to a browser.
 EVERY = 0.5
 
-#: Seconds for which a browser that is slow may hold up the end.
+#: Seconds for which a slow browser may delay the end.
 _FAREWELL = 2.0
+
+#: Seconds for which a connection that is known may rest.
+_IDLE = 60.0
+
+_NO_BAD_REQUESTS = NoBadRequests()
 
 _FILES = Path(__file__).parent / "files"
 
@@ -36,20 +46,22 @@ class Page:
     def __init__(self, run: Run, monitor: Monitor, host: str) -> None:
         self.guard = Guard(host)
         self._run, self._monitor, self._control = run, monitor, run.control
-        self._history = History()
+        self._history = History(time.time())
         self._news = asyncio.Event()
         self._message = b""
         self._ended = False
 
     def application(self) -> web.Application:
-        """All that is served."""
+        """The paths that are served."""
         application = web.Application(middlewares=[self.guard.middleware], client_max_size=4096)
         application.add_routes(
             [
-                web.get("/", _file("index.html", "text/html")),
-                web.get("/page.js", _file("page.js", "text/javascript")),
-                web.get("/page.css", _file("page.css", "text/css")),
-                web.get("/icon.svg", _file("icon.svg", "image/svg+xml")),
+                web.get("/", _file(_FILES / "index.html", "text/html")),
+                web.get("/page.js", _file(_FILES / "page.js", "text/javascript")),
+                web.get("/page.css", _file(_FILES / "page.css", "text/css")),
+                web.get("/chart.css", _file(CHART_FILES / "chart.css", "text/css")),
+                web.get("/icon.svg", _file(_FILES / "icon.svg", "image/svg+xml")),
+                web.get("/charts", self._charts),
                 web.get("/events", self._events),
                 web.post("/control", self._control_run),
                 web.get("/metrics", self._metrics),
@@ -59,15 +71,15 @@ class Page:
         return application
 
     async def publish_forever(self) -> None:
-        """Tell every browser of the run, until cancelled."""
+        """Send the state of the run to every browser, until cancelled."""
         while True:
             self._publish(self._monitor.latest())
             await asyncio.sleep(EVERY)
 
     def _publish(self, now: Snapshot, ended: bool = False) -> None:
-        self._history.add(now)
+        self._history.add(now, self._monitor.latency)
         rate = self._run.job_file.job.limits.rate
-        facts = {**as_message(now), "rate_is_found": rate == "auto"}
+        facts = {**asdict(now), "rate_is_adaptive": rate == "auto", "charts": self._history.finished}
         if ended:
             facts["ended"] = {"stopped": self._control.stopping.reason or None}
         self._message = b"data: " + as_json(facts) + b"\n\n"
@@ -75,29 +87,33 @@ class Page:
         self._news = asyncio.Event()
 
     async def publish_end(self) -> None:
-        """Tell how the run ended, while there is somebody to hear it."""
+        """Send how the run ended, while browsers are connected."""
         self._ended = True
         self._publish(self._monitor.snapshot(), ended=True)
-        await asyncio.sleep(0.05)  # who listens is handed it in this time
+        await asyncio.sleep(0.05)  # the connected browsers receive it in this time
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        history = as_json({"job": self._run.name, "points": self._history.points})
+        head = as_json({"job": self._run.name})
         with suppress(ConnectionError):
-            await response.write(b"event: history\ndata: " + history + b"\n\n" + self._message)
+            await response.write(b"event: head\ndata: " + head + b"\n\n" + self._message)
             while not self._ended:
                 await self._news.wait()
                 await response.write(self._message)
-            await response.write(self._message)  # the last word, for who was slow
+            await response.write(self._message)  # the last one, for a slow browser
         return response
+
+    async def _charts(self, request: web.Request) -> web.Response:
+        drawn = await asyncio.to_thread(charts, self._history.past())
+        return web.Response(text=drawn, content_type="text/html")
 
     async def _control_run(self, request: web.Request) -> web.Response:
         try:
             command = orjson.loads(await request.read())
-            _carry_out(self._control, command, self._run.job_file.job.limits.rate == "auto")
+            _carry_out(self._control, command, self._run.job_file.job.limits.rate)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)
@@ -106,21 +122,21 @@ class Page:
         try:
             from engager.output.live.metrics import CONTENT_TYPE, exposition  # an extra
         except ModuleNotFoundError:
-            raise web.HTTPNotImplemented(text="pip install 'engager[metrics]' for these.\n") from None
-        # Not the run's id: it is the seed of the Request-IDs.
+            raise web.HTTPNotImplemented(text="Install engager[metrics] for the metrics.\n") from None
+        # Not the id of the run, which is the seed of the Request-IDs.
         labels = {"job": self._run.job_file.job.job.name, "directory": self._run.directory.path.name}
         body = exposition(labels, lambda: (self._monitor.latest(), self._monitor.latency))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _health(self, request: web.Request) -> web.Response:
         now = self._monitor.latest()
-        state = "ending" if self._control.stopping.requested else "held" if now.holders else "sending"
+        state = "stopping" if self._control.stopping.requested else "paused" if now.holders else "sending"
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
 
 
-def _carry_out(control: Control, wish: Any, rate_is_found: bool) -> None:
-    """Carry out what the page asks for. Raises ValueError for what it cannot."""
-    kind = wish["do"]
+def _carry_out(control: Control, command: Any, rate: float | str | None) -> None:
+    """Carry out a command of the page; `rate` is the one of the job. Raises ValueError if it is refused."""
+    kind = command["do"]
     if kind == "pause":
         control.pause(OPERATOR)
     elif kind == "resume":
@@ -128,37 +144,54 @@ def _carry_out(control: Control, wish: Any, rate_is_found: bool) -> None:
     elif kind == "stop":
         control.stop("stopped on the page")
     elif kind != "rate":
-        raise ValueError("this is no wish of the page")
-    elif rate_is_found:
-        raise ValueError('limits.rate is "auto": the run finds it by itself')
+        raise ValueError("unknown command")
+    elif isinstance(rate, str):
+        raise ValueError('limits.rate is "auto": engager sets the rate')
+    elif rate is not None and float(command["rate"]) > rate:
+        raise ValueError(f"limits.rate = {rate:g} is the highest rate that this page may set")
     else:
-        control.set_rate(float(wish["rate"]))
+        control.set_rate(float(command["rate"]))
 
 
-def _file(name: str, content_type: str) -> Any:
+def _file(path: Path, content_type: str) -> Any:
+    body = path.read_bytes()
+
     async def serve(request: web.Request) -> web.Response:
-        return web.Response(body=(_FILES / name).read_bytes(), content_type=content_type, charset="utf-8")
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
 
     return serve
 
 
 @asynccontextmanager
 async def serving(run: Run, monitor: Monitor, address: str) -> AsyncIterator[str]:
-    """The page's address with its key, as long as this is entered. Raises JobError."""
+    """Serve the live page while this is entered; yields its address with the key. Raises JobError."""
     host, port = address_of(address)
     page = Page(run, monitor, host)
-    runner = web.AppRunner(page.application(), access_log=None, shutdown_timeout=_FAREWELL)
+    logger = logging.getLogger(f"{__name__}.requests")
+    logger.addFilter(_NO_BAD_REQUESTS)
+    runner = web.AppRunner(
+        page.application(),
+        access_log=None,
+        logger=logger,
+        shutdown_timeout=_FAREWELL,
+        keepalive_timeout=_IDLE,
+    )
     await runner.setup()
+    assert runner.server is not None  # noqa: S101 - it is there after the setup
+    server = runner.server
+    door = Door(lambda: len(server.connections), server)
+    page.guard.admit = door.admit
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listening = await asyncio.get_running_loop().create_server(door, host, port)
         except OSError as fault:
-            raise JobError(f"--page {address}: it cannot be served there: {fault.strerror}.") from fault
+            raise JobError(f"--page {address}: the page cannot be served there: {fault.strerror}.") from fault
         telling = asyncio.create_task(page.publish_forever())
         try:
             shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{runner.addresses[0][1]}/?key={page.guard.key}"
+            yield f"http://{shown}:{listening.sockets[0].getsockname()[1]}/?key={page.guard.key}"
         finally:
+            listening.close()
             telling.cancel()
             await page.publish_end()
     finally:

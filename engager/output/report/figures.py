@@ -1,7 +1,7 @@
-"""Lines of results in, the figures of a report out. Memory grows neither with the rows nor with the time.
+"""The figures of a report. Memory grows neither with the rows nor with the time.
 
-Time is kept in cells: they begin as tenths of a second, and whenever they become too many, they grow.
-Cells without an outcome do not exist, so that a run may stand still for as long as it likes.
+Time is divided into cells of a tenth of a second; if there are too many, neighbouring cells are joined. A
+cell without an outcome does not exist, so a run may pause for any time.
 """
 
 from __future__ import annotations
@@ -18,44 +18,46 @@ from engager.config.sanitize import sanitized
 from engager.models import Status
 from engager.store.tally import MAX_ERROR, Histogram
 
-#: Cells that are kept at most.
+#: Maximum number of cells.
 MAX_CELLS = 480
 
-#: Widths of a cell in tenths of a second: each is a multiple of the one before, so that cells can be joined.
+#: Widths of a cell in tenths of a second: each is a multiple of the previous one, so cells can be joined.
 _WIDTHS = (1, 5, 10, 50, 100, 300, 600, 3_000, 6_000, 18_000, 36_000, 108_000, 216_000, 432_000, 864_000)
 
-#: Kinds of errors that are told apart, rows that are shown of each, and characters of what is shown.
+#: Maximum number of error kinds, of sample rows of each, and of characters of a key and of a text.
 MAX_KINDS, MAX_SAMPLES, MAX_KEY, MAX_TEXT = 200, 5, 120, 300
 
-#: From so many tries on, rows are counted together.
-MANY_TRIES = 10
+#: Rows with this many attempts or more are counted together.
+MANY_ATTEMPTS = 10
 
 
 @dataclass(slots=True)
 class Cell:
-    """The outcomes of one stretch of time."""
+    """The outcomes of one interval of time."""
 
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Status), 0))
     latency: Histogram = field(default_factory=Histogram)
     waited: Histogram = field(default_factory=Histogram)
+    in_flight: int = 0  #: the most requests in flight, if that was observed
 
     @property
     def rows(self) -> int:
-        """How many outcomes."""
+        """Number of outcomes."""
         return sum(self.statuses.values())
 
     def joined(self, other: Cell) -> Cell:
-        """Take in all that another has."""
+        """Add another cell to this one."""
         for status, rows in other.statuses.items():
             self.statuses[status] += rows
         self.latency.merge(other.latency)
         self.waited.merge(other.waited)
+        self.in_flight = max(self.in_flight, other.in_flight)
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One of the rows that met an error."""
+    """A row with an error."""
 
     row: str
     key: str
@@ -76,39 +78,40 @@ class Kind:
 
 
 class Figures:
-    """All that a report says of the rows."""
+    """The figures of all rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = _WIDTHS[0]) -> None:
+        """Begin with cells of this width, in tenths of a second."""
         self.cells: dict[int, Cell] = {}  #: by their beginning, in widths since the epoch
         self.kinds: dict[tuple[str, str], Kind] = {}
-        self.tries: Counter[int] = Counter()
+        self.attempts_by_row: Counter[int] = Counter()
         self.attempts = 0
         self.duplicates = 0
         self.last = ""  #: the latest moment, UTC
-        self._widths = iter(_WIDTHS[1:])
-        self._width = _WIDTHS[0]
+        self._widths = (wider for wider in _WIDTHS if wider > width)
+        self._width = width
         self._tenth, self._cell = "", Cell()
 
     @property
     def width(self) -> float:
-        """Seconds that a cell spans."""
+        """Width of a cell in seconds."""
         return self._width / 10
 
     @property
     def whole(self) -> Cell:
-        """All cells as one."""
+        """All cells joined."""
         return reduce(Cell.joined, self.cells.values(), Cell())
 
     def count(self, line: Mapping[str, Any]) -> None:
-        """Enter one line. One that is not as engager writes it raises, and leaves everything as it was."""
-        # All that can raise stands before anything that counts.
+        """Count one line. A line that engager did not write raises and changes nothing."""
+        # Everything that can raise comes before the counters change.
         status, latency, waited = line["status"], line["latency_ms"], line["waited_ms"]
         attempts, duplicate, error = line["attempts"], line["duplicate"] is True, line["error"]
         slow = None if latency is None else Histogram.bucket(latency)
         late = None if waited is None else Histogram.bucket(waited)
-        tries = attempts if 0 <= attempts < MANY_TRIES else MANY_TRIES
+        counted = attempts if 0 <= attempts < MANY_ATTEMPTS else MANY_ATTEMPTS
         if status not in self._cell.statuses:
-            raise ValueError("no status is called so")
+            raise ValueError("unknown status")
         if (tenth := line["finished_at"][:21]) != self._tenth:
             self._cell, self._tenth = self._cell_at(tenth), tenth
             self.last = max(self.last, tenth)
@@ -118,7 +121,7 @@ class Figures:
             cell.latency.buckets[slow] += 1
         if late is not None:
             cell.waited.buckets[late] += 1
-        self.tries[tries] += 1
+        self.attempts_by_row[counted] += 1
         self.attempts += attempts
         self.duplicates += duplicate
         if status != Status.ENGAGED:
@@ -127,7 +130,7 @@ class Figures:
     def _cell_at(self, moment: str) -> Cell:
         then = datetime.fromisoformat(f"{moment}+00:00")
         if not 1970 <= then.year < 9000:
-            raise ValueError("nothing happened then")
+            raise ValueError("impossible time")
         tenth = floor(then.timestamp() * 10 + 0.5)
         if (index := tenth // self._width) not in self.cells:
             while len(self.cells) >= MAX_CELLS:
@@ -141,7 +144,7 @@ class Figures:
         cells: dict[int, Cell] = {}
         for index, cell in self.cells.items():
             wide = index * self._width // width
-            cells[wide] = cells[wide].joined(cell) if wide in cells else cell
+            cells.setdefault(wide, Cell()).joined(cell)  # a thread may still draw the old cells
         self.cells, self._width, self._tenth = cells, width, ""
 
     def _count_error(self, status: str, error: str, line: Mapping[str, Any]) -> None:
@@ -168,6 +171,6 @@ def _sample(line: Mapping[str, Any]) -> SampleRow:
 
 
 def _cut(text: str, longest: int) -> str:
-    """A text that is not endless, and whose characters all show: one that turns the others round does not."""
+    """Limit a text and replace characters that are not printable."""
     shown = sanitized(text[:longest])
     return shown if len(text) <= longest else f"{shown}…"

@@ -1,4 +1,4 @@
-"""A run directory and its account in, what a report says before its plots out."""
+"""The head of a report: facts of the run and notices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engager.store.run_directory import RunDirectory
 
 
 def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run is known by: words, and what is said of them. `seen` is the account of its journal."""
+    """The facts of a run as pairs of term and text. `seen` is the state that the journal has."""
     summary, identity = run.summary() or {}, run.identity
     started = datetime.fromtimestamp(run.started_at, UTC)
     finished = _finished(figures, summary) if seen["state"] != "running" else datetime.now(UTC)
@@ -25,19 +25,19 @@ def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[t
         ("endpoint", urlsplit(url).netloc or url),
         ("scenario", str(identity["request"].get("id", ""))),
         ("input", _input(run)),
-        ("started (UTC)", told(started)),
+        ("started (UTC)", moment_text(started)),
         (
-            "finished (UTC)" if seen["state"] == "complete" else "seen until (UTC)",
-            told(finished) if finished else "–",
+            "finished (UTC)" if seen["state"] == "complete" else "last known (UTC)",
+            moment_text(finished) if finished else "–",
         ),
         ("duration", duration(max(0.0, (finished - started).total_seconds())) if finished else "–"),
         ("run", run.run_id[:12]),
     ]
-    return [(term, said) for term, said in found if said]
+    return [(term, text) for term, text in found if text]
 
 
 def _finished(figures: Figures, summary: Mapping[str, Any]) -> datetime | None:
-    """When the run ended as far as anybody knows: a killed one said nothing, but its last line is known."""
+    """When the run ended; for a killed process the time of its last outcome."""
     known = [datetime.fromisoformat(summary["finished_at"])] if summary.get("finished_at") else []
     if figures.last:
         known.append(datetime.fromisoformat(f"{figures.last}+00:00"))
@@ -51,8 +51,8 @@ def _input(run: RunDirectory) -> str:
     return ", ".join(filter(None, (name, f"{number(size)} bytes" if files else "")))
 
 
-def told(moment: datetime) -> str:
-    """A moment as people read it."""
+def moment_text(moment: datetime) -> str:
+    """A moment as text."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
@@ -62,22 +62,25 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
     passes = another.number if (another := latest(run)) else 0
     again, missing = seen["pending_retry"], seen["rows"] - rows
     found = [
-        (running, "The run is under way: this is how far it had come when the report was made."),
+        (running, "The run is in progress: the report shows its state when the report was written."),
         (seen["stopped"] and not running, f"The run was stopped: {seen['stopped']}."),
         (seen["open"], _in_flight(seen["open"], running)),
-        (again, f"{plural(again, 'row')} will be tried again."),
+        (again, f"{plural(again, 'row')} will be sent again."),
         (
             lines.torn,
-            f"The last line of {results} has no end: "
-            + ("it is just being written" if running else "the process was killed while it wrote it")
-            + ". It is left out here.",
+            f"The last line of {results} is incomplete: "
+            + ("it is being written" if running else "the process was killed while it wrote the line")
+            + ". The report omits it.",
         ),
-        (lines.damaged, f"{plural(lines.damaged, 'line')} of {results} cannot be read, and is left out."),
+        (
+            lines.damaged,
+            f"{plural(lines.damaged, 'line')} of {results} cannot be read. The report omits them.",
+        ),
         (missing > 0, _missing(missing, results, running)),
         (
             passes,
-            f"Rows were tried again in {plural(passes, 'further pass', 'es')}. What was said of them before "
-            "is set aside in files of its own, and is not counted here.",
+            f"Failed rows were sent again in {plural(passes, 'pass', 'es')}. Their previous outcomes are in "
+            "separate files and are not counted here.",
         ),
     ]
     return [text for applies, text in found if applies]
@@ -87,11 +90,11 @@ def _in_flight(rows: int, running: bool) -> str:
     was, are = ("was", "is") if rows == 1 else ("were", "are")
     if running:
         return f"{plural(rows, 'row')} {are} in flight."
-    held = f"{plural(rows, 'row')} {was} in flight when the process ended"
-    return f"{held}, and {are} settled when the run goes on."
+    text = f"{plural(rows, 'row')} {was} in flight when the process ended"
+    return f"{text}, and {are} settled when the run is resumed."
 
 
 def _missing(rows: int, results: str, running: bool) -> str:
     are = "is" if rows == 1 else "are"
-    then = "." if running else "; the lines are written when the run goes on."
-    return f"{plural(rows, 'settled row')} {are} not in {results} yet, and so not in this report{then}"
+    then = "." if running else "; the lines are written when the run is resumed."
+    return f"{plural(rows, 'settled row')} {are} not in {results} yet, and therefore not in this report{then}"

@@ -1,6 +1,6 @@
-"""A file of results in, the fields of its whole lines out; what a crash tore is left out, and said so.
+"""The lines of a results file. A line that a crash tore is omitted and reported.
 
-Also while somebody appends to it: what comes later than the first look is left for another time.
+The file may grow meanwhile: lines that are appended after opening are not read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from engager.store.run_directory import RunDirectory
 
 
 class ResultLines:
-    """The results of a run, line by line; how many could not be read is known when they end."""
+    """The results of a run, line by line; `torn` and `damaged` are known at the end."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._is_csv = run.identity["output"]["results"] == "csv"
         self.path = run.path / (CsvLines if self._is_csv else JsonLines).name
-        self.torn = False  #: the last line has no end
-        self.damaged = 0  #: lines that are not what engager writes
+        self.torn = False  #: the last line is incomplete
+        self.damaged = 0  #: lines that engager did not write
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         if not self.path.exists():
@@ -57,7 +57,7 @@ class ResultLines:
                 self.damaged += 1
 
     def _records(self) -> Iterator[tuple[list[str], bool]]:
-        """The records behind the header, each with whether it has no end, which only the last can lack."""
+        """The records after the header, each with whether it is incomplete, as the last one can be."""
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
             records = csv.reader(_whole_lines(file, ended := [True]))
             next(records, None)
@@ -71,14 +71,14 @@ class ResultLines:
 
 
 def _whole_lines(file: Any, ended: list[bool]) -> Iterator[str]:
-    """The lines of a file; `ended` tells whether the last one given had its end."""
+    """The lines of a file; `ended` says whether the last line was complete."""
     for line in file:
         ended[0] = line.endswith("\n")
         yield line
 
 
 def _typed(record: list[str]) -> dict[str, Any]:
-    """A record's fields in their types again. Raises ValueError."""
+    """Convert the fields of a record to their types. Raises ValueError."""
     fields: dict[str, Any] = dict(zip(RESULT_COLUMNS, record, strict=True))
     for name in ("latency_ms", "waited_ms"):
         fields[name] = float(fields[name]) if fields[name] else None

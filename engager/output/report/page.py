@@ -1,4 +1,4 @@
-"""A run directory in, its page out: written for its owner only, whole or not at all."""
+"""The report of a run: readable by its owner only, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.errors import RunDirectoryError
 from engager.output.report import svg
-from engager.output.report.figures import MANY_TRIES, Cell, Figures, Kind
-from engager.output.report.heading import head, notices, told
+from engager.output.report.figures import MANY_ATTEMPTS, Cell, Figures, Kind
+from engager.output.report.heading import head, moment_text, notices
 from engager.output.report.lines import ResultLines
 from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
-from engager.output.report.text import duration, milliseconds, number, share, word
+from engager.output.report.templates import FILES, templates
+from engager.output.report.text import duration, milliseconds, share, word
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import look
 from engager.store.tally import Histogram
 
 NAME = "report.html"
 
-#: Lines after which the reader is asked whether it goes on.
+#: Lines between two calls of `give_up`.
 _ASK_EVERY = 4096
 
-_FILES = Path(__file__).parent / "files"
-
-#: By which a page of ours is told from a file that must not be overwritten.
+#: Marks a report, which may be overwritten, unlike any other file.
 _OURS = b'<meta name="generator" content="engager">'
 
 
@@ -42,14 +40,16 @@ def _never() -> bool:
 
 
 def write_report(run: RunDirectory, out: Path | None = None, give_up: Callable[[], bool] = _never) -> Path:
-    """Write a run's page, into its directory unless told otherwise; returns where.
+    """Write the report of a run, by default into its directory; returns its path.
 
-    `give_up` is asked now and then. Raises RunDirectoryError, also when it was given up.
+    `give_up` is called regularly, and True ends the work. Raises RunDirectoryError, also in that case.
     """
     path = out or run.path / NAME
     try:
         if out is not None and path.exists() and _OURS not in path.read_bytes()[:2048]:
-            raise RunDirectoryError(f"{path}: the file is no report, and is left alone. Name another --out.")
+            raise RunDirectoryError(
+                f"{path}: the file is not a report and is not overwritten. Name another --out."
+            )
         replace_file(path, Secret.redact_all(page_of(run, give_up)).encode())
     except OSError as fault:
         raise RunDirectoryError(f"{path}: the report cannot be written: {fault.strerror}.") from fault
@@ -57,55 +57,57 @@ def write_report(run: RunDirectory, out: Path | None = None, give_up: Callable[[
 
 
 def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
-    """A run's page. Raises RunDirectoryError when it was given up."""
+    """The report as HTML. Raises RunDirectoryError if it was given up."""
     lines, figures = ResultLines(run), Figures()
     for number_of, line in enumerate(lines):
         if not number_of % _ASK_EVERY and give_up():
-            raise RunDirectoryError(f"{run.path}: the report was given up.")
+            raise RunDirectoryError(f"{run.path}: the report was cancelled.")
         try:
             figures.count(line)
         except (KeyError, ValueError, TypeError, OverflowError):
             lines.damaged += 1
-    # The journal is read behind the results: what is settled in between is not called missing.
+    # The journal is read after the results, so that rows that are settled meanwhile do not count as missing.
     return _filled(run, figures, lines, look(run))
 
 
 def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mapping[str, Any]) -> str:
     whole = figures.whole
-    environment = Environment(
-        loader=FileSystemLoader(_FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"number": number, "ms": milliseconds, "word": word}
-    return environment.get_template("report.html").render(
-        **_assets(),
-        job=run.identity["job"]["name"],
-        state=seen["state"],
-        head=head(run, figures, seen),
-        notices=notices(run, whole.rows, lines, seen),
-        rows=whole.rows,
-        bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, whole.rows) for status in STATUSES]),
-        tiles=[
-            {"status": s, "name": word(s), "rows": rows, "share": share(rows, whole.rows)}
-            for s, rows in whole.statuses.items()
-        ],
-        tries=_tries(figures),
-        attempts=figures.attempts,
-        duplicates=figures.duplicates,
-        kinds=_kinds(figures),
-        results=lines.path.name,
-        version=__version__,
-        made=told(datetime.now(UTC)),
-        **_over_time(figures, whole),
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            **_assets(),
+            job=run.identity["job"]["name"],
+            state=seen["state"],
+            head=head(run, figures, seen),
+            notices=notices(run, whole.rows, lines, seen),
+            rows=whole.rows,
+            bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, whole.rows) for status in STATUSES]),
+            tiles=[
+                {"status": s, "name": word(s), "rows": rows, "share": share(rows, whole.rows)}
+                for s, rows in whole.statuses.items()
+            ],
+            attempts_by_row=_attempts(figures),
+            attempts=figures.attempts,
+            duplicates=figures.duplicates,
+            kinds=_kinds(figures),
+            results=lines.path.name,
+            version=__version__,
+            made=moment_text(datetime.now(UTC)),
+            **_over_time(figures, whole),
+        )
     )
 
 
 def _assets() -> dict[str, Any]:
-    style, script = ((_FILES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    names = ("chart.css", "report.css", "report.js")
+    chart, rest, script = ((FILES / name).read_text(encoding="utf-8") for name in names)
+    style = chart + rest
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    # Files of ours: everything else is escaped by the template.
+    # Our own files; the template escapes everything else.
     return {"policy": Markup(policy), "style": Markup(style), "script": Markup(script)}  # noqa: S704
 
 
@@ -115,7 +117,7 @@ def _hash(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A kind of duration: how it is told, drawn and counted."""
+    """A kind of duration: percentiles, plots and counts."""
 
     title: str
     percentiles: Sequence[tuple[str, str]]
@@ -138,27 +140,30 @@ def _over_time(figures: Figures, whole: Cell) -> dict[str, Any]:
             time.percentiles(
                 "latency-time",
                 "Latency over time",
-                "The last try of a row, from when it was due to its answer: half of all rows stay below p50.",
+                "The last attempt of a row, from when it was due to its response: half of all are below p50.",
                 lambda cell: cell.latency,
             ),
             distribution(
                 "latency-spread",
                 "Latency distribution",
-                "How many rows took how long; log scale.",
+                "Number of rows by latency; log scale.",
                 whole.latency,
             ),
             bins(whole.latency),
         ),
         "waited": Measured(
-            "Rows by waiting",
+            "Rows by waiting time",
             _percentiles(whole.waited),
             time.percentiles(
-                "waited-time", "Waiting over time", "All tries of a row together.", lambda cell: cell.waited
+                "waited-time",
+                "Waiting over time",
+                "All attempts of a row together.",
+                lambda cell: cell.waited,
             ),
             distribution(
                 "waited-spread",
                 "Waiting distribution",
-                "How many rows waited how long; log scale.",
+                "Number of rows by waiting time; log scale.",
                 whole.waited,
             ),
             bins(whole.waited),
@@ -187,20 +192,22 @@ def _time_row(moment: str, cell: Cell, width: float) -> dict[str, Any]:
     }
 
 
-def _tries(figures: Figures) -> list[dict[str, Any]]:
-    most = max(figures.tries.values(), default=1)
+def _attempts(figures: Figures) -> list[dict[str, Any]]:
+    most = max(figures.attempts_by_row.values(), default=1)
     return [
         {
-            "name": _tries_named(tries),
+            "name": _attempts_text(attempts),
             "rows": found,
-            "bar": svg.bar(["tries"], [found / most]),
+            "bar": svg.bar(["attempts"], [found / most]),
         }
-        for tries, found in sorted(figures.tries.items())
+        for attempts, found in sorted(figures.attempts_by_row.items())
     ]
 
 
-def _tries_named(tries: int) -> str:
-    return "0, never sent" if not tries else f"{tries} and more" if tries == MANY_TRIES else str(tries)
+def _attempts_text(attempts: int) -> str:
+    if not attempts:
+        return "0 (not sent)"
+    return f"{attempts} or more" if attempts == MANY_ATTEMPTS else str(attempts)
 
 
 def _kinds(figures: Figures) -> list[dict[str, Any]]:
@@ -218,7 +225,7 @@ def _kinds(figures: Figures) -> list[dict[str, Any]]:
 
 
 def _when(kind: Kind) -> str:
-    """From the first to the last, without the fractions of a second."""
+    """From the first to the last moment, without fractions of a second."""
     first, last = kind.first[:19].replace("T", " "), kind.last[:19].replace("T", " ")
     if first == last:
         return first

@@ -1,4 +1,4 @@
-"""Figures in, plots and the numbers behind them out."""
+"""The plots of a report, from its figures."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from engager.store.tally import Histogram
 STATUSES = tuple(map(str, Status))
 SHARES = (50, 95, 99)
 
-#: Columns that a plot has at most: more cannot be told apart on a phone.
-_COLUMNS = 240
+#: Maximum number of columns of a plot: more cannot be distinguished on a phone.
+COLUMNS = 240
 _BINS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing with its axes, and what is said of it."""
+    """A drawing with its axes and texts."""
 
     name: str
     title: str
-    summary: str  #: what it shows, in a sentence
+    summary: str  #: what it shows, as a sentence
     unit: str  #: of the vertical axis
     y_axis: Markup
     plot_area: Markup
     x_axis: Markup
-    legend: Sequence[tuple[str, str]] = ()  #: looks, and what they stand for
+    legend: Sequence[tuple[str, str]] = ()  #: class and label of each series
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A piece of a histogram."""
+    """A bin of a histogram."""
 
     begin: float  #: milliseconds
     end: float
@@ -50,10 +50,10 @@ class Bin:
 
 
 class OverTime:
-    """What happened when."""
+    """Plots over time."""
 
     def __init__(self, figures: Figures) -> None:
-        while _timeline(figures).lasting / figures.width > _COLUMNS:
+        while _timeline(figures).lasting / figures.width > COLUMNS:
             figures.widen()
         self.width = figures.width
         self.timeline = _timeline(figures)
@@ -61,32 +61,41 @@ class OverTime:
 
     @cached_property
     def rows(self) -> list[tuple[str, Cell]]:
-        """The time at which each cell begins, and the cell."""
+        """The start of each cell as text, and the cell."""
         days = self._cells[-1][0] * self.width - self._cells[0][0] * self.width > 86_400
         form = "%Y-%m-%d %H:%M:%S" if days else "%H:%M:%S"
         return [(_moment(index * self.width, form, self.width), cell) for index, cell in self._cells]
 
     @property
     def cut(self) -> list[str]:
-        """The times that the axis leaves out."""
+        """The durations that the axis omits."""
         return [duration(seconds) for _, seconds in self.timeline.cuts()]
 
     def throughput(self) -> Plot:
-        """Rows a second, by status."""
+        """Rows per second, by status."""
         rates = [[cell.statuses[s] / self.width for s in STATUSES] for _, cell in self._cells]
         top, step = svg.round_ceiling(max(map(sum, rates)))
         stacks = [[rate / top for rate in of_cell] for of_cell in rates]
-        text = f"Rows that were settled in a second, by status, in steps of {duration(self.width)}."
+        text = f"Settled rows per second, by status, in steps of {duration(self.width)}."
         return self._stacked("throughput", "Throughput", text, "rows/s", stacks, _even(top, step))
 
     def shares(self) -> Plot:
         """The share of each status."""
         stacks = [[cell.statuses[s] / cell.rows for s in STATUSES] for _, cell in self._cells]
         ticks = [Tick(n / 4, f"{n * 25} %") for n in range(5)]
-        text = "The share that each status had of the rows that were settled at that time."
+        text = "Share of each status in the rows that were settled at that time."
         return self._stacked("shares", "Statuses", text, "share of rows", stacks, ticks)
 
-    def percentiles(self, name: str, title: str, told: str, of: Callable[[Cell], Histogram]) -> Plot:
+    def in_flight(self) -> Plot:
+        """The most requests in flight."""
+        top, step = svg.round_ceiling(max(cell.in_flight for _, cell in self._cells))
+        spans = self._spans(lambda cell: f"{number(cell.in_flight)} in flight")
+        line = svg.line("in-flight", spans, [cell.in_flight / top for _, cell in self._cells])
+        text = f"Most requests in flight, in steps of {duration(self.width)}."
+        ticks = _even(top, step) if step >= 1 else [Tick(0, "0"), Tick(1, number(top))]
+        return self._plot("in-flight", "In flight", text, "requests", ticks, [line, svg.hits(spans)], ())
+
+    def percentiles(self, name: str, title: str, summary: str, of: Callable[[Cell], Histogram]) -> Plot:
         """Percentiles on a logarithmic axis."""
         found = [[of(cell).percentile(p / 100) for p in SHARES] for _, cell in self._cells]
         known = [value for values in found for value in values if value is not None]
@@ -98,10 +107,10 @@ class OverTime:
             for i, p in enumerate(SHARES)
         ]
         legend = [(f"p{p}", f"p{p}") for p in SHARES]
-        return self._plot(name, title, told, "log scale", ticks, [*lines, svg.hits(spans)], legend)
+        return self._plot(name, title, summary, "log scale", ticks, [*lines, svg.hits(spans)], legend)
 
     def _stacked(
-        self, name: str, title: str, told: str, unit: str, stacks: list[list[float]], ticks: list[Tick]
+        self, name: str, title: str, summary: str, unit: str, stacks: list[list[float]], ticks: list[Tick]
     ) -> Plot:
         spans = self._spans(lambda cell: _counted(cell, self.width))
         bottoms = [0.0] * len(stacks)
@@ -112,27 +121,27 @@ class OverTime:
                 parts.append(svg.columns(f"fill {status}", spans, bottoms, tops))
                 legend.append((status, word(status)))
             bottoms = tops
-        return self._plot(name, title, told, unit, ticks, [*parts, svg.hits(spans)], legend)
+        return self._plot(name, title, summary, unit, ticks, [*parts, svg.hits(spans)], legend)
 
     def _plot(
         self,
         name: str,
         title: str,
-        told: str,
+        summary: str,
         unit: str,
         ticks: list[Tick],
         parts: list[Markup],
         legend: Sequence[tuple[str, str]],
     ) -> Plot:
         cuts = svg.marks("cut", [place for place, _ in self.timeline.cuts()])
-        level = svg.x_axis(Tick(*tick) for tick in self.timeline.ticks())
-        plane = svg.plot_area(name, svg.rules(ticks), cuts, *parts)
-        return Plot(name, title, told, unit, svg.y_axis(ticks), plane, level, legend)
+        x_axis = svg.x_axis(Tick(*tick) for tick in self.timeline.ticks())
+        plot_area = svg.plot_area(name, svg.rules(ticks), cuts, *parts)
+        return Plot(name, title, summary, unit, svg.y_axis(ticks), plot_area, x_axis, legend)
 
-    def _spans(self, told: Callable[[Cell], str]) -> list[Span]:
+    def _spans(self, text: Callable[[Cell], str]) -> list[Span]:
         place, width = self.timeline.place, self.width
         return [
-            Span(place(index * width), place((index + 1) * width), f"{moment}: {told(cell)}")
+            Span(place(index * width), place((index + 1) * width), f"{moment}: {text(cell)}")
             for (index, cell), (moment, _) in zip(self._cells, self.rows, strict=True)
         ]
 
@@ -153,8 +162,8 @@ def _counted(cell: Cell, width: float) -> str:
 
 def _quoted(histogram: Histogram) -> str:
     found = [(p, histogram.percentile(p / 100)) for p in SHARES]
-    told = [f"p{p} {milliseconds(value)}" for p, value in found if value is not None]
-    return f"{', '.join(told)} ({number(histogram.count)} rows)" if told else "nothing was measured"
+    texts = [f"p{p} {milliseconds(value)}" for p, value in found if value is not None]
+    return f"{', '.join(texts)} ({number(histogram.count)} rows)" if texts else "no measurement"
 
 
 def _even(top: float, step: float) -> list[Tick]:
@@ -166,7 +175,7 @@ def _at(value: float | None, low: float, high: float) -> float:
 
 
 def bins(histogram: Histogram) -> list[Bin]:
-    """A histogram's counts in as many bins as can be told apart, empty ones between others included."""
+    """The bins of a histogram, empty ones between others included."""
     if not histogram.count:
         return []
     first, last = min(histogram.buckets), max(histogram.buckets)
@@ -178,17 +187,17 @@ def bins(histogram: Histogram) -> list[Bin]:
     return [Bin(edges[i], edges[i + 1], rows) for i, rows in enumerate(counts)]
 
 
-def distribution(name: str, title: str, told: str, histogram: Histogram) -> Plot:
-    """How many rows took how long, on a logarithmic axis."""
+def distribution(name: str, title: str, summary: str, histogram: Histogram) -> Plot:
+    """The distribution of a histogram on a logarithmic axis."""
     found = bins(histogram)
     low, high = (found[0].begin, found[-1].end) if found else (1.0, 1000.0)
     spans = [Span(_at(b.begin, low, high), _at(b.end, low, high), _of_bin(b, histogram)) for b in found]
     top, step = svg.round_ceiling(max((b.rows for b in found), default=0))
     ticks = _even(top, step) if step >= 1 else [Tick(0, "0"), Tick(1, number(top))]
     columns = svg.columns(f"fill {name}", spans, [0.0] * len(found), [b.rows / top for b in found])
-    level = svg.x_axis(Tick(_at(v, low, high), milliseconds(v)) for v in svg.log_ticks(low, high))
-    plane = svg.plot_area(name, svg.rules(ticks), columns, svg.hits(spans))
-    return Plot(name, title, told, "rows", svg.y_axis(ticks), plane, level)
+    x_axis = svg.x_axis(Tick(_at(v, low, high), milliseconds(v)) for v in svg.log_ticks(low, high))
+    plot_area = svg.plot_area(name, svg.rules(ticks), columns, svg.hits(spans))
+    return Plot(name, title, summary, "rows", svg.y_axis(ticks), plot_area, x_axis)
 
 
 def _of_bin(found: Bin, histogram: Histogram) -> str:

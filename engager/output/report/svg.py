@@ -1,7 +1,7 @@
-"""Numbers in, drawings out: columns, lines, and their axes, as SVG that fits any width.
+"""Drawings as SVG that fits any width: columns, lines, and their axes.
 
-The plane of a drawing is 1000 wide and as high as it is shown; it is stretched to the width there is. Text
-is not part of it, since it must not be stretched: it stands at percentages beside the plane.
+The plot area is 1000 units wide and is stretched to the available width. Text must not be stretched, so it is
+outside of the plot area, at percentages.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from markupsafe import Markup
 HEIGHT = 200
 WIDTH = 1000
 
-#: What a character takes of the axis, about: of a plot that is one of two on a wide screen, and on a phone.
+#: Approximate width of a character as a share of the axis, on a wide screen and on a phone.
 _CHARACTER, _CHARACTER_NARROW = 7 / 430, 7 / 215
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis, 0 to 1, and what is written there."""
+    """A label at a place of an axis, 0 to 1."""
 
     place: float
     label: str
@@ -29,7 +29,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of the horizontal axis, 0 to 1, and what is said of it when it is pointed at."""
+    """An interval of the horizontal axis, 0 to 1, and the text that is read out there."""
 
     left: float
     right: float
@@ -45,7 +45,7 @@ def _y(share: float) -> str:
 
 
 def columns(look: str, spans: Sequence[Span], bottoms: Sequence[float], tops: Sequence[float]) -> Markup:
-    """Columns that stand on each other or on the ground; heights are shares of the whole height."""
+    """Stacked columns; heights are shares of the whole height."""
     path = "".join(
         f"M{_x(span.left)} {_y(bottom)}V{_y(top)}H{_x(span.right)}V{_y(bottom)}z"
         for span, bottom, top in zip(spans, bottoms, tops, strict=True)
@@ -55,7 +55,7 @@ def columns(look: str, spans: Sequence[Span], bottoms: Sequence[float], tops: Se
 
 
 def line(look: str, spans: Sequence[Span], heights: Sequence[float | None]) -> Markup:
-    """A line in steps, which is broken where there is no value."""
+    """A line in steps, with a gap where there is no value."""
     path, pen_is_at = "", -1.0
     for span, height in zip(spans, heights, strict=True):
         if height is None:
@@ -67,19 +67,19 @@ def line(look: str, spans: Sequence[Span], heights: Sequence[float | None]) -> M
 
 
 def rules(ticks: Iterable[Tick]) -> Markup:
-    """Level lines at the ticks of the vertical axis."""
+    """Horizontal lines at the ticks of the vertical axis."""
     path = "".join(f"M0 {_y(tick.place)}H{WIDTH}" for tick in ticks)
     return Markup('<path class="rule" d="{}"/>').format(path)
 
 
-def marks(look: str, limiter: Iterable[float]) -> Markup:
-    """Upright lines over the whole height."""
-    path = "".join(f"M{_x(place)} 0V{HEIGHT}" for place in limiter)
+def marks(look: str, places: Iterable[float]) -> Markup:
+    """Vertical lines over the whole height."""
+    path = "".join(f"M{_x(place)} 0V{HEIGHT}" for place in places)
     return Markup('<path class="{}" d="{}"/>').format(look, path)
 
 
 def hits(spans: Iterable[Span]) -> Markup:
-    """What is pointed at: it says what is there."""
+    """Invisible areas with the text of each interval."""
     one = Markup('<rect class="hit" x="{}" width="{}" height="{}"><title>{}</title></rect>')
     return Markup("").join(
         one.format(_x(span.left), _x(span.right - span.left), HEIGHT, span.text) for span in spans
@@ -87,16 +87,16 @@ def hits(spans: Iterable[Span]) -> Markup:
 
 
 def plot_area(name: str, *parts: Markup) -> Markup:
-    """The drawing itself; its title and its description have the ids `<name>-title` and `<name>-told`."""
+    """The plot area; its title and its description have the ids `<name>-title` and `<name>-text`."""
     head = Markup(
-        '<svg class="plane" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-        'aria-labelledby="{}-title" aria-describedby="{}-told">'
+        '<svg class="plot-area" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-labelledby="{}-title" aria-describedby="{}-text">'
     )
     return head.format(WIDTH, HEIGHT, name, name) + Markup("").join(parts) + Markup("</svg>")
 
 
 def bar(looks: Sequence[str], shares: Sequence[float]) -> Markup:
-    """A level bar of pieces beside each other."""
+    """A horizontal bar of adjacent pieces."""
     one, left, pieces = Markup('<rect class="fill {}" x="{}%" width="{}%" height="100%"/>'), 0.0, []
     for look, share in zip(looks, shares, strict=True):
         if share > 0:
@@ -106,25 +106,25 @@ def bar(looks: Sequence[str], shares: Sequence[float]) -> Markup:
 
 
 def y_axis(ticks: Iterable[Tick]) -> Markup:
-    """The labels beside the plane."""
+    """The labels of the vertical axis."""
     one = Markup('<text x="100%" y="{}" dy="0.35em">{}</text>')
     labels = Markup("").join(one.format(_y(tick.place), tick.label) for tick in ticks)
-    return Markup('<svg class="upright" aria-hidden="true">{}</svg>').format(labels)
+    return Markup('<svg class="y-axis" aria-hidden="true">{}</svg>').format(labels)
 
 
 def x_axis(ticks: Iterable[Tick]) -> Markup:
-    """The labels below the plane: as many as there is room for, fewer on a narrow screen."""
+    """The labels of the horizontal axis: as many as fit, fewer on a narrow screen."""
     one = Markup('<text class="{}" x="{:.2f}%" y="14">{}</text>')
     labels = Markup("").join(
         one.format(look, tick.place * 100, tick.label) for tick, look in _with_room(ticks)
     )
-    return Markup('<svg class="level" aria-hidden="true">{}</svg>').format(labels)
+    return Markup('<svg class="x-axis" aria-hidden="true">{}</svg>').format(labels)
 
 
 def _with_room(ticks: Iterable[Tick]) -> Iterator[tuple[Tick, str]]:
     end = end_narrow = -1.0
     for tick in ticks:
-        # At an end of the axis a label stands beside its place, and not in the middle of it.
+        # At an end of the axis a label is beside its place and not centred.
         edge, before = _side(tick.place)
         characters = len(tick.label) + 2
         if tick.place - before * characters * _CHARACTER < end:
@@ -137,14 +137,14 @@ def _with_room(ticks: Iterable[Tick]) -> Iterator[tuple[Tick, str]]:
 
 
 def _side(place: float) -> tuple[str, float]:
-    """How a label is set at a place, and the part of it that stands before the place."""
+    """The alignment of a label, and the part of it that is before its place."""
     if place < 0.04:
         return "at-begin", 0.0
     return ("at-end", 1.0) if place > 0.96 else ("", 0.5)
 
 
 def round_ceiling(highest: float, steps: int = 4) -> tuple[float, float]:
-    """A round number at or above the highest, and the round steps in which it is reached."""
+    """A round number at or above the highest value, and the round step of the axis."""
     if highest <= 0:
         return 1.0, 1.0
     raw = highest / steps
@@ -154,13 +154,13 @@ def round_ceiling(highest: float, steps: int = 4) -> tuple[float, float]:
 
 
 def log_ticks(lowest: float, highest: float) -> list[float]:
-    """Round numbers on a logarithmic axis: 1, 2, 5, or where that is too many, 1 alone."""
+    """Round numbers of a logarithmic axis: 1, 2, 5, or 1 alone if these are too many."""
     factors = (1, 2, 5) if highest / lowest <= 110 else (1,)
     return _log_ticks(lowest, highest, factors)
 
 
 def around(lowest: float, highest: float) -> tuple[float, float]:
-    """The round numbers between which a logarithmic axis has some room below and above."""
+    """Round bounds of a logarithmic axis, with some room below and above."""
     found = _log_ticks(lowest / 20, highest * 20, (1, 2, 5))
     below = max(value for value in found if value <= lowest / 1.05)
     return below, min(value for value in found if value >= highest * 1.05)

@@ -1,4 +1,4 @@
-"""Numbers in, words for people out."""
+"""Numbers and times as text."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def number(value: float) -> str:
-    """A number as people read it: whole, unless it is small."""
+    """A number as text: whole, unless it is small."""
     if value == int(value) or value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage. Only nothing is 0 %, and only all is 100 %."""
+    """A percentage. Only zero is 0 %, and only the whole is 100 %."""
     if part in (0, whole):
         return "100 %" if part else "0 %"
     percent = 100 * part / whole
@@ -27,14 +27,14 @@ def share(part: int, whole: int) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A time in milliseconds, in the unit that fits."""
+    """A time in milliseconds, in a suitable unit."""
     if value < 999.5:
         return f"{value:.3g} ms"
     return f"{value / 1000:.3g} s" if value < 60_000 else duration(value / 1000)
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units."""
+    """A duration in its two largest units."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     for (size, unit), (smaller, small_unit) in pairwise(_UNITS):
@@ -45,10 +45,10 @@ def duration(seconds: float) -> str:
 
 
 def word(status: str) -> str:
-    """A status as a person says it."""
+    """A status as text."""
     return status.replace("_", " ")
 
 
 def plural(count: int, thing: str, ending: str = "s") -> str:
-    """So many of a thing."""
+    """A count with its noun."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}{ending}"

@@ -1,7 +1,4 @@
-"""Moments in, places on a time axis out. A long time in which nothing happened is cut out of the axis.
-
-A run that was stopped on Monday and went on on Thursday is then not two lines at the ends of nothing.
-"""
+"""A time axis that omits long times without outcomes, such as those between a stop and a resume."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from math import ceil
 
-#: A time without outcomes is cut out if it is longer than this, and than half of all the rest.
+#: A time without outcomes is cut if it is longer than this, and than half of the rest.
 LEAST_CUT = 60.0
 
 _MOST_CUTS = 6
 
-#: What a cut takes of the axis.
+#: Width of a cut as a share of the axis.
 _CUT = 0.02
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
@@ -26,7 +23,7 @@ _TICKS = 6
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of the axis on which time passes evenly."""
+    """A part of the axis with a linear scale."""
 
     begin: float  #: seconds since the epoch
     end: float
@@ -42,7 +39,7 @@ class Timeline:
 
     @classmethod
     def of(cls, begins: Sequence[float], width: float) -> Timeline:
-        """The axis for cells that begin then, in ascending order, and are that wide (seconds)."""
+        """The axis for cells with these beginnings, in ascending order, and this width in seconds."""
         bounds = _bounds(begins, width)
         lasting = sum(end - begin for begin, end in bounds)
         scale = (1 - _CUT * (len(bounds) - 1)) / lasting
@@ -59,18 +56,18 @@ class Timeline:
         return sum(stretch.end - stretch.begin for stretch in self.stretches)
 
     def place(self, moment: float) -> float:
-        """Where a moment of a stretch stands on the axis, 0 to 1."""
+        """The place of a moment on the axis, 0 to 1."""
         on = next((s for s in reversed(self.stretches) if s.begin <= moment), self.stretches[0])
         passed = (moment - on.begin) / (on.end - on.begin)
         return on.left + min(max(passed, 0.0), 1.0) * (on.right - on.left)
 
     def cuts(self) -> Iterator[tuple[float, float]]:
-        """What was cut out: its place, and how many seconds it was."""
+        """The place and the length in seconds of each cut."""
         for before, after in pairwise(self.stretches):
             yield before.right + _CUT / 2, after.begin - before.end
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Places with round times, and how these are called."""
+        """Places with round times, and their labels."""
         step = _step(self.lasting)
         days = self.stretches[-1].end - self.stretches[0].begin > _DAY
         for stretch in self.stretches:

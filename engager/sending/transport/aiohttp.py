@@ -18,6 +18,7 @@ from engager.sending.transport.base import (
     Destination,
     Proxy,
     is_admitted,
+    plain_body,
     why_not_connected,
 )
 
@@ -29,32 +30,32 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16
 
 
-class _HeldBackError(Exception):
-    """Clearance was refused."""
+class _WithheldError(Exception):
+    """The request is withheld."""
 
 
 class _Departure:
-    """One try on its way: asks for clearance, and from then on keeps the deadline."""
+    """One attempt: asks for admission, and from then on has a deadline."""
 
     def __init__(self, admission: Admission, timeout: float) -> None:
         self.left = False
-        self._clearance = admission
+        self._admission = admission
         self._timeout = timeout
-        # Waiting for the pace is no fault of the endpoint, and connecting has a deadline of its own.
+        # Waiting for admission is no fault of the endpoint, and connecting has a deadline of its own.
         self.deadline = asyncio.timeout(None)
 
-    async def clear(self) -> None:
-        if not await is_admitted(self._clearance):
-            raise _HeldBackError
+    async def admit(self) -> None:
+        if not await is_admitted(self._admission):
+            raise _WithheldError
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
 
-#: The departure of the current task. The session hands nothing of ours through to its connector.
+#: The departure of the current task. The session passes nothing of ours to its connector.
 _departure: ContextVar[_Departure] = ContextVar("_departure")
 
 
-class _ClearedConnector(aiohttp.TCPConnector):
-    """Hands out a connection only when its try is cleared to leave and the connection still stands."""
+class _AdmittingConnector(aiohttp.TCPConnector):
+    """Returns a connection only when its attempt is admitted and the connection still stands."""
 
     async def connect(
         self,
@@ -66,26 +67,26 @@ class _ClearedConnector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             try:
-                await departure.clear()
+                await departure.admit()
             except BaseException:
                 connection.release()
                 raise
             if _stands(connection):
                 departure.left = True
                 return connection
-            connection.close()  # the server closed it while we waited, or spoke out of turn
+            connection.close()  # the server closed it meanwhile, or sent bytes out of turn
 
 
 def _stands(connection: Connection) -> bool:
     transport, protocol = connection.transport, connection.protocol
     if transport is None or transport.is_closing() or protocol is None:
         return False
-    # What came while it rested would be taken for the next answer.
+    # Bytes that came while it was idle would count as the next response.
     return not protocol.should_close
 
 
 class _Parts(aiohttp.Payload):
-    """A body in parts that are shared between requests and never joined."""
+    """A body in parts, which requests share and which are never joined."""
 
     _value: tuple[bytes, ...]
 
@@ -107,7 +108,7 @@ class AiohttpTransport:
     def __init__(self, destination: Destination, connections: int) -> None:
         self._destination = destination
         self._under_way = 0
-        connector = _ClearedConnector(
+        connector = _AdmittingConnector(
             limit=connections,
             ssl=destination.ssl if destination.ssl is not None else True,
             keepalive_timeout=60,
@@ -118,8 +119,8 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, connect=destination.timeout),
             auto_decompress=False,
         )
-        # A compressed answer could be small on the wire and endless in memory. The session has no headers: it
-        # copies its own into what it says to a proxy, in clear text.
+        # A compressed response could be small on the wire and endless in memory. The session has no headers:
+        # it copies its own into its request to a proxy, in clear text.
         self._headers = {**destination.headers, "Accept-Encoding": "identity"}
         self._proxy = destination.proxy
         self._to_proxy = _credentials(destination.proxy)
@@ -128,7 +129,7 @@ class AiohttpTransport:
 
     @property
     def in_flight(self) -> int:
-        """Requests without an answer yet, and those that wait to leave."""
+        """Requests without a response yet, and those that wait to leave."""
         return self._under_way
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
@@ -139,12 +140,12 @@ class AiohttpTransport:
         try:
             async with departure.deadline:
                 return await self._exchange(body, request_id)
-        except _HeldBackError:
+        except _WithheldError:
             return Withheld()
         except TimeoutError:
             return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
         except Exception as fault:
-            # Once it has left, all that can go wrong is how the library reads what was said to it.
+            # Once it has left, only the library's reading of the response can fail.
             if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):
                 raise
             text = f"{type(fault).__name__}: {fault}"
@@ -164,6 +165,8 @@ class AiohttpTransport:
             proxy_headers=self._to_proxy,
         ) as response:
             answer, complete = await _read(response)
+            if complete and (encoding := response.headers.get("Content-Encoding")):
+                answer, complete = plain_body(answer, encoding)
             retry_after = response.headers.get("Retry-After")
             return Reply(
                 response.status,
@@ -180,7 +183,7 @@ class AiohttpTransport:
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """Read the body up to the limit; returns it and whether it is whole."""
+    """Read the body up to the limit; returns it and whether it is complete."""
     length = response.content_length
     if length is not None and length <= MAX_ANSWER:
         try:

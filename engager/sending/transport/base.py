@@ -1,41 +1,42 @@
-"""What a transport is: one request out, one ending back."""
+"""What a transport is: it sends one request and returns how that ended."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from engager.models import OWN_MACHINE, Ending
 
-#: Longer answers are not read to their end: the contract's own are far below a kilobyte.
+#: Bytes of a response that are read: those of the contract are far below a kilobyte.
 MAX_ANSWER = 1 << 20
 
-#: What a system says when it, and not the endpoint, has nothing left.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+#: The errors of a machine, not of the endpoint, that has no resources left.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SendBatch:
-    """Cleared, but for what is done once for many tries that leave together."""
+    """Attempts that are admitted and leave together, once they are stored."""
 
-    #: What they wait for, not to be cancelled; it raises what went wrong. None: this round of the loop.
+    #: What they wait for, not to be cancelled; it raises its fault. None: the end of this round of the loop.
     stored: asyncio.Future[None] | None
-    #: Asked once then, right before they leave: where it says no, clearance is to be asked for again; and
-    #: where it raises, none of them leaves.
+    #: Called once for all of them, right before they leave. False: each asks for admission again. Where it
+    #: raises, none of them leaves.
     may_leave: Callable[[], bool]
 
 
-#: Asked by the transport when the connection stands, and before the first byte leaves; awaited where the
-#: answer is not there at once. False: hold it back.
+#: Called by the transport when the connection stands and before the first byte leaves; awaited where it must
+#: wait. False: withhold the request.
 Admission = Callable[[], bool | SendBatch | Awaitable[bool | SendBatch]]
 
 
 async def is_admitted(admission: Admission) -> bool:
-    """Ask for clearance, and wait for it where need be."""
+    """Ask for admission, and wait for it where that is needed."""
     while True:
         answer = admission()
         if not isinstance(answer, bool | SendBatch):
@@ -50,11 +51,11 @@ async def is_admitted(admission: Admission) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, and what it alone is told."""
+    """An HTTP proxy, and its credentials."""
 
     url: str  #: without user and password
     authorization: str = field(default="", repr=False)  #: the value of Proxy-Authorization, a secret
-    #: A text without that secret and its parts, which a proxy may repeat.
+    #: Removes that secret and its parts, which a proxy may repeat, from a text.
     redact: Callable[[str], str] = str
 
 
@@ -75,18 +76,17 @@ class Transport(Protocol):
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once.
 
-        `clearance` is asked for when nothing but it is missing, so that the pace is kept on the wire and
-        not before a slow handshake, and so that the intent is written down no earlier than needed.
-        Requests that are cleared together may leave together, at the end of the round of the loop, or
-        once what they are `SendBatch` for is done. It may wait long; a connection that died meanwhile is
-        replaced, and clearance asked again. What provably ends before the first byte is `NotSent`, what
-        ends after it without an answer `Lost`.
+        Admission is asked for last, so that the rate limit holds on the wire and not before a slow handshake,
+        and so that the intent is stored no earlier than needed. Requests of one `SendBatch` leave together.
+        Admission may take long; a connection that was closed meanwhile is replaced, and admission is asked
+        for again. What provably ends before the first byte is `NotSent`; what ends after it without a
+        response is `Lost`.
         """
         ...
 
     @property
     def in_flight(self) -> int:
-        """Requests without an answer yet; those that wait to leave are left out where that can be told."""
+        """Requests without a response yet, without those that wait to leave where these are known."""
         ...
 
     async def aclose(self) -> None:
@@ -95,7 +95,28 @@ class Transport(Protocol):
 
 
 def why_not_connected(fault: OSError) -> str:
-    """The word for a connection that could not be made."""
+    """The error of a connection that could not be made."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         return "tls"
     return OWN_MACHINE if fault.errno in _EXHAUSTED else "connect_failed"
+
+
+def plain_body(body: bytes, encoding: str) -> tuple[bytes, bool]:
+    """A body that was compressed although nobody asked for that, and whether it is whole.
+
+    Args:
+        body: all of it, as it came.
+        encoding: the value of Content-Encoding; what is not known is left as it is.
+
+    Returns:
+        At most `MAX_ANSWER` bytes.
+
+    """
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body, True
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # looks itself which of the two it is
+    try:
+        plain = reader.decompress(body, MAX_ANSWER)
+    except zlib.error:
+        return body, False
+    return plain, reader.eof

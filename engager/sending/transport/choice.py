@@ -1,4 +1,4 @@
-"""A destination in, what carries requests there out."""
+"""Chooses the transport to a destination."""
 
 from __future__ import annotations
 

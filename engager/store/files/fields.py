@@ -50,12 +50,16 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
         "duplicate": outcome.duplicate,
         # To the microsecond; round() takes twice as long.
         "latency_ms": None if latency is None else int(latency * 1000 + 0.5) / 1000,
-        "finished_at": _moment(int(outcome.finished_at * 1000)),
+        "finished_at": _moment(outcome.finished_at),
         "waited_ms": None if waited is None else int(waited * 1000 + 0.5) / 1000,
     }
 
 
+def _moment(seconds: float) -> str:
+    milliseconds = int(seconds * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
 @lru_cache(maxsize=4)
-def _moment(milliseconds: int) -> str:
-    second = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{second}.{milliseconds % 1000:03d}Z"
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

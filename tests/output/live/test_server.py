@@ -21,6 +21,11 @@ import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
 from tests.output.browser import Browser
 
+STATUS_OF_CONTROL = (
+    "return fetch('/control', {method: 'POST', headers: {'X-Engager': '1'}, body: arguments[0]})"
+    ".then((a) => a.status)"
+)
+
 HOSTILE = "<img src=x onerror=alert(1)>\"'&‮"
 
 
@@ -105,7 +110,7 @@ def text(browser: Browser, selector: str) -> str:
 
 async def shows(browser: Browser, selector: str, pattern: str) -> None:
     async with asyncio.timeout(15):
-        while not re.search(pattern, await off_loop(text, browser, selector)):
+        while not re.search(pattern, await off_loop(text, browser, selector), re.DOTALL):
             await asyncio.sleep(0.1)
 
 
@@ -126,21 +131,24 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await shows(browser, "#total", "of 4,000 rows")
         await shows(browser, "#errors tbody", r"invalid.*malformed.*row \d+")
         assert await off_loop(text, browser, "#job") == "test"
+        await shows(browser, "#charts", "Throughput.*Latency.*In flight")
+        names = [drawing.accessible_name for drawing in await off_loop(browser.find, "#charts svg[role=img]")]
+        assert names == ["Throughput rows/s", "Latency log scale", "In flight requests"]
 
         await off_loop(click, browser, "#pause")
         await until(lambda: "operator" in run.control.holders)
         await until(lambda: len(set(run.looks[-3:])) == 1)  # what was in flight has ended
-        held, looks = run.rows, len(run.looks)
+        paused, looks = run.rows, len(run.looks)
         await until(lambda: len(run.looks) >= looks + 3)
-        assert run.rows == held
-        await shows(browser, "#state", "held by the operator")
+        assert run.rows == paused
+        await shows(browser, "#state", "paused by the operator")
 
         await off_loop(type_rate, browser, "50")
         await off_loop(click, browser, "#rate-form button")
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")
-        await until(lambda: run.rows > held)
-        await shows(browser, "#gauges", r"rows a second\s*50/s\s*limit on requests")
+        await until(lambda: run.rows > paused)
+        await shows(browser, "#gauges", r"rows per second\s*50/s\s*limit of requests")
 
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")
@@ -174,16 +182,24 @@ async def test_a_rate_that_the_run_finds_is_not_set_by_hand(tmp_path: Path, brow
         await off_loop(browser.open, run.url)
         await shows(browser, "#state", "sending")
         assert await off_loop(browser.run, "return document.getElementById('rate').disabled")
-        script = "return fetch('/control', {method: 'POST', headers: {'X-Engager': '1'}, body: arguments[0]})"
-        told = await off_loop(browser.run, f"{script}.then((a) => a.text())", '{"do":"rate","rate":5}')
-        assert 'limits.rate is "auto"' in told
+        assert await off_loop(browser.run, STATUS_OF_CONTROL, '{"do":"rate","rate":5}') == 400
+
+
+async def test_the_page_sets_no_rate_above_the_jobs(tmp_path: Path, browser: Browser) -> None:
+    async with shown(tmp_path, limits={"rate": 100}) as (run, _):
+        await off_loop(browser.open, run.url)
+        for rate in ("101", "1e999", "NaN", '"x"'):
+            body = f'{{"do":"rate","rate":{rate}}}'
+            assert await off_loop(browser.run, STATUS_OF_CONTROL, body) == 400
+        assert await off_loop(browser.run, STATUS_OF_CONTROL, '{"do":"rate","rate":99}') == 204
+        assert run.control.rate == 99
 
 
 async def test_only_who_has_the_key_gets_in_and_the_key_opens_once(tmp_path: Path) -> None:
     async with shown(tmp_path) as (run, _):
         parts = urlsplit(run.url)
         door = f"{parts.path}?{parts.query}"
-        for path in ("/", "/events", "/page.js", "/?key=wrong", "/?key="):
+        for path in ("/", "/events", "/charts", "/page.js", "/?key=wrong", "/?key="):
             assert (await off_loop(run.get, path)).status == 403
         entered = await off_loop(run.get, door)
         assert (entered.status, entered.headers["Location"]) == (303, "/")
@@ -237,17 +253,17 @@ async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path) -> N
         assert (await metrics(run))["engager_in_flight",] <= 16
         run.control.pause()
         async with asyncio.timeout(20):
-            while (found := await metrics(run)).get(("engager_held", "operator")) != 1 or (
+            while (found := await metrics(run)).get(("engager_paused", "operator")) != 1 or (
                 found["engager_in_flight",] or settled_of(found) != run.rows or REMAINING not in found
             ):
                 await asyncio.sleep(0.05)
         assert found["engager_run_info", "run", "test"] == 1
         assert settled_of(found) == 4000 - found[REMAINING]
         engaged = found["engager_rows_total", "engaged"]
-        assert found["engager_try_latency_seconds_count",] == engaged
-        assert found["engager_try_latency_seconds_bucket", "0.01"] == 0
+        assert found["engager_attempt_latency_seconds_count",] == engaged
+        assert found["engager_attempt_latency_seconds_bucket", "0.01"] == 0
         health = await off_loop(run.get, "/health")
-        assert '"held"' in health.text
+        assert '"paused"' in health.text
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:99999", ""])

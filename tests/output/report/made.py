@@ -43,7 +43,7 @@ async def made(
         "input": {"files": [{"bytes": 4096, "sample": ""}]},
         "output": {"results": results},
     }
-    invocation = {"job": "spring.toml", "overrides": [], "input": None}
+    invocation: dict[str, Any] = {"job": "spring.toml", "overrides": [], "input": None}
     run = replace(new_run(path), identity=identity, invocation=invocation, started_at=MORNING)
     path.mkdir(mode=0o700, exist_ok=True)
     formats = Formats(JsonLines() if results == "jsonl" else CsvLines(), MendableJson(str), str)

@@ -42,7 +42,7 @@ def test_the_figures_are_those_of_the_account(rows: list[tuple[Status, float, in
     assert whole.statuses == {status: tally.statuses[status] for status in Status}
     assert (whole.latency.buckets, whole.waited.buckets) == (tally.latency.buckets, tally.waited.buckets)
     assert (figures.attempts, figures.duplicates) == (tally.attempts, tally.duplicates)
-    assert figures.tries.total() == tally.rows
+    assert figures.attempts_by_row.total() == tally.rows
     assert {kind: found.rows for kind, found in figures.kinds.items()} == dict(tally.errors)
 
 
@@ -105,4 +105,4 @@ def test_a_line_that_is_none_changes_nothing(wrong: dict[str, Any]) -> None:
 def seen(figures: Figures) -> tuple[Any, ...]:
     whole = figures.whole
     spread = (whole.statuses, whole.latency.buckets, whole.waited.buckets, figures.last)
-    return (*spread, figures.tries.copy(), figures.attempts, set(figures.kinds))
+    return (*spread, figures.attempts_by_row.copy(), figures.attempts, set(figures.kinds))

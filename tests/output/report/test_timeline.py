@@ -18,10 +18,11 @@ DAY = 86_400
 def test_moments_keep_their_order_and_stay_on_the_axis(indexes: list[int], width: float) -> None:
     begins = [index * width for index in sorted(indexes)]
     line = Timeline.of(begins, width)
-    limiter = [line.place(begin) for begin in begins]
-    assert limiter == sorted(limiter)
-    assert len(set(limiter)) == len(limiter)
-    assert (limiter[0], line.stretches[-1].right) == (0.0, pytest.approx(1.0))
+    places = [line.place(begin) for begin in begins]
+    assert places == sorted(places)
+    assert len(set(places)) == len(places)
+    assert places[0] == 0.0
+    assert line.stretches[-1].right == pytest.approx(1.0)
     assert all(-1e-9 <= place <= 1 + 1e-9 for place, _ in line.ticks())
     assert line.lasting <= begins[-1] + width - begins[0] + 1e-6
 

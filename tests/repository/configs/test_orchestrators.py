@@ -74,7 +74,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, home: Path) -> Orchestrated:
         return lambda function: lambda: tasks.append(function)
 
     def moment(*parts: int, tz: ZoneInfo) -> datetime:
-        return datetime(*parts, tzinfo=tz)  # type: ignore[misc]
+        return datetime(*parts, tzinfo=tz)  # type: ignore[arg-type,misc]
 
     stand_in(monkeypatch, "pendulum", timezone=ZoneInfo, datetime=moment)
     stand_in(monkeypatch, "airflow")

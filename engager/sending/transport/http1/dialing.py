@@ -1,4 +1,4 @@
-"""An origin in, sockets that stand out: names, several addresses, IPv6, and TLS that always verifies."""
+"""Makes connections to an origin: name look-up, several addresses, IPv6, and TLS that always verifies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engager.sending.transport.http1.tls import Tls
 
 AddressInfo = tuple[int, int, int, str, Any]
 
-#: Seconds for which a looked-up name is believed.
+#: Seconds for which a looked-up name is valid.
 _NAME_LIFE = 30.0
 
 #: Seconds until the next address is tried beside one that does not answer (RFC 8305).
@@ -48,7 +48,7 @@ class Dialer:
         return sock, tls
 
     async def _resolved(self, loop: asyncio.AbstractEventLoop) -> Sequence[AddressInfo]:
-        """The host's addresses; a crew that starts all at once asks for them once."""
+        """The host's addresses; workers that start at once look them up once."""
         async with self._looking_up:
             if loop.time() - self._looked_up > _NAME_LIFE:
                 self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
@@ -63,6 +63,6 @@ async def _handshake(sock: socket.socket, tls: Tls, loop: asyncio.AbstractEventL
             tls.arrives(await loop.sock_recv(sock, BLOCK))
     except ssl.SSLError:
         with suppress(OSError):
-            sock.send(tls.leaves())  # the other side is told why
+            sock.send(tls.leaves())  # the server gets the reason
         raise
     await loop.sock_sendall(sock, tls.leaves())

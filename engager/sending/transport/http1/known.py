@@ -1,7 +1,7 @@
-"""Answers that were parsed before, by their bytes: what an endpoint says, it says often.
+"""Responses that were parsed before, by their bytes: an endpoint repeats most of its responses.
 
-An answer that came whole and in one piece means the same whenever the same bytes come again at the same
-place, so that most of them need not be parsed. Nothing is guessed: what differs in one byte is unknown.
+A response that came complete and in one piece means the same whenever the same bytes come again, so most need
+not be parsed. Nothing is guessed: a response that differs in one byte is parsed.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Final
 
 from engager.models import Reply
 
-#: Bytes of an answer that is worth remembering.
+#: Bytes of the longest response that is kept.
 _LONGEST: Final = 2048
 
-#: Answers that are remembered. A header with the time in it makes for a new one a second.
+#: Responses that are kept. A header with the time in it makes a new one per second.
 _MOST: Final = 64
 
 
 class KnownAnswers:
-    """What all connections to one endpoint have heard."""
+    """The responses of one endpoint, over all connections."""
 
     def __init__(self) -> None:
         self._replies: dict[bytes, Reply] = {}
-        #: The reply that some bytes are, if they are known. No method: it is asked for every answer.
+        #: The reply of some bytes, if they are known. The dict's own method: it is called for every response.
         self.find: Callable[[bytes], Reply | None] = self._replies.get
 
-    def keep(self, data: bytes, reply: Reply) -> None:
-        """Remember that these bytes are a whole answer, behind which the connection can be used again."""
+    def add(self, data: bytes, reply: Reply) -> None:
+        """Keep bytes that are a complete response, after which the connection can be used again."""
         if len(data) > _LONGEST:
             return
         if len(self._replies) >= _MOST:

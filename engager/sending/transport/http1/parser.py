@@ -6,10 +6,12 @@ closes, how much of it is read, and whether the connection can be used again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from engager.models import Reply
-from engager.sending.transport.base import MAX_ANSWER
+from engager.sending.transport.base import MAX_ANSWER, plain_body
 
 #: Bytes of a head, interim ones included, beyond which it is not read on.
 MAX_HEAD = 1 << 16
@@ -26,28 +28,34 @@ class AnswerParser:
         "_date",
         "_delimited",
         "_duplicate",
+        "_encoding",
         "_feed",
-        "_head_size",
+        "_head",
         "_headed",
         "_parser",
         "_parts",
         "_retry_after",
         "_size",
         "_status",
+        "_torn",
         "answer",
         "reusable",
     )
 
     def __init__(self) -> None:
+        self._start_parser()
+        self.expect()
+
+    def _start_parser(self) -> None:
         self._parser = HttpResponseParser(self)
         self._feed = self._parser.feed_data
-        self.expect()
 
     def expect(self) -> None:
         """A request is about to leave: what comes from now on is its answer."""
         self.answer: Reply | None = None  #: the answer, once it is whole or will never be
         self.reusable = True  #: whether another request may follow on the connection
-        self._head_size = 0
+        self._head = b""
+        self._torn = False  #: the head was refused before it was whole: it is read once more when it is
         self._begin()
 
     def _begin(self) -> None:
@@ -56,23 +64,50 @@ class AnswerParser:
         self._headed = self._delimited = self._duplicate = False
         self._retry_after: str | None = None
         self._date: str | None = None
+        self._encoding: str | None = None
 
     def feed(self, data: bytes | memoryview) -> bool:
         """Take bytes in; returns whether the answer is there. Raises NotHttpError."""
         if not self._headed:
-            self._head_size += len(data)
+            self._head += data
         try:
-            self._feed(data)
+            if self._torn:
+                self._read_head_again()
+            else:
+                self._feed(data)
         except HttpParserUpgrade:
             raise NotHttpError("the server switched to another protocol") from None
         except HttpParserError as fault:
-            # What comes behind a whole answer was not asked for: it says nothing about that answer.
-            self.reusable = False
-            if self.answer is None:
-                raise NotHttpError(str(fault) or type(fault).__name__) from None
-        if self._head_size > MAX_HEAD and not self._headed and self.answer is None:
+            self._refused(fault)
+        if len(self._head) > MAX_HEAD and not self._headed and self.answer is None:
             raise NotHttpError(f"its head is longer than {MAX_HEAD:,} bytes")
         return self.answer is not None
+
+    def _refused(self, fault: HttpParserError) -> None:
+        # What comes behind a whole answer was not asked for: it says nothing about that answer.
+        self.reusable = False
+        if self.answer is not None:
+            return
+        if self._headed or self._torn or b"content-length" not in self._head.lower():
+            raise NotHttpError(str(fault) or type(fault).__name__) from None
+        self._torn = True
+        try:
+            self._read_head_again()
+        except HttpParserError:
+            raise NotHttpError(str(fault) or type(fault).__name__) from None
+
+    def _read_head_again(self) -> None:
+        """Read a head that was refused, once it is whole, without lengths that it says twice.
+
+        RFC 9110, 8.6: the same length twice may be taken for one.
+        """
+        end = self._head.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head, rest, self._torn = self._head[:end], self._head[end:], False
+        self._start_parser()
+        self._begin()
+        self._feed(b"\r\n".join(_without_repeats(head.split(b"\r\n"))) + rest)
 
     def broken(self) -> Reply | None:
         """The connection broke; returns the answer that had begun, cut off."""
@@ -127,6 +162,8 @@ class AnswerParser:
 
     def _settle(self, complete: bool) -> None:
         body = b"".join(self._parts)[:MAX_ANSWER]
+        if complete and self._encoding is not None:
+            body, complete = plain_body(body, self._encoding)
         # Elsewhere the date would only make two equal answers differ.
         date = None if self._retry_after is None else self._date
         self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
@@ -137,6 +174,9 @@ class AnswerParser:
     def _take_date(self, value: bytes) -> None:
         self._date = value.decode("latin-1")
 
+    def _take_encoding(self, value: bytes) -> None:
+        self._encoding = value.decode("latin-1")
+
     def _take_duplicate(self, value: bytes) -> None:
         self._duplicate = self._duplicate or value.strip().lower() in (b"true", b"1")
 
@@ -144,11 +184,24 @@ class AnswerParser:
         self._delimited = True
 
 
+def _without_repeats(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines of a head; of those that say the same length, the first."""
+    lengths = set[bytes]()
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            if value.strip() in lengths:
+                continue
+            lengths.add(value.strip())
+        yield line
+
+
 _TAKERS = {
     b"retry-after": AnswerParser._take_retry_after,
     b"date": AnswerParser._take_date,
     b"duplicate-request": AnswerParser._take_duplicate,
     b"x-duplicate-request": AnswerParser._take_duplicate,
+    b"content-encoding": AnswerParser._take_encoding,
     b"content-length": AnswerParser._take_framing,
     b"transfer-encoding": AnswerParser._take_framing,
 }

@@ -1,4 +1,4 @@
-"""The lean transport: as many keep-alive connections as there are tries at a time, to one origin."""
+"""The lean transport: keep-alive connections to one origin, as many as there are attempts at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from engager.sending.transport.http1.known import KnownAnswers
 #: Bodies up to this size are joined with their head, to leave in one piece.
 _SMALL: Final = 1 << 16
 
-#: Cleared without more ado: it leaves at the end of this round of the loop.
-_WITH_ALL: Final = SendBatch(None, lambda: True)
+#: Admitted without a batch: it leaves at the end of this round of the loop.
+_THIS_ROUND: Final = SendBatch(None, lambda: True)
 
 
 class LeanTransport:
@@ -34,12 +34,10 @@ class LeanTransport:
         self._head, self._tail = _head(url.netloc, url.path or "/", destination)
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
-        self._resting: list[Connection] = []
-        self._departing: dict[
-            SendBatch, list[Connection]
-        ] = {}  #: with a request, and as soon as that is done
+        self._idle: list[Connection] = []
+        self._leaving: dict[SendBatch, list[Connection]] = {}  #: their requests leave with the batch
         self._all: set[Connection] = set()
-        # A timer for every try would cost more than it tells: nobody minds a tenth of a second.
+        # One timer for all: a timer per attempt is costly, and a timeout may be a tenth of a second late.
         self._step = min(0.1, destination.timeout / 10)
         self._timer = self._loop.call_later(self._step, self._sweep)
 
@@ -47,55 +45,54 @@ class LeanTransport:
         """Send one request, once."""
         now = self._now
         while True:
-            connection = self._rested(now()) or await self._dialled()
+            connection = self._pop_idle(now()) or await self._dial()
             if isinstance(connection, NotSent):
                 return connection
             try:
-                cleared = admission()
-                if cleared is not True and not isinstance(cleared, bool | SendBatch):
-                    cleared = await cleared
-                if cleared is False:
-                    self._resting.append(connection)
-                    return Withheld()
+                admitted = admission()
+                if not isinstance(admitted, bool | SendBatch):
+                    admitted = await admitted
             except BaseException:
-                self._resting.append(connection)
+                self._idle.append(connection)
                 raise
+            if admitted is False:
+                self._idle.append(connection)
+                return Withheld()
             if not connection.stands(now()):
                 self._all.discard(connection)
                 continue
             try:
                 waiter = connection.begin(self._request(body, request_id))
-                self._departs(connection, cleared if isinstance(cleared, SendBatch) else _WITH_ALL)
+                self._depart_with(_THIS_ROUND if admitted is True else admitted, connection)
                 ending = await waiter
             finally:
-                connection.finish(now())
-                if connection.closed:
-                    self._all.discard(connection)
+                if connection.finish(now()):
+                    self._idle.append(connection)
                 else:
-                    self._resting.append(connection)
+                    self._all.discard(connection)
             if ending is not None:
                 return ending
 
-    def _departs(self, connection: Connection, held: SendBatch) -> None:
-        """Requests that are ready in one round of the loop, or wait for the same, leave together.
+    def _depart_with(self, batch: SendBatch, connection: Connection) -> None:
+        """Let requests that are admitted in one round of the loop, or wait for one sync, leave together.
 
-        One by one, they would find an endpoint that dozed off in between, and waking it costs the sender.
+        One by one, each would have to wake the endpoint's process, which costs the sender.
         """
-        together = self._departing.get(held)
+        together = self._leaving.get(batch)
         if together is None:
-            together = self._departing[held] = []
-            if held.stored is None:
-                self._loop.call_soon(self._depart, held)
+            together = self._leaving[batch] = []
+            if batch.stored is None:
+                self._loop.call_soon(self._depart, batch)
             else:
-                held.stored.add_done_callback(lambda _: self._depart(held))
+                batch.stored.add_done_callback(lambda _: self._depart(batch))
         together.append(connection)
 
-    def _depart(self, held: SendBatch) -> None:
-        connections, deadline = self._departing.pop(held), self._now() + self._timeout
-        fault = None if held.stored is None else held.stored.exception()
+    def _depart(self, batch: SendBatch) -> None:
+        connections, deadline = self._leaving.pop(batch), self._now() + self._timeout
+        fault = None if batch.stored is None else batch.stored.exception()
         may_leave = False
         try:
-            may_leave = fault is None and held.may_leave()
+            may_leave = fault is None and batch.may_leave()
         except Exception as raised:
             fault = raised
         for connection in connections:
@@ -109,16 +106,16 @@ class LeanTransport:
         head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
         return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
 
-    def _rested(self, now: float) -> Connection | None:
-        """A connection that stands, the one that rested least."""
-        while self._resting:
-            connection = self._resting.pop()
+    def _pop_idle(self, now: float) -> Connection | None:
+        """An idle connection that stands, the one that was used last."""
+        while self._idle:
+            connection = self._idle.pop()
             if connection.stands(now):
                 return connection
             self._all.discard(connection)
         return None
 
-    async def _dialled(self) -> Connection | NotSent:
+    async def _dial(self) -> Connection | NotSent:
         try:
             async with asyncio.timeout(self._timeout):
                 sock, tls = await self._dialer.dial()
@@ -133,7 +130,7 @@ class LeanTransport:
         return connection
 
     def _sweep(self) -> None:
-        """Give up what has come to its deadline."""
+        """Give up the exchanges that have reached their deadlines."""
         now = self._now()
         for connection in self._all:
             if connection.deadline <= now:
@@ -142,7 +139,7 @@ class LeanTransport:
 
     @property
     def in_flight(self) -> int:
-        """Requests that left and have no answer yet."""
+        """Requests that left and have no response yet."""
         return sum(connection.deadline != inf for connection in self._all)
 
     async def aclose(self) -> None:

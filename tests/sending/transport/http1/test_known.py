@@ -13,7 +13,7 @@ REPLY = Reply(200, b"{}")
 
 def test_only_the_very_same_bytes_are_known() -> None:
     known = KnownAnswers()
-    known.keep(b"HTTP/1.1 200 OK\r\n\r\n{}", REPLY)
+    known.add(b"HTTP/1.1 200 OK\r\n\r\n{}", REPLY)
     assert known.find(b"HTTP/1.1 200 OK\r\n\r\n{}") is REPLY
     assert known.find(b"HTTP/1.1 200 OK\r\n\r\n{} ") is None
     assert known.find(b"") is None
@@ -21,7 +21,7 @@ def test_only_the_very_same_bytes_are_known() -> None:
 
 def test_long_answers_are_not_kept() -> None:
     known = KnownAnswers()
-    known.keep(bytes(5000), REPLY)
+    known.add(bytes(5000), REPLY)
     assert known.find(bytes(5000)) is None
 
 
@@ -29,6 +29,6 @@ def test_long_answers_are_not_kept() -> None:
 def test_memory_is_bounded_and_what_was_kept_last_is_there(answers: list[bytes]) -> None:
     known = KnownAnswers()
     for answer in answers:
-        known.keep(answer, reply := Reply(200, answer))
+        known.add(answer, reply := Reply(200, answer))
         assert known.find(answer) == reply
     assert sum(known.find(answer) is not None for answer in set(answers)) <= 64

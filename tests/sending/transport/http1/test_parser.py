@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import combinations
 
 import pytest
@@ -13,6 +14,7 @@ from engager.sending.transport.base import MAX_ANSWER
 from engager.sending.transport.http1.parser import MAX_HEAD, AnswerParser, NotHttpError
 
 BODY = b'{"data":null,"error":0,"error_text":"Successful operation"}'
+PACKED = gzip.compress(BODY)
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n7\r\n%b\r\n34\r\n%b\r\n0\r\n\r\n" % (BODY[:7], BODY[7:])
 
@@ -43,6 +45,19 @@ ANSWERS: dict[bytes, tuple[Reply, bool]] = {
     b"HTTP/1.1 200 OK\r\nX-Duplicate-Request: 1\r\nDuplicate-Request: false\r\n" + LENGTH + b"\r\n" + BODY: (
         Reply(200, BODY, duplicate=True),
         True,
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(PACKED), PACKED): (
+        Reply(200, BODY),
+        True,
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" + LENGTH + b"\r\n" + BODY: (
+        Reply(200, BODY, False),
+        True,
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n" + LENGTH + b"\r\n" + BODY: (Reply(200, BODY), True),
+    b"HTTP/1.1 200 OK\r\n" + LENGTH + b"Date: now\r\n" + LENGTH.lower() + b"\r\n" + BODY: (
+        Reply(200, BODY),
+        False,
     ),
 }
 
@@ -164,3 +179,16 @@ def test_nothing_that_a_server_says_is_a_fault_of_ours(parts: list[bytes]) -> No
     except NotHttpError:
         return
     assert parser.answer is None or 200 <= parser.answer.status < 1000
+
+
+def test_two_lengths_that_differ_are_no_answer() -> None:
+    with pytest.raises(NotHttpError):
+        AnswerParser().feed(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"Content-Length: 3\r\n\r\n" + BODY)
+
+
+def test_what_is_small_and_unpacks_to_much_is_cut_off() -> None:
+    packed = gzip.compress(b" " * (MAX_ANSWER + 1))
+    data = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+    answer, _ = heard(data % (len(packed), packed))
+    assert answer is not None
+    assert (answer.complete, len(answer.body)) == (False, MAX_ANSWER)

@@ -1,4 +1,4 @@
-"""The layers around a try, in virtual time, against a script instead of a network."""
+"""Whole rows in virtual time, against a script instead of a network."""
 
 from __future__ import annotations
 
@@ -27,17 +27,12 @@ from engager.models import (
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.admission import (
-    Flush,
-    Sync,
-    with_dedupe_window,
-    with_intent_log,
-    with_rate_limit,
-    with_stop,
-)
+from engager.policies.rules import SlowStart
+from engager.sending.admission import AdmissionControl, BeforeSend, Hold
 from engager.sending.attempt import Attempt
-from engager.sending.layers import Engage, Send, single_attempt, verdict_handler, with_retry
-from engager.sending.limits import PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.retry import Engage, with_retry
+from engager.sending.sender import Send, Sender
 from engager.sending.transport.base import Admission, SendBatch, is_admitted
 from tests.conftest import VirtualLoop
 
@@ -76,26 +71,20 @@ def compose(
     retry: Retry | None = None,
     pace: Pace | None = None,
     stop: Stop | None = None,
-    intents: list[str] | None = None,
-    keep: Flush = lambda: None,
-    hold: Sync | None = None,
+    before_send: BeforeSend = list.clear,
+    hold: Hold | None = None,
     window: float = 86_400,
     gate: PauseGate | None = None,
+    slow_start: SlowStart | None = None,
 ) -> Engage:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
     gate = gate or PauseGate(stop)
-    noted = [] if intents is None else intents
     clock = asyncio.get_running_loop().time
-
-    def intend(request: EngageRequest) -> None:
-        noted.append(request.request_id)
-
-    rate_limiter = RateLimiter(pace, stop, gate)
-    safe = with_dedupe_window(Delivery(mode, window), clock, with_intent_log(intend, clock))
-    clear = with_rate_limit(gate, rate_limiter, keep, hold, with_stop(stop, safe))
+    limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
+    admission = AdmissionControl(limits, Delivery(mode, window), clock, before_send, hold)
     return with_retry(
-        single_attempt(script, clear, verdict_handler(gate, stop, retry)),
+        Sender(script, admission.admit, limits, retry, slow_start=slow_start).attempt_once,
         retry,
         Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
@@ -104,6 +93,16 @@ def compose(
         lambda request: None,
         clock,
     )
+
+
+def noting(stored: list[str]) -> BeforeSend:
+    """A store that notes the request ids of what leaves."""
+
+    def before_send(requests: list[EngageRequest]) -> None:
+        stored.extend(request.request_id for request in requests)
+        requests.clear()
+
+    return before_send
 
 
 def request(number: int = 1) -> EngageRequest:
@@ -151,7 +150,7 @@ async def test_the_request_id_is_stable_until_its_answer_is_repeated() -> None:
 @pytest.mark.virtual_time
 async def test_the_intent_is_written_before_every_byte_and_only_then() -> None:
     intents: list[str] = []
-    await settle(compose(Script(REFUSED, SILENT, OK), intents=intents))
+    await settle(compose(Script(REFUSED, SILENT, OK), before_send=noting(intents)))
     assert intents == ["id-1", "id-1"]
 
 
@@ -320,10 +319,9 @@ def departures_in_a_second(script: Script) -> int:
 @pytest.mark.virtual_time
 async def test_a_repeat_that_waited_beyond_the_window_does_not_leave() -> None:
     """The window is judged when the repeat would leave, not when it was decided on."""
-    intents: list[str] = []
     retry = Retry(attempts=5, base_delay=100, max_delay=100)
     script = Script(SILENT, SILENT, SILENT, SILENT, SILENT)
-    engage = compose(script, retry=retry, intents=intents, window=60)
+    engage = compose(script, retry=retry, window=60)
     outcome = await settle(engage)
     assert outcome.status is Status.IN_DOUBT
     assert max(moment for moment, _ in script.left) < 60
@@ -349,7 +347,7 @@ async def test_a_stop_in_an_outage_leaves_rows_due_and_does_not_use_their_tries_
 
 @pytest.mark.virtual_time
 async def test_what_a_slow_disk_held_up_does_not_leave_in_a_bunch() -> None:
-    def slow_once() -> asyncio.Future[None]:
+    def slow_once(requests: list[EngageRequest]) -> asyncio.Future[None]:
         return after(3 if asyncio.get_running_loop().time() < 1 else 0)
 
     script = Script()
@@ -365,7 +363,7 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
     pace: Pace | None,
 ) -> None:
     gate, loop, script = PauseGate(Stop()), asyncio.get_running_loop(), Script()
-    engage = compose(script, pace=pace, hold=lambda: after(3), gate=gate)
+    engage = compose(script, pace=pace, hold=lambda _: after(3), gate=gate)
     loop.call_later(1, gate.pause, "window")
     loop.call_later(100, gate.resume, "window")
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
@@ -378,7 +376,7 @@ async def test_what_a_slow_disk_held_up_until_the_hours_were_over_waits_for_the_
 @pytest.mark.parametrize("pace", [None, Pace(5)])
 async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace | None) -> None:
     stop, script = Stop(), Script()
-    engage = compose(script, pace=pace, hold=lambda: after(3), stop=stop)
+    engage = compose(script, pace=pace, hold=lambda _: after(3), stop=stop)
     asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
     assert script.left == []
@@ -387,30 +385,30 @@ async def test_what_a_slow_disk_held_up_until_a_stop_does_not_leave(pace: Pace |
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("pace", [None, Pace(5)])
 async def test_what_leaves_was_written_down(pace: Pace | None) -> None:
-    kept: list[str] = []
-    noted: list[str] = []
+    stored: list[str] = []
     script = Script()
 
     async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         assert await is_admitted(admission)
-        assert request_id in kept
+        assert request_id in stored
         return await script(body, request_id, lambda: True)
 
-    engage = compose(send, pace=pace, intents=noted, keep=lambda: kept.extend(noted))
+    engage = compose(send, pace=pace, before_send=noting(stored))
     await asyncio.gather(*(engage(request(n)) for n in range(4)))
-    assert [*dict.fromkeys(kept)] == noted
+    assert stored == [f"id-{n}" for n in range(4)]
 
 
 @pytest.mark.virtual_time
 async def test_who_is_held_by_one_sync_is_held_as_one() -> None:
-    stop, stored = Stop(), asyncio.get_running_loop().create_future()
-    rate_limiter, gate = RateLimiter(None, stop), PauseGate(stop)
-    clear = with_rate_limit(gate, rate_limiter, lambda: None, lambda: stored, lambda attempt: True)
-    first, second = clear(Attempt(request(1), 0.0)), clear(Attempt(request(2), 0.0))
-    assert isinstance(first, SendBatch)
-    assert first is second
-    stored = asyncio.get_running_loop().create_future()
-    assert clear(Attempt(request(3), 0.0)) is not first
+    loop = asyncio.get_running_loop()
+    stored, limits = loop.create_future(), Limits.of(Stop(), None)
+    admit = AdmissionControl(limits, Delivery(), loop.time, list.clear, lambda _: stored).admit
+    first, second, third = (Attempt(request(n), f"id-{n}", 0.0, 0.0) for n in (1, 2, 3))
+    batch = admit(first)
+    assert isinstance(batch, SendBatch)
+    assert admit(second) is batch
+    stored = loop.create_future()
+    assert admit(third) is not batch
 
 
 @pytest.mark.virtual_time
@@ -429,3 +427,33 @@ async def test_a_try_whose_connection_was_gone_does_not_queue_again() -> None:
     await asyncio.gather(*(engage(request(n)) for n in range(10)))
     assert left[-1] < 11
     assert all(after - before >= 0.98 for before, after in pairwise(left))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("first", "left"), [(BUSY, 1), (NO, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
+)
+async def test_a_slow_start_limits_the_requests_in_flight(first: Ending, left: int) -> None:
+    """One until the endpoint responds in its own form, and three until it accepts a row."""
+    script = Script(first)
+    engage = compose(script, slow_start=SlowStart(all_rejected=3), retry=Retry(9, base_delay=0.01))
+    outcomes = await asyncio.gather(*(engage(request(n)) for n in range(20)))
+    assert None not in outcomes
+    assert sum(moment < 0.09 for moment, _ in script.left) == left
+
+
+@pytest.mark.virtual_time
+async def test_a_row_that_failed_in_the_slow_start_uses_up_its_attempts_after_it() -> None:
+    script = Script()
+
+    async def send(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        ending = await script(body, request_id, admission)
+        return BUSY if request_id == "id-0" else ending
+
+    stop, retry = Stop(), Retry(attempts=3, base_delay=5, max_delay=5)
+    engage = compose(send, slow_start=SlowStart(), retry=retry, stop=stop)
+    asyncio.get_running_loop().call_later(1000, stop.request, Exit.STOPPED, "it would never end")
+    first, *others = await asyncio.gather(*(engage(request(n)) for n in range(3)))
+    assert [other and other.status for other in others] == [Status.ENGAGED] * 2
+    assert first is not None
+    assert (first.status, first.attempts) == (Status.FAILED, 3)

@@ -1,0 +1,78 @@
+"""The engine of one process: engages the rows of an input, and stores their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+
+from engager.reader.rows import Rows
+from engager.requests.builder import Builder
+from engager.requests.identity import fresh
+from engager.requests.repeats import RepeatDetector
+from engager.requests.selection import Selection
+from engager.run.first_rows import FirstRows
+from engager.run.pipeline import Build, Chunks, carry_out
+from engager.run.plan import Plan
+from engager.sending.limits import Limits
+from engager.sending.transport.base import Transport
+from engager.store.store import ResultStore
+
+T = TypeVar("T")
+
+
+class Remaining(IntEnum):
+    """Which rows are not settled."""
+
+    NONE = 0
+    BEYOND = 1  #: only rows after the last row of the plan
+    DUE = 2  #: rows of the plan
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Rows, and all that is needed to engage them but the connection to the endpoint."""
+
+    rows: Rows
+    builder: Builder
+    selection: Selection | None
+    repeats: RepeatDetector | None
+    store: ResultStore
+
+    async def engage_all(self, plan: Plan, transport: Transport, limits: Limits) -> Remaining:
+        """Engage the rows; whatever ends it, a cancellation included, every known outcome is stored first."""
+        store = self.store
+        store.start(plan.concurrency)
+        self.rows.verifier.notify(store.checkpoint)
+        await store.flush()  # what an earlier process could not append, before anything new
+        first_rows = FirstRows(self.rows, plan.last_row)
+        build, chunks = self._selecting(first_rows)
+        off_loop = _in_thread if self.rows.flows else _in_loop
+        try:
+            done = await carry_out(plan, chunks, build, transport.send, fresh, store, limits, off_loop)
+            return Remaining.DUE if not done else Remaining.BEYOND if first_rows.cut else Remaining.NONE
+        finally:
+            with anyio.CancelScope(shield=True):
+                await store.finish()
+
+    def _selecting(self, rows: FirstRows) -> tuple[Build, Chunks]:
+        """How rows become requests, and the rows, which a selection has built into requests already."""
+        build, selection, repeats = self.builder.build, self.selection, self.repeats
+        if selection is None:
+            return (build if repeats is None else repeats.wrapping(build)), rows
+        selection.observe = None if repeats is None else repeats.observe
+        return build, selection.of(rows, build)
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """For an input that may have to be waited for: a pipe, a terminal."""
+    return await to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+async def _in_loop(call: Callable[[], T]) -> T:
+    """For an input on a disk: the way to a thread and back takes longer than a read from the cache."""
+    return call()

@@ -1,0 +1,145 @@
+"""Attempts a row until it is settled or deferred."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from engager.altcraft.classification import Meaning, Verdict
+from engager.models import EngageRequest, Outcome, Status
+from engager.policies.delivery import Delivery
+from engager.policies.retry import Retry
+from engager.sending.attempt import Attempt, AttemptCall
+from engager.sending.clock import BootClock, Clock, running_clock
+from engager.sending.delivery import (
+    STOPPED,
+    Decision,
+    decide,
+    doubt_before,
+    doubtful,
+    give_up,
+    may_attempt,
+)
+from engager.sending.limits import RetryBudget, Stop
+
+#: Derives a further request id from the first one and its version.
+FreshId = Callable[[str, int], str]
+#: Settles a row; None defers it.
+Engage = Callable[[EngageRequest], Awaitable[Outcome | None]]
+
+
+def with_retry(
+    call: AttemptCall,
+    retry: Retry,
+    delivery: Delivery,
+    budget: RetryBudget,
+    stop: Stop,
+    fresh_id: FreshId,
+    attempt_ended: Callable[[EngageRequest], None],
+    clock: BootClock,
+) -> Engage:
+    """Attempt a row until it is settled; call `attempt_ended` after an attempt that does not settle it."""
+    return _Retrying(call, retry, delivery, budget, stop, fresh_id, attempt_ended, clock).engage
+
+
+@dataclass(frozen=True, slots=True)
+class _Retrying:
+    """The first attempt is a plain call: only the failure path pays for the machinery of retries."""
+
+    call: AttemptCall
+    retry: Retry
+    delivery: Delivery
+    budget: RetryBudget
+    stop: Stop
+    fresh_id: FreshId
+    attempt_ended: Callable[[EngageRequest], None]
+    clock: BootClock
+    now: Clock = field(default_factory=running_clock)
+
+    async def engage(self, request: EngageRequest) -> Outcome | None:
+        now = self.now()
+        attempt = Attempt(request, request.request_id, now, now)
+        if request.history.in_doubt:
+            attempt.doubt = doubt_before(request.history)
+            if not may_attempt(self.delivery, request.history, self.clock()):
+                return _outcome(attempt, Status.IN_DOUBT, attempt.doubt)
+        if request.history.request_id_version:
+            self._renew_id(attempt)
+        verdict, step = self._decide(attempt, await self.call(attempt))
+        if step is Decision.RETRY:
+            verdict, step = await self._retry(attempt, verdict)
+        if isinstance(step, Decision):
+            return None
+        if step is Status.ENGAGED:
+            self.budget.earn()
+        elif step is Status.IN_DOUBT:
+            verdict = doubtful(attempt.doubt, verdict)
+        return _outcome(attempt, step, verdict)
+
+    def _renew_id(self, attempt: Attempt) -> None:
+        """Give the attempt the row's present request id, which is not its first."""
+        request = attempt.request
+        attempt.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
+
+    def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+        # A success counts whenever it comes.
+        now = 0.0 if verdict.meaning is Meaning.ACCEPTED else self.clock()
+        step, history = decide(self.delivery, attempt.request.history, verdict, now)
+        if isinstance(step, Decision):
+            attempt.goes_on(history, verdict)
+            if history.request_id_version:
+                self._renew_id(attempt)
+            self.attempt_ended(attempt.request)
+        else:
+            attempt.request.history = history
+        return verdict, step
+
+    async def _retry(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+        known = [(verdict, Decision.RETRY)]
+
+        async def next_step() -> tuple[Verdict, Status | Decision]:
+            if known:
+                return known.pop()
+            # After a stop no row may use up its attempts.
+            stopped = self.stop.requested
+            return self._decide(attempt, STOPPED if stopped else await self.call(attempt))
+
+        # One object per row: tenacity keeps the state of its attempts in it.
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda result: result[1] is Decision.RETRY),
+            stop=lambda state: self.retry.stop(state) and not attempt.unheard,
+            wait=self._delay,
+            sleep=self.stop.sleep,
+            retry_error_callback=lambda state: _exhausted(state, attempt),
+        )
+        return await retrying(next_step)
+
+    def _delay(self, state: RetryCallState) -> float:
+        """The backoff, and after it the wait for the retry budget."""
+        return self.retry.wait(state) + self.budget.spend(self.now())
+
+
+def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status | Decision]:
+    assert state.outcome is not None  # noqa: S101 - tenacity calls this with the last result only
+    verdict, _ = state.outcome.result()
+    return verdict, give_up(attempt.request.history)
+
+
+def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
+    engaged = status is Status.ENGAGED
+    elapsed = attempt.ended_at - attempt.started_at
+    return Outcome(
+        attempt.request.row,
+        attempt.request.key,
+        status,
+        attempt.request.history.attempts,
+        verdict.http_status,
+        0 if engaged else verdict.error,
+        verdict.error_text,
+        attempt.request_id,
+        verdict.duplicate,
+        None if attempt.latency is None else attempt.latency * 1000,
+        (elapsed - attempt.in_flight) * 1000,
+    )

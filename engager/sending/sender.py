@@ -1,0 +1,101 @@
+"""Sends one attempt: asks who must wait, gives the request to the transport, and judges how that ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
+from engager.errors import Exit
+from engager.models import Ending, Withheld
+from engager.policies.circuit_breaker import Breaker
+from engager.policies.retry import Retry
+from engager.policies.rules import SlowStart
+from engager.sending.attempt import Attempt
+from engager.sending.circuit_breaker import CircuitBreaker
+from engager.sending.clock import running_clock
+from engager.sending.delivery import EXPIRED, STOPPED
+from engager.sending.limits import Limits, pause_seconds
+from engager.sending.slow_start import StartLimiter
+from engager.sending.transport.base import Admission, SendBatch
+
+#: A transport's `send`.
+Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
+#: Admits an attempt, at once where there is nothing to wait for.
+Admit = Callable[[Attempt], bool | SendBatch | Awaitable[bool | SendBatch]]
+
+
+class Sender:
+    """Sends the attempts of one process. Create it inside the running loop."""
+
+    def __init__(
+        self,
+        send: Send,
+        admit: Admit,
+        limits: Limits,
+        retry: Retry,
+        breaker: Breaker | None = None,
+        slow_start: SlowStart | None = None,
+    ) -> None:
+        self._send, self._admit, self._retry = send, admit, retry
+        self._stop, self._gate = limits.stop, limits.gate
+        self._breaker = None if breaker is None else CircuitBreaker(breaker, limits.gate, limits.stop)
+        #: Until the endpoint has accepted a row.
+        self._start = None if slow_start is None else StartLimiter(slow_start, limits.stop)
+        self._now = running_clock()
+        self._ending: Ending = Withheld()
+        self._verdict = judge(self._ending)  #: on `_ending`
+
+    async def attempt_once(self, attempt: Attempt) -> Verdict:
+        """Send an attempt and judge its ending; usually only the response is waited for."""
+        start, verdict = self._start, STOPPED
+        if start is not None:
+            await start.enter(attempt)
+        try:
+            # Also here, and not only before the first byte: an endpoint that refuses connections lets no
+            # attempt come that far.
+            attempt.probing = self._gate.shut and await self._gate.wait()
+            # An attempt that waited for the first response must not follow it after a stop.
+            if self._stop.exit is None:
+                attempt.due = attempt.slot = None
+                attempt.unheard = False
+                admission = partial(self._admit, attempt)
+                ending = await self._send(attempt.request.body, attempt.request_id, admission)
+                verdict = self._judge(attempt, ending)
+        finally:
+            if start is not None and start.leave(attempt, verdict):
+                self._start = None
+        return verdict
+
+    def _judge(self, attempt: Attempt, ending: Ending) -> Verdict:
+        if ending is not self._ending:  # a transport returns a repeated response as the same object
+            self._ending, self._verdict = ending, judge(ending)
+        verdict = self._verdict
+        attempt.ended_at = self._now()
+        if verdict.meaning is Meaning.NOT_SENT:
+            if attempt.probing:
+                self._gate.allow_probe()  # the endpoint was not asked
+            return EXPIRED if attempt.expired else verdict
+        attempt.ended()
+        accepted = verdict.meaning is Meaning.ACCEPTED
+        if not accepted:
+            self._apply(verdict)
+        if self._breaker is not None and not (accepted and self._breaker.is_calm):
+            self._breaker.observe(verdict, attempt.probing)
+        return verdict
+
+    def _apply(self, verdict: Verdict) -> None:
+        """Stop or pause the run, where the response asks for it."""
+        if verdict.meaning is Meaning.FATAL and not (verdict.duplicate and verdict.by_endpoint):
+            self._stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(verdict)}")
+        elif verdict.retry_after is not None:
+            self._pause(pause_seconds(verdict.retry_after, time.time(), verdict.date))
+
+    def _pause(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        if seconds > self._retry.longest_pause:
+            asked = f"the endpoint asks for a pause of {seconds:.0f} s, longer than retry.longest_pause"
+            self._stop.request(Exit.STOPPED, asked)
+        self._gate.close(seconds)
