@@ -5,6 +5,7 @@ Every error that a person must act on is an EngagerError, whose text says what t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,6 +64,7 @@ async def run_async(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    after: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -78,6 +80,7 @@ async def run_async(
             incomplete run of another date with the same input is resumed.
         input: an input to read instead of the one of the job; `"-"` is stdin.
         limit: the number of rows after which the run stops.
+        after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
         yes: confirm the rows after `limits.confirm_above`.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
@@ -94,7 +97,7 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options, after)
 
 
 async def retry_async(
@@ -134,6 +137,7 @@ def run(
     out: AnyPath | None = None,
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
+    after: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -143,7 +147,7 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options))
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after))
 
 
 def retry(
@@ -203,15 +207,21 @@ class _RunOptions:
 
 
 async def _run(
-    job: JobFile, out: AnyPath | None, input_path: AnyPath | None, row_limit: RowLimit, options: _RunOptions
+    job: JobFile,
+    out: AnyPath | None,
+    input_path: AnyPath | None,
+    row_limit: RowLimit,
+    options: _RunOptions,
+    after: Sequence[AnyPath] = (),
 ) -> Summary:
     given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
+    earlier = [_absolute(path) for path in after]
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
             with choose_directory(job, name, given) as directory:
-                run = prepare(job, directory.path, given)
+                run = prepare(job, directory.path, given, after=earlier)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -279,7 +289,7 @@ async def _carried_out(
         run.control = options.control or run.control
         run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings))
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
         try:
             return await send(run, row_limit, watch, options.serve)
         except Exception as fault:
@@ -300,6 +310,10 @@ def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
     if yes or confirmed is None or (limit is not None and limit <= confirmed):
         return RowLimit(limit)
     return RowLimit(confirmed, f"limits.confirm_above = {confirmed}, and the rows after it are not confirmed")
+
+
+def _absolute(path: AnyPath) -> str:
+    return os.path.abspath(path)
 
 
 def _text(path: AnyPath | None) -> str | None:

@@ -85,6 +85,7 @@ class Invalid:
     key: str | None
     error: str  #: a short machine word such as "malformed"
     error_text: str  #: names the column
+    column: str | None = None  #: that is to be mended, where it is one
 
 
 @dataclass(slots=True)
@@ -92,9 +93,19 @@ class Skipped:
     """A row that could become a request, and that a rule of the job skips."""
 
     row: Row
-    key: str
-    error: str  #: a short machine word: "repeat" or "excluded"
+    key: str | None
+    error: str  #: a short machine word: "repeat", "excluded", "earlier_run" or "blank"
     error_text: str
+
+
+def is_blank(values: Values) -> bool:
+    """Whether a row of a table has nothing in any of its columns; an object was meant by somebody."""
+    return not isinstance(values, Mapping) and len(values) > 1 and not any(map(str.strip, values))
+
+
+def blank(row: Row) -> Skipped:
+    """A row in which nothing stands: a line of delimiters, as a spreadsheet leaves them at its end."""
+    return Skipped(row, None, "blank", "nothing stands in it")
 
 
 @dataclass(slots=True)

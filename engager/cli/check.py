@@ -59,18 +59,27 @@ def _text(findings: Findings, limits: LimitsSection) -> str:
         counts.append(f"{skipped:,} are skipped")
     lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
     lines += [
-        f"  {count:,} {error}, first {findings.examples[error]}"
-        for error, count in findings.invalid.most_common()
+        f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
+        for wrong, count in findings.invalid.most_common()
     ]
     if findings.repeats:
-        advice = "" if findings.skipped else "; input.unique = true skips them"
-        lines.append(f"  {findings.repeats:,} duplicates (an earlier row has the same key){advice}:")
-        lines += [f"    {example}" for example in findings.repeated]
+        sent = "" if findings.skipped else "; input.unique = true would leave them out"
+        lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
+        lines += [f"    {told}" for told in findings.repeated]
+    lines += [
+        f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows left out"
+        for found in findings.lists
+    ]
     lines.append(_duration(findings.seconds, limits))
     if findings.ends_at is not None:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
         lines.append(f"A run that starts now ends {findings.ends_at}{openings}.")
     return "\n".join(lines)
+
+
+def _in_column(column: str | None) -> str:
+    """Which column is to be mended, where it is one."""
+    return "" if column is None else f" in column {column!r}"
 
 
 def _duration(seconds: float | None, limits: LimitsSection) -> str:

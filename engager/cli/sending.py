@@ -38,6 +38,12 @@ SHOWN_ROWS = 20
     type=click.Path(path_type=Path),
     help="Run directory; may contain {date}, {time}, {datetime}. Default: runs/<job name> beside JOB.",
 )
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="RUN",
+    help="Leave out everybody whom this run engaged, accepted or left in doubt; repeatable.",
+)
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Confirm sending to all rows, also after limits.confirm_above.")
 def run_command(
@@ -46,6 +52,7 @@ def run_command(
     overrides: tuple[str, ...],
     limit: int | None,
     out: Path | None,
+    after: tuple[str, ...],
     no_progress: bool,
     quiet: bool,
     log_format: LogFormat,
@@ -60,7 +67,9 @@ def run_command(
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
-        send = partial(engager.run_async, job_file, out=out, input=input_path, limit=limit, page=page)
+        send = partial(
+            engager.run_async, job_file, out=out, input=input_path, limit=limit, after=after, page=page
+        )
         code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
             code, _ = _sent(partial(send, yes=True), options)
@@ -178,6 +187,8 @@ def _print_event(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
             click.echo(f"warning: {warning}", err=True)
+        for note in () if quiet else event.notes:
+            click.echo(note, err=True)
     elif isinstance(event, Serving):
         click.echo(f"live page: {event.url} (this address opens once)", err=True)
     elif isinstance(event, AlreadyComplete) and not quiet:

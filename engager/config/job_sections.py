@@ -153,9 +153,22 @@ class InputSection(Section):
         examples=[";"],
         json_schema_extra={"pattern": '[^"\\r\\n]'},
     )
-    encoding: str = Field("utf-8", description="Text encoding of the input.")
-    max_row_bytes: int = Field(
-        1 << 20, ge=1024, description="Maximum length of a row; a longer row is `invalid`."
+    encoding: str = Field("utf-8", description="The text encoding of the file.")
+    max_row_bytes: int = Field(1 << 20, ge=1024, description="A longer row is `invalid`.")
+    multiline: bool = Field(
+        False, description="CSV: lines within quotes are one text, also where each looks like a row."
+    )
+    region: str | None = Field(
+        None,
+        description="Brings telephone numbers, as dialled from that country, to `+` and digits.",
+        examples=["RU"],
+        json_schema_extra={"pattern": "^[A-Z]{2}$"},
+    )
+    empty: list[str] = Field(
+        [], description="Texts that stand for nothing in a column.", examples=[["NULL", "\\N"]]
+    )
+    decimal: Literal[".", ","] = Field(
+        ".", description="What stands before the fraction of a number that is cast by `{column:decimal}`."
     )
     repeat: bool = Field(
         False, description="Allow a run of another date to send an input that an earlier run has sent."
@@ -174,15 +187,23 @@ class InputSection(Section):
         examples=["email"],
     )
 
+    exclude_encoding: str | None = Field(
+        None,
+        description="The text encoding of the lists; else told by a mark at their beginning, or `utf-8`.",
+        examples=["cp1251"],
+    )
+
     @property
     def lists(self) -> list[str]:
         """The exclusion lists."""
         given = self.exclude or []
         return [given] if isinstance(given, str) else given
 
-    @field_validator("encoding")
+    @field_validator("encoding", "exclude_encoding")
     @classmethod
-    def _is_known(cls, name: str) -> str:
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
         try:
             if not codecs.lookup(name)._is_text_encoding:
                 raise LookupError
@@ -191,6 +212,17 @@ class InputSection(Section):
         if not carries_rows(name):
             raise ValueError(f"engager cannot read lines in {name!r}; save the file as UTF-8")
         return name
+
+    @field_validator("region")
+    @classmethod
+    def _is_region(cls, region: str | None) -> str | None:
+        if region is None:
+            return None
+        from phonenumbers import SUPPORTED_REGIONS  # for jobs that ask for it
+
+        if region not in SUPPORTED_REGIONS:
+            raise ValueError('give the two capital letters of a country, such as "RU"')
+        return region
 
     @field_validator("delimiter")
     @classmethod

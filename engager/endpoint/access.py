@@ -16,6 +16,7 @@ from engager.endpoint.deduplication import refuse_without_deduplication
 from engager.errors import JobError
 from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
+from engager.requests.template import Reading
 from engager.sending.limits import Stop
 from engager.sending.transport.base import Destination, Proxy, Transport
 from engager.sending.transport.choice import transport_to
@@ -79,8 +80,8 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
 
 
 def spec_of(job_file: JobFile, token: str) -> RequestSpec:
-    """The specification of the requests of the job."""
-    endpoint = job_file.job.endpoint
+    """What the job says of its requests."""
+    endpoint, given = job_file.job.endpoint, job_file.job.input
     return RequestSpec(
         parameters=job_file.job.request,
         base=job_file.base,
@@ -89,6 +90,8 @@ def spec_of(job_file: JobFile, token: str) -> RequestSpec:
         wire=endpoint.format,
         answer=endpoint.answer or endpoint.format,
         further_matching=endpoint.further_matching,
+        reading=Reading(frozenset(given.empty), given.decimal),
+        region=given.region,
     )
 
 

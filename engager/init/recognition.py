@@ -59,8 +59,3 @@ def fits(mode: str, value: Any, named: bool = True) -> bool:
     if rule_of(mode)(value) is not None:
         return False
     return named or mode != "phone" or bool(_PHONE_BY_ITSELF.fullmatch(value))
-
-
-def looks_like_data(name: str) -> bool:
-    """Whether a header field is personal data and not the name of a column."""
-    return any(fits(mode, name, named=False) for mode in NAMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,9 +11,9 @@ from typing import Any
 import orjson
 
 from engager.errors import InputError
-from engager.init.encodings import Encoding, encoding_of
-from engager.init.recognition import looks_like_data
 from engager.models import Row, Unreadable
+from engager.reader.diagnosis import refuse_other_kind, refuse_wrong
+from engager.reader.encodings import Encoding, encoding_of
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
 from engager.requests.template import Columns
@@ -28,13 +27,6 @@ _HEAD = 1 << 20
 #: Number of rows by which a delimiter is chosen, and the delimiters, the most common first.
 _TRIED = 200
 _DELIMITERS = (",", ";", "\t", "|")
-
-_BINARY = {
-    b"PK\x03\x04": "the file is a spreadsheet or a zip archive. Save it as CSV (UTF-8), or unpack it",
-    b"\xd0\xcf\x11\xe0": "the file is a spreadsheet. Save it as CSV (UTF-8)",
-    b"\x1f\x8b": "the file is compressed by gzip. Rename it so that it ends in .gz",
-    b"\x28\xb5\x2f\xfd": "the file is compressed by zstd. Rename it so that it ends in .zst",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +64,15 @@ def take_sample(path: str, base: Path) -> InputSample:
         )
     file = find_files(path, base)[0]
     head = _head(file)
+    refuse_other_kind(head, str(file))
     encoding = encoding_of(head)
-    if encoding is None or head.startswith(tuple(_BINARY)):
-        why = next((text for mark, text in _BINARY.items() if head.startswith(mark)), "the file is not text")
-        raise InputError(f"{file}: {why}.")
+    if encoding is None:
+        raise InputError(f"{file}: it is no text.")
+    refuse_wrong(head, str(file), encoding.name, None)
     format_ = _format(file, head.decode(encoding.name, "replace"))
     spec = InputSpec(path, base, format_, encoding=encoding.name)
     delimiter = _delimiter(spec) if format_ == "csv" else None
-    with_rows = _read(replace(spec, delimiter=delimiter), encoding, format_of(file) == format_)
-    _refuse_without_header(with_rows, file)
-    return with_rows
+    return _read(replace(spec, delimiter=delimiter), encoding, format_of(file) == format_)
 
 
 def _head(file: Path) -> bytes:
@@ -99,14 +90,8 @@ def _head(file: Path) -> bytes:
 def _format(file: Path, text: str) -> Format:
     """The format by the content; otherwise by the name."""
     text, named = text.lstrip("\ufeff \t\r\n"), format_of(file)
-    if re.match("sep=.\r?\n", text):
-        raise InputError(f'{file}: the first line, "sep=…", is for Excel only. Delete this line.')
     if _is_object(text.partition("\n")[0]):
         return "jsonl"
-    if named != "csv" and re.match(r"\[\s*\{", text):
-        raise InputError(
-            f"{file}: the file is one JSON array. Write one object per line: jq -c '.[]' FILE > FILE.jsonl"
-        )
     return named or ("jsonl" if text.startswith("{") else "csv")
 
 
@@ -118,8 +103,11 @@ def _is_object(line: str) -> bool:
 
 
 def _delimiter(spec: InputSpec) -> str | None:
-    """The delimiter that gives the most rows of equal width; None for the default of the reader."""
-    judged = {delimiter: _judged(replace(spec, delimiter=delimiter)) for delimiter in (None, *_DELIMITERS)}
+    """The delimiter by which the first records have the most of one width; None for the reader's own."""
+    judged = {
+        delimiter: _judged(replace(spec, delimiter=delimiter, examine=False))
+        for delimiter in (None, *_DELIMITERS)
+    }
     best = max(judged, key=lambda delimiter: judged[delimiter])
     return best if judged[best] > judged[None] else None
 
@@ -169,12 +157,3 @@ def _keys(values: Sequence[Any], records: Sequence[Row | Unreadable]) -> tuple[s
             "None of the first lines is a JSON object; one row is one line."
         )
     return tuple(keys)
-
-
-def _refuse_without_header(sample: InputSample, file: Path) -> None:
-    """Refuse an input without a header: its first person would become the header."""
-    if sample.format == "csv" and any(map(looks_like_data, sample.columns)):
-        raise InputError(
-            f"{file}: the first line seems to be a row and not a header: it contains an address or a "
-            "number of a person. Add a header line before it."
-        )

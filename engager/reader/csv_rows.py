@@ -9,15 +9,17 @@ all of them, are parsed in one go.
 from __future__ import annotations
 
 import csv
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engager.errors import InputError
 from engager.models import Row, Unreadable
-from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
+from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 
-#: How much of an unreadable record is kept, to show it.
-RAW = 1000
+#: What tells people apart: a cell with digits, or an address. Its letters and digits in runs are its shape.
+_TELLING = re.compile(r"[0-9@]")
+_RUNS = re.compile(r"([^\W\d_]+)|([0-9]+)")
 
 
 class _UnusableError(Exception):
@@ -121,12 +123,14 @@ class CsvRows:
         limit: int,
         header: tuple[str, ...] | None = None,
         before: int = 0,
+        multiline: bool = False,
     ) -> None:
         # The parser's own limit is global and would refuse fields that ours allows.
         csv.field_size_limit(sys.maxsize)
-        self._source, self._delimiter = source, delimiter
+        self._source, self._delimiter, self._multiline = source, delimiter, multiline
         self._cursor = _Cursor(batches, limit, before)
         self._reader = csv.reader(self._cursor, delimiter=delimiter, strict=True)
+        self.header: tuple[str, ...] = header or ()
         self.header = header or self._read_header()
 
     def _read_header(self) -> tuple[str, ...]:
@@ -136,10 +140,6 @@ class CsvRows:
             first = self._next_record()
         if first is None:
             raise InputError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
-        if "\r" in text_of(self._cursor.record[0]).rstrip("\r\n"):
-            raise InputError(
-                f"{self._source}: lines end with a carriage return alone; end them with a line feed."
-            )
         if isinstance(first, str):
             raise InputError(f"{self._source}: the header cannot be read: {ERRORS[first]}")
         if not any(name.strip() for name in first):
@@ -166,6 +166,8 @@ class CsvRows:
             if not values:
                 blank = True
                 continue
+            if isinstance(values, list) and not any(values):
+                values = [""] * width  # a line of delimiters, however many, has nothing in it
             if isinstance(values, list) and len(values) == width:
                 out.append(Row(number, line, source, values))
             else:
@@ -202,11 +204,51 @@ class CsvRows:
             return first.error if isinstance(first, TextLine) else "bad_quotes"
         if cursor.damaged:
             return "bad_bytes"
-        return "too_long" if cursor.is_long else values
+        if cursor.is_long:
+            return "too_long"
+        if (
+            self.header
+            and not self._multiline
+            and len(cursor.record) > 1
+            and self._has_swallowed(cursor.record)
+        ):
+            cursor.back_to_second_line()
+            return "swallowed_rows"
+        return values
+
+    def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
+        """Whether the lines within a quoted text are rows, each with a key where the first line has one."""
+        if self._multiline or not self.header:
+            return False
+        first, *inner = (self._fields(text_of(line)) for line in record)
+        within = inner[:-1] or inner
+        return bool(first) and all(
+            len(fields) == len(self.header) and any(map(_is_alike, first, fields)) for fields in within
+        )
+
+    def _fields(self, line: str) -> list[str]:
+        """What a line by itself holds; a quote that it opens ends with it."""
+        try:
+            return next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [])
+        except csv.Error:
+            return []
 
     def _unreadable(self, number: int, line: int, values: list[str] | str) -> Unreadable:
-        raw = "".join(map(text_of, self._cursor.record))[:RAW].rstrip("\r\n")
+        raw = shown("".join(map(text_of, self._cursor.record)))
         if isinstance(values, str):
             return Unreadable(number, line, self._source, values, ERRORS[values], raw)
         text = f"{len(values)} fields where the header has {len(self.header)}"
+        if text_of(self._cursor.record[-1]).endswith("\r"):
+            text += "; a carriage return ends this line"
         return Unreadable(number, line, self._source, "field_count", text, raw)
+
+
+def _is_alike(one: str, other: str) -> bool:
+    """Whether two cells are of one kind that tells people apart, such as addresses or numbers."""
+    return bool(_TELLING.search(one)) and _shape(one) == _shape(other)
+
+
+def _shape(text: str) -> str:
+    shape = _RUNS.sub(lambda run: "a" if run[1] else "9", text.strip())
+    # Whatever letters, digits and dots an address is made of, it is an address.
+    return "@" if shape.count("@") == 1 else shape

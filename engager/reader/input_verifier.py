@@ -25,7 +25,7 @@ class InputVerifier:
 
     def __init__(self, known: Iterable[tuple[int, bytes]] = ()) -> None:
         self._known = deque(sorted(known))
-        self._digest = blake2b(digest_size=16)
+        self.digest = blake2b(digest_size=16)  #: of all bytes that were passed on
         self._position = 0
         self._last_final = 0
         self._source = ""
@@ -69,6 +69,11 @@ class InputVerifier:
         if not self._known:
             self._mark(True)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether all that was known is behind."""
+        return not self._known
+
     def end(self) -> None:
         """The input is at its end. Raises InputError when it was longer."""
         if self._known:
@@ -84,7 +89,7 @@ class InputVerifier:
         before = self._position
         self._pass(part)
         _, digest = self._known.popleft()
-        if self._digest.digest() != digest:
+        if self.digest.digest() != digest:
             raise InputError(
                 f"{source}: the input is not the one that this run began with: it differs between byte "
                 f"{before:,} and {self._position:,}. Give it the same input again, or name a new run with "
@@ -94,12 +99,12 @@ class InputVerifier:
         return part
 
     def _pass(self, block: bytes) -> None:
-        self._digest.update(block)
+        self.digest.update(block)
         self._position += len(block)
 
     def _mark(self, final: bool) -> None:
         if not self._position:
             return
-        self._on_checkpoint(self._position, self._digest.digest(), final)
+        self._on_checkpoint(self._position, self.digest.digest(), final)
         if final:
             self._last_final = self._position

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import orjson
 
 from engager.models import Row, Unreadable
-from engager.reader.lines import ERRORS, AnyLine, TextLine, text_of
-
-#: A number that may not fit: the parser would turn it into a float and drop digits without a word.
-_LONG_NUMBER = re.compile(r"[0-9]{17}|[0-9][eE][+-]?[0-9]{3}")
+from engager.reader.json_values import LosesDigitsError, RepeatedKeyError, refuse_ambiguous
+from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 
 #: Characters of the shortest text that the parser reads and the writer refuses: brackets only.
 _DEEP = 255
-
-#: How much of an unreadable record is kept, to show it.
-RAW = 1000
 
 
 class JsonlRows:
@@ -51,14 +45,19 @@ class JsonlRows:
             return self._unreadable(number, line, text, "not_an_object")
         if _is_deep(text, values):
             return self._unreadable(number, line, text, "too_deep")
-        if _LONG_NUMBER.search(text) and _loses_digits(values):
+        try:
+            refuse_ambiguous(text, values)
+        except LosesDigitsError:
             return self._unreadable(number, line, text, "number_too_large")
+        except RepeatedKeyError as key:
+            told = f"{ERRORS['repeated_key']}: {str(key)[:60]!r}"
+            return self._unreadable(number, line, text, "repeated_key", told)
         return Row(number, line, self._source, values)
 
     def _unreadable(
         self, number: int, line: int, text: AnyLine, error: str, error_text: str | None = None
     ) -> Unreadable:
-        raw = text_of(text)[:RAW].rstrip("\r\n")
+        raw = shown(text_of(text))
         return Unreadable(number, line, self._source, error, error_text or ERRORS[error], raw)
 
 
@@ -71,11 +70,3 @@ def _is_deep(text: str, values: object) -> bool:
     except TypeError:
         return True
     return False
-
-
-def _loses_digits(value: object) -> bool:
-    if isinstance(value, float):
-        return abs(value) >= 2**53
-    if isinstance(value, dict):
-        return any(map(_loses_digits, value.values()))
-    return isinstance(value, list) and any(map(_loses_digits, value))

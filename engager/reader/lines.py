@@ -1,13 +1,16 @@
 """Blocks of bytes in, lines of text out, a batch at a time; no line grows without end.
 
-Lines end at a line feed and nowhere else: whatever else Unicode calls a line end stays in its value.
+Lines end at a line feed, at a carriage return, or at both, and nowhere else: whatever else Unicode calls a
+line end stays in its value.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engager.config.encodings import WIDE
@@ -15,6 +18,14 @@ from engager.errors import InputError
 
 #: How much of a line that is too long is kept, to show it.
 MAX_SHOWN = 200
+
+
+#: Characters of a record that cannot be read that are kept, and the mark of a cut.
+RAW = 1 << 16
+CUT = " … (cut off here)"
+
+_END = re.compile(rb"\r\n|\n|\r")
+_ENDED = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 
 @dataclass(slots=True)
@@ -33,13 +44,14 @@ ERRORS = {
     "bad_bytes": "it holds bytes that the declared encoding does not have",
     "too_long": "it is longer than input.max_row_bytes",
     "bad_quotes": "a quote is in the wrong place, or never closed",
+    "swallowed_rows": "a quote opens here, and the lines up to the next quote are rows by themselves; "
+    "if they are one text, set input.multiline = true",
     "bad_json": "it is not valid JSON",
     "not_an_object": "a JSONL row must be an object",
     "too_deep": "its lists and objects are nested more than 254 levels deep",
+    "repeated_key": "a key stands twice in it",
     "number_too_large": "it holds a number that would lose digits; write it as a string",
 }
-
-#: Encodings whose line feed is more than one byte.
 
 
 def text_of(line: AnyLine) -> str:
@@ -78,17 +90,29 @@ def _without_mark(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _decoded(whole: bytes, encoding: str) -> list[AnyLine]:
     """Decode many lines at once; only where that fails, one by one."""
     try:
-        return list(io.StringIO(_text(whole, encoding), newline="\n"))
+        text = _text(whole, encoding)
     except UnicodeError:
-        return [_decoded_line(line, encoding) for line in io.BytesIO(whole)]
+        return [_decoded_line(line, encoding) for line in _ENDED.findall(whole)]
+    # Lines that end at a carriage return alone are rare, and to look for them takes longer.
+    returns = "\r" in text and text.count("\r") != text.count("\r\n")
+    return list(io.StringIO(text, newline="" if returns else "\n"))
 
 
 def _decoded_line(line: bytes, encoding: str) -> AnyLine:
     try:
         return _text(line, encoding)
     except UnicodeError:
-        text = line.decode(encoding, errors="replace")
-        return TextLine(text.encode(errors="replace").decode(), "bad_bytes")
+        return TextLine(_with_bytes(line, encoding), "bad_bytes")
+
+
+def _with_bytes(line: bytes, encoding: str) -> str:
+    """A text that still has its bad bytes, where the encoding can give them back."""
+    with suppress(UnicodeError):
+        text = line.decode(encoding, "surrogateescape")
+        text.encode("utf-8", "surrogateescape")  # some decoders give out other halves of pairs
+        if text.encode(encoding, "surrogateescape") == line:
+            return text
+    return line.decode(encoding, errors="replace").encode(errors="replace").decode()
 
 
 def _text(data: bytes, encoding: str) -> str:
@@ -100,17 +124,18 @@ def _text(data: bytes, encoding: str) -> str:
 
 
 def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLine]:
-    """Blocks cut behind their last line feed; a line beyond the limit comes as its beginning only."""
+    """Blocks cut after their last line end; a line beyond the limit comes as its beginning only."""
     rest = bytearray()
     skipping = False
-    for block in blocks:
+    for block in _with_whole_ends(blocks):
         if skipping:
-            _, queue, block = block.partition(b"\n")
-            skipping = not queue
-            if skipping:
+            end = _END.search(block)
+            skipping = end is None
+            if end is None:
                 yield b""  # a step, for whoever must not be held up
                 continue
-        cut = block.rfind(b"\n") + 1
+            block = block[end.end() :]
+        cut = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
         if cut:
             yield from _within(bytes(rest) + block[:cut], limit)
             rest.clear()
@@ -123,12 +148,26 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLi
         yield bytes(rest)
 
 
+def _with_whole_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks, cut so that none ends between a carriage return and its line feed."""
+    held = b""
+    for block in blocks:
+        if held:
+            block, held = held + block, b""
+        if block.endswith(b"\r"):
+            block, held = block[:-1], b"\r"
+        yield block
+    if held:
+        yield held
+
+
 def _within(whole: bytes, limit: int) -> Iterator[bytes | TextLine]:
     """Whole lines, without those beyond the limit."""
     good = begin = 0
     while len(whole) - good > limit and begin < len(whole):
-        end = whole.index(b"\n", begin) + 1
-        if end - begin - 1 > limit:
+        found = _END.search(whole, begin)
+        end, ends = (found.end(), found.start()) if found else (len(whole), len(whole))
+        if ends - begin > limit:
             if begin > good:
                 yield whole[good:begin]
             yield _too_long(whole[begin:end])
@@ -139,7 +178,13 @@ def _within(whole: bytes, limit: int) -> Iterator[bytes | TextLine]:
 
 
 def _too_long(line: bytes) -> TextLine:
-    return TextLine(line[:MAX_SHOWN].decode(errors="replace"), "too_long")
+    return TextLine(line[:MAX_SHOWN].decode(errors="replace") + CUT, "too_long")
+
+
+def shown(text: str) -> str:
+    """The text of a record that cannot be read, whole or with the mark of a cut."""
+    text = text.rstrip("\r\n")
+    return text if len(text) <= RAW else text[:RAW] + CUT
 
 
 def _narrowed(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

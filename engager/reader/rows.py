@@ -6,7 +6,7 @@ The invariant: every record of every file comes out exactly once, in order, what
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,9 +16,12 @@ from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
+from engager.reader.diagnosis import HEAD, examined
+from engager.reader.file_watch import FileWatch
+from engager.reader.garbage import garbled
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.jsonl_rows import JsonlRows
-from engager.reader.lines import lines
+from engager.reader.lines import AnyLine, lines, text_of
 from engager.reader.sources import (
     STDIN,
     Format,
@@ -27,6 +30,7 @@ from engager.reader.sources import (
     format_of,
     is_plain,
     open_stream,
+    refuse_repeated,
     stdin_stream,
 )
 
@@ -49,6 +53,8 @@ class InputSpec:
     delimiter: str | None = None  #: CSV: else a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
+    examine: bool = True  #: refuse what seems to be another kind of file, or to have no header
+    multiline: bool = False  #: lines within quotes are one text, also where they look like rows
 
 
 class Rows:
@@ -63,11 +69,16 @@ class Rows:
     ) -> None:
         self._spec, self._block, self._stdin = spec, block, stdin
         self.verifier = verifier or InputVerifier()
+        #: Called with what is odd about the input and no reason to refuse it; first they are only kept.
+        self.warnings: list[str] = []
+        self.warn: Callable[[str], object] = self.warnings.append
         self._streams: list[BinaryIO] = []
         self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
+        refuse_repeated(self.files)
         self.format: Format = _format(spec, self.files)
         self.delimiter = spec.delimiter or _delimiter(self.files)
         self.columns: tuple[str, ...] | None = None
+        self._is_cut = False
         self._peeked: list[list[Record]] = []
         try:
             self._check_headers()
@@ -79,9 +90,10 @@ class Rows:
 
     def _check_headers(self) -> None:
         """Every file's header, before any file's rows: a wrong one must not show up half-way."""
-        if self.format == "jsonl":
-            return
         for file in filter(Path.is_file, self.files):  # what was looked at of a pipe is gone
+            self._look_at(file)
+            if self.format == "jsonl":
+                continue
             header = self._header(file)
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
@@ -91,6 +103,18 @@ class Rows:
                     "All files of one input need the same columns."
                 )
 
+    def _look_at(self, file: Path) -> None:
+        """Refuse a file of another kind, and warn of one that reads as garbage."""
+        with open_stream(file) as stream:
+            head = next(self._examined(blocks(stream, str(file), HEAD), str(file)), b"")[:HEAD]
+        if told := garbled(head, self._spec.encoding):
+            self.warn(f"{file}: {told}")
+
+    def _examined(self, data: Iterator[bytes], source: str) -> Iterator[bytes]:
+        if not self._spec.examine:
+            return data
+        return examined(data, source, self._spec.encoding, None if self.format == "jsonl" else self.delimiter)
+
     def _header(self, file: Path) -> tuple[str, ...]:
         with open_stream(file) as stream:
             return self._csv(blocks(stream, str(file), self._block), str(file)).header
@@ -98,7 +122,16 @@ class Rows:
     def _csv(self, data: Iterator[bytes], source: str) -> CsvRows:
         spec = self._spec
         batches = lines(data, spec.encoding, spec.max_row_bytes)
-        return CsvRows(batches, source, self.delimiter, spec.max_row_bytes)
+        return CsvRows(
+            self._noting_end(batches), source, self.delimiter, spec.max_row_bytes, multiline=spec.multiline
+        )
+
+    def _noting_end(self, batches: Iterator[list[AnyLine]]) -> Iterator[list[AnyLine]]:
+        """The lines, and whether the last one has an end."""
+        for batch in batches:
+            if batch:
+                self._is_cut = not text_of(batch[-1]).endswith(("\n", "\r"))
+            yield batch
 
     def _jsonl(self, data: Iterator[bytes], source: str) -> JsonlRows:
         spec = self._spec
@@ -106,25 +139,38 @@ class Rows:
 
     def _batches(self) -> Iterator[list[Record]]:
         number = 1
-        for source, stream, last in self._opened():
-            data = blocks(stream, source, self._block)
-            for batch in self._batches_of(self.verifier.watch(data, source, last), source, number):
+        for source, stream, last, watch in self._opened():
+            data = self._examined(blocks(stream, source, self._block), source)
+            self._is_cut = False
+            verified = self.verifier.watch(data, source, last)
+            if watch is not None:
+                verified = watch.watched(verified, self.verifier.digest)
+            for batch in self._batches_of(verified, source, number):
                 if batch:
                     number = batch[-1].number + 1
+                    if self._is_cut and isinstance(batch[-1], Row):
+                        self._warn_of_cut(batch[-1])
                 yield batch
         self.verifier.end()
 
-    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool]]:
-        """Every file: what it is called, open at its beginning, and whether it is the last one."""
+    def _warn_of_cut(self, row: Row) -> None:
+        self.warn(
+            f"{row.source}, line {row.line}: row {row.number} is the last one, and its line has no end. Look "
+            "whether the file is whole"
+        )
+
+    def _opened(self) -> Iterator[tuple[str, BinaryIO, bool, FileWatch | None]]:
+        """Every file: what it is called, open at its beginning, whether it is the last one, and its watch."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], True
+            yield "stdin", self._streams[0], True, None
             return
         for file in self.files:
+            watch = FileWatch(file, self.verifier.digest) if file.is_file() else None
             stream = open_stream(file)
             self._streams = [stream]
             with stream:
-                yield _called(file), stream, file is self.files[-1]
+                yield _called(file), stream, file is self.files[-1], watch
 
     def _batches_of(self, data: Iterator[bytes], source: str, number: int) -> Iterator[list[Record]]:
         if self.format == "jsonl":
@@ -151,6 +197,11 @@ class Rows:
             self._peeked.append(batch)
         elif self.format == "jsonl":
             raise InputError(f"{self._name}: the input is empty.")
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there are several rows, as far as is known before the first is sent."""
+        return any(len(batch) > 1 for batch in self._peeked)
 
     @property
     def _name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import gzip
 import io
@@ -9,7 +10,7 @@ import os
 import select
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
@@ -50,6 +51,38 @@ def find_files(path: str, base: Path) -> list[Path]:
     if not files:
         raise InputError(f"{full}: no such file. Mend input.path, or name the file with --input.")
     return files
+
+
+def refuse_repeated(files: Sequence[Path]) -> None:
+    """Raises InputError where two files of an input hold the same rows: people would be sent to twice."""
+    inodes: dict[tuple[int, int], Path] = {}
+    names: dict[Path, Path] = {}
+    sizes: dict[int, list[Path]] = {}
+    for file in filter(Path.is_file, files):
+        found = file.stat()
+        same = inodes.setdefault((found.st_dev, found.st_ino), file)
+        bare = file.with_suffix("") if file.suffix.lower() in _COMPRESSED else file
+        alike = names.setdefault(bare, file)
+        copies = sizes.setdefault(found.st_size, [])
+        copied = next((copy for copy in copies if same is file and _is_copy(copy, file)), file)
+        copies.append(file)
+        for other, why in (
+            (same, "the same file as"),
+            (alike, "the packed or unpacked form of"),
+            (copied, "a copy of"),
+        ):
+            if other is not file:
+                raise InputError(
+                    f"{file}: it is {why} {other}, and everybody in it would be sent to twice. "
+                    "Take one of them away, or let input.path name only one."
+                )
+
+
+def _is_copy(one: Path, other: Path) -> bool:
+    """Whether two files of one size hold the same rows; a header alone has none."""
+    with open_stream(one) as stream:
+        head = stream.read(_BUFFER).strip()
+    return b"\n" in head and filecmp.cmp(one, other, shallow=False)
 
 
 def format_of(file: Path) -> Format | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,24 @@ import orjson
 from engager.altcraft import parameters as p
 from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
 from engager.altcraft.request_bodies import Wire, WireError, body_of
+from engager.config.characters import BLANKS
 from engager.errors import ParameterError
-from engager.models import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row, Skipped, blank, is_blank
 from engager.requests.attachments import read_attachments
 from engager.requests.identity import RequestIds
-from engager.requests.template import Columns, Compiled, RowError, compile_value, names_nearest
+from engager.requests.key_forms import international
+from engager.requests.template import (
+    PLAIN,
+    Columns,
+    Compiled,
+    Reading,
+    RowError,
+    compile_value,
+    names_nearest,
+)
+
+#: What is wrong with a job whose requests differ in nothing that people are matched by.
+NO_COLUMN = "what people are matched by holds no {column}, so every row would be sent to the same person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,8 @@ class RequestSpec:
     wire: Wire = "json"
     answer: Literal["json", "xml", "csv"] = "json"
     further_matching: bool = False
+    reading: Reading = PLAIN
+    region: str | None = None  #: where telephone numbers without a country are dialled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,9 @@ class _Field:
     rule: p.Rule | None  #: None: it was checked at the job, for all rows
     required: bool
     origin: str  #: the columns it comes from, in words
+    column: str | None  #: the one that it comes from
+    is_key: bool  #: people are matched by it
+    names_person: bool  #: it is an address, a number or an id of somebody
 
 
 class Builder:
@@ -49,11 +68,15 @@ class Builder:
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []  #: what is as it should be, and good to know before the first row
         #: Whether requests are to say all that their profile is matched by: for whoever looks for repeats.
         self.identifies = False
         #: A digest for each attachment.
         self.attached: list[str] = []
+        #: Rows whose key had blanks or invisible characters around it, by the column it comes from.
+        self.trimmed: Counter[str] = Counter()
         self._ids = RequestIds(run_id)
+        self._reading, self._region = spec.reading, spec.region
         given = dict(spec.parameters)
         _refuse_unknown(given, spec.further_matching)
         attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
@@ -69,19 +92,32 @@ class Builder:
             field.name: field.value.render(()) if field.value.static else None for field in self._fields
         }
         self._of_row = [field for field in self._fields if not field.value.static]
+        self._is_for_one = self.is_for_one
         self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
 
     def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
         matched_by = self._key.fields if self._key else ()
         required = name in ("id", "custom_request") or name in matched_by
-        compiled = compile_value(given[name], columns, f"request.{name}")
+        reading = self._reading if name != "custom_request" else replace(self._reading, scalars=True)
+        compiled = compile_value(given[name], columns, f"request.{name}", reading)
         if name == "subscription_filter":
             _check_filter(given[name])
         rule = p.PARAMETERS.get(name)
         if compiled.static:
             self._check_literal(name, compiled.render(()), rule)
         origin = ", ".join(f"column {column!r}" for column in sorted(compiled.columns))
-        return _Field(name, compiled, None if compiled.static else rule, required, origin)
+        column = min(compiled.columns, default=None)
+        is_key = name in matched_by or name == "custom_request"
+        return _Field(
+            name,
+            compiled,
+            None if compiled.static else rule,
+            required,
+            origin,
+            column,
+            is_key,
+            is_key or name == "subscription_filter",
+        )
 
     def _check_literal(self, name: str, value: Any, rule: p.Rule | None) -> None:
         if rule is not None and (wrong := rule(value)):
@@ -113,33 +149,43 @@ class Builder:
         return self._key.fields[0] if self._key else "custom_request"
 
     @property
+    def is_for_one(self) -> bool:
+        """Whether every row of an input would be sent to the same person."""
+        return all(field.value.static for field in self._fields if field.is_key)
+
+    @property
     def key_is_part(self) -> bool:
         """Whether the profile is matched by more than the key."""
         return self._key is not None and len(self._key.fields) > 1
 
-    def could_be_key(self, text: str) -> bool:
-        """Whether a text has the form of a key, where keys have one."""
-        rule = p.PARAMETERS.get(self.key_field)
-        return self.key_field in ("email", "phone", "profile_id") and rule is not None and not rule(text)
+    @property
+    def key_fields(self) -> tuple[str, ...]:
+        """The parameters that the profile is matched by, the key first."""
+        return self._key.fields if self._key else ("custom_request",)
 
     @property
     def required_columns(self) -> frozenset[str]:
         """The columns that have no default."""
         return frozenset().union(*(field.value.required for field in self._fields))
 
-    def build(self, row: Row) -> EngageRequest | Invalid:
+    def build(self, row: Row) -> EngageRequest | Invalid | Skipped:
         """Build the row's request."""
         try:
-            return self._built(row)
+            built = self._built(row)
+            return blank(row) if type(built) is Invalid and is_blank(row.values) else built
         except Exception as fault:  # whatever a row's values make a library raise is that row's outcome
             text = f"the request cannot be built: {type(fault).__name__}: {fault}"
             return Invalid(row, None, "not_writable", text)
 
     def _built(self, row: Row) -> EngageRequest | Invalid:
         values = self._template.copy()
+        if self._is_for_one and row.number > 1:
+            return Invalid(row, self._key_of(values), "no_column", NO_COLUMN)
         try:
             for field in self._of_row:
                 value = field.value.render(row.values)
+                if field.names_person:
+                    value = self._bare(field, value)
                 if value is None and not field.required:
                     del values[field.name]
                     continue
@@ -148,7 +194,8 @@ class Builder:
                 values[field.name] = value
             content = self._wire.content(values)
         except RowError as fault:
-            return Invalid(row, self._key_of(values), fault.error, str(fault))
+            hint = "" if field.is_key else fault.hint  # nothing stands in for a person
+            return Invalid(row, self._key_of(values), fault.error, f"{fault}{hint}", fault.column)
         except WireError as unsayable:
             return Invalid(row, self._key_of(values), "not_writable", str(unsayable))
         body = self._wire.body(content)
@@ -160,6 +207,25 @@ class Builder:
         if self.identifies:
             request.identity = self._identity_of(values, request.key)
         return request
+
+    def _key_text(self, name: str, column: str | None, text: str) -> str:
+        """What people are matched by, without what nobody sees around it; a telephone with its country."""
+        bare = text.strip(BLANKS)
+        if bare != text:
+            self.trimmed[column or name] += 1
+        if name == "phone" and self._region is not None:
+            return international(bare, self._region) or bare
+        return bare
+
+    def _bare(self, field: _Field, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._key_text(field.name, field.column, value)
+        if not isinstance(value, dict) or field.is_key:
+            return value
+        return {
+            name: self._key_text(name, field.column, each) if isinstance(each, str) else each
+            for name, each in value.items()
+        }
 
     def _identity_of(self, values: Mapping[str, Any], key: str) -> str:
         further = self._key.fields[1:] if self._key else ()
@@ -175,7 +241,7 @@ class Builder:
 
 def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:
     error, text = wrong or ("empty", "is empty")
-    return RowError(error, f"{field.name} {text} ({field.origin})")
+    return RowError(error, f"{field.name} {text} ({field.origin})", field.column or field.name)
 
 
 def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:

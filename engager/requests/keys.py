@@ -24,20 +24,24 @@ class Keys:
         """The row that had this key before; None where this row is the first."""
         digest = self._digest(key)
         stored = self._execute("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, row))
-        return None if stored.rowcount == 1 else self._row_of(digest)
+        return None if stored.rowcount == 1 else self._found(digest)
 
-    def add_all(self, keys: Iterable[str]) -> None:
-        """Keep keys that no row has."""
-        digests = ((self._digest(key), 0) for key in keys)
+    def add_all(self, keys: Iterable[str], row: int = 0) -> None:
+        """Keep keys that no row has, all with one number."""
+        digests = ((self._digest(key), row) for key in keys)
         self._database.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", digests)
 
     def __contains__(self, key: str) -> bool:
-        return self._row_of(self._digest(key)) is not None
+        return self.row_of(key) is not None
+
+    def row_of(self, key: str) -> int | None:
+        """The number that a key is kept with; None where it is not."""
+        return self._found(self._digest(key))
 
     def __len__(self) -> int:
         return int(self._execute("SELECT count(*) FROM keys").fetchone()[0])
 
-    def _row_of(self, digest: bytes) -> int | None:
+    def _found(self, digest: bytes) -> int | None:
         found = self._execute("SELECT row FROM keys WHERE digest = ?", (digest,)).fetchone()
         return None if found is None else int(found[0])
 

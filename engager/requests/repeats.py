@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from mmap import mmap
 
-from engager.models import EngageRequest, Invalid, Row
-from engager.requests.selection import Fold
+from engager.models import EngageRequest, Invalid, Row, Skipped
+from engager.requests.key_forms import Fold
 
 #: Told of a repeat: the row, and the earlier one with the same key.
 OnRepeat = Callable[[int, int], None]
 
-Build = Callable[[Row], EngageRequest | Invalid]
+Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 
 #: Requests that are looked at.
 LOOKED_AT = 50_000
@@ -50,7 +50,7 @@ class RepeatDetector:
     def wrapping(self, build: Build) -> Build:
         """What builds, and looks at what was built."""
 
-        def built(row: Row) -> EngageRequest | Invalid:
+        def built(row: Row) -> EngageRequest | Invalid | Skipped:
             request = build(row)
             if isinstance(request, EngageRequest):
                 self.observe(request)

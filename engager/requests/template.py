@@ -11,12 +11,15 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from engager.errors import ParameterError
+from engager.reader.json_values import LosesDigitsError, as_json
 
 Columns = tuple[str, ...] | None
 Render = Callable[[Any], Any]
@@ -25,11 +28,23 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class RowError(Exception):
-    """A row's value is wrong: a machine word, and a text that names the column."""
+    """A row's value is wrong: a machine word, a text that names the column, and what the job could say."""
 
-    def __init__(self, error: str, text: str) -> None:
+    def __init__(self, error: str, text: str, column: str, hint: str = "") -> None:
         super().__init__(text)
-        self.error = error
+        self.error, self.column, self.hint = error, column, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the job wants the values of columns to be read."""
+
+    empty: frozenset[str] = frozenset()  #: texts that stand for nothing
+    decimal: Literal[".", ","] = "."  #: what `{column:decimal}` finds before the fraction
+    scalars: bool = False  #: a column is one filled value, and no structure unless it is cast to `json`
+
+
+PLAIN = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +62,22 @@ def static(value: Any) -> Compiled:
     return Compiled(lambda _: value, True)
 
 
-def compile_value(value: Any, columns: Columns, where: str) -> Compiled:
+def compile_value(value: Any, columns: Columns, where: str, reading: Reading = PLAIN) -> Compiled:
     """Compile a value and all within it. `where` is its dotted key. Raises ParameterError."""
     if isinstance(value, str):
-        return _compile_text(value, columns, where)
+        return _compile_text(value, columns, where, reading)
     if isinstance(value, dict):
-        return _compile_table(value, columns, where)
+        return _compile_table(value, columns, where, reading)
     if isinstance(value, list):
-        items = [compile_value(item, columns, f"{where}.{index}") for index, item in enumerate(value)]
+        items = [
+            compile_value(item, columns, f"{where}.{index}", reading) for index, item in enumerate(value)
+        ]
         return _joined(value, items, lambda row: [item.render(row) for item in items])
     return static(value)
 
 
-def _compile_table(table: dict[str, Any], columns: Columns, where: str) -> Compiled:
-    fields = {key: compile_value(value, columns, f"{where}.{key}") for key, value in table.items()}
+def _compile_table(table: dict[str, Any], columns: Columns, where: str, reading: Reading) -> Compiled:
+    fields = {key: compile_value(value, columns, f"{where}.{key}", reading) for key, value in table.items()}
     renders = [(key, field.render) for key, field in fields.items()]
     return _joined(table, fields.values(), lambda row: {key: render(row) for key, render in renders})
 
@@ -78,8 +95,8 @@ def _joined(value: Any, parts: Any, render: Render) -> Compiled:
     )
 
 
-def _compile_text(text: str, columns: Columns, where: str) -> Compiled:
-    pieces = list(_pieces(text, columns, where))
+def _compile_text(text: str, columns: Columns, where: str, reading: Reading) -> Compiled:
+    pieces = list(_pieces(text, columns, where, reading))
     slots = [piece for piece in pieces if isinstance(piece, _Slot)]
     if not slots:
         return static("".join(piece for piece in pieces if isinstance(piece, str)))
@@ -87,7 +104,7 @@ def _compile_text(text: str, columns: Columns, where: str) -> Compiled:
     required = frozenset(slot.column for slot in slots if slot.default is None)
     if len(pieces) == 1:
         slot = slots[0]
-        plain = slot.cast is None and slot.default is None
+        plain = slot.cast is None and slot.default is None and not reading.scalars
         return Compiled(slot.get if plain else slot.value, False, names, required)
     renders = [piece.text if isinstance(piece, _Slot) else _constant(piece) for piece in pieces]
     return Compiled(lambda row: "".join([render(row) for render in renders]), False, names, required)
@@ -97,7 +114,7 @@ def _constant(text: str) -> Callable[[Any], str]:
     return lambda _: text
 
 
-def _pieces(text: str, columns: Columns, where: str) -> Any:
+def _pieces(text: str, columns: Columns, where: str, reading: Reading) -> Any:
     end = 0
     literal = ""
     for match in _PIECE.finditer(text):
@@ -113,7 +130,7 @@ def _pieces(text: str, columns: Columns, where: str) -> Any:
             if literal:
                 yield literal
             literal = ""
-            yield _slot(match[1], columns, where)
+            yield _slot(match[1], columns, where, reading)
     if literal + text[end:] or not text:
         yield literal + text[end:]
 
@@ -127,9 +144,20 @@ class _Slot:
     cast: str | None
     default: str | None
     to_type: Callable[[Any], Any]  #: what the cast does
+    is_scalar: bool  #: it must be one filled value
 
     def value(self, row: Any) -> Any:
         """The column's value, in its own type or the one it is cast to."""
+        value = self._cast(row)
+        if self.is_scalar:
+            if value is None or value in ("", [], {}):
+                raise RowError("empty", f"column {self.column!r} is empty: fill it", self.column)
+            if isinstance(value, dict | list) and self.cast != "json":
+                text = f"column {self.column!r} holds an object or a list, and here it must be one value"
+                raise RowError("not_scalar", text, self.column)
+        return value
+
+    def _cast(self, row: Any) -> Any:
         value = self.get(row)
         if (value is None or value == "") and self.default is not None:
             value = self.default
@@ -139,12 +167,16 @@ class _Slot:
             return value
         try:
             return self.to_type(value)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError) as fault:
+            name = f"column {self.column!r}"
             if value is None or value == "":
-                text = f"column {self.column!r} is empty: fill it"
-                raise RowError("empty", f"{text}, {_stands_in(self.column, self.cast)}") from None
-            text = f"column {self.column!r} is not {self.cast}: {value!r:.60}"
-            raise RowError(f"not_{self.cast}", text) from None
+                hint = _stands_in(self.column, self.cast)
+                raise RowError("empty", f"{name} is empty: fill it", self.column, hint) from None
+            if isinstance(fault, LosesDigitsError):
+                text = f"{name} holds a number that would lose digits: {value!r:.60}; send it as text"
+                raise RowError("number_too_large", text, self.column) from None
+            text = f"{name} is not {self.cast}: {value!r:.60}"
+            raise RowError(f"not_{self.cast}", text, self.column, _comma(self.cast, value)) from None
 
     def text(self, row: Any) -> str:
         """The column's value as a part of a text."""
@@ -152,9 +184,10 @@ class _Slot:
         return value if isinstance(value, str) else as_text(value)
 
 
-def _slot(inner: str, columns: Columns, where: str) -> _Slot:
+def _slot(inner: str, columns: Columns, where: str, reading: Reading) -> _Slot:
     if columns is not None and inner in columns:
-        return _Slot(inner, _getter(inner, columns, where), None, None, as_text)
+        getter = _getter(inner, columns, where, reading)
+        return _Slot(inner, getter, None, None, as_text, reading.scalars)
     name, bar, default = inner.partition("|")
     name, colon, cast = name.rpartition(":") if ":" in name else (name, "", "")
     if columns is not None and colon and f"{name}:{cast}" in columns:
@@ -163,13 +196,28 @@ def _slot(inner: str, columns: Columns, where: str) -> _Slot:
         raise ParameterError(where, f"unknown cast {cast!r} in {{{inner}}}; known are {', '.join(CASTS)}")
     if not name:
         raise ParameterError(where, "empty braces; name a column, or write '{{}}' for braces")
-    getter = _getter(name, columns, where, bool(bar))
-    return _Slot(
-        name, getter, cast if colon else None, default if bar else None, CASTS[cast] if colon else as_text
-    )
+    getter = _getter(name, columns, where, reading, bool(bar))
+    to_type = CASTS[cast] if colon else as_text
+    if colon and cast == "decimal":
+        to_type = partial(_to_decimal, comma=reading.decimal)
+    return _Slot(name, getter, cast if colon else None, default if bar else None, to_type, reading.scalars)
 
 
-def _getter(column: str, columns: Columns, where: str, optional: bool = False) -> Callable[[Any], Any]:
+def _getter(
+    column: str, columns: Columns, where: str, reading: Reading, optional: bool = False
+) -> Callable[[Any], Any]:
+    get = _bare_getter(column, columns, where, optional)
+    if not (empty := reading.empty):
+        return get
+
+    def filled(row: Any) -> Any:
+        value = get(row)
+        return "" if isinstance(value, str) and value.strip() in empty else value
+
+    return filled
+
+
+def _bare_getter(column: str, columns: Columns, where: str, optional: bool) -> Callable[[Any], Any]:
     if columns is None:
         return _key_getter(column, optional)
     if column not in columns:
@@ -189,7 +237,8 @@ def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:
         try:
             return row[column]
         except KeyError:
-            raise RowError("missing", f"the row has no {column!r}: add it, {_stands_in(column)}") from None
+            text = f"the row has no {column!r}: add it"
+            raise RowError("missing", text, column, _stands_in(column)) from None
 
     return get
 
@@ -198,7 +247,14 @@ def _stands_in(column: str, cast: str | None = None) -> str:
     """What the job can say for rows in which a column is empty, as the end of an error."""
     name = f"{column}:{cast}" if cast else column
     null = f"; {{{name}|}} is null" if cast else ""
-    return f"or write {{{name}|…}} in the job for what stands in{null}"
+    return f", or write {{{name}|…}} in the job for what stands in{null}"
+
+
+def _comma(cast: str | None, value: Any) -> str:
+    """What the job can say where numbers have a comma."""
+    if cast not in ("float", "int", "decimal") or not isinstance(value, str) or "," not in value:
+        return ""
+    return '. A number with a decimal comma is {column:decimal} with input.decimal = ","'
 
 
 def as_text(value: Any) -> str:
@@ -225,7 +281,26 @@ def _to_float(value: Any) -> float:
     number = float(value)
     if isinstance(value, bool) or number - number != 0:
         raise ValueError
+    if isinstance(value, str) and len(value) > _SURELY_EXACT and Decimal(value) != Decimal(repr(number)):
+        raise LosesDigitsError
     return number
+
+
+#: Digits that every float keeps.
+_SURELY_EXACT = 15
+
+#: A number as people write it: blanks between groups of three digits, one comma or point.
+_GROUPED = re.compile(r"[+-]?(\d{1,3}([ \u00a0\u2009\u202f']\d{3})+|\d+)([.,]\d+)?")
+
+
+def _to_decimal(value: Any, comma: str = ".") -> float:
+    """A number that is written with that sign before its fraction."""
+    if not isinstance(value, str):
+        return _to_float(value)
+    text = value.strip()
+    if not _GROUPED.fullmatch(text) or "".join(sorted({".", ","} - {comma})) in text:
+        raise ValueError
+    return _to_float(re.sub(r"[ \u00a0\u2009\u202f']", "", text).replace(comma, "."))
 
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -239,13 +314,14 @@ def _to_bool(value: Any) -> bool:
 
 
 def _to_json(value: Any) -> Any:
-    return orjson.loads(value) if isinstance(value, str) else value
+    return as_json(value) if isinstance(value, str) else value
 
 
 #: What `{column:…}` may cast to.
 CASTS: dict[str, Callable[[Any], Any]] = {
     "int": _to_int,
     "float": _to_float,
+    "decimal": _to_decimal,
     "bool": _to_bool,
     "json": _to_json,
     "str": as_text,

@@ -20,7 +20,8 @@ from engager.policies.schedule import moment_text
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.first_rows import FirstRows
-from engager.run.prepare import builder_of, open_input, selection_of
+from engager.run.opening_input import builder_of, open_input
+from engager.run.prepare import selection_of, sources_of
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
@@ -44,20 +45,25 @@ class SampleRequest:
         return f"POST {self.url}\n{head}\n\n{self.body}"
 
 
+#: What is wrong with rows: a machine word, and the column in which it is, where it is in one.
+Wrong = tuple[str, str | None]
+
+
 @dataclass(slots=True)
 class Findings:
     """What a look at every row found. Each field is a key of `as_dict`."""
 
     rows: int = 0
     sendable: int = 0
-    invalid: Counter[str] = field(default_factory=Counter)  #: rows by what is wrong with them
-    examples: dict[str, str] = field(default_factory=dict)  #: the first row of each kind
+    invalid: Counter[Wrong] = field(default_factory=Counter)  #: rows by what is wrong with them
+    examples: dict[Wrong, str] = field(default_factory=dict)  #: the first row of each kind
     skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
     repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
     repeated: list[str] = field(default_factory=list)  #: the first of them
     seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
     ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
     openings: int | None = None  #: how many openings of the sending window it takes
+    lists: list[dict[str, Any]] = field(default_factory=list)  #: keys that are left out: of which file or run
     warnings: list[str] = field(default_factory=list)
     samples: list[SampleRequest] = field(default_factory=list)
 
@@ -75,18 +81,20 @@ class Findings:
     def note(self, record: Invalid | Unreadable) -> None:
         """Count one row that cannot be sent."""
         outcome = Outcome.unsent(record)
-        error = str(outcome.error)
-        self.invalid[error] += 1
-        self.examples.setdefault(error, f"row {outcome.row.number} ({outcome.error_text})")
+        wrong = str(outcome.error), record.column if isinstance(record, Invalid) else None
+        self.invalid[wrong] += 1
+        self.examples.setdefault(wrong, f"row {outcome.row.number} ({outcome.error_text})")
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
         # A copy of a Counter would count its items.
-        told = asdict(replace(self, invalid=Counter(), skipped=Counter())) | {"skipped": dict(self.skipped)}
-        examples = told.pop("examples")
+        told = asdict(replace(self, invalid=Counter(), examples={}, skipped=Counter())) | {
+            "skipped": dict(self.skipped)
+        }
+        del told["examples"]
         told["invalid"] = [
-            {"error": error, "rows": rows, "example": examples[error]}
-            for error, rows in self.invalid.most_common()
+            {"error": wrong[0], "column": wrong[1], "rows": rows, "example": self.examples[wrong]}
+            for wrong, rows in self.invalid.most_common()
         ]
         return told
 
@@ -106,6 +114,9 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
                     _look_at(row, findings, job_file.job, builder, selection, samples)
+            findings.warnings += rows.warnings
+            _tell_lists(findings, selection)
+            _tell_trimmed(findings, builder)
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
@@ -121,12 +132,31 @@ def _look_at(
     judged = built if isinstance(built, Unreadable) else selection.judge(built)
     if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
         return
-    if not isinstance(built, EngageRequest):
+    if isinstance(built, Invalid | Unreadable):
         findings.note(built)
+    if not isinstance(built, EngageRequest):
         return
     findings.sendable += 1
     if len(findings.samples) < samples:
         findings.samples.append(_shown(job, built))
+
+
+def _tell_lists(findings: Findings, selection: Selection) -> None:
+    """Say of each list how many keys it has and how many rows it leaves out: none is a warning."""
+    for source in sources_of(selection):
+        findings.lists.append({"name": source.name, "keys": source.keys, "rows": source.rows})
+        if not source.keys:
+            findings.warnings.append(f"{source}: it leaves nobody out")
+        elif not source.rows:
+            findings.warnings.append(f"{source}, and no row of the input has one of them")
+
+
+def _tell_trimmed(findings: Findings, builder: Builder) -> None:
+    for column, rows in builder.trimmed.items():
+        findings.warnings.append(
+            f"column {column!r}: {rows:,} rows have blanks or invisible characters around the value, "
+            "which are taken off"
+        )
 
 
 def _unset(job_file: JobFile) -> list[str]:

@@ -25,7 +25,7 @@ from engager.store.store import ResultStore
 
 #: Rows, or what they have become already.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
-Build = Callable[[Row], EngageRequest | Invalid]
+Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
 
 

@@ -1,8 +1,10 @@
-"""Prepares a run: everything that can be checked is checked before a row is sent."""
+"""A job file in, a run that can be sent out: everything that can be checked before a row is sent."""
 
 from __future__ import annotations
 
 import os
+from array import array
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,22 +13,26 @@ from typing import Any
 import orjson
 
 from engager.config.job import JobFile
+from engager.config.log import log
 from engager.config.placeholders import expanded
-from engager.config.sanitize import name_fault
 from engager.config.secret import Secret
-from engager.endpoint.access import proxy_of, spec_of, tls_of, token_of
-from engager.errors import BusyError, InputError, JobError, ParameterError, RunDirectoryError
+from engager.endpoint.access import proxy_of, tls_of, token_of
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
-from engager.reader.identity import input_identity, whole_identity
+from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
-from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson
-from engager.reader.rows import InputSpec, Rows, open_rows
-from engager.reader.sources import STDIN
-from engager.requests.builder import Builder, compile_builder
+from engager.reader.outcome_lines import REASON_COLUMNS, CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.reader.rows import BLOCK, Rows
+from engager.reader.sources import STDIN, blocks, find_files, open_stream
+from engager.requests.builder import Builder
+from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
+from engager.requests.key_forms import fold_of
 from engager.requests.repeats import OnRepeat, RepeatDetector
-from engager.requests.selection import Lists, Selection, fold_of
+from engager.requests.selection import Selection
 from engager.run.control import Control
+from engager.run.earlier_runs import leave_out_reached, refuse_change
+from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
@@ -34,13 +40,18 @@ from engager.store.run_directory import (
     RunDirectory,
     find_run,
     new_run,
+    replace_file,
     take_folder,
+    write_run,
 )
 from engager.store.status import existing_run
 from engager.store.store import ResultStore, StoreOptions
 
-#: To be raised when a version of engager builds other bytes, and so other request ids, from the same row.
-REQUEST_FORM = 1
+#: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
+REQUEST_FORM = 2
+
+#: Keys of [input] that change what a row is.
+READING = {"encoding", "max_row_bytes", "multiline", "region", "empty", "decimal"}
 
 
 @dataclass(slots=True)
@@ -66,68 +77,90 @@ class Run:
         return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
 
 
-def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
-    """Open the job's input, or another one named from the working directory. Raises InputError."""
-    given = job_file.job.input
-    spec = InputSpec(
-        path=input_path or given.path,
-        base=Path.cwd() if input_path else job_file.base,
-        format=given.format,
-        delimiter=given.delimiter,
-        encoding=given.encoding,
-        max_row_bytes=given.max_row_bytes,
-    )
-    rows = open_rows(spec, verifier=verifier)
-    if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
-        rows.close()
-        raise InputError(fault)
-    return rows
-
-
-def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
-    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
-    try:
-        builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
-    except ParameterError as fault:
-        raise job_file.explain(fault) from None
-    _refuse_absent_columns(builder, rows)
-    return builder
-
-
-def selection_of(job_file: JobFile, builder: Builder, observe: bool = False) -> Selection | None:
+def selection_of(
+    job_file: JobFile, builder: Builder, after: Sequence[str] = (), observe: bool = False, seed: str = ""
+) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
-    With `observe`, repeats are found whether or not the job skips them.
+    `after`: earlier runs, whose people are left out. `observe`: for whoever wants to know of repeats,
+    whether or not the job leaves them out.
     """
-    given, fold = job_file.job.input, fold_of(builder.key_field)
+    given = job_file.job.input
     unique = given.unique or observe
-    if not unique and not given.lists:
+    if not unique and not given.lists and not after:
         return None
-    if given.lists and builder.key_field == "custom_request":
+    builder.identifies = unique
+    fold = fold_of(*builder.key_fields, region=given.region)
+    return Selection(unique, _exclusion(job_file, builder, after, seed), fold)
+
+
+def _exclusion(job_file: JobFile, builder: Builder, after: Sequence[str], seed: str) -> Exclusion | None:
+    """The keys whose rows are left out. Raises JobError, InputError or RunDirectoryError."""
+    lists, runs = _lists_and_runs(job_file)
+    if not lists and not runs and not after:
+        return None
+    if lists and builder.key_field == "custom_request":
         text = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", text))
-    builder.identifies = unique
-    return Selection(unique, _lists(job_file, builder).keys(fold) if given.lists else None, fold)
+    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), seed)
+    try:
+        _lists(job_file, builder, lists).add_to(exclusion)
+        for run in (*runs, *map(Path, after)):
+            leave_out_reached(exclusion, run)
+    except BaseException:
+        exclusion.close()
+        raise
+    return exclusion
+
+
+def _lists_and_runs(job_file: JobFile) -> tuple[list[str], list[Path]]:
+    """What `input.exclude` names: files of keys, and run directories."""
+    given = job_file.job.input.lists
+    runs = [name for name in given if (job_file.base / name / "run.json").is_file()]
+    return [name for name in given if name not in runs], [job_file.base / name for name in runs]
+
+
+def sources_of(selection: Selection | None) -> list[ExcludedSource]:
+    """The lists of a job, and the earlier runs whose people are left out."""
+    return selection.excluded.sources if selection and selection.excluded else []
+
+
+def warnings_of(selection: Selection | None) -> list[str]:
+    """What is odd about the lists of a job: one without keys leaves nobody out."""
+    return [f"{source}: it leaves nobody out" for source in sources_of(selection) if not source.keys]
 
 
 def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
-    """What finds a repeat; None where the job says whether repeats are skipped."""
+    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
-    return RepeatDetector(fold_of(builder.key_field), on_repeat)
+    return RepeatDetector(fold_of(*builder.key_fields, region=job_file.job.input.region), on_repeat)
 
 
-def _lists(job_file: JobFile, builder: Builder) -> Lists:
+def _warnings_of_reasons(rows: Rows, job_file: JobFile, after: Sequence[str]) -> list[str]:
+    """Say that an input comes from a run whose people are not left out."""
+    names = rows.peek_keys() if rows.columns is None else rows.columns
+    if after or _lists_and_runs(job_file)[1] or not set(REASON_COLUMNS).intersection(names):
+        return []
+    runs = sorted({str(file.parent) for file in rows.files if (file.parent / "run.json").exists()})
+    return [
+        "the input has columns engager_…: it comes from a run, and whom that run has reached may be in it "
+        f"again. --after {' '.join(runs) or 'RUN'} leaves them out"
+    ]
+
+
+def _lists(job_file: JobFile, builder: Builder, lists: Sequence[str]) -> Lists:
     given = job_file.job.input
-    return Lists(given.lists, job_file.base, given.exclude_column, builder.could_be_key, builder.key_columns)
-
-
-def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
-    if rows.columns is not None or not (seen := rows.peek_keys()):
-        return
-    if absent := sorted(builder.required_columns - seen):
-        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
+    return Lists(
+        lists,
+        job_file.base,
+        builder.key_field,
+        builder.key_columns,
+        given.exclude_column,
+        given.exclude_encoding,
+        frozenset(given.empty),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +172,7 @@ class _Opened:
     secret: Secret
     found: RunDirectory | None
     rows: Rows
+    after: Sequence[str]  #: earlier runs, whose people are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +186,11 @@ class _Identified:
 
 
 def prepare(
-    job_file: JobFile, out: Path, input_path: str | None, again: frozenset[Status] = frozenset()
+    job_file: JobFile,
+    out: Path,
+    input_path: str | None,
+    again: frozenset[Status] = frozenset(),
+    after: Sequence[str] = (),
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
@@ -160,36 +198,101 @@ def prepare(
     statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
     """
     with ExitStack() as resources:
-        opened = _open(job_file, out, input_path, resources)
+        opened = _open(job_file, out, input_path, after, resources)
         identified = _identify(opened, out)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
             return summary
         return _prepare(identified, resources)
 
 
-def _open(job_file: JobFile, out: Path, input_path: str | None, resources: ExitStack) -> _Opened:
+def _open(
+    job_file: JobFile, out: Path, input_path: str | None, after: Sequence[str], resources: ExitStack
+) -> _Opened:
     secret = token_of(job_file)
     tls_of(job_file)
     found = _find_and_lock(out, resources)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
-        found.refuse_other_input(known_by(job_file, input_path), _input_name(job_file, input_path))
+        found = _with_input(found, job_file, input_path)
+        after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
     rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
     resources.callback(rows.close)
-    return _Opened(job_file, input_path, secret, found, rows)
+    return _Opened(job_file, input_path, secret, found, rows, after)
 
 
 def _identify(opened: _Opened, out: Path) -> _Identified:
     job_file, rows, secret = opened.job_file, opened.rows, opened.secret
     directory = opened.found or new_run(out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+    builder.warnings += [*rows.warnings, *_warnings_of_reasons(rows, job_file, opened.after)]
+    rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory.run_id)
     if opened.found:
-        opened.found.refuse_other(identity)
+        if difference := opened.found.difference_to(identity):
+            refuse_change(opened.found, difference, job_file, opened.input_path)
+        directory = replace(directory, invocation={**directory.invocation, "after": opened.after})
     else:
-        invocation = _invocation(job_file, rows, opened.input_path)
+        invocation = _invocation(job_file, rows, opened.input_path, opened.after)
         directory = replace(directory, identity=identity, invocation=invocation)
     return _Identified(opened, builder, directory, options)
+
+
+def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
+    """The run with its input as it is now: the same, or one of which what was read is still the beginning.
+
+    Raises RunDirectoryError for another one.
+    """
+    files = known_by(job_file, input_path)
+    known = found.identity["input"]["files"]
+    if files == known:
+        return found
+    if not known or not files or not _has_grown(found, job_file, input_path):
+        name = _input_name(job_file, input_path)
+        refuse_change(found, found.difference_of_input(files, name), job_file, input_path)
+    log.warning(
+        "the input has changed after what this run has read of it: %s", _input_name(job_file, input_path)
+    )
+    summary = found.summary()
+    if summary is not None and summary.get("complete"):
+        found.write_summary({**summary, "complete": False})
+    identity = {**found.identity, "input": {**found.identity["input"], "files": files}}
+    return replace(found, identity=identity)
+
+
+def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
+    """Whether what the run has read is the beginning of the input as it is now."""
+    verifier = InputVerifier(opening.checkpoints(found))
+    files = find_files(input_path or job_file.job.input.path, Path.cwd() if input_path else job_file.base)
+    try:
+        for file in files:
+            with open_stream(file) as stream:
+                last = file is files[-1]
+                for _ in verifier.watch(blocks(stream, str(file), BLOCK), str(file), last):
+                    if verifier.is_through:
+                        return True
+    except InputError:
+        return False
+    return verifier.is_through
+
+
+def _tell_excluded(identified: _Identified, selection: Selection | None) -> Exclusion | None:
+    """Say what is left out. Raises RunDirectoryError where an earlier start left out more."""
+    opened, builder = identified.opened, identified.builder
+    exclusion = None if selection is None else selection.excluded
+    if opened.found and (lost := _lost_keys(opened.found, exclusion)):
+        told = f"{lost:,} keys that were left out are in no list of input.exclude any more"
+        refuse_change(opened.found, told, opened.job_file, opened.input_path)
+    builder.warnings += warnings_of(selection)
+    builder.notes += [f"leaves out: {source}" for source in sources_of(selection) if source.keys]
+    return exclusion
+
+
+def _lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
+    """How many keys of an earlier start are left out no more: a list may grow, and nothing else."""
+    if not found.excluded_path.exists():
+        return 0
+    known = array("Q", found.excluded_path.read_bytes())
+    return len(set(known).difference(() if exclusion is None else exclusion.digests))
 
 
 def _prepare(identified: _Identified, resources: ExitStack) -> Run:
@@ -197,11 +300,16 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     resumed = opened.found is not None
     if not resumed:
         _lock_new(directory.path, resources)
-    selection = selection_of(opened.job_file, identified.builder)
+    selection = selection_of(opened.job_file, identified.builder, opened.after, seed=directory.run_id)
     if selection is not None:
         resources.callback(selection.close)
+    exclusion = _tell_excluded(identified, selection)
     store = (opening.resume if resumed else opening.begin)(directory, identified.options)
     resources.callback(store.close)
+    if resumed:
+        write_run(directory)
+    if exclusion is not None:
+        replace_file(directory.excluded_path, array("Q", sorted(exclusion.digests)).tobytes())
     return Run(
         opened.job_file,
         opened.secret,
@@ -252,10 +360,13 @@ def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Stor
     return StoreOptions(formats_of(job_file, rows, secret), synced, secret.mark(run_id))
 
 
-def _invocation(job_file: JobFile, rows: Rows, input_path: str | None) -> dict[str, Any]:
+def _invocation(
+    job_file: JobFile, rows: Rows, input_path: str | None, after: Sequence[str]
+) -> dict[str, Any]:
     """The call for another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
-    return {**job_file.source, "input": given, "reads": _input_name(job_file, input_path)}
+    reads = _input_name(job_file, input_path)
+    return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
@@ -268,7 +379,7 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     """Everything that changes a request or a row: with another identity it is another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
-    reading = job.input.model_dump(mode="json", include={"encoding", "max_row_bytes"})
+    reading = job.input.model_dump(mode="json", include=READING)
     identity: dict[str, Any] = {
         "form": REQUEST_FORM,
         "job": {"name": job.job.name},
@@ -283,10 +394,8 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
         },
         "output": {"results": job.output.results},
     }
-    if job.input.unique or job.input.lists:
-        lists = [whole_identity(file) for file in _lists(job_file, builder).files]
-        rules = {"exclude": lists, "exclude_column": job.input.exclude_column}
-        identity["input"] |= {"unique": job.input.unique, **rules}
+    if job.input.unique:
+        identity["input"]["unique"] = True
     # As it will be read back: TOML has dates, and JSON has texts.
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 

@@ -138,9 +138,9 @@ def _refuse_former(former: Path, path: Path, job_file: JobFile, input_path: str 
         return
     raise RunDirectoryError(
         f"{former.absolute()}: a run of this job is there, and the default is beside the job file: {path}. "
-        "Nothing was sent. Go on with that run, or begin anew, which sends to everybody in the input:\n  "
-        f"{_command(job_file.source, input_path, former.absolute())}\n  "
-        f"{_command(job_file.source, input_path, path)}"
+        "Nothing was sent. Go on with that run, or begin anew and leave out whom it has reached:\n  "
+        f"{command_of(job_file.source, input_path, former.absolute())}\n  "
+        f"{command_of(job_file.source, input_path, path, (former.absolute(),))}"
     )
 
 
@@ -205,15 +205,15 @@ def _gone_on_with(
     found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
 ) -> ChosenDirectory:
     if _input(found):
-        begins = _command(job_file.source, input_path, path)
+        begins = command_of(job_file.source, input_path, path, (found.path,))
         return ChosenDirectory(
             found.path,
             (f"{found.path} is not complete and has the same input: goes on there. Anew: {begins}",),
         )
     raise RunDirectoryError(
         f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
-        f"Go on there, or begin anew:\n  {_command(job_file.source, input_path, found.path)}\n"
-        f"  {_command(job_file.source, input_path, path)}"
+        f"Go on there, or begin anew:\n  {command_of(job_file.source, input_path, found.path)}\n"
+        f"  {command_of(job_file.source, input_path, path)}"
     )
 
 
@@ -223,21 +223,25 @@ def _sent_already(
     return RunDirectoryError(
         f"{found.path}: that run has sent this input already, so nothing was sent. Look whether the input is "
         "a stale one. A job that is to send the same input every time says input.repeat = true; to send it "
-        f"again this once:\n  {_command(job_file.source, input_path, path)}"
+        f"again this once:\n  {command_of(job_file.source, input_path, path)}"
     )
 
 
 def _left_behind(found: RunDirectory) -> str:
     told = found.invocation
-    goes_on = _command(told, told.get("input"), found.path)
+    goes_on = command_of(told, told.get("input"), found.path)
     return f"{found.path} is not complete. With the input that it began with, it goes on by: {goes_on}"
 
 
-def _command(source: Mapping[str, Any], input_path: str | None, out: Path) -> str:
-    """What to call for a job, an input and a run directory."""
+def command_of(
+    source: Mapping[str, Any], input_path: str | None, out: Path, after: Sequence[Path] = ()
+) -> str:
+    """What to call for a job, an input, a run directory, and the runs whose people are left out."""
     if source["job"] is None:
-        return f"engager.run(job, out={escaped(str(out))!r})"
+        runs = f", after={[str(run) for run in after]!r}" if after else ""
+        return f"engager.run(job, out={escaped(str(out))!r}{runs})"
     overrides = [part for override in source["overrides"] for part in ("--set", override)]
     given = ["--input", input_path] if input_path else []
     named = ["--out", escaped(str(out))]
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named])
+    runs_ = [part for run in after for part in ("--after", str(run))]
+    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named, *runs_])

@@ -55,6 +55,11 @@ class RunDirectory:
         return self.path / "engager.log"
 
     @property
+    def excluded_path(self) -> Path:
+        """Where digests of the keys are that the run leaves out."""
+        return self.path / "excluded"
+
+    @property
     def lock_path(self) -> Path:
         """Where the lock is."""
         return self.path / "lock"
@@ -72,29 +77,16 @@ class RunDirectory:
         """The account that the last process left, if it came to that."""
         return _read(self.summary_path)
 
-    def refuse_other(self, identity: Mapping[str, Any]) -> None:
-        """Raises RunDirectoryError that names the difference when this run is another one's."""
-        if difference := _difference("", self.identity, identity):
-            raise RunDirectoryError(
-                f"{self.path}: this run directory belongs to another run: {difference}. "
-                "Undo the change, or name a new run with --out."
-            )
+    def difference_to(self, identity: Mapping[str, Any]) -> str | None:
+        """The first difference to a job and its input; None where this run is theirs."""
+        return _difference("", self.identity, identity)
 
-    def refuse_other_input(self, files: Files, name: str) -> None:
-        """Raises RunDirectoryError that names both inputs when this run began with another one."""
+    def difference_of_input(self, files: Files, name: str) -> str:
+        """How an input differs from the one that this run began with."""
         known, began = self.identity["input"]["files"], self.invocation.get("reads", "another input")
-        if files == known:
-            return
         if name == began:
-            raise RunDirectoryError(
-                f"{self.path}: {name} has changed since this run began with it: {_size(known)} then, "
-                f"{_size(files)} now. To go on, give it back as it was; as it is now it takes a new run, "
-                "named by --out, which sends to everybody in it."
-            )
-        raise RunDirectoryError(
-            f"{self.path}: this run began with {began} ({_size(known)}), and {name} ({_size(files)}) is "
-            "another input. To go on, give it the former; the latter takes a run of its own, named by --out."
-        )
+            return f"{name} has changed since this run began with it: {_size(known)} then, {_size(files)} now"
+        return f"it began with {began} ({_size(known)}), and {name} ({_size(files)}) is another input"
 
 
 def find_run(path: Path) -> RunDirectory | None:

@@ -26,10 +26,15 @@ def existing_run(path: Path) -> RunDirectory:
     return found
 
 
+def state_so_far(run: RunDirectory) -> RunState:
+    """The state of every row of a run, as its journal has it. Raises RunDirectoryError."""
+    return state_of(_chain(run), run.started_at)
+
+
 def look(run: RunDirectory) -> dict[str, Any]:
     """What became of the rows so far. Raises RunDirectoryError."""
     running = RunLock.is_held(run.lock_path)
-    state = state_of(_chain(run), run.started_at)
+    state = state_so_far(run)
     summary = run.summary() or {}
     complete = bool(summary.get("complete")) and not running
     statuses, tally = state.rows.count_statuses(), state.tally.as_dict()

@@ -214,7 +214,8 @@ async def test_a_run_beside_the_caller_is_not_begun_again_beside_the_job(bench: 
         assert (await b.engager(*commands[0][1:], before=here)).code == 0
         assert len(b.sandbox.log) == 20
     assert (await b.engager(*commands[-1][1:], before=here)).code == 0
-    assert len(b.sandbox.log) == 40
+    # The command that begins anew leaves out whom the former run reached; to send again is asked for.
+    assert len(b.sandbox.log) == (20 if name == "test" else 40)
 
 
 async def test_a_run_of_another_job_beside_the_caller_is_none_of_this_job(bench: Any) -> None:

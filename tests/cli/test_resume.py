@@ -177,13 +177,48 @@ async def test_many_files_are_one_input(bench: Any) -> None:
         data = f"email,name\n{rows}".encode()
         (b.path / f"part{part}.csv.gz").write_bytes(gzip.compress(data))
     await stopped(b, 70, signal.SIGKILL, "--input", "part*.csv.gz")
-    (b.path / "part4.csv.gz").write_bytes(gzip.compress(b"email,name\np201@example.com,N\n"))
+    late = gzip.compress(b"email,name\np201@example.com,N\n")
+    (b.path / "part-before.csv.gz").write_bytes(late)
     ended = await b.engager("run", "job.toml", "--input", "part*.csv.gz")
     assert (ended.code, "has changed since this run began" in ended.err) == (2, True)
-    (b.path / "part4.csv.gz").unlink()
+    (b.path / "part-before.csv.gz").unlink()
     assert (await b.engager("run", "job.toml", "--input", "part*.csv.gz")).code == 0
     assert has_every_row(b, 200)
     assert b.sandbox.brain.effects == once(200)
+    (b.path / "part4.csv.gz").write_bytes(late)
+    assert (await b.engager("run", "job.toml", "--input", "part*.csv.gz")).code == 0
+    assert has_every_row(b, 201)
+    assert b.sandbox.brain.effects == once(201)
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.csv.gz"])
+async def test_an_input_that_came_in_two_parts_is_gone_on_with(bench: Any, name: str) -> None:
+    b = await bench(job=CREW)
+    lines = "".join(f"p{row}@example.com,{row * 7919}\n" for row in range(1, 5001))
+    whole = ("email,name\n" + lines).encode()
+    data = gzip.compress(whole, mtime=0) if name.endswith(".gz") else whole
+    (b.path / name).write_bytes(data[: len(data) // 2 if name.endswith(".gz") else whole.index(b"p2500@")])
+    first = await b.engager("run", "job.toml", "--input", name)
+    assert first.code == (3 if name.endswith(".gz") else 0)
+    (b.path / name).write_bytes(data)
+    ended = await b.engager("run", "job.toml", "--input", name)
+    assert ended.code == 0, ended.err
+    assert has_every_row(b, 5000)
+    assert b.sandbox.brain.effects == once(5000)
+
+
+async def test_an_input_that_is_rewritten_while_it_is_sent_stops_the_run(bench: Any) -> None:
+    b = await bench(10_000, "[limits]\nconcurrency = 16\n", latency="2ms")
+    process = await b.start("run", "job.toml")
+    await seen(b, 200)
+    text = (b.path / "people.csv").read_text()
+    (b.path / "people.csv").write_text(text.replace("@example.com", "@example.org"))
+    await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 3
+    assert not any(key.endswith(".org") for key in b.sandbox.brain.effects)
+    again = await b.engager("run", "job.toml")
+    people = len(b.sandbox.brain.effects)
+    assert (again.code, f"to {people:,} people" in again.err, "--after" in again.err) == (2, True, True)
 
 
 @pytest.mark.parametrize("damage", ["torn", "half a line more", "gone"])

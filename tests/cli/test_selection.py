@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -49,6 +50,16 @@ async def test_listed_keys_are_not_sent_to(bench: Any) -> None:
     assert b.sandbox.brain.effects["email=p7@example.com"] == 0
 
 
+async def test_a_run_says_at_its_start_how_many_keys_its_lists_have(bench: Any) -> None:
+    b = await make(bench, 'unique = false\nexclude = ["gone.txt", "none.csv"]')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    (b.path / "none.csv").write_text("email\n")
+    ended = await b.engager("run", "job.toml")
+    told = [(line.split(":")[0] == "warning", line.split("/")[-1]) for line in ended.err.splitlines()]
+    assert [(warns, name.split(":")[0]) for warns, name in told] == [(True, "none.csv"), (False, "gone.txt")]
+    assert "1 keys" in told[1][1]
+
+
 @pytest.mark.parametrize("rules", ["", 'exclude = "gone.txt"'])
 async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(bench: Any, rules: str) -> None:
     b = await make(bench, rules)
@@ -91,16 +102,83 @@ async def test_rows_that_failed_are_tried_again_and_are_no_repeats_of_themselves
     assert set(b.sandbox.brain.effects.values()) == {1}
 
 
-async def test_other_rules_make_another_run(bench: Any) -> None:
+async def test_a_list_that_only_grew_is_taken_up(bench: Any) -> None:
     b = await make(bench, 'exclude = "gone.txt"')
     (b.path / "gone.txt").write_text("p7@example.com\n")
     await b.engager("run", "job.toml", "--limit", "5")
+    (b.path / "gone.txt").write_text("p100@example.com\nP7@example.com\np200@example.com\n")
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert accounted(b)["skipped", "excluded"] == 9
+    assert {b.sandbox.brain.effects[f"email=p{n}@example.com"] for n in (7, 100, 200)} == {0}
+
+
+@pytest.mark.parametrize("left", ["p9@example.com\n", ""])
+async def test_a_list_that_lost_a_key_says_whom_a_new_run_would_reach_again(bench: Any, left: str) -> None:
+    b = await make(bench, 'unique = true\nexclude = "gone.txt"')
     (b.path / "gone.txt").write_text("p7@example.com\np8@example.com\n")
+    await b.engager("run", "job.toml", "--limit", "5")
+    (b.path / "gone.txt").write_text(left)
     ended = await b.engager("run", "job.toml")
-    assert (ended.code, "input.exclude[0].bytes was 15 and is 30" in ended.err) == (2, True)
-    (b.path / "gone.txt").write_text("p9@example.com\n")
-    ended = await b.engager("run", "job.toml")
-    assert (ended.code, "input.exclude[0].digest was" in ended.err) == (2, True)
+    assert (ended.code, "2 keys" in ended.err, "to 5 people" in ended.err) == (2, True, True)
+    await b.engager(*shlex.split(ended.err.splitlines()[-1])[1:])
+    assert {b.sandbox.brain.effects[f"email=p{n}@example.com"] for n in range(6)} == {1}
+
+
+async def test_a_run_after_another_leaves_out_whom_that_reached(bench: Any) -> None:
+    b = await make(bench, "unique = true")
+    await b.engager("run", "job.toml", "--limit", "100")
+    await b.engager("run", "job.toml", "--out", "second", "--after", "runs/test", "--limit", "150")
+    assert Counter(line["error"] for line in b.results("second")) == {"earlier_run": 100, 0: 50}
+    # Whom the first run reached, the second one left out: neither gets a message from a third.
+    ended = await b.engager("run", "job.toml", "--out", "third", "--after", "second")
+    assert ended.code == 0, ended.err
+    assert set(b.sandbox.brain.effects.values()) == {1}
+    assert len(b.sandbox.brain.effects) == 300
+    again = await b.engager("run", "job.toml", "--out", "third")
+    assert (again.code, len(b.sandbox.brain.effects)) == (0, 300)
+
+
+async def test_a_run_directory_may_be_a_list(bench: Any) -> None:
+    b = await make(bench, 'unique = true\nexclude = ["runs/first", "gone.txt"]')
+    (b.path / "gone.txt").write_text("p250@example.com\n")
+    await b.engager(
+        "run", "job.toml", "--out", "runs/first", "--set", "input.exclude=gone.txt", "--limit", "100"
+    )
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert Counter(line["error"] for line in b.results()) == {
+        "earlier_run": 300,
+        "excluded": 3,
+        "repeat": 398,
+        0: 199,
+    }
+    assert set(b.sandbox.brain.effects.values()) == {1}
+
+
+async def test_whoever_was_in_flight_when_a_run_was_killed_counts_as_reached(bench: Any) -> None:
+    b = await make(bench, "unique = true", "[limits]\nconcurrency = 8\n", latency="50ms")
+    process = await b.start("run", "job.toml")
+    while len(b.sandbox.log) < 40:
+        await asyncio.sleep(0.01)
+    process.kill()
+    await process.communicate()
+    ended = await b.engager("run", "job.toml", "--out", "second", "--after", "runs/test")
+    assert ended.code == 0, ended.err
+    assert set(b.sandbox.brain.effects.values()) == {1}
+    assert len(b.sandbox.brain.effects) == 300
+
+
+async def test_rows_of_a_run_that_are_fed_again_are_warned_of(bench: Any) -> None:
+    b = await make(bench, "unique = false")
+    (b.path / "people.csv").write_text("email,name\na@example.com,A\nnobody,B\n")
+    await b.engager("run", "job.toml")
+    failed = ("--input", "runs/test/failed.csv", "--out", "second")
+    warned = await b.engager("run", "job.toml", *failed)
+    assert "--after" in warned.err
+    assert "runs/test" in warned.err
+    assert (
+        "--after"
+        not in (await b.engager("run", "job.toml", *failed[:3], "third", "--after", "runs/test")).err
+    )
 
 
 async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from engager.config.job import JobFile
 from engager.init.job_text import Draft, draft, path_from
 from engager.init.sample import InputSample, take_sample
-from engager.models import EngageRequest, Invalid, Row
-from engager.run.prepare import builder_of, open_input
+from engager.models import EngageRequest, Invalid, Row, Skipped
+from engager.run.opening_input import builder_of, open_input
 
 
 def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> InputSample:
@@ -26,7 +26,7 @@ def drafted(folder: Path, content: str | bytes, name: str = "people.csv") -> tup
     return made, JobFile(job)
 
 
-def built(job: JobFile) -> list[EngageRequest | Invalid]:
+def built(job: JobFile) -> list[EngageRequest | Invalid | Skipped]:
     """What the rows of the job's input become."""
     rows = open_input(job, None)
     try:

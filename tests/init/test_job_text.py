@@ -21,7 +21,7 @@ from engager.init.job_text import path_from
 from engager.models import EngageRequest
 from engager.reader.outcome_lines import REASON_COLUMNS
 from engager.requests.template import compile_value
-from engager.run.prepare import open_input
+from engager.run.opening_input import open_input
 from tests.init.inputs import built, content_of, drafted
 
 PEOPLE = "email,first_name,age\nann@x.org,Anna Secret,31\nbob@x.org,,\n"

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from encodings.aliases import aliases
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
         (b'a@x.org,5" pipe\n', [["a@x.org", '5" pipe']]),
         ("a@x.org,A\u2028n\x0bn\x85\n".encode(), [["a@x.org", "A\u2028n\x0bn\x85"]]),
         (b"a@x.org\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
+        (b" ,\n,,,\n,\nb@x.org,Bob\n", [[" ", ""], ["", ""], ["", ""], ["b@x.org", "Bob"]]),
         (b"a,b,c\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
         (b"a@x.org,\xff\nb@x.org,Bob\n", ["bad_bytes", ["b@x.org", "Bob"]]),
         # one stray quote costs its own row and nobody else's
@@ -95,6 +96,13 @@ def test_a_record_knows_the_line_it_begins_at() -> None:
         (b'{"a": "' + b"x" * 2000 + b'"}\n{"a": 2}\n', ["too_long", {"a": 2}]),
         (b'{"a": 123456789012345678901234}\n', ["number_too_large"]),
         (b'{"a": 12345678901234567}\n', [{"a": 12345678901234567}]),
+        (b'{"a": 0.1234567890123456789}\n', ["number_too_large"]),
+        (b'{"a": 0.30000000000000004}\n', [{"a": 0.30000000000000004}]),
+        (b'{"a": 1, "a": 2}\n{"a": 3}\n', ["repeated_key", {"a": 3}]),
+        (b'{"a":1,"a" :2}\n', ["repeated_key"]),
+        (b'{"a" :1,"b":"x\\":","a":2}\n', ["repeated_key"]),
+        (b'{"b":[{"a":1,"a":1}]}\n', ["repeated_key"]),
+        (b'{"a":"\\": :","b":{"a":1}}\n', [{"a": '": :', "b": {"a": 1}}]),
         (b'{"a": "123456789012345678901234"}\n', [{"a": "123456789012345678901234"}]),
         (b'\xef\xbb\xbf{"a": 1}\n', [{"a": 1}]),
     ],
@@ -170,7 +178,7 @@ def test_no_input_crashes_the_reader_and_blocks_do_not_matter(
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"\r", b"")))
 @settings(max_examples=300, deadline=None)
 def test_every_line_that_is_not_blank_is_in_exactly_one_record(data: bytes) -> None:
-    records = read(b"a\n" + data, encoding="latin-1", max_row_bytes=1024)
+    records = read(b"a\n" + data, encoding="latin-1", max_row_bytes=1024, examine=False)
     expected = [number for number, line in enumerate(data.split(b"\n"), 2) if line]
     begun = [record.line for record in records]
     assert begun == sorted(set(begun))
@@ -232,7 +240,6 @@ def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
         ("people.csv", b"", "empty"),
         ("people.csv", b"\n\n", "empty"),
         ("people.csv", b",,\na,b,c\n", "no header"),
-        ("people.csv", b"a,b\r1,2\r3,4\r", "carriage return"),
         ("people.csv", b'"a,b\n1,2\n', "header cannot be read"),
         ("people.jsonl", b"", "empty"),
         ("people.jsonl", b"\n\n", "empty"),
@@ -257,6 +264,50 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
         Rows(InputSpec("*.jsonl", tmp_path))
     with pytest.raises(InputError, match="folder"):
         Rows(InputSpec(".", tmp_path))
+
+
+def _linked(folder: Path, name: str) -> None:
+    (folder / name).symlink_to("people.csv")
+
+
+def _hard_linked(folder: Path, name: str) -> None:
+    (folder / name).hardlink_to(folder / "people.csv")
+
+
+def _packed(folder: Path, name: str) -> None:
+    pack = gzip.compress if name.endswith(".gz") else zstandard.compress
+    (folder / name).write_bytes(pack((folder / "people.csv").read_bytes()))
+
+
+def _copied(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / "people.csv").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("again.csv", _linked),
+        ("again.csv", _hard_linked),
+        ("people.csv.gz", _packed),
+        ("people.csv.zst", _packed),
+        ("people (1).csv", _copied),
+    ],
+)
+def test_the_same_rows_under_two_names_are_refused(
+    tmp_path: Path, name: str, make: Callable[[Path, str], None]
+) -> None:
+    (tmp_path / "people.csv").write_bytes(b"a,b\n1,2\n")
+    make(tmp_path, name)
+    with pytest.raises(InputError) as refused:
+        Rows(InputSpec("*.csv*", tmp_path))
+    assert {part in str(refused.value) for part in ("people.csv", name)} == {True}
+    assert len(list(Rows(InputSpec(name.replace("(", "[(]"), tmp_path)).chunks())) == 1
+
+
+def test_exports_that_are_empty_alike_are_no_repeats(tmp_path: Path) -> None:
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / name).write_bytes(b"a,b\n")
+    assert list(Rows(InputSpec("*.csv", tmp_path)).chunks()) == []
 
 
 def test_a_header_without_rows_is_an_input_without_people() -> None:
@@ -325,3 +376,127 @@ def test_an_unreadable_record_shows_how_it_begins() -> None:
     assert record == Unreadable(
         1, 2, "stdin", "field_count", "3 fields where the header has 2", "one,two,three"
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        # the addresses of two people stand in a third one's name
+        (
+            b'b@x.org,"Bob\nc@x.org,Cid\nd@x.org,Dan\ne@x.org,Eva"\nf@x.org,Fil\n',
+            [
+                "swallowed_rows",
+                ["c@x.org", "Cid"],
+                ["d@x.org", "Dan"],
+                ["e@x.org", 'Eva"'],
+                ["f@x.org", "Fil"],
+            ],
+        ),
+        (b'b@x.org,"Bob\ne@x.org,Eva"\n', ["swallowed_rows", ["e@x.org", 'Eva"']]),
+        (b'1001,"Bob\n1002,Cid\n1003,Eva"\n', ["swallowed_rows", ["1002", "Cid"], ["1003", 'Eva"']]),
+        (b'a-1,"Bob\nb-2,Cid\nc-3,Eva"\n', ["swallowed_rows", ["b-2", "Cid"], ["c-3", 'Eva"']]),
+        # a text of several lines, which may have as many commas
+        (b'a@x.org,"Hello, Ann\nyes, it is\nBye, Bob"\n', [["a@x.org", "Hello, Ann\nyes, it is\nBye, Bob"]]),
+        (b'a@x.org,"Main St 7\nflat 8, Rome"\n', [["a@x.org", "Main St 7\nflat 8, Rome"]]),
+        (b'a@x.org,"write to\nb@x.org\nor c@x.org"\n', [["a@x.org", "write to\nb@x.org\nor c@x.org"]]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 64, 1 << 16])
+def test_rows_within_a_quoted_text_are_rows(data: bytes, expected: list[object], block: int) -> None:
+    assert seen(read(HEADER + data, block=block)) == expected
+
+
+def test_a_text_that_looks_like_rows_may_be_meant() -> None:
+    data = HEADER + b'a@x.org,"as they wrote:\nb@x.org,Bob\nc@x.org,Cid\nand so on"\n'
+    assert seen(read(data, multiline=True)) == [
+        ["a@x.org", "as they wrote:\nb@x.org,Bob\nc@x.org,Cid\nand so on"]
+    ]
+    assert seen(read(data))[0] == "swallowed_rows"
+
+
+ROWS = [["a@x.org", "Ann"], ["b@x.org", "Bob"], ["c@x.org", "Cid"]]
+
+
+@pytest.mark.parametrize("ends", ["\r", "\n", "\r\n", "\r\n\r", "\n\r"])
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 1 << 16])
+@pytest.mark.parametrize("limit", [1024, 1 << 20])
+def test_a_carriage_return_ends_a_line(ends: str, block: int, limit: int) -> None:
+    text = ends.join(",".join(row) for row in [["email", "name"], *ROWS]) + ends
+    assert seen(read(text.encode(), block=block, max_row_bytes=limit)) == ROWS
+    objects = ends.join(json.dumps({"a": row}) for row in ROWS)
+    assert seen(read(objects.encode(), "jsonl", block, max_row_bytes=limit)) == [{"a": row} for row in ROWS]
+
+
+def test_a_block_of_rows_with_carriage_returns_costs_nobody() -> None:
+    people = [f"p{number}@x.org,N" for number in range(300)]
+    data = HEADER + "\n".join(people[:100]).encode() + b"\n" + "\r".join(people[100:]).encode() + b"\n"
+    assert [values[0] for values in seen(read(data))] == [text.split(",")[0] for text in people]  # type: ignore[index]
+
+
+def test_a_carriage_return_within_quotes_is_a_character() -> None:
+    assert seen(read(HEADER + b'a@x.org,"A\rnn"\nb@x.org,B\n')) == [["a@x.org", "A\rnn"], ["b@x.org", "B"]]
+
+
+def test_a_row_that_a_carriage_return_cuts_in_two_says_so() -> None:
+    first, _ = read(HEADER + b"a@x.org\r,Ann\n")
+    assert isinstance(first, Unreadable)
+    assert (first.error, "carriage return" in first.error_text) == ("field_count", True)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"a@x,A", b'"b', b"\r", b"\n", b"\r\n", b'"', b"x" * 600, b"\xff"]), max_size=30
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_where_blocks_end_changes_nothing_about_line_ends(parts: list[bytes]) -> None:
+    def outcome(block: int) -> list[object]:
+        records = read(HEADER + b"".join(parts), block=block, max_row_bytes=1024, examine=False)
+        return [(r.number, r.line, r.values if isinstance(r, Row) else (r.error, r.raw)) for r in records]
+
+    assert outcome(1) == outcome(2) == outcome(1 << 16)
+
+
+def test_the_text_of_a_record_is_whole_or_says_that_it_is_cut() -> None:
+    long = b"a," * 3000
+    (record, other) = read(HEADER + long + b"\n" + b"y" * 5000 + b"\n", max_row_bytes=4096)[0:2]
+    assert isinstance(record, Unreadable)
+    assert isinstance(other, Unreadable)
+    assert [record.error, other.error] == ["too_long", "too_long"]
+    assert "cut" in record.raw
+    (whole,) = read(HEADER + long + b"\n")
+    assert isinstance(whole, Unreadable)
+    assert whole.raw.encode() == long
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1251"])
+def test_bad_bytes_are_kept(encoding: str) -> None:
+    (record,) = read(
+        HEADER + b"a@x.org,\x98\xff\n"[: -2 if encoding == "cp1251" else None] + b"\n", encoding=encoding
+    )
+    assert isinstance(record, Unreadable)
+    assert record.error == "bad_bytes"
+    assert b"\x98" in record.raw.encode(encoding, "surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a@x.org,Ann\nb@x.org,Bo", [2]),
+        (b"a@x.org,Ann\nb@x.org,Bob\n", []),
+        (b"a@x.org,Ann\nb@x.org,Bob\r", []),
+        (b"", []),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 1 << 16])
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_last_line_without_end_is_told_with_its_row(
+    tmp_path: Path, data: bytes, expected: list[int], block: int, pack: bool
+) -> None:
+    name = "people.csv.gz" if pack else "people.csv"
+    (tmp_path / name).write_bytes(gzip.compress(HEADER + data) if pack else HEADER + data)
+    opened = Rows(InputSpec(name, tmp_path), block)
+    told: list[str] = list(opened.warnings)
+    opened.warn = told.append
+    list(opened.chunks())
+    assert [f"row {row} " in text for row, text in zip(expected, told, strict=True)] == [True] * len(expected)

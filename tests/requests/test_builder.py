@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engager.errors import ParameterError
-from engager.models import EngageRequest, Invalid, Row
+from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.requests.builder import RequestSpec, compile_builder
 from engager.requests.identity import fresh
+from engager.requests.template import Reading
 from engager.store.run_directory import FORMAT
 
 COLUMNS = ("email", "name", "age", "phone", "id")
@@ -32,7 +34,7 @@ def build(
     run_id: str = "run",
     number: int = 1,
     **spec: Any,
-) -> EngageRequest | Invalid:
+) -> EngageRequest | Invalid | Skipped:
     builder = compile_builder(RequestSpec(parameters, base, **{"token": TOKEN, **spec}), columns, run_id)
     return builder.build(Row(number, number + 1, "people.csv", VALUES if values is None else values))
 
@@ -310,7 +312,7 @@ def test_a_missing_column_is_told_with_the_nearest_one() -> None:
         (EMAIL, {"email": "ann@example"}, "malformed", "email"),
         (EMAIL, {"email": "ann@@example.com"}, "malformed", "email"),
         (EMAIL, {"email": "ann.@example.com"}, "malformed", "email"),
-        (EMAIL, {"email": "ann@example.com\n"}, "malformed", "email"),
+        (EMAIL, {"email": "ann@exam\nple.com"}, "malformed", "email"),
         (EMAIL, {"email": "a" * 65 + "@example.com"}, "malformed", "email"),
         (EMAIL, {"email": 7}, "wrong_type", "email"),
         (EMAIL, {"email": None}, "empty", "email"),
@@ -392,6 +394,11 @@ def test_addresses_that_exist(email: str) -> None:
         ("{v}", "", ""),
         ("{v:str}", None, ""),
         ("{v:json}", None, None),
+        ("{v:decimal}", "12.50", 12.5),
+        ("{v:decimal}", "1\u00a0234 567.5", 1234567.5),
+        ("{v:float}", "1234567890123456", 1234567890123456.0),
+        ("{v:json}", '{"a":0.30000000000000004}', {"a": 0.30000000000000004}),
+        ("{v:json}", '{"a":1,"b":[{"a":2}]}', {"a": 1, "b": [{"a": 2}]}),
         ("a {v:int|}", "", "a "),
         ("{{v}}", "x", "{v}"),
         ("{v}", "{email}", "{email}"),
@@ -499,3 +506,146 @@ def test_request_ids_are_those_that_the_journals_of_this_version_were_begun_with
     built = build(EMAIL, ["ann@example.com"], columns=("email",))
     assert isinstance(built, EngageRequest)
     assert (FORMAT, built.request_id) == (2, "20ddbda8c7d79eb89a1549a2f2a64a3c")
+
+
+LITERAL = {"id": 1, "email": "a@x.org"}
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "error"),
+    [
+        ("{n:float}", "12345678901234567890", "number_too_large"),
+        ("{n:float}", "0.123456789012345678901", "number_too_large"),
+        ("{n:decimal}", "12345678901234567,5", "number_too_large"),
+        ("{n:json}", "[12345678901234567890.5]", "number_too_large"),
+        ("{n:json}", "123456789012345678901234567890", "number_too_large"),
+        ("{n:json}", '{"a":1,"a":2}', "not_json"),
+        ("{n:json}", '{"b":[{"a":1, "a" :2}]}', "not_json"),
+        ("{n:decimal}", "1.234,50", "not_decimal"),
+        ("{n:decimal}", "12.50", "not_decimal"),
+        ("{n:float}", "12,50", "not_float"),
+    ],
+)
+def test_what_a_cast_would_change_is_invalid(template: str, value: str, error: str) -> None:
+    job = {**LITERAL, "content": {"a": template}}
+    built = build(job, {"n": value}, columns=None, reading=Reading(decimal=","))
+    assert isinstance(built, Invalid)
+    assert (built.error, built.column) == (error, "n")
+
+
+@given(st.decimals(-(10**9), 10**9, places=2), st.sampled_from(["", " ", "\u00a0", "\u202f"]))
+def test_a_decimal_comma_is_read_as_it_is_meant(number: Decimal, blank: str) -> None:
+    text = f"{number:,.2f}".replace(",", blank).replace(".", ",")
+    job = {**LITERAL, "content": {"a": "{n:decimal}"}}
+    built = build(job, {"n": text}, columns=None, reading=Reading(decimal=","))
+    assert isinstance(built, EngageRequest)
+    assert Decimal(repr(json.loads(b"".join(built.body))["content"]["a"])) == number
+
+
+def test_texts_that_stand_for_nothing() -> None:
+    reading = Reading(frozenset({"NULL", "\\N"}))
+    job = {**EMAIL, "content": {"a": "{name|friend}", "b": "{age:int|}", "c": "{phone}"}}
+    sent = body(job, ["ann@example.com", "NULL", "\\N", " NULL ", ""], reading=reading)
+    assert json.loads(sent)["content"] == {"a": "friend", "b": None, "c": ""}
+    nobody = build(EMAIL, ["NULL", "Ann", "", "", ""], reading=reading)
+    assert isinstance(nobody, Invalid)
+    assert (nobody.error, nobody.column) == ("empty", "email")
+
+
+_unseen = st.text(" \t\u00a0\u200b\ufeff\u202f\u2060", max_size=3)
+
+
+@pytest.mark.parametrize(
+    ("job", "column", "field", "value"),
+    [
+        (EMAIL, 0, "email", "ann@example.com"),
+        ({"id": 1, "matching": "phone", "phone": "{phone}"}, 3, "phone", "+79000000000"),
+        ({"id": 1, "matching": "profile_id", "profile_id": "{id}"}, 4, "profile_id", VALUES[4]),
+        ({"id": 1, "matching": "custom", "field_name": "a", "field_value": "{id}"}, 4, "field_value", "x 7"),
+    ],
+)
+@given(before=_unseen, after=_unseen)
+def test_what_nobody_sees_around_a_key_is_taken_off(
+    job: dict[str, Any], column: int, field: str, value: str, before: str, after: str
+) -> None:
+    builder = compile_builder(RequestSpec(job, Path(), TOKEN), COLUMNS, "run")
+    values = [*VALUES[:column], f"{before}{value}{after}", *VALUES[column + 1 :]]
+    built = builder.build(Row(1, 2, "people.csv", values))
+    assert isinstance(built, EngageRequest)
+    assert (built.key, json.loads(b"".join(built.body))[field]) == (value, value)
+    assert dict(builder.trimmed) == ({COLUMNS[column]: 1} if before or after else {})
+
+
+def test_a_key_in_a_filter_is_cleaned_as_the_key_is() -> None:
+    job = {**EMAIL, "subscription_filter": {"email": "{email}"}}
+    sent = json.loads(body(job, ["\u00a0ann@example.com ", "", "", "", "x"]))
+    assert sent["subscription_filter"] == {"email": "ann@example.com"}
+
+
+@pytest.mark.parametrize(
+    "text", ["+79160000001", "89160000001", "9160000001", "8 (916) 000-00-01", "79160000001"]
+)
+def test_a_region_brings_telephone_numbers_to_one_form(text: str) -> None:
+    job = {"id": 1, "matching": "phone", "phone": "{p}"}
+    built = build(job, {"p": text}, columns=None, region="RU")
+    assert isinstance(built, EngageRequest)
+    assert built.key == "+79160000001"
+
+
+@pytest.mark.parametrize("value", ["123", "+7916", "nobody", "89160000001 ext. 7"])
+def test_what_is_no_number_stays_invalid_with_a_region(value: str) -> None:
+    job = {"id": 1, "matching": "phone", "phone": "{p}"}
+    assert isinstance(build(job, {"p": value}, columns=None, region="RU"), Invalid)
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "error"),
+    [
+        ({"email": "{e}"}, {"$ne": None}, "not_scalar"),
+        ({"email": "{e}"}, ["a@x.org"], "not_scalar"),
+        ({"email": "{e}"}, "", "empty"),
+        ({"email": "{e}"}, None, "empty"),
+        ({"email": "{e|}"}, "", "empty"),
+        ({"email": "x-{e}"}, "", "empty"),
+        ({"email": "x-{e}"}, {"$ne": None}, "not_scalar"),
+        ({"email": {"$in": ["{e:json}"]}}, {}, "empty"),
+        ({"email": "{e}"}, "NULL", "empty"),
+    ],
+)
+def test_a_query_takes_no_structure_from_a_row_and_nothing_empty(query: Any, value: Any, error: str) -> None:
+    reading = Reading(frozenset({"NULL"}))
+    built = build({"id": 1, "custom_request": query}, {"e": value}, columns=None, reading=reading)
+    assert isinstance(built, Invalid)
+    assert (built.error, built.column) == (error, "e")
+
+
+def test_a_query_takes_an_object_where_the_job_says_so() -> None:
+    sent = body({"id": 1, "custom_request": {"email": "{e:json}"}}, {"e": {"$eq": "a@x.org"}}, columns=None)
+    assert json.loads(sent)["custom_request"] == {"email": {"$eq": "a@x.org"}}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"id": 1, "custom_request": {"city": "Moscow"}},
+        {"id": 1, "email": "a@x.org", "content": {"a": "{name}"}},
+    ],
+)
+def test_a_request_that_names_one_person_for_every_row_is_for_one_row(job: dict[str, Any]) -> None:
+    assert isinstance(build(job, number=1), EngageRequest)
+    again = build(job, number=2)
+    assert isinstance(again, Invalid)
+    assert again.error == "no_column"
+
+
+@pytest.mark.parametrize("values", [["", "", "", "", ""], [" ", "\t", "", "\u00a0", ""]])
+def test_a_line_of_delimiters_is_nobody(values: list[str]) -> None:
+    built = build(EMAIL, values)
+    assert isinstance(built, Skipped)
+    assert built.error == "blank"
+
+
+def test_nothing_stands_in_for_a_person() -> None:
+    built = build({"id": 1, "email": "{n}"}, {}, columns=None)
+    assert isinstance(built, Invalid)
+    assert "{n|" not in built.error_text

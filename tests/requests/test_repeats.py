@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from engager.models import EngageRequest, Invalid, Row
 from engager.requests import repeats
+from engager.requests.key_forms import fold_of
 from engager.requests.repeats import RepeatDetector
-from engager.requests.selection import fold_of
 
 
 def request(number: int, key: str, identity: str = "") -> EngageRequest:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from engager.errors import InputError
 from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.requests.builder import RequestSpec, compile_builder
+from engager.requests.exclusion import Exclusion, Lists
+from engager.requests.key_forms import fold_of, listed_keys
 from engager.requests.keys import Keys
-from engager.requests.selection import Lists, Selection, fold_of
+from engager.requests.selection import Selection
 
 
 @given(st.lists(st.text(max_size=3)))
@@ -44,7 +46,16 @@ def chosen() -> Iterator[Callable[..., Selection]]:
 
 
 def lists(folder: Path, *paths: str, column: str | None = None) -> Lists:
-    return Lists(paths, folder, column, lambda text: "@" in text, ["email"])
+    return Lists(paths, folder, "email", ["email"], column)
+
+
+def excluded_by(found: Lists) -> Exclusion:
+    exclusion = Exclusion(fold_of(found.field))
+    with ExitStack() as opened:
+        opened.callback(exclusion.close)
+        found.add_to(exclusion)
+        opened.pop_all()
+    return exclusion
 
 
 def test_a_later_row_with_the_same_key_is_left_out(chosen: Callable[..., Selection]) -> None:
@@ -88,7 +99,7 @@ def test_lists_of_every_form(
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
     else:
         (tmp_path / name).write_text(content)
-    keys = lists(tmp_path, f"{name}.gz" if zipped else name).keys(fold_of("email"))
+    keys = excluded_by(lists(tmp_path, f"{name}.gz" if zipped else name))
     selection = chosen(False, keys, fold_of("email"))
     skipped = selection.judge(request(1, "gone@Example.com"))
     assert isinstance(skipped, Skipped)
@@ -101,36 +112,39 @@ def test_lists_of_every_form(
     [
         ("a,b\n1,2\n", "which column has the keys"),
         ("email,name\nx\n", "out.csv, line 2"),
-        ("gone@example.com\nother@example.com\n", "Give the list a header"),
+        ("gone@example.com\nother@example.com\n", "header"),
     ],
 )
 def test_a_list_that_may_say_less_than_it_should_is_refused(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "out.csv").write_text(content)
     with pytest.raises(InputError, match=told):
-        lists(tmp_path, "out.csv").keys(fold_of("email"))
+        excluded_by(lists(tmp_path, "out.csv"))
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"input.exclude: .*nobody.csv: no such file"):
-        lists(tmp_path, "nobody.csv").keys(fold_of("email"))
+        excluded_by(lists(tmp_path, "nobody.csv"))
 
 
 def test_a_column_that_is_not_there_is_refused_also_where_there_is_only_one(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("email\ngone@example.com\n")
     with pytest.raises(InputError, match="no column 'mail'"):
-        lists(tmp_path, "out.csv", column="mail").keys(fold_of("email"))
+        excluded_by(lists(tmp_path, "out.csv", column="mail"))
 
 
 def test_lines_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "out.txt").write_bytes("gone@example.com\n".encode("utf-16"))
-    with pytest.raises(InputError, match="not UTF-8"):
-        lists(tmp_path, "out.txt").keys(fold_of("email"))
+    (tmp_path / "out.txt").write_bytes("gone@пример.рф\n".encode("cp1251"))
+    with pytest.raises(InputError, match="encoding"):
+        excluded_by(lists(tmp_path, "out.txt"))
 
 
 @pytest.mark.parametrize(
     ("field", "one", "other", "same"),
     [
         ("email", "A@x.org ", "a@X.ORG", True),
+        ("email", "ann@пример.рф", "ANN@XN--E1AFMKFD.xn--p1ai", True),
+        ("email", "ann@bücher.example", "ann@xn--bcher-kva.example", True),
+        ("email", "ann@пример.рф", "ann@другой.рф", False),
         ("phone", "+7 (900) 123-45-67", "79001234567", True),
         ("phone", "79001234567", "79001234568", False),
         ("field_value", "AbC", "abc", False),
@@ -141,13 +155,131 @@ def test_what_means_the_same_person(field: str, one: str, other: str, same: bool
     assert (fold_of(field)(one) == fold_of(field)(other)) is same
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+79160000001", "89160000001"),
+        ("9160000001", "8 (916) 000-00-01"),
+        ("+44 20 7946 0000", "+442079460000"),
+    ],
+)
+def test_a_region_makes_one_number_of_its_spellings(one: str, other: str) -> None:
+    fold = fold_of("phone", region="RU")
+    assert fold(one) == fold(other) != fold("+79160000002")
+
+
+def test_each_part_of_a_key_is_compared_in_its_own_way() -> None:
+    fold = fold_of("email", "phone", region="RU")
+    assert fold("A@пример.рф\x1f89160000001") == fold("a@xn--e1afmkfd.xn--p1ai\x1f+79160000001")
+    assert fold("A@x.org\x1f89160000001") != fold("a@x.org\x1f89160000002")
+
+
 def test_all_that_a_profile_is_matched_by_makes_a_repeat(chosen: Callable[..., Selection]) -> None:
     spec = RequestSpec(
         {"id": 12, "matching": "custom", "field_name": "{name}", "field_value": "{value}"}, Path(), "t"
     )
     builder = compile_builder(spec, ("name", "value"), "run")
     builder.identifies = True
-    selection = chosen(True, None, fold_of(builder.key_field))
+    selection = chosen(True, None, fold_of(*builder.key_fields))
     rows = [("card", "1"), ("club", "1"), ("card", "1")]
     judged = [selection.judge(builder.build(Row(n, n, "f", row))) for n, row in enumerate(rows, 1)]
     assert [type(each) for each in judged] == [EngageRequest, EngageRequest, Skipped]
+
+
+GONE = ["gone@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("gone@example.com,", GONE),
+        ("gone@example.com;", GONE),
+        ("Ann Lee <gone@example.com>", GONE),
+        ('"Lee, Ann" <gone@example.com>,', GONE),
+        ("mailto:gone@example.com?subject=stop", GONE),
+        ("<MAILTO:gone@example.com>", GONE),
+        ("gone@example.com # asked by phone", GONE),
+        ("gone\u200b@example.com\ufeff", GONE),
+        ("\u00a0'gone@example.com'\u00a0", GONE),
+        ("gone@example.com, Bob <bob@example.com>", [*GONE, "bob@example.com"]),
+        ("", []),
+        ("# exported on Monday", []),
+        ("# gone@example.com", None),
+        ("gone@example.com,Ann", None),
+        ("gone@example", None),
+        ("+79160000001", None),
+        ("g\0o\0n\0e\0@\0", None),
+    ],
+)
+def test_an_entry_of_a_list_is_read_as_the_key_that_it_means(text: str, keys: list[str] | None) -> None:
+    assert listed_keys(text, "email") == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("tel:+7 (916) 000-00-01", ["+79160000001"]),
+        ("8.916.000.00.01;", ["89160000001"]),
+        ("+7\u00a0916\u2011000\u201300\u201401", ["+79160000001"]),
+        ("gone@example.com", None),
+        ("916", None),
+    ],
+)
+def test_a_telephone_number_of_a_list_may_be_grouped(text: str, keys: list[str] | None) -> None:
+    assert listed_keys(text, "phone") == keys
+
+
+_around = st.text(" \t\u00a0\u200b\ufeff\u2003", max_size=3)
+
+
+@given(
+    st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?@[a-z]{1,8}\.[a-z]{2,5}", fullmatch=True),
+    st.sampled_from(["{}", "<{}>", "Ann <{}>", '"{}"', "mailto:{}", "{},", "{};", "{} # stop", "'{}',"]),
+    _around,
+    _around,
+)
+def test_whatever_stands_around_an_address_is_taken_off(key: str, form: str, before: str, after: str) -> None:
+    assert listed_keys(f"{before}{form.format(key)}{after}", "email") == [key]
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.csv"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"email\ngone@example.com\nnobody\n", 3), (b"email\n+79160000001\n", 2), (b"email\na@x.org\n\n7\n", 4)],
+)
+def test_what_can_be_no_key_is_refused_with_its_line(
+    tmp_path: Path, name: str, content: bytes, line: int
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}, line {line}:"):
+        excluded_by(lists(tmp_path, name))
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.csv", "out.jsonl", "out.csv.gz"])
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n \n", b"email\n"])
+def test_a_list_without_keys_is_told_by_their_number(tmp_path: Path, name: str, content: bytes) -> None:
+    if name == "out.jsonl" and content == b"email\n":
+        return
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with closing(excluded_by(lists(tmp_path, name))) as exclusion:
+        assert [(source.name, source.keys) for source in exclusion.sources] == [(str(tmp_path / name), 0)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [("utf-16", None), ("utf-8-sig", None), ("utf-16-le", "utf-16-le"), ("cp1251", "cp1251")],
+)
+@pytest.mark.parametrize("name", ["out.txt", "out.csv"])
+def test_lists_have_an_encoding_of_their_own(
+    tmp_path: Path, name: str, encoding: str, declared: str | None
+) -> None:
+    (tmp_path / name).write_bytes("email\nанна@пример.рф\n".encode(encoding))
+    with closing(excluded_by(Lists([name], tmp_path, "email", ["email"], encoding=declared))) as exclusion:
+        assert exclusion.source_of("анна@пример.рф") is not None
+        assert [source.keys for source in exclusion.sources] == [1]
+
+
+def test_wide_text_without_a_mark_is_no_list_of_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_bytes("gone@example.com\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match="line 1"):
+        excluded_by(lists(tmp_path, "out.txt"))

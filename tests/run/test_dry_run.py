@@ -84,3 +84,27 @@ def test_it_says_whether_the_run_fits_its_hours(tmp_path: Path) -> None:
     assert "UTC" in found.ends_at
     assert found.openings in (1, 2)
     assert check(job_of(tmp_path, *hours[1:]), None, samples=0).ends_at is None
+
+
+def test_every_list_says_what_it_leaves_out_and_nothing_is_a_warning(tmp_path: Path) -> None:
+    lists = {"gone.txt": "Ann <A@x.org>,\nb@x.org\n", "other.csv": "email\nz@x.org\n", "none.csv": "email\n"}
+    for name, content in lists.items():
+        (tmp_path / name).write_text(content)
+    job = job_of(tmp_path, "request.id=12", f"input.exclude={json.dumps(list(lists))}")
+    found = check(job, None, samples=0)
+    told = [(Path(each["name"]).name, each["keys"], each["rows"]) for each in found.lists]
+    assert told == [("gone.txt", 2, 1), ("other.csv", 1, 0), ("none.csv", 0, 0)]
+    assert dict(found.skipped) == {"excluded": 1}
+    assert ["other.csv" in warning or "none.csv" in warning for warning in found.warnings] == [True, True]
+
+
+def test_what_is_wrong_is_told_by_kind_and_column(tmp_path: Path) -> None:
+    job_of(tmp_path)
+    (tmp_path / "people.csv").write_text(
+        "email,name,age\n,Ann,\na@x.org,Bob,\nb@x.org,Cid,\nc@x.org,D,7\n,,\n"
+    )
+    content = 'request.content={ age = "{age:int}" }'
+    found = check(JobFile(tmp_path / "job.toml", [content, "request.id=12"]), None, samples=0)
+    told = {(kind["error"], kind["column"]): kind["rows"] for kind in found.as_dict()["invalid"]}
+    assert told == {("empty", "age"): 2, ("empty", "email"): 1}
+    assert (found.sendable, dict(found.skipped)) == (1, {"blank": 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engager.init.encodings import encoding_of
+from engager.reader.encodings import encoding_of
 
 RUSSIAN = "Имя;Город\nИван Петрович;Нижний Новгород\nАнна;Ростов-на-Дону\n"
 

@@ -1,0 +1,170 @@
+"""What the beginning of a file says against reading it as the job wants: told wherever a file is opened.
+
+A file of another kind would come out as rows of garbage, and a first row that is taken for the header as a
+person who is forgotten. A text that must be no row of data is judged leniently: a blank, capitals or a name
+around an address do not make it a name of a column.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from engager.altcraft.parameters import PARAMETERS
+from engager.config.characters import BLANKS, WITHOUT_WIDTH
+from engager.config.encodings import WIDE
+from engager.errors import InputError
+
+#: Files of other programs, by how they begin.
+_KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "it is a spreadsheet or a zip archive. Save it as CSV (UTF-8), or unpack it"),
+    (b"\xd0\xcf\x11\xe0", "it is a spreadsheet. Save it as CSV (UTF-8)"),
+    (b"\x1f\x8b", "it is compressed by gzip and its name does not say so. Let it end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd and its name does not say so. Let it end in .zst"),
+    (b"BZh", "it is compressed by bzip2. Unpack it"),
+    (b"\xfd7zXZ\0", "it is compressed by xz. Unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive. Unpack it"),
+    (b"Rar!\x1a", "it is a RAR archive. Unpack it"),
+    (b"PAR1", "it is a Parquet file. Export it as CSV or JSONL"),
+    (b"ORC", "it is an ORC file. Export it as CSV or JSONL"),
+    (b"Obj\x01", "it is an Avro file. Export it as CSV or JSONL"),
+    (b"SQLite format 3\0", "it is a database. Export a table of it as CSV"),
+    (b"%PDF-", "it is a PDF. Export the data as CSV"),
+)
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+#: Bytes by which a file is judged, at most.
+HEAD = 1 << 16
+
+_PAGE = re.compile(r"<(\?xml|!doctype|html|head|body)\b", re.IGNORECASE)
+_DELIMITERS = re.compile(r"[,;\t|]")
+_ANGLE = re.compile(r"[^<>]*<([^<>]*)>[^<>]*")
+_PHONE_SIGNS = re.compile(r"[\s().\u2010-\u2015+-]")
+_UUID = re.compile(r"\{?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
+
+
+def examined(data: Iterator[bytes], source: str, encoding: str, delimiter: str | None) -> Iterator[bytes]:
+    """The bytes of a file, its beginning judged before any is handed on; no delimiter: it is JSONL.
+
+    Raises InputError. What is looked at does not depend on how the bytes are cut.
+    """
+    head = b""
+    for block in data:
+        head += block
+        if len(head) >= HEAD or _says_enough(head, delimiter is None):
+            break
+    end = _end_of_head(head, delimiter is None)
+    refuse_wrong(head[:end], source, encoding, delimiter)
+    return chain([head] if head else [], data)
+
+
+def _says_enough(head: bytes, jsonl: bool) -> bool:
+    return _end_of_head(head, jsonl) < len(head) or (jsonl and head.endswith(b"\n") and head[:1] == b"{")
+
+
+def _end_of_head(head: bytes, jsonl: bool) -> int:
+    """The end of the second line that is not blank; a first object of JSONL is enough by itself."""
+    begin = filled = 0
+    while (end := head.find(b"\n", begin)) >= 0 and end < HEAD:
+        filled += bool(head[begin:end].strip())
+        begin = end + 1
+        if filled == (1 if jsonl and head[:1] == b"{" else 2):
+            return begin
+    return min(len(head), HEAD)
+
+
+def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
+    """Raises InputError where the beginning of a file shows that it cannot be read so."""
+    refuse_other_kind(head, source)
+    wide = codecs.lookup(encoding).name.replace("-", "_") in WIDE
+    if not wide:
+        for mark, name in _MARKS:
+            if head.startswith(mark):
+                raise InputError(f'{source}: it is {name.upper()}. Set input.encoding = "{name}".')
+        if told := _with_zeros(head):
+            raise InputError(f"{source}: {told}.")
+    text = head.decode(encoding, "replace").lstrip("\ufeff")
+    if re.match("sep=.\r?\n", text):
+        raise InputError(f'{source}: its first line, "sep=…", is for Excel only. Delete that line.')
+    start = text.lstrip()
+    if _PAGE.match(start):
+        raise InputError(f"{source}: it is a page of HTML or XML, perhaps a sign-in page. Export it again.")
+    if re.match(r"\[\s*\{", start):
+        raise InputError(
+            f"{source}: it is one JSON array. One object a line is needed: jq -c '.[]' FILE > FILE.jsonl"
+        )
+    if delimiter is not None:
+        _refuse_csv(text, source, delimiter)
+
+
+def refuse_other_kind(head: bytes, source: str) -> None:
+    """Raises InputError where a file is of another program."""
+    told = next((told for mark, told in _KINDS if head.startswith(mark)), None)
+    if told is not None:
+        raise InputError(f"{source}: {told}.")
+
+
+def _with_zeros(head: bytes) -> str | None:
+    """What zeros say: UTF-16 of mostly Latin text has one in every second byte, and text has next to none."""
+    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
+        if zeros.count(0) > len(zeros) / 2:
+            return f'it seems to be UTF-16. Set input.encoding = "{name}"'
+    return "it is no text" if head.count(0) > len(head) / 4 else None
+
+
+def _refuse_csv(text: str, source: str, delimiter: str) -> None:
+    lines = [line for line in io.StringIO(text, newline="") if line.strip()]
+    records = list(_records(lines, delimiter))
+    if not records:
+        return
+    first, second = records[0], records[1] if len(records) > 1 else []
+    if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()):
+        raise InputError(f'{source}: it holds JSON objects, one a line. Set input.format = "jsonl".')
+    if any(looks_like_data(part) for name in first for part in _DELIMITERS.split(name)):
+        raise InputError(
+            f"{source}, line 1: it seems to be a row, and not the names of the columns: it holds an address "
+            "or a number of a person. Put a header line before it."
+        )
+    if _is_title(first, second):
+        raise InputError(
+            f"{source}, line 1: it seems to be a title above the header, which has {len(second)} columns. "
+            "Delete that line."
+        )
+
+
+def _records(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=delimiter)
+    except csv.Error:
+        return  # whoever reads the rows says which of them
+
+
+def _is_title(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether one text stands above a line of names."""
+    named = [name for name in first if name.strip()]
+    below = [name for name in second if name.strip()]
+    if len(named) != 1 or len(below) < 2 or len(set(below)) < len(below):
+        return False
+    return not any(looks_like_data(name) or name.strip().isdigit() for name in below)
+
+
+def looks_like_data(text: str) -> bool:
+    """Whether what stands in a header is a person's datum, and no name of a column."""
+    text = "".join(character for character in text if character not in WITHOUT_WIDTH).strip(BLANKS)
+    if angle := _ANGLE.fullmatch(text):
+        text = angle[1].strip(BLANKS)
+    text = text.removeprefix("mailto:").strip("\"'")
+    if PARAMETERS["email"](text) is None or PARAMETERS["profile_id"](text) is None or _UUID.fullmatch(text):
+        return True
+    digits = _PHONE_SIGNS.sub("", text)
+    return digits.isascii() and digits.isdigit() and len(digits) >= 5

@@ -1,0 +1,226 @@
+"""Keys whose rows are left out: those of exclusion lists, and those that an earlier run reached.
+
+What is in a list only prevents a message: a text that means no key is refused with its line, as it may be the
+one that keeps somebody from being written to.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from engager.config.characters import BLANKS
+from engager.errors import InputError
+from engager.models import Row, Unreadable
+from engager.reader.rows import InputSpec, Rows, open_rows
+from engager.reader.sources import blocks, find_files, open_stream
+from engager.requests.key_forms import Fold, has_form, listed_keys
+from engager.requests.keys import Keys
+
+#: The words for rows that are left out.
+EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
+
+#: What stands between columns, where it is no comma.
+_DELIMITERS = (";", "\t", "|")
+
+_MEND = "Mend the list of input.exclude."
+
+#: Endings of lists that have a key a line and no header.
+_PLAIN = frozenset({".txt", ".list"})
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+#: Bytes of a list that are read at once.
+_BLOCK = 1 << 16
+
+
+@dataclass(slots=True)
+class ExcludedSource:
+    """A list, or a run, and what was found of it."""
+
+    name: str
+    error: str  #: the word for rows that it leaves out
+    error_text: str
+    keys: int = 0
+    rows: int = 0  #: rows that it left out so far
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.keys:,} keys"
+
+
+class Exclusion:
+    """All keys whose rows are left out, and where each comes from."""
+
+    def __init__(self, fold: Fold, seed: str = "") -> None:
+        self._keys, self._fold = Keys(), fold
+        self._digest = blake2b(digest_size=8, key=seed.encode()[: blake2b.MAX_KEY_SIZE])
+        #: A digest of every key, by which a later start knows that none was taken away.
+        self.digests: array[int] = array("Q")
+        self.sources: list[ExcludedSource] = []
+
+    def add(self, source: ExcludedSource, keys: Iterable[str]) -> None:
+        """Add the keys of one source."""
+        self.sources.append(source)
+
+        def counted() -> Iterator[str]:
+            for key in keys:
+                source.keys += 1
+                folded = self._fold(key)
+                digest = self._digest.copy()
+                digest.update(folded.encode("utf-8", "surrogatepass"))
+                self.digests.append(int.from_bytes(digest.digest(), "little"))
+                yield folded
+
+        self._keys.add_all(counted(), -len(self.sources))
+
+    def source_of(self, key: str) -> ExcludedSource | None:
+        """Where a key comes from that is to be left out."""
+        number = self._keys.row_of(self._fold(key))
+        return None if number is None else self.sources[-number - 1]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._keys.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Lists of keys."""
+
+    paths: Sequence[str]
+    base: Path  #: what relative paths are relative to
+    field: str  #: the parameter whose values are keys
+    likely: Sequence[str] = ()  #: the columns that may have them, the likeliest first
+    column: str | None = None  #: which one has the keys, if the job names it
+    encoding: str | None = None  #: else told by a mark at the beginning, or UTF-8
+    empty: frozenset[str] = frozenset()  #: texts that stand for nothing
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the paths name. Raises InputError."""
+        try:
+            return [file for path in self.paths for file in find_files(path, self.base)]
+        except InputError as fault:
+            told = str(fault).partition(" Mend ")[0].partition(" Name ")[0]
+            raise InputError(f"input.exclude: {told}") from None
+
+    def add_to(self, exclusion: Exclusion) -> None:
+        """Add all keys: of CSV and JSONL files, or a key a line in .txt files; compressed ones too.
+
+        Raises InputError for a line that cannot be read or means no key.
+        """
+        for file in self.files:
+            source = ExcludedSource(str(file), EXCLUDED, f"its key is in the exclusion list {file.name}")
+            exclusion.add(source, self._keys_of(file))
+
+    def _keys_of(self, file: Path) -> Iterator[str]:
+        encoding = self._encoding_of(file)
+        if encoding is None:
+            return  # an empty list has no keys, and is told by their number
+        plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
+        texts = self._lines_of(file, encoding) if plain else self._values_of(file, encoding)
+        for line, text in texts:
+            keys = [] if text.strip(BLANKS) in self.empty else listed_keys(text, self.field)
+            if keys is None:
+                raise InputError(
+                    f"{file}, line {line}: {text.strip()[:60]!r} is no {self.field} that a row could have. "
+                    f"{_MEND}"
+                )
+            yield from keys
+
+    def _encoding_of(self, file: Path) -> str | None:
+        """How a list is written; None where nothing is in it."""
+        head = b""
+        with open_stream(file) as stream:
+            for block in blocks(stream, str(file), _BLOCK):
+                head += block
+                if len(head) >= 4 and head.strip():
+                    break
+        marked = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", "utf-8"))
+        if not head.removeprefix(marked[0]).strip():
+            return None
+        return self.encoding or marked[1]
+
+    def _lines_of(self, file: Path, encoding: str) -> Iterator[tuple[int, str]]:
+        with open_stream(file) as stream, io.TextIOWrapper(stream, encoding) as text:
+            lines = enumerate(text, 1)
+            try:
+                for line, key in lines:
+                    if line == 1 and self._names_column(key):
+                        continue
+                    yield line, key
+            except UnicodeError as fault:
+                told = getattr(fault, "reason", fault)
+                raise InputError(
+                    f"{file}: it is not {encoding} ({told}). Name its encoding in input.exclude_encoding."
+                ) from None
+
+    def _names_column(self, text: str) -> bool:
+        return has_form(self.field) and _plain(text.strip('"\r\n ')) in map(_plain, self._wanted)
+
+    @property
+    def _wanted(self) -> Sequence[str]:
+        return [self.column] if self.column else self.likely
+
+    def _values_of(self, file: Path, encoding: str) -> Iterator[tuple[int, str]]:
+        with closing(self._opened(file, encoding)) as rows:
+            column = self._column_of(file, rows.columns) if rows.columns is not None else None
+            for row in (row for chunk in rows.chunks() for row in chunk):
+                if isinstance(row, Unreadable):
+                    raise InputError(f"{row.source}, line {row.line}: {row.error_text}. {_MEND}")
+                yield row.line, self._value(file, row, column)
+
+    def _opened(self, file: Path, encoding: str) -> Rows:
+        """The list; of CSV by the first delimiter that makes several columns of its header."""
+        spec = InputSpec(str(file), file.parent, encoding=encoding)
+        found = open_rows(spec)
+        if found.columns is None or len(found.columns) > 1:
+            return found
+        for delimiter in _DELIMITERS:
+            other = open_rows(InputSpec(str(file), file.parent, delimiter=delimiter, encoding=encoding))
+            if len(other.columns or ()) > 1:
+                found.close()
+                return other
+            other.close()
+        return found
+
+    def _column_of(self, file: Path, found: Sequence[str]) -> int:
+        names = list(map(_plain, found))
+        known = next((name for name in map(_plain, self._wanted) if name in names), None)
+        if known is None and (self.column or len(found) > 1):
+            what = f"it has no column {self.column!r}" if self.column else "which column has the keys?"
+            columns = ", ".join(map(repr, found))
+            raise InputError(f"{file}: {what} It has {columns}. Name one in input.exclude_column.")
+        if known is None and has_form(self.field) and listed_keys(found[0], self.field):
+            raise InputError(
+                f"{file}: {found[0]!r} stands where the columns' names should. "
+                "Give the list a header, or call it .txt."
+            )
+        return 0 if known is None else names.index(known)
+
+    def _value(self, file: Path, row: Row, column: int | None) -> str:
+        values: Any = row.values
+        if column is not None:
+            return str(values[column])
+        name = next((name for name in self._wanted if name in values), None)
+        if name is None:
+            text = f"{file}, line {row.line}: it has none of {', '.join(self._wanted)}."
+            raise InputError(f"{text} Name the key in input.exclude_column.")
+        return "" if values[name] is None else str(values[name])
+
+
+def _plain(name: str) -> str:
+    return name.strip(BLANKS).casefold()

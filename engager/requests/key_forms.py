@@ -1,0 +1,135 @@
+"""How keys are written: which texts mean the same person, and which key a text of a list means.
+
+A list only prevents messages, so it is read as leniently as can be done without doubt; what is then no key
+is not guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from engager.altcraft.parameters import PARAMETERS
+from engager.config.characters import BLANKS, WITHOUT_WIDTH
+
+#: How a key is compared.
+Fold = Callable[[str], str]
+
+#: What stands between the parts of a key, where a profile is matched by more than one field.
+PART = "\x1f"
+
+_QUOTES = "\"'`«»“”„‘’"
+#: A name, and an address in angles. An address outside of them would be another key.
+_ANGLE = re.compile(r"[^<>@]*<([^<>]*)>[^<>@]*")
+_BETWEEN = re.compile(r"[,;\t|]|\s(?=[^\s<]+@)")
+_COMMENT = re.compile(r"\s(#|//).*")
+_PHONE_SIGNS = re.compile(r"[\s().\u2010-\u2015-]")
+
+
+def fold_of(*fields: str, region: str | None = None) -> Fold:
+    """How the values of a request's key are compared, for two that mean the same person to be the same."""
+    folds = [_fold(field, region) for field in fields]
+    if len(folds) == 1:
+        return folds[0]
+    return lambda text: PART.join(
+        fold(part) for fold, part in zip(folds, text.split(PART, len(folds) - 1), strict=False)
+    )
+
+
+def _fold(field: str, region: str | None) -> Fold:
+    if field == "phone":
+        return _number if region is None else partial(_number_in, region)
+    return {"email": _address, "profile_id": _hexadecimal}.get(field, str.strip)
+
+
+def _hexadecimal(text: str) -> str:
+    return text.strip().lower()
+
+
+def _address(text: str) -> str:
+    """Nobody has two addresses that differ in capitals only; a host has one name in two spellings."""
+    text = text.strip().lower()
+    if text.isascii():
+        return text
+    local, at, host = text.rpartition("@")
+    return f"{local}{at}{_ascii_host(host)}" if at else text
+
+
+def _ascii_host(host: str) -> str:
+    import idna  # for addresses that need it
+
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return host
+
+
+def _number(text: str) -> str:
+    """A telephone number is its digits, however they are grouped and whether a plus stands in front."""
+    return "".join(filter(str.isdecimal, text))
+
+
+def _number_in(region: str, text: str) -> str:
+    return _number(international(text, region) or text)
+
+
+def international(text: str, region: str) -> str | None:
+    """A telephone number as `+` and its digits; None for what is no number, dialled from that region."""
+    import phonenumbers  # for jobs that ask for it
+
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.extension or not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def listed_keys(text: str, field: str) -> list[str] | None:
+    """The keys that a text of a list means; none for a blank or a comment, and None where it means none."""
+    text = text.strip(BLANKS)
+    if field not in _CLEANED:
+        return [text] if (text := text.strip('"')) else []
+    for part in (text, _COMMENT.sub("", text)):
+        if (key := _key(part, field)) is not None:
+            return [key] if key else []
+    if text.startswith(("#", "//")):
+        # A key after the mark may be one that was taken out, or a person with a number before it.
+        return None if _key(text.lstrip("#/"), field) else []
+    parts = [_key(part, field) for part in _BETWEEN.split(text)]
+    return None if None in parts else [part for part in parts if part]
+
+
+def _key(text: str, field: str) -> str | None:
+    """The one key that a text means; empty where it is blank, None where it is none."""
+    text = "".join(character for character in text if character not in WITHOUT_WIDTH)
+    if angle := _ANGLE.fullmatch(text):
+        text = angle[1]
+    text = text.strip(f"{BLANKS}{_QUOTES},;|")
+    text = _CLEANED[field](text)
+    return text if not text or PARAMETERS[field](text) is None else None
+
+
+def _bare_address(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.strip().lower() == "mailto":
+        text = rest.partition("?")[0].strip(BLANKS)
+    return text.strip(_QUOTES + ".")
+
+
+def _bare_number(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    return _PHONE_SIGNS.sub(
+        "", rest if colon and scheme.strip().lower() in ("tel", "callto", "sms") else text
+    )
+
+
+#: Fields whose keys have a form, and what is taken off around one.
+_CLEANED: Mapping[str, Fold] = {"email": _bare_address, "phone": _bare_number, "profile_id": str.strip}
+
+
+def has_form(field: str) -> bool:
+    """Whether the keys of a field have a form, by which a text is known to be none."""
+    return field in _CLEANED

@@ -1,0 +1,110 @@
+"""Whom an earlier run has reached: those who are left out of a run that comes after it.
+
+Counted as reached is everybody of whom the endpoint may have taken a request: engaged, accepted, in doubt, in
+flight when the run ended, and whom that run left out as reached by one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from engager.config.job import JobFile
+from engager.config.secret import MASK
+from engager.errors import BusyError, EngagerError, RunDirectoryError
+from engager.models import EngageRequest, Row
+from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
+from engager.run.opening_input import builder_of, open_input
+from engager.run.run_selection import command_of
+from engager.store.lock import RunLock
+from engager.store.results import results_of
+from engager.store.run_directory import RunDirectory
+from engager.store.state import RunState
+from engager.store.status import existing_run, look, state_so_far
+
+REACHED = frozenset({"engaged", "accepted", "in_doubt"})
+
+
+def leave_out_reached(exclusion: Exclusion, path: Path) -> None:
+    """Add the keys of everybody whom a run reached. Raises RunDirectoryError or BusyError."""
+    found = existing_run(path)
+    if RunLock.is_held(found.lock_path):
+        raise BusyError(f"{path}: this run is under way. Wait for its end before a run after it.")
+    source = ExcludedSource(str(path), EARLIER_RUN, f"the run {path.name} has reached this person")
+    exclusion.add(source, _reached(found))
+
+
+def _reached(found: RunDirectory) -> Iterator[str]:
+    state = state_so_far(found)
+    rows: set[int] = set()
+    for row, key, status, error in _lines(found, state):
+        if status in REACHED or error == EARLIER_RUN:
+            if status in REACHED:
+                rows.add(row)
+            yield key or ""
+    known = sum(count for status, count in state.rows.count_statuses().items() if status in REACHED)
+    if len(rows) < known or state.lost_rows:
+        raise RunDirectoryError(
+            f"{found.path}: its results lack {known - len(rows) + state.lost_rows:,} people whom it may have "
+            "reached. Start that run again first: it completes its results."
+        )
+    yield from _in_flight(found, frozenset(state.open) - rows)
+
+
+def _lines(found: RunDirectory, state: RunState) -> Iterator[tuple[int, str | None, str, Any]]:
+    for result in results_of(found):
+        yield result.row, result.key, str(result.status), result.error
+    for line in state.unwritten.results:
+        fields = orjson.loads(line)
+        yield fields["row"], fields["key"], fields["status"], fields["error"]
+
+
+def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
+    """The keys of rows that were sent and not settled when the run ended; only their numbers are stored."""
+    if not wanted:
+        return
+    missing = set(wanted)
+    try:
+        job_file = JobFile.from_source(found.invocation)
+        with closing(open_input(job_file, found.invocation["input"])) as rows:
+            builder = builder_of(job_file, rows, MASK, found.run_id)
+            for record in (record for chunk in rows.chunks() for record in chunk):
+                if record.number in missing and isinstance(record, Row):
+                    missing.discard(record.number)
+                    if isinstance(built := builder.build(record), EngageRequest):
+                        yield built.key
+                if not missing:
+                    return
+    except EngagerError as fault:
+        told = f" {fault}"
+    else:
+        told = ""
+    raise RunDirectoryError(
+        f"{found.path}: {len(wanted):,} requests were in flight when this run ended, and who they were "
+        f"cannot be found again. Start that run again first: it settles them.{told}"
+    )
+
+
+def refuse_change(
+    found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
+) -> NoReturn:
+    """Raises RunDirectoryError that says whom a new run would reach again, and how to leave them out."""
+    told = look(found)
+    people = sum(told["statuses"].get(status, 0) for status in REACHED) + told["open"]
+    again = command_of(job_file.source, input_path, _free(found.path), (found.path,))
+    raise RunDirectoryError(
+        f"{found.path}: this run directory belongs to another run: {difference}. Undo the change, and the "
+        f"same command goes on. A new run would send again to {people:,} people whom this one has "
+        f"reached; this leaves them out:\n  {again}"
+    )
+
+
+def _free(path: Path) -> Path:
+    number = 2
+    while path.with_name(f"{path.name}-{number}").exists():
+        number += 1
+    return path.with_name(f"{path.name}-{number}")

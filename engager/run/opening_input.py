@@ -1,0 +1,51 @@
+"""A job's input and its compiled requests: how every command reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engager.config.job import JobFile
+from engager.config.sanitize import name_fault
+from engager.endpoint.access import spec_of
+from engager.errors import InputError, JobError, ParameterError
+from engager.reader.input_verifier import InputVerifier
+from engager.reader.rows import InputSpec, Rows, open_rows
+from engager.requests.builder import NO_COLUMN, Builder, compile_builder
+
+
+def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
+    """Open the job's input, or another one named from the working directory. Raises InputError."""
+    given = job_file.job.input
+    spec = InputSpec(
+        path=input_path or given.path,
+        base=Path.cwd() if input_path else job_file.base,
+        format=given.format,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        max_row_bytes=given.max_row_bytes,
+        multiline=given.multiline,
+    )
+    rows = open_rows(spec, verifier=verifier)
+    if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
+        rows.close()
+        raise InputError(fault)
+    return rows
+
+
+def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
+    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
+    try:
+        builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
+    except ParameterError as fault:
+        raise job_file.explain(fault) from None
+    if builder.is_for_one and rows.has_several:
+        raise JobError(job_file.at(f"request.{builder.key_field}", f"{NO_COLUMN}. Name the column"))
+    _refuse_absent_columns(builder, rows)
+    return builder
+
+
+def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
+    if rows.columns is not None or not (seen := rows.peek_keys()):
+        return
+    if absent := sorted(builder.required_columns - seen):
+        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")

@@ -1,0 +1,137 @@
+"""What the beginning of a file says against reading it: the same wherever it is opened."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+
+from engager.errors import InputError
+from engager.models import Row
+from engager.reader.diagnosis import looks_like_data
+from engager.reader.garbage import RUSSIAN, garbled
+from engager.reader.rows import InputSpec, Rows
+
+SHARED = b"email,name\na@x.org,Ann\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "format_", "told"),
+    [
+        (gzip.compress(SHARED), "csv", ".gz"),
+        (b"PK\x03\x04" + bytes(100), "csv", "spreadsheet"),
+        (b"\xd0\xcf\x11\xe0" + bytes(100), "csv", "spreadsheet"),
+        (b"PAR1" + bytes(100), "csv", "Parquet"),
+        (b"PAR1" + bytes(100), "jsonl", "Parquet"),
+        (b"%PDF-1.7\n", "csv", "PDF"),
+        (b"SQLite format 3\0" + bytes(100), "jsonl", "database"),
+        (SHARED.decode().encode("utf-16"), "csv", '"utf-16"'),
+        (SHARED.decode().encode("utf-16-be"), "csv", '"utf-16-be"'),
+        (b'{"a": 1}\n'.decode().encode("utf-16-le"), "jsonl", '"utf-16-le"'),
+        (b"sep=;\r\nemail;name\r\na@x.org;Ann\r\n", "csv", "sep="),
+        (b'\xef\xbb\xbfsep=,\n"email"\n', "csv", "sep="),
+        (b'[\n{"email":"a@x.org"},\n{"email":"b@x.org"}\n]\n', "jsonl", "array"),
+        (b'[{"email":"a@x.org"}]', "jsonl", "array"),
+        (b' [ {"email":"a@x.org"}]', "csv", "array"),
+        (b'{"email": "a@x.org"}\n', "csv", '"jsonl"'),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "csv", "page"),
+        (b'<?xml version="1.0"?>\n<rows/>\n', "jsonl", "page"),
+        (b"Ann Lee;1990;Ann@Example.COM \nBob Ray;1991;bob@example.com\n", "csv", "line 1"),
+        (b"Ann Lee <ann@example.com>,1\nBob,2\n", "csv", "line 1"),
+        (b"8 (916) 000-00-01,Ann\n8 (916) 000-00-02,Bob\n", "csv", "line 1"),
+        (b"5a74876369d42613b31947b8,Ann\n", "csv", "line 1"),
+        (b"# exported on Monday\nemail,name\na@x.org,Ann\n", "csv", "title"),
+        ("Клиенты на 01.11.2026,,\nEmail,Имя,Город\na@x.org,Анна,Москва\n".encode(), "csv", "title"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+def test_a_wrong_file_is_refused_whole(
+    tmp_path: Path, data: bytes, format_: str, told: str, block: int
+) -> None:
+    (tmp_path / "people.txt").write_bytes(data)
+    for opened in (
+        lambda: Rows(InputSpec("people.txt", tmp_path, format_), block),  # type: ignore[arg-type]
+        lambda: Rows(InputSpec("-", tmp_path, format_), block, io.BytesIO(data)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError, match=told):
+            opened()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"email,2024,2025\na@x.org,1,2\n",
+        b"id,,name\n7,x,Ann\n",
+        b"email,,\na@x.org,Ann,Lee\n",
+        b"name\nAnn\n",
+        b"\n\nemail,name\na@x.org,Ann\n",
+        "Почта,Имя\na@x.org,Анна\n".encode(),
+    ],
+)
+def test_a_header_that_is_one_is_taken(data: bytes) -> None:
+    (record,) = (
+        r for chunk in Rows(InputSpec("-", Path(), "csv"), 5, io.BytesIO(data)).chunks() for r in chunk
+    )
+    assert isinstance(record, Row)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ann@Example.COM ", True),
+        ("\u00a0ann@example.com\u200b", True),
+        ("<ann@example.com>", True),
+        ("'+7 916 000-00-01'", True),
+        ("{5a748763-69d4-2613-b319-47b800000000}", True),
+        ("100234", True),
+        ("email", False),
+        ("E-mail @", False),
+        ("2026", False),
+        ("phone 1", False),
+        ("", False),
+    ],
+)
+def test_what_is_no_name_of_a_column(text: str, expected: bool) -> None:
+    assert looks_like_data(text) is expected
+
+
+TEXTS = {
+    "names": "email;Имя;Город\na@x.org;Иван Петрович;Нижний Новгород\nb@x.org;Анна;Ростов-на-Дону\n",
+    "capitals": "email;name\na@x.org;АННА\nb@x.org;БОРИС\nc@x.org;МАРИЯ\nd@x.org;ЕКАТЕРИНА\n",
+    "few": "email;name\na@x.org;Анна\nb@x.org;Борис\n",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("written", [*RUSSIAN, "utf-8"])
+@pytest.mark.parametrize("read", [*RUSSIAN, "utf-8", "cp1252", "latin-1"])
+def test_russian_text_in_another_encoding_reads_as_garbage(text: str, written: str, read: str) -> None:
+    data = text.encode(written)
+    same = data.decode(read, "replace") == text
+    assert (garbled(data, read) is None) is same
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name\nJosé\nMálaga\nRenée\nBesançon\nJürgen\nKöln\n", "name\nAnn\nBob\n", "name\n“Ann” – it’s…\n" * 9],
+)
+def test_western_text_is_not_told_to_be_russian(text: str) -> None:
+    assert garbled(text.encode("cp1252"), "cp1252") is None
+    assert garbled(text.encode(), "utf-8") is None
+
+
+@pytest.mark.parametrize("taken_for", ["cp1251", "latin-1"])
+def test_text_that_was_garbled_before_it_was_written_is_told(taken_for: str) -> None:
+    text = TEXTS["names"].replace("И", "и").encode().decode(taken_for)
+    assert taken_for in str(garbled(text.encode(), "utf-8"))
+
+
+def test_every_file_of_an_input_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_bytes(TEXTS["names"].encode("cp1251"))
+    (tmp_path / "2.csv").write_bytes(TEXTS["names"].replace("Имя", "имя").encode("koi8-r"))
+    (tmp_path / "2.csv").write_bytes("email;Имя;Город\n".encode("cp1251") + TEXTS["names"].encode("koi8-r"))
+    opened = Rows(InputSpec("*.csv", tmp_path, delimiter=";", encoding="cp1251"))
+    opened.close()
+    assert ["2.csv" in told for told in opened.warnings] == [True]
