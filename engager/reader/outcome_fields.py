@@ -1,4 +1,4 @@
-"""An outcome in, the fields of its line of results out: what results, journal and account have in common."""
+"""The fields of a line of results: what results, journal and statistics have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An outcome in, its line in a file out: results as JSONL or CSV, and the rows to be mended."""
+"""The lines of the files of outcomes, written and read back: results, and the rejected rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MILLISECONDS = ("latency_ms", "waited_ms")
 
 _LONGEST = 1 << 30
 
-#: The row of a line that was read back, its fields, and the line as it is to be kept.
+#: The row of a line that was read back, its fields, and the line as it is to be written.
 Survivor = tuple[int, dict[str, Any], bytes]
 
 
@@ -52,7 +52,7 @@ class JsonLines:
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
         """The lines of a file that are whole."""
-        return (kept for kept in _json_survivors(path, "row") if tuple(kept[1]) == RESULT_COLUMNS)
+        return (one for one in _json_survivors(path, "row") if tuple(one[1]) == RESULT_COLUMNS)
 
 
 class CsvLines:
@@ -127,24 +127,24 @@ class MendableCsv:
 
     def __init__(self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact) -> None:
         # Fed again, a failed file brings its old reasons along.
-        self._kept = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
+        self._columns = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
         self._raw = columns.index(_RAW) if _RAW in columns else None
         self._delimiter, self._encoding = delimiter, encoding
         self._redact = redact
         self._encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
-        head = [columns[i] for i in self._kept] + list(REASON_COLUMNS)
+        head = [columns[i] for i in self._columns] + list(REASON_COLUMNS)
         self.head = self._encode(csv_line(head, delimiter))
 
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
-        values = [""] * len(self._kept)
+        values = [""] * len(self._columns)
         if not isinstance(outcome.row, Unreadable):
             row = outcome.row.values
-            values = [row[i] for i in self._kept]  # type: ignore[index]
-        told = _reasons(outcome, self._redact)
+            values = [row[i] for i in self._columns]  # type: ignore[index]
+        facts = _reasons(outcome, self._redact)
         if self._raw is not None and not isinstance(outcome.row, Unreadable):
-            told[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # a record that nobody mended yet
-        reasons = told.values()
+            facts[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # a record that nobody mended yet
+        reasons = facts.values()
         return self._encode(csv_line([*values, *reasons], self._delimiter))
 
     def survivors(self, path: Path) -> Iterator[Survivor]:

@@ -1,6 +1,6 @@
 """How long ago something was, also across restarts, by clocks that may not be trusted.
 
-The wall clock jumps: people and daemons set it. The kernel's boot clock does not, and it goes on while
+The wall clock jumps: people and services set it. The kernel's boot clock does not, and it continues while
 the machine sleeps, but it means nothing to the next boot. So within a boot the boot clock alone counts;
 across boots the wall clock does, unless it was plainly set back.
 """
@@ -26,12 +26,12 @@ class Moment:
     boot_id: int  #: which boot; 0 = unknown
 
 
-#: The boot clock in seconds: it does not jump, and goes on while the machine sleeps.
+#: The boot clock in seconds: it does not jump, and continues while the machine sleeps.
 seconds = partial(time.clock_gettime, _CLOCK)
 
 
 def boot_id() -> int:
-    """Which boot this is; 0 where the system does not tell."""
+    """Which boot this is; 0 where the system does not say."""
     try:
         text = _BOOT_ID.read_bytes().strip()
     except OSError:

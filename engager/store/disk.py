@@ -17,7 +17,7 @@ def sync_data(descriptor: int) -> None:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Raises RecordingError, for whoever can mend it, where the system refuses to write to a file."""
+    """Raises RecordingError, with what to do, where the system refuses to write to a file."""
     try:
         yield
     except OSError as fault:
@@ -30,7 +30,7 @@ def refusing(path: Path) -> Iterator[None]:
 def refuse_vanished(descriptor: int, path: Path) -> None:
     """Raises RecordingError when the open file's name was removed: what is stored from now on is lost."""
     if os.fstat(descriptor).st_nlink == 0:
-        raise RecordingError(f"{path}: it was removed while the run was going on.")
+        raise RecordingError(f"{path}: it was removed during the run.")
 
 
 def sync_folder(path: Path) -> None:

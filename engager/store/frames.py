@@ -99,12 +99,12 @@ def framed(
     number: int, context: Context, records: Sequence[bytes], seed: int, snapshot: bool = False
 ) -> bytes:
     """The bytes of a frame."""
-    told = _CONTEXT.pack(*context)
-    data = b"".join((told, *records))
+    facts = _CONTEXT.pack(*context)
+    data = b"".join((facts, *records))
     check = crc32(data, crc32(_NUMBER.pack(len(data), number), seed))
     head = _HEAD.pack(_SNAPSHOT if snapshot else _FRAME, check, len(data), number)
-    tail = _TAIL.pack(_ENDED, crc32(told, crc32(_NUMBER.pack(0, number), seed)), number)
-    return b"".join((head, data, tail, told))
+    tail = _TAIL.pack(_ENDED, crc32(facts, crc32(_NUMBER.pack(0, number), seed)), number)
+    return b"".join((head, data, tail, facts))
 
 
 def frames_of(data: bytes, seed: int) -> Iterator[Frame]:
@@ -151,10 +151,10 @@ def _tail_at(view: memoryview, at: int, seed: int) -> Frame | None:
     if end > len(view):
         return None
     magic, check, number = _TAIL.unpack_from(view, at)
-    told = view[at + _TAIL.size : end]
-    if magic != _ENDED or crc32(told, crc32(_NUMBER.pack(0, number), seed)) != check:
+    facts = view[at + _TAIL.size : end]
+    if magic != _ENDED or crc32(facts, crc32(_NUMBER.pack(0, number), seed)) != check:
         return None
-    return Frame(number, Context(*_CONTEXT.unpack(told)), None, end=end)
+    return Frame(number, Context(*_CONTEXT.unpack(facts)), None, end=end)
 
 
 def _record(kind: int, *parts: bytes) -> bytes:

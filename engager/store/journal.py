@@ -90,7 +90,7 @@ class Journal:
             raise self._fault
         try:
             with refusing(self.path):
-                _write_all(self._descriptor, data, self._at)
+                write_all(self._descriptor, data, self._at)
         except RecordingError as fault:
             self._fault = fault  # part of the frame may stand there, and nothing may follow it
             raise
@@ -107,7 +107,7 @@ class Journal:
         return self._may_turn and self._at > max(LIMIT, 4 * self._snapshot_size)
 
     def begin_anew(self, snapshot: bytes, last_row: int) -> Callable[[], None]:
-        """Go on in the other file, behind a snapshot; returns what brings both to the disk, in a thread.
+        """Continue in the other file, after a snapshot; returns what brings both to the disk, in a thread.
 
         Call `turned` when it has: only then may there be another turn.
         """
@@ -135,7 +135,7 @@ class Journal:
         self._may_turn = True
 
     def begin_in_draft(self, snapshot: bytes, last_row: int) -> None:
-        """Go on in the other file, which is replaced as a whole: whatever it held counts until then."""
+        """Continue in the other file, which is replaced as a whole: its old content counts until then."""
         self._turn ^= 1
         draft = self._folder / _DRAFT
         with refusing(draft):
@@ -168,7 +168,8 @@ class Journal:
             self._descriptors[turn] = -1
 
 
-def _write_all(descriptor: int, data: bytes, at: int) -> None:
+def write_all(descriptor: int, data: bytes, at: int) -> None:
+    """Write all of it at a position, also where the system writes it in parts. Raises OSError."""
     written = os.pwrite(descriptor, data, at)
     while written < len(data):
         written += os.pwrite(descriptor, memoryview(data)[written:], at + written)
@@ -180,7 +181,7 @@ class Chain:
 
     base: Frame | None
     frames: list[Frame] = field(default_factory=list)  #: by their numbers; of damaged ones only the context
-    turn: int = 0  #: the file to keep while the other one is replaced
+    turn: int = 0  #: the file that stays while the other one is replaced
 
     @property
     def number(self) -> int:
@@ -211,19 +212,19 @@ def read_chain(folder: Path, seed: int) -> Chain:
         if frame.is_snapshot and frame.records is not None
     ]
     base, turn = max(snapshots, key=lambda one: one[0].number, default=(None, -1))
-    behind: dict[int, Frame] = {}
+    later: dict[int, Frame] = {}
     for frame in (frame for frames in found for frame in frames if not frame.is_snapshot):
-        is_news = frame.number not in behind or behind[frame.number].records is None
-        if is_news and frame.number > (base.number if base else 0):
-            behind[frame.number] = frame
-    if base is None and not behind:
+        is_better = frame.number not in later or later[frame.number].records is None
+        if is_better and frame.number > (base.number if base else 0):
+            later[frame.number] = frame
+    if base is None and not later:
         raise RunDirectoryError(
             f"{folder / NAMES[0]}: the journal is damaged. Name a new run with --out, and leave out with "
             "--after whom this one engaged."
         )
     if turn < 0:  # no snapshot yet: what there is is the first file's
         turn = 0
-    return Chain(base, [behind[number] for number in sorted(behind)], turn)
+    return Chain(base, [later[number] for number in sorted(later)], turn)
 
 
 def _read(path: Path) -> bytes | None:

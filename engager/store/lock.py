@@ -1,4 +1,4 @@
-"""One process a run directory: a lock that dies with its holder, and only where a lock can be trusted."""
+"""One process per run directory: a lock that ends with its process, where locks are reliable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engager.errors import BusyError, RunDirectoryError
 
-#: File systems whose locks are kept elsewhere, by somebody who may not know of the others.
+#: File systems whose locks are kept elsewhere, by a server that may not know of all holders.
 NETWORKED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "ocfs2"}
     | {"gfs2", "9p", "virtiofs", "davfs"}
@@ -29,7 +29,7 @@ class RunLock:
 
     @classmethod
     def take(cls, path: Path) -> RunLock:
-        """Take the lock whose file this is. Raises BusyError when somebody holds it."""
+        """Acquire the lock of this file. Raises BusyError when another process has it."""
         refuse_networked(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _PATIENCE
@@ -48,7 +48,7 @@ class RunLock:
 
     @staticmethod
     def is_held(path: Path) -> bool:
-        """Whether somebody holds the lock of this file."""
+        """Whether a process has the lock of this file."""
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -59,7 +59,7 @@ class RunLock:
             os.close(descriptor)
 
     def release(self) -> None:
-        """Give it up."""
+        """Release the lock."""
         os.close(self._descriptor)
 
 
@@ -82,7 +82,7 @@ def refuse_networked(path: Path, mounts: Path = _MOUNTS) -> None:
 
 
 def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The kind of file system that a folder is on; "" where the system does not tell."""
+    """The kind of file system that a folder is on; "" where the system does not say."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:

@@ -45,7 +45,7 @@ def begin(run: RunDirectory, options: StoreOptions) -> ResultStore:
 
 
 def resume(run: RunDirectory, options: StoreOptions) -> ResultStore:
-    """The store of a run that goes on. Raises RunDirectoryError or RecordingError."""
+    """The store of a run that is resumed. Raises RunDirectoryError or RecordingError."""
     seed, token = seed_of(run.run_id), token_of(options.token)
     chain = read_chain(run.path, seed)
     state, files = state_of(chain, run.started_at), ResultFiles(run.path, options.formats)
@@ -76,7 +76,7 @@ def _last_context(chain: Chain) -> Any:
 
 
 def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOptions) -> None:
-    """Tell the operator what the journal may have lost."""
+    """Warn the operator of what the journal may have lost."""
     if not chain.is_whole:
         log.warning(
             "%s: a part of the journal is damaged. Rows of which it may have spoken are treated as if the "
@@ -86,7 +86,7 @@ def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOption
     elif state.open and _last_context(chain).boot_id != clock.boot_id() and not options.synced:
         log.warning(
             "%s: the machine was started anew while the run was under way. Without delivery.durability = "
-            '"disk" a power cut may have taken what was stored in the last seconds before',
+            '"disk" a power cut may have removed what was stored in the last seconds before',
             run.path,
         )
 

@@ -61,7 +61,7 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
 
 
 def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
-    """Make the rows due, and take them out of files and account: in memory, until a snapshot says so."""
+    """Make the rows due, and remove them from files and statistics: in memory, until a snapshot says so."""
     tally = Tally()
 
     def stays(row: int, fields: dict[str, Any]) -> bool:

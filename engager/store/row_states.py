@@ -168,7 +168,7 @@ class RowStates:
         self._moments = {index: moment + seconds for index, moment in self._moments.items()}
 
     def lose(self, last: int) -> None:
-        """Say of each row up to this one that an attempt may have left, unless it is settled."""
+        """Record of each row up to this one that an attempt may have left, unless it is settled."""
         lost = bytes(
             LOST + (code & VERSIONS) if code == UNTOUCHED or code & ~VERSIONS == AGAIN else code
             for code in range(256)

@@ -24,7 +24,7 @@ from engager.store.lock import RunLock
 
 _OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
 
-#: Of what the store writes; a run of another one goes on with the version that began it.
+#: Of what the store writes; a run of another form is resumed with the version that began it.
 FORMAT = 2
 
 
@@ -109,7 +109,7 @@ def find_run(path: Path) -> RunDirectory | None:
 
 
 def take_folder(path: Path) -> RunLock:
-    """Make the folder if need be and take its lock. Raises RunDirectoryError."""
+    """Make the folder where it is missing, and acquire its lock. Raises RunDirectoryError."""
     try:
         _make(path)
         if not (path / "run.json").exists():
@@ -142,7 +142,7 @@ def new_run(path: Path) -> RunDirectory:
 
 
 def write_run(run: RunDirectory) -> None:
-    """Say that the run has begun: from now on it goes on where it stopped. Raises RunDirectoryError."""
+    """Write that the run has begun: from now on it is resumed where it stopped. Raises RunDirectoryError."""
     facts = asdict(run)
     del facts["path"]
     try:
@@ -167,7 +167,7 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         draft.replace(path)
     except BaseException:
-        draft.unlink(missing_ok=True)  # on a full disk it would take the room of what matters
+        draft.unlink(missing_ok=True)  # on a full disk it would use the space of what matters
         raise
     sync_folder(path.parent)
 
@@ -179,8 +179,8 @@ def _difference(where: str, before: Any, now: Any) -> str | None:
             name = f"{where}.{key}" if where else str(key)
             if key not in now or key not in before:
                 return f"{name} was {'added' if key in now else 'removed'}"
-            if told := _difference(name, before[key], now[key]):
-                return told
+            if text := _difference(name, before[key], now[key]):
+                return text
         return None
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = enumerate(zip(before, now, strict=True))

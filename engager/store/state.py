@@ -120,7 +120,7 @@ class RunState:
 
     @property
     def lost_rows(self) -> int:
-        """Rows of which nobody knows whether an attempt has left."""
+        """Rows of which it is unknown whether an attempt has left."""
         counts = self.rows.count()
         lost = sum(rows for code, rows in counts.items() if code & ~VERSIONS == LOST)
         return lost - sum(self.rows[row] & ~VERSIONS == LOST for row in self.open)
@@ -165,7 +165,7 @@ class RunState:
             self.open_request(one)
 
     def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
-        """Let the records of a frame happen again."""
+        """Apply the records of a frame, as when they were written."""
         for kind, body in frames.records_of(records):
             if kind == Kind.ENGAGED:
                 rows, lines = frames.engaged_of(body)

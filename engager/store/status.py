@@ -14,8 +14,8 @@ from engager.store.row_states import AGAIN, LOST, VERSIONS
 from engager.store.run_directory import RunDirectory, find_run
 from engager.store.state import RunState, state_of
 
-#: Looks at a journal that is begun anew at that very moment.
-_LOOKS = 3
+#: Reads of a journal that is begun anew at that moment.
+_READS = 3
 
 
 def existing_run(path: Path) -> RunDirectory:
@@ -53,7 +53,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
 
 
 def _chain(run: RunDirectory) -> Chain:
-    for _ in range(_LOOKS):
+    for _ in range(_READS):
         chain = read_chain(run.path, seed_of(run.run_id))
         if chain.is_whole:
             break
@@ -73,10 +73,10 @@ def _again(state: RunState) -> int:
 
 
 def _command(run: RunDirectory) -> str | None:
-    """What goes on with a run; None where only a program can."""
-    told = run.invocation
-    if told.get("job") is None:
+    """The command that resumes a run; None where only a program can."""
+    given = run.invocation
+    if given.get("job") is None:
         return None
-    sets = [part for override in told["overrides"] for part in ("--set", override)]
-    given = ["--input", told["input"]] if told.get("input") else []
-    return shlex.join(["engager", "run", told["job"], "--out", str(run.path), *given, *sets])
+    sets = [part for override in given["overrides"] for part in ("--set", override)]
+    source = ["--input", given["input"]] if given.get("input") else []
+    return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets])

@@ -2,7 +2,7 @@
 
 What one round of the event loop brings is one write: the outcomes first, then the attempts that are about
 to leave. When it returns, no kill can take it, and only then do the bytes leave. No outcome waits for a disk
-unless the run is to outlive a power cut, and no buffer grows without end.
+unless the run is to survive a power cut, and no buffer grows without end.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class ResultStore:
             return None
         self._leaving += requests
         requests.clear()
-        return self._disk.holds()
+        return self._disk.next_sync()
 
     def _begin_sync(self) -> Callable[[], None]:
         self._store_leaving(self._leaving)
@@ -226,9 +226,9 @@ class ResultStore:
         left = None if request is None else request.history.first_left
         left = clock.seconds() if left is None else left
         reject = REJECT_FILE.get(outcome.status, RejectFile.NONE)
-        kept = self._formats.reject_line(outcome) if reject else b""
+        rejected = self._formats.reject_line(outcome) if reject else b""
         code = code_of(outcome.status, version)
-        self._settlements.append(Settlement(outcome.row.number, code, left, reject, line, kept))
+        self._settlements.append(Settlement(outcome.row.number, code, left, reject, line, rejected))
         is_news = status_without_line(self.state.rows[outcome.row.number]) is None
         if self.failing is not None and outcome.status is not Status.SKIPPED and is_news:
             self.failing(self.settled + 1, f"{outcome.status}: {outcome.error}")
@@ -245,7 +245,7 @@ class ResultStore:
         self._flush_steps -= 1
         if self._flush_steps:
             self._loop.call_soon(self._store_later)
-        elif not self._journal.is_broken:  # else all who send or write hear of it
+        elif not self._journal.is_broken:  # else every further write raises it
             with suppress(RecordingError):
                 self._store([])
 
@@ -282,7 +282,7 @@ class ResultStore:
                 await self._write(self._append_pending)
 
     async def _write(self, step: Callable[[], Awaitable[None]]) -> None:
-        """One at a time, and to its end: what was taken must be written, as nothing else has it."""
+        """One step at a time, and to its end: only the step has the lines that it writes."""
         if self._fault is not None:
             raise self._fault
         self._writes += 1
@@ -295,9 +295,9 @@ class ResultStore:
 
     async def _append_pending(self, sync: bool = False) -> None:
         self._store([])
-        taken, self._pending, self._waiting = self._pending, Unwritten(), 0
+        lines, self._pending, self._waiting = self._pending, Unwritten(), 0
         self._count()
-        await to_thread.run_sync(self._append, taken, sync)
+        await to_thread.run_sync(self._append, lines, sync)
         self.state.committed = self.files.facts()
         self._journal.write([frames.commit(orjson.dumps(self.state.committed))], self.state.last_row)
 

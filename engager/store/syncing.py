@@ -1,6 +1,6 @@
-"""Brings what was stored to the disk, once for all who ask within a moment.
+"""Syncs the journal, once for all requests that wait within a millisecond.
 
-A sync costs the processor as much as some rows do, however many it is for; so nobody's is begun at once.
+A sync costs the processor as much as some rows do, for one request as for many; so it begins with a delay.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 from engager.errors import RecordingError
 
-#: Seconds that whoever asks first waits for others: about as long as a disk takes.
+#: Seconds from the first request to its sync: about as long as a disk takes.
 _LINGER: Final = 0.001
 
-#: Who come in that time are many: a sync for each few of them would cost more than their requests.
+#: So many requests in that time: a sync for each few of them would cost more than the requests.
 _MANY: Final = 8
 
 
@@ -30,11 +30,11 @@ class Disk:
     def __init__(self, sync: Callable[[], Callable[[], None]], enough: int) -> None:
         """`sync` takes what was stored by then, and returns what brings that to the disk: in a thread.
 
-        It is called without more ado as soon as `enough` have asked. Raises RecordingError.
+        It is called at once when `enough` requests wait. Raises RecordingError.
         """
         self._sync, self._enough = sync, enough
         self._loop = asyncio.get_running_loop()
-        self._next: asyncio.Future[None] | None = None  #: of those who have asked since a sync began
+        self._next: asyncio.Future[None] | None = None  #: of what was stored since a sync began
         self._asked = 0
         self._is_busy = self._is_time = False
         self._fault: BaseException | None = None
@@ -44,13 +44,15 @@ class Disk:
         try:
             self._syncing.start()
         except RuntimeError as fault:
-            raise RecordingError(f"the machine has no thread left to sync the ledger in: {fault}.") from fault
+            raise RecordingError(
+                f"the machine has no thread left to sync the journal in: {fault}."
+            ) from fault
 
-    def holds(self) -> asyncio.Future[None]:
+    def next_sync(self) -> asyncio.Future[None]:
         """What is done when all that was stored by now would survive a power cut.
 
-        Others wait for the same: who may be cancelled shields it. Raises what `sync` raised, now or ever
-        before: what failed to reach the disk is not tried again.
+        Many share it: shield it from a cancellation. Raises what `sync` raised, now or before: what failed
+        to reach the disk is not tried again.
         """
         if self._fault is not None:
             return _fail(self._loop.create_future(), self._fault)
@@ -65,7 +67,7 @@ class Disk:
         return done
 
     def _lingered(self, done: asyncio.Future[None], before: int) -> None:
-        """Begin, unless many have come since the last look: then so many more are about to."""
+        """Begin, unless many were added since the last time: then as many more are about to be."""
         if self._next is not done:
             return
         if self._asked - before >= _MANY:
@@ -113,5 +115,5 @@ class Disk:
 
 def _fail(done: asyncio.Future[None], fault: BaseException) -> asyncio.Future[None]:
     done.set_exception(fault)
-    done.exception()  # all who waited may be gone by now: the loop need not complain that nobody looked
+    done.exception()  # those who waited may be cancelled: the loop must not report it as never retrieved
     return done

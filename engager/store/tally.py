@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engager.models import Status
 
-#: Characters of an error that tell its kind.
+#: Characters of an error that identify its kind.
 MAX_ERROR = 80
 
 #: Characters of what is said of a sample row.

@@ -136,7 +136,7 @@ def before_turn(countdown: Countdown) -> None:
 
 def inside_turn(countdown: Countdown) -> None:
     """In the middle of a snapshot."""
-    write = journal._write_all
+    write = journal.write_all
 
     def tearing(descriptor: int, data: bytes, at: int) -> None:
         if at == 0 and countdown.due():
@@ -144,7 +144,7 @@ def inside_turn(countdown: Countdown) -> None:
             die()
         write(descriptor, data, at)
 
-    journal._write_all = tearing
+    journal.write_all = tearing
 
 
 def after_turn(countdown: Countdown) -> None:

@@ -158,10 +158,9 @@ async def test_a_row_that_cannot_be_kept_costs_no_other(tmp_path: Path, value: o
     assert [(line["row"], line["status"]) for line in results] == [(1, "invalid"), (2, "invalid")]
 
 
-async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
-    os.symlink("/dev/full", tmp_path / "full")
+async def test_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
+    os.symlink("/dev/full", tmp_path / "results.jsonl")
     store = await opened(tmp_path, CSV)
-    store.files.results._descriptor = os.open(tmp_path / "full", os.O_WRONLY)
     await settle(store, outcome(1))
     with pytest.raises(RecordingError, match="No space left"):
         await store.flush()

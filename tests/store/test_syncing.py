@@ -1,4 +1,4 @@
-"""One sync for all who ask within a moment: nobody goes on before what he stored is on the disk."""
+"""One sync for all requests that wait: none continues before what it stored is on the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Made = Callable[..., Disk]
 
 
 class SlowSync:
-    """A disk that is done when it is told to be."""
+    """A disk that is done when the test says so."""
 
     def __init__(self) -> None:
         self.stored = 0  #: what there is to bring to the disk
@@ -56,32 +56,29 @@ def sync(made: Made) -> Iterator[SlowSync]:
 async def store(sync: SlowSync, disk: Disk) -> None:
     sync.stored += 1
     mine = sync.stored
-    await asyncio.shield(disk.holds())
+    await asyncio.shield(disk.next_sync())
     assert sync.on_disk >= mine
 
 
-async def test_one_sync_is_for_all_who_ask_at_once(sync: SlowSync, made: Made) -> None:
+async def test_one_sync_is_for_all_requests_of_a_moment(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=MANY)
     await asyncio.gather(*(store(sync, disk) for _ in range(50)))
     assert sync.syncs == 1
 
 
-async def test_enough_of_them_wait_for_nobody(sync: SlowSync, made: Made) -> None:
+@pytest.fixture
+async def no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop whose timers never fire."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda *args: None)
+
+
+@pytest.mark.usefixtures("no_timers")
+async def test_enough_requests_do_not_wait_for_a_timer(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=3)
-    disk._loop = Timeless(disk._loop)  # type: ignore[assignment]
     await asyncio.gather(*(store(sync, disk) for _ in range(3)))
 
 
-class Timeless:
-    """A loop whose timers never come."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.create_future, self.call_soon_threadsafe = loop.create_future, loop.call_soon_threadsafe
-
-    def call_later(self, *args: object) -> None: ...
-
-
-async def test_who_asks_during_a_sync_is_held_by_the_next(sync: SlowSync, made: Made) -> None:
+async def test_what_comes_during_a_sync_waits_for_the_next(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=1)
     sync.may_end.clear()
     first = asyncio.create_task(store(sync, disk))
@@ -93,21 +90,21 @@ async def test_who_asks_during_a_sync_is_held_by_the_next(sync: SlowSync, made: 
     assert sync.syncs == 2
 
 
-async def test_those_who_come_one_after_the_other_all_go_on(sync: SlowSync, made: Made) -> None:
+async def test_requests_one_after_the_other_all_continue(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=MANY)
     for _ in range(5):
         await store(sync, disk)
     assert sync.syncs == 5
 
 
-async def test_a_fault_is_everybodys(sync: SlowSync, made: Made) -> None:
+async def test_a_fault_is_raised_for_each_request(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=MANY)
     sync.fault = OSError("the disk is gone")
     ends = await asyncio.gather(*(store(sync, disk) for _ in range(3)), return_exceptions=True)
     assert ends == [sync.fault] * 3
 
 
-async def test_who_gives_up_is_no_loss_to_the_others(sync: SlowSync, made: Made) -> None:
+async def test_a_cancelled_request_does_not_disturb_the_others(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=MANY)
     waiting = [asyncio.create_task(store(sync, disk)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -116,24 +113,25 @@ async def test_who_gives_up_is_no_loss_to_the_others(sync: SlowSync, made: Made)
     assert waiting[0].cancelled()
 
 
-async def test_a_fault_that_nobody_waits_for_any_more_is_no_noise(sync: SlowSync, made: Made) -> None:
+@pytest.mark.usefixtures("no_timers")
+async def test_a_fault_without_a_waiting_request_is_not_logged(sync: SlowSync, made: Made) -> None:
     complaints: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     disk = made(sync, enough=1)
-    disk._loop = Timeless(disk._loop)  # type: ignore[assignment]
     sync.fault = OSError("the disk is gone")
-    disk.holds()
-    while disk._fault is None:
+    failed = disk.next_sync()
+    while not failed.done():
         await asyncio.sleep(0)
+    del failed
     gc.collect()
     assert not complaints
 
 
-async def test_behind_a_fault_nothing_is_brought_to_the_disk(sync: SlowSync, made: Made) -> None:
+async def test_after_a_fault_nothing_is_synced(sync: SlowSync, made: Made) -> None:
     disk = made(sync, enough=1)
     sync.fault = OSError("the disk is gone")
     with pytest.raises(OSError, match="gone"):
         await store(sync, disk)
-    sync.fault = None  # a disk may tell of a fault once, and then pass over what it lost
+    sync.fault = None  # a disk may report a fault once, and then ignore what it lost
     with pytest.raises(OSError, match="gone"):
         await store(sync, disk)

@@ -1,4 +1,4 @@
-"""How the files of outcomes look, and where the rows themselves are kept."""
+"""The formats of the files of outcomes, and which rows are in the rejected-rows files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engager.models import Outcome, Status, Unreadable
 from engager.reader.outcome_fields import Redact
 from engager.reader.outcome_lines import LineFormat
 
-#: Characters that are shown of a row that cannot be kept whole.
+#: Characters that are shown of a row that cannot be written whole.
 RAW: Final = 1000
 
 _BRIEF: Final = Repr()
@@ -43,7 +43,7 @@ REJECT_FILE = {
 
 
 class ResultFormat(LineFormat, Protocol):
-    """How a line of results looks."""
+    """The format of a file of results."""
 
     name: str
 
@@ -53,7 +53,7 @@ class ResultFormat(LineFormat, Protocol):
 
 
 class RejectFormat(LineFormat, Protocol):
-    """How a row looks that is kept to be mended."""
+    """The format of a rejected-rows file."""
 
     suffix: str
 
@@ -64,7 +64,7 @@ class RejectFormat(LineFormat, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """How the files look."""
+    """The formats of all files of outcomes."""
 
     results: ResultFormat
     reject: RejectFormat
@@ -73,7 +73,7 @@ class Formats:
     def result_line(self, fields: dict[str, Any]) -> bytes:
         """The fields of a result as a line of JSON; what no writer takes is replaced in `fields`, too."""
         try:
-            # orjson gives out bytes in blocks far larger than they are: it is the sum that is kept.
+            # orjson gives out bytes in blocks far larger than they are: a sum of two is not.
             return orjson.dumps(fields) + b"\n"
         except TypeError:
             fields.update({name: _writable(text) for name, text in fields.items() if isinstance(text, str)})

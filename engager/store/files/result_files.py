@@ -31,7 +31,7 @@ class ResultFile:
         self._windows = [(0, 0)]  #: where the last stretches begin, and their checksums
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Append whole lines. Raises OSError, or RecordingError when the file was taken away."""
+        """Append whole lines. Raises OSError, or RecordingError when the file was removed."""
         if lines:
             self.open()
             self._write(b"".join(lines))
