@@ -17,11 +17,11 @@ from engager.config.job import JobFile
 from engager.config.secret import MASK
 from engager.errors import BusyError, EngagerError, RunDirectoryError
 from engager.models import EngageRequest, Row
+from engager.reader.results import results_of
 from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
 from engager.store.lock import RunLock
-from engager.store.results import results_of
 from engager.store.run_directory import RunDirectory
 from engager.store.state import RunState
 from engager.store.status import existing_run, look, state_so_far
@@ -56,7 +56,7 @@ def _reached(found: RunDirectory) -> Iterator[str]:
 
 
 def _lines(found: RunDirectory, state: RunState) -> Iterator[tuple[int, str | None, str, Any]]:
-    for result in results_of(found):
+    for result in results_of(found.results_path):
         yield result.row, result.key, str(result.status), result.error
     for line in state.unwritten.results:
         fields = orjson.loads(line)

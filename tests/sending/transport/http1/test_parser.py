@@ -14,7 +14,7 @@ from engager.sending.transport.base import MAX_ANSWER
 from engager.sending.transport.http1.parser import MAX_HEAD, AnswerParser, NotHttpError
 
 BODY = b'{"data":null,"error":0,"error_text":"Successful operation"}'
-PACKED = gzip.compress(BODY)
+PACKED = gzip.compress(BODY, mtime=0)
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n7\r\n%b\r\n34\r\n%b\r\n0\r\n\r\n" % (BODY[:7], BODY[7:])
 
