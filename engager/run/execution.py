@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 
 import anyio
 
-from engager.config.job_sections import Job
 from engager.config.log import log
+from engager.config.sanitize import sanitized
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.policies.rules import SlowStart
+from engager.reader.outcome_fields import MAX_TEXT
 from engager.run.control import Gauges
 from engager.run.engine import Engine, Remaining
 from engager.run.monitor import Monitor
 from engager.run.plan import Plan
-from engager.run.prepare import Run, repeats_of
+from engager.run.prepare import Run, redaction_of, repeats_of
 from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
@@ -112,7 +113,7 @@ async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) 
 async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     repeats = repeats_of(run.job_file, run.builder, _warn_of_repeat)
     engine = Engine(run.rows, run.builder, run.selection, repeats, run.store)
-    plan = _plan(run.job_file.job, last_row)
+    plan = _plan(run, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
         limits = Limits.of(run.control.stopping, plan.pace)
         gate = limits.gate
@@ -132,7 +133,8 @@ def _warn_of_repeat(row: int, first: int) -> None:
     )
 
 
-def _plan(job: Job, last_row: int | None) -> Plan:
+def _plan(run: Run, last_row: int | None) -> Plan:
+    job, redact = run.job_file.job, redaction_of(run.job_file, run.secret)
     breaker = job.breaker.policy
     return Plan(
         job.limits.max_in_flight,
@@ -144,6 +146,7 @@ def _plan(job: Job, last_row: int | None) -> Plan:
         SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
         job.stop.threshold,
         last_row,
+        lambda text: sanitized(redact(text), " ")[:MAX_TEXT],
     )
 
 

@@ -57,7 +57,7 @@ async def carry_out(
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
     admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.is_synced)
-    sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start)
+    sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start, plan.clean_text)
 
     def due_again(request: EngageRequest) -> None:
         store.after((), due=(request,))

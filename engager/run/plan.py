@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engager.policies.adaptive import Adaptive
@@ -26,3 +27,4 @@ class Plan:
     slow_start: SlowStart | None = None
     threshold: Threshold | None = None
     last_row: int | None = None  #: rows after it are left for another process
+    clean_text: Callable[[str], str] = str  #: what is stored and shown of a text that others wrote

@@ -22,6 +22,7 @@ from engager.events import Summary
 from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
+from engager.reader.outcome_fields import Redact
 from engager.reader.outcome_lines import REASON_COLUMNS, CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
@@ -400,13 +401,15 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 
 
+def redaction_of(job_file: JobFile, secret: Secret) -> Redact:
+    """What takes every secret of the run out of a text."""
+    proxy = proxy_of(job_file)
+    return lambda text: secret.redact(proxy.redact(text) if proxy else text)
+
+
 def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
     """How the files of outcomes look."""
-    job, proxy = job_file.job, proxy_of(job_file)
-
-    def redact(text: str) -> str:
-        return secret.redact(proxy.redact(text) if proxy else text)
-
+    job, redact = job_file.job, redaction_of(job_file, secret)
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
         return Formats(results, MendableJson(redact), redact)

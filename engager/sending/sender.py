@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
@@ -37,13 +38,15 @@ class Sender:
         retry: Retry,
         breaker: Breaker | None = None,
         slow_start: SlowStart | None = None,
+        clean: Callable[[str], str] = str,
     ) -> None:
+        """`clean`: makes a text of others fit to be stored and shown; the one place where it comes in."""
         self._send, self._admit, self._retry = send, admit, retry
         self._stop, self._gate = limits.stop, limits.gate
         self._breaker = None if breaker is None else CircuitBreaker(breaker, limits.gate, limits.stop)
         #: Until the endpoint has accepted a row.
         self._start = None if slow_start is None else StartLimiter(slow_start, limits.stop)
-        self._now = running_clock()
+        self._now, self._clean = running_clock(), clean
         self._ending: Ending = Withheld()
         self._verdict = judge(self._ending)  #: on `_ending`
 
@@ -70,7 +73,7 @@ class Sender:
 
     def _judge(self, attempt: Attempt, ending: Ending) -> Verdict:
         if ending is not self._ending:  # a transport returns a repeated response as the same object
-            self._ending, self._verdict = ending, judge(ending)
+            self._ending, self._verdict = ending, self._cleaned(judge(ending))
         verdict = self._verdict
         attempt.ended_at = self._now()
         if verdict.meaning is Meaning.NOT_SENT:
@@ -84,6 +87,10 @@ class Sender:
         if self._breaker is not None and not (accepted and self._breaker.is_calm):
             self._breaker.observe(verdict, attempt.probing)
         return verdict
+
+    def _cleaned(self, verdict: Verdict) -> Verdict:
+        text = verdict.error_text
+        return verdict if text is None else replace(verdict, error_text=self._clean(text))
 
     def _apply(self, verdict: Verdict) -> None:
         """Stop or pause the run, where the response asks for it."""

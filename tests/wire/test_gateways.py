@@ -193,3 +193,22 @@ async def test_the_first_request_is_alone_until_the_endpoint_was_heard(tmp_path:
         summary = await run(tmp_path, endpoint.url, 300)
     assert (summary.exit_code, summary.statuses["engaged"]) == (0, 300)
     assert endpoint.requests == 303
+
+
+async def test_a_text_of_others_is_cleaned_where_it_comes_in(tmp_path: Path) -> None:
+    """No secret, no character that steers a terminal, in whatever is stored, shown or told."""
+    text = "t0ken-of-the-tests \\u001b[2J\\u202e" + "x" * 480 + "t0ken-of-the-tests"
+    body = b'{"data":null,"error":401,"error_text":"%b"}' % text.encode()
+    async with serving(lambda moment: Act(False, 200, body) if moment.number > 3 else PASS) as endpoint:
+        summary = await run(tmp_path, endpoint.url, 20)
+    assert (summary.exit_code, endpoint.requests > 3) == (3, True)
+    status = engager.status(tmp_path / "run")
+    for said in (summary.stopped or "", str(status), *(p.read_text() for p in texts_of(tmp_path / "run"))):
+        assert "t0ken" not in said
+        assert "\x1b" not in said
+        assert "\u202e" not in said
+    assert "***" in (summary.stopped or "")
+
+
+def texts_of(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in {".json", ".jsonl", ".csv", ".html", ".log"}]
