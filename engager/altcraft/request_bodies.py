@@ -46,7 +46,7 @@ class JsonBody:
 
 
 class XmlBody:
-    """Bodies in XML: root `<xml>`, arrays as repeated elements, null as an empty element."""
+    """Bodies in XML: root `<xml>`, arrays as repeated elements or marked, null as an empty element."""
 
     def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
         self._head = b"<xml>" + _elements(head)
@@ -78,9 +78,12 @@ def _children(fields: Mapping[str, Any]) -> Iterator[str]:
     for name, value in fields.items():
         if not _NAME.fullmatch(name) or name.lower().startswith("xml"):
             raise WireError(f"{name!r} cannot be the name of an XML element")
-        for item in value if isinstance(value, list) else (value,):
+        items = value if isinstance(value, list) else (value,)
+        # Documented: repeated elements are an array, and so is one element that says so.
+        opened = f"{name} array='true'" if isinstance(value, list) and len(value) == 1 else name
+        for item in items:
             text = _text(item, name)
-            yield f"<{name}>{text}</{name}>" if text else f"<{name}/>"
+            yield f"<{opened}>{text}</{name}>" if text else f"<{opened}/>"
 
 
 def _text(value: Any, name: str) -> str:

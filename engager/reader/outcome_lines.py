@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +65,7 @@ class CsvLines:
     @staticmethod
     def line(fields: bytes) -> bytes:
         """A line, from its fields as a line of JSON."""
-        values = orjson.loads(fields).values()
-        return csv_line(("true" if v is True else "false" if v is False else v for v in values), ",").encode()
+        return csv_line(map(_cell, orjson.loads(fields).values()), ",").encode()
 
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
@@ -76,7 +76,32 @@ class CsvLines:
                 attempts, duplicate = int(fields["attempts"]), fields["duplicate"] == "true"
             except (KeyError, ValueError):
                 continue
-            yield row, {**fields, **numbers, "attempts": attempts, "duplicate": duplicate}, line
+            texts = {name: without_guard(text) for name, text in fields.items()}
+            yield row, {**texts, **numbers, "attempts": attempts, "duplicate": duplicate}, line
+
+
+#: What a spreadsheet takes for a formula, and what `guarded` makes of one. A signed number is none.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+def guarded(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would carry out.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def without_guard(text: str) -> str:
+    """What `guarded` was given."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return guarded(value) if isinstance(value, str) else value
 
 
 def csv_line(values: Iterable[Any], delimiter: str) -> str:
@@ -123,9 +148,11 @@ class MendableCsv:
     columns could pass for mended ones and be sent.
     """
 
-    suffix = ".csv"
-
-    def __init__(self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact) -> None:
+    def __init__(
+        self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact, suffix: str = ".csv"
+    ) -> None:
+        """`suffix`: of the file's name, by which its delimiter is known when it is an input."""
+        self.suffix = suffix
         # Fed again, a failed file brings its old reasons along.
         self._columns = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
         self._raw = columns.index(_RAW) if _RAW in columns else None
@@ -141,7 +168,7 @@ class MendableCsv:
         if not isinstance(outcome.row, Unreadable):
             row = outcome.row.values
             values = [row[i] for i in self._columns]  # type: ignore[index]
-        facts = _reasons(outcome, self._redact)
+        facts = {name: _cell(value) for name, value in _reasons(outcome, self._redact).items()}
         if self._raw is not None and not isinstance(outcome.row, Unreadable):
             facts[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # a record that nobody mended yet
         reasons = facts.values()

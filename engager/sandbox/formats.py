@@ -49,14 +49,14 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
 
 
 def _value(element: Element) -> Any:
-    """Elements as an object, repeated ones as a list; XML has no other types."""
+    """Elements as an object, repeated or marked ones as a list; XML has no other types."""
     if not len(element):
         return element.text or ""
     fields: dict[str, Any] = {}
     for child in element:
         value = _value(child)
         if child.tag not in fields:
-            fields[child.tag] = value
+            fields[child.tag] = [value] if child.get("array") == "true" else value
         elif isinstance(fields[child.tag], list):
             fields[child.tag].append(value)
         else:

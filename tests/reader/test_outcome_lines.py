@@ -13,7 +13,7 @@ from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.csv_rows import CsvRows
 from engager.reader.lines import lines
 from engager.reader.outcome_fields import result_fields
-from engager.reader.outcome_lines import CsvLines, MendableCsv
+from engager.reader.outcome_lines import CsvLines, MendableCsv, guarded, without_guard
 
 #: Values in which each character that means something to CSV is likely.
 VALUES = st.text(
@@ -41,7 +41,7 @@ def test_rows_to_be_mended_are_an_input_again(values: tuple[str, str], delimiter
             "engager_line": "8",
             "engager_status": "failed",
             "engager_error": "",
-            "engager_error_text": values[1],
+            "engager_error_text": guarded(values[1]),
             "engager_raw": "",
         }
 
@@ -56,10 +56,20 @@ def test_a_record_that_cannot_be_read_is_a_row_of_the_file_to_be_mended(raw: str
     assert row.values[rows.header.index("engager_raw")] == raw  # type: ignore[index]
 
 
-@pytest.mark.parametrize("text", ["one\rtwo", "\r", "one\r\ntwo", 'a "b", c'])
+@pytest.mark.parametrize(
+    "text", ["one\rtwo", "\r", "one\r\ntwo", 'a "b", c', "=1+1", "'=1", "''@x", "+79160000001", "-", "'", ""]
+)
 def test_a_line_of_results_is_read_back_whole(text: str, tmp_path: Path) -> None:
     outcome = Outcome(Row(7, 8, "people.csv", ()), text, Status.REJECTED, error=404, error_text=text)
     line = CsvLines.line(orjson.dumps(result_fields(outcome, same)))
     (tmp_path / CsvLines.name).write_bytes(CsvLines.head + line)
     ((row, fields, kept),) = CsvLines.survivors(tmp_path / CsvLines.name)
     assert (row, fields["key"], fields["error_text"], kept) == (7, text, text, line)
+
+
+@given(st.text("=+-@\t\r'1.ab ", max_size=6))
+def test_no_text_is_a_formula_and_every_text_comes_back(text: str) -> None:
+    written = guarded(text)
+    assert without_guard(written) == text
+    assert written[:1] not in {*"=@\t\r"}
+    assert written[:1] not in {*"+-"} or written[1:].replace(".", "", 1).isdigit()

@@ -18,6 +18,7 @@ from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.requests.builder import RequestSpec, compile_builder
 from engager.requests.identity import fresh
 from engager.requests.template import Reading
+from engager.sandbox.formats import read_request
 from engager.store.run_directory import FORMAT
 
 COLUMNS = ("email", "name", "age", "phone", "id")
@@ -206,6 +207,19 @@ def test_every_parameter(parameters: dict[str, Any], as_json: str, as_xml: str |
     if as_xml is not None:
         golden = f"<xml><token>{TOKEN}</token><format>xml</format>{as_xml}</xml>"
         assert body(parameters, wire="xml", answer="xml") == golden
+
+
+@given(st.lists(st.text("ab<&'", min_size=1, max_size=3), min_size=1, max_size=3))
+def test_a_list_stays_a_list_in_xml_however_long_it_is(values: list[str]) -> None:
+    written = body(
+        {**EMAIL, "content": {"lines": "{lines}"}},
+        {"email": "a@x.org", "lines": values},
+        wire="xml",
+        columns=None,
+    )
+    request = read_request(written.encode())
+    assert request is not None
+    assert request["content"] == {"lines": values}
 
 
 def test_a_carriage_return_survives_the_reader_of_xml() -> None:
