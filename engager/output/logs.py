@@ -21,6 +21,7 @@ from engager.config.secret import RedactingFormatter, Secret
 from engager.errors import EngagerError
 from engager.events import ErrorKind, Event, Progressed, Serving, Watch
 from engager.models import Status
+from engager.store.disk import open_file
 
 LogFormat = Literal["text", "json"]
 
@@ -128,7 +129,7 @@ class RunLog(MemoryHandler):
 
     def opens(self, path: Path) -> None:
         """Write to a file that only its owner can read."""
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        os.close(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
         to_file = _LogFile(path, encoding="utf-8")
         to_file.setFormatter(RedactingFormatter(_formatter(self._format), Secret.redact_all))
         self.setTarget(to_file)

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from engager.errors import RecordingError
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of a run, and make it for its owner only.
+
+    No link is followed and no pipe is waited for: a file that another user placed there steers neither what
+    is read nor what is written. Raises OSError, also for what is not a regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return descriptor
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file of a run, opened as `open_file` opens it. Raises OSError."""
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def open_draft(path: Path) -> int:
+    """Make a file anew, in place of what a kill left there. Raises OSError."""
+    path.unlink(missing_ok=True)
+    return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
 def sync_data(descriptor: int) -> None:

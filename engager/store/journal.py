@@ -19,7 +19,15 @@ from zlib import crc32
 
 from engager.errors import RecordingError, RunDirectoryError
 from engager.store import clock
-from engager.store.disk import refuse_vanished, refusing, sync_data, sync_folder
+from engager.store.disk import (
+    open_draft,
+    open_file,
+    read_file,
+    refuse_vanished,
+    refusing,
+    sync_data,
+    sync_folder,
+)
 from engager.store.frames import Context, Frame, framed, frames_of
 
 #: Bytes after which the other file is begun; less where a test wants to see many turns.
@@ -74,8 +82,7 @@ class Journal:
 
     def _open(self) -> None:
         if self._descriptors[self._turn] < 0:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            self._descriptors[self._turn] = os.open(self.path, flags, 0o600)
+            self._descriptors[self._turn] = open_file(self.path, os.O_RDWR | os.O_CREAT)
 
     def write(self, records: Sequence[bytes], last_row: int) -> None:
         """Append one frame; when this returns, no kill can take it. Raises RecordingError, then always."""
@@ -139,8 +146,7 @@ class Journal:
         self._turn ^= 1
         draft = self._folder / _DRAFT
         with refusing(draft):
-            draft.unlink(missing_ok=True)
-            descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = open_draft(draft)
             self._descriptors[self._turn], self._at = descriptor, 0
             self._write_snapshot(snapshot, last_row)
             sync_data(descriptor)
@@ -229,6 +235,6 @@ def read_chain(folder: Path, seed: int) -> Chain:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         return None

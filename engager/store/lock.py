@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from engager.errors import BusyError, RunDirectoryError
+from engager.store.disk import open_file
 
 #: File systems whose locks are kept elsewhere, by a server that may not know of all holders.
 NETWORKED = frozenset(
@@ -31,7 +32,7 @@ class RunLock:
     def take(cls, path: Path) -> RunLock:
         """Acquire the lock of this file. Raises BusyError when another process has it."""
         refuse_networked(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + _PATIENCE
         while not _locked(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
@@ -50,7 +51,7 @@ class RunLock:
     def is_held(path: Path) -> bool:
         """Whether a process has the lock of this file."""
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = open_file(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:

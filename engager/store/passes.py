@@ -16,6 +16,7 @@ import orjson
 
 from engager.errors import RunDirectoryError
 from engager.models import Status
+from engager.store.disk import read_file
 from engager.store.files.formats import Formats
 from engager.store.files.repair import rewrite
 from engager.store.files.result_files import ResultFiles
@@ -37,7 +38,7 @@ class Pass:
 def latest(run: RunDirectory) -> Pass | None:
     """The latest pass that was asked for."""
     try:
-        facts = orjson.loads((run.path / "pass.json").read_bytes())
+        facts = orjson.loads(read_file(run.path / "pass.json"))
     except FileNotFoundError:
         return None
     return Pass(facts["number"], tuple(facts["statuses"]), facts["done"])

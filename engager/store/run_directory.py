@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import orjson
 
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
-from engager.store.disk import sync_folder
+from engager.store.disk import open_draft, read_file, sync_folder
 from engager.store.lock import RunLock
 
 _OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
@@ -112,6 +114,7 @@ def take_folder(path: Path) -> RunLock:
     """Make the folder where it is missing, and acquire its lock. Raises RunDirectoryError."""
     try:
         _make(path)
+        _refuse_shared(path)
         if not (path / "run.json").exists():
             _refuse_foreign_files(path)
         return RunLock.take(path / "lock")
@@ -125,10 +128,26 @@ def _make(path: Path) -> None:
     """Make a folder and those above it, so that a power cut takes none of their names away."""
     if path.is_dir():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    for folder in (*reversed(path.parents), path):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
     for folder in (path.parent, *path.parent.parents[:1]):
         sync_folder(folder)
+
+
+def _refuse_shared(path: Path) -> None:
+    """Raises RunDirectoryError for a folder in which another user could place a file, or replace one."""
+    facts = path.stat()
+    if facts.st_uid != os.geteuid():
+        raise RunDirectoryError(f"{path}: another user owns this folder. Name another with --out.")
+    if not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return
+    if any(path.iterdir()):
+        raise RunDirectoryError(
+            f"{path}: other users may write to this folder. Look at its files; then chmod go-w {path}, "
+            "or name another with --out."
+        )
+    path.chmod(0o700)
 
 
 def _refuse_foreign_files(path: Path) -> None:
@@ -159,7 +178,7 @@ def write_whole(path: Path, value: dict[str, Any]) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file for its owner only, whole or not at all, also if the power fails. Raises OSError."""
     draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = open_draft(draft)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -200,7 +219,7 @@ def _size(files: Files) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_file(path))
     except FileNotFoundError:
         return None
     except NotADirectoryError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.reader.outcome_lines import LineFormat
-from engager.store.disk import sync_folder
+from engager.store.disk import open_draft, sync_folder
 
 #: Whether a line, with its row and its fields, stays in its file.
 Stays = Callable[[int, dict[str, Any]], bool]
@@ -32,7 +32,7 @@ def rewrite(source: Path, target: Path, form: LineFormat, stays: Stays, end: int
     A line of a row that is not below `end` is damage.
     """
     written, draft = bytearray(end), target.with_name(target.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = open_draft(draft)
     with os.fdopen(descriptor, "wb") as file:
         file.write(form.head)
         for row, fields, line in form.survivors(source):

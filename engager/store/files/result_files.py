@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from engager.store.disk import refuse_vanished, sync_data, sync_folder
+from engager.store.disk import open_file, refuse_vanished, sync_data, sync_folder
 from engager.store.files.formats import REJECT_FILES, Formats, RejectFile
 
 #: Bytes at a file's end, at least, that are known by their checksum.
@@ -41,7 +41,7 @@ class ResultFile:
         """Make the file, with its head."""
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-            self._descriptor = os.open(self.path, flags | (0 if self._end else os.O_TRUNC), 0o600)
+            self._descriptor = open_file(self.path, flags | (0 if self._end else os.O_TRUNC))
             if not self._end:
                 self._write(self.head)
 
