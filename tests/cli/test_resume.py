@@ -275,7 +275,7 @@ async def test_how_it_sends_may_change_between_two_runs(bench: Any) -> None:
 
 
 async def test_status_while_running_after_a_kill_and_at_the_end(bench: Any) -> None:
-    b = await bench(300, CREW, latency="30ms")
+    b = await bench(300, CREW, latency="100ms")
     process = await b.start("run", "job.toml")
     await seen(b, 40)
     running = await status(b)
