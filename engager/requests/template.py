@@ -221,12 +221,20 @@ def _bare_getter(column: str, columns: Columns, where: str, optional: bool) -> C
     if columns is None:
         return _key_getter(column, optional)
     if column not in columns:
-        close = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, columns))}"
-        raise ParameterError(where, f"the input has no column {column!r}; {hint}")
+        raise ParameterError(where, f"the input has no column {column!r}; {_hint(column, columns)}")
     if columns.count(column) > 1:
         raise ParameterError(where, f"the input has {columns.count(column)} columns {column!r}; rename them")
     return itemgetter(columns.index(column))
+
+
+def _hint(column: str, columns: Sequence[str]) -> str:
+    """What the column may be called, or why it is not found."""
+    if len(columns) == 1 and (found := next((sign for sign in ";\t|" if sign in columns[0]), None)):
+        return (
+            f"its header is one column, {columns[0]!r}: set input.delimiter = {orjson.dumps(found).decode()}"
+        )
+    close = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, columns))}"
 
 
 def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -663,3 +664,9 @@ def test_nothing_stands_in_for_a_person() -> None:
     built = build({"id": 1, "email": "{n}"}, {}, columns=None)
     assert isinstance(built, Invalid)
     assert "{n|" not in built.error_text
+
+
+@pytest.mark.parametrize(("sign", "written"), [(";", '";"'), ("\t", '"\\t"'), ("|", '"|"')])
+def test_a_header_with_another_delimiter_is_recognised(sign: str, written: str) -> None:
+    with pytest.raises(ParameterError, match=re.escape(f"input.delimiter = {written}")):
+        build(EMAIL, ["a@x.org"], columns=(f"email{sign}name",))
