@@ -105,7 +105,7 @@ def after_attempt(countdown: Countdown, matters: Callable[[Any, Any], bool]) -> 
             die()
         return waiting
 
-    ResultStore.after = deadly  # type: ignore[method-assign]
+    ResultStore.after = deadly  # type: ignore[method-assign, assignment]
 
 
 def inside_frame(countdown: Countdown) -> None:
@@ -118,7 +118,7 @@ def inside_frame(countdown: Countdown) -> None:
             die()
         return pwrite(descriptor, data, at)
 
-    os.pwrite = tearing  # type: ignore[assignment]
+    os.pwrite = tearing
 
 
 def after_frame(countdown: Countdown) -> None:
@@ -199,7 +199,7 @@ def inside_write(countdown: Countdown) -> None:
             die()
         return write(descriptor, data)
 
-    result_files.os = SimpleNamespace(**{**vars(os), "write": tearing})  # type: ignore[assignment]
+    vars(result_files)["os"] = SimpleNamespace(**{**vars(os), "write": tearing})
 
 
 def inside_draft(countdown: Countdown) -> None:
@@ -216,7 +216,7 @@ def inside_draft(countdown: Countdown) -> None:
         return Tearing(descriptor, mode)
 
     for module in (run_directory, repair):
-        module.os = SimpleNamespace(**{**vars(os), "fdopen": tearing})  # type: ignore[assignment]
+        vars(module)["os"] = SimpleNamespace(**{**vars(os), "fdopen": tearing})
 
 
 POINTS: dict[str, Callable[[Countdown], None]] = {

@@ -85,7 +85,7 @@ def _seen(truth: Truth) -> Iterator[str]:
     """What is wrong with what the endpoint saw."""
     if truth.repeats is not None and (over := len(truth.log) - truth.sendable - truth.repeats) > 0:
         yield f"{len(truth.log)} requests, {over} more than the rows and those that were in flight"
-    keys, spent, last = {}, set(), {}
+    keys, spent, last = dict[str, Any](), set[Any](), dict[str, Any]()
     for entry in truth.log:
         if not entry.key:
             continue  # a fault struck before the endpoint looked into it

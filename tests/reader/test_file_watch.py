@@ -50,8 +50,11 @@ def opened(file: Path, chunks: int) -> tuple[Rows, list[str]]:
     """An input of which a part was read."""
     rows = Rows(InputSpec(file.name, file.parent), BLOCK)
     return rows, [
-        row.values[0] for chunk in islice(rows.chunks(), chunks) for row in chunk if isinstance(row, Row)
-    ]  # type: ignore[index]
+        row.values[0]  # type: ignore[index]
+        for chunk in islice(rows.chunks(), chunks)
+        for row in chunk
+        if isinstance(row, Row)
+    ]
 
 
 @pytest.mark.parametrize(

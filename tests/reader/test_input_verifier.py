@@ -71,7 +71,7 @@ def test_an_input_that_became_shorter_is_found_out() -> None:
 
 def test_nothing_of_a_shorter_stream_is_handed_on() -> None:
     _, known = passed([b"a" * 100], [], [])
-    witness, out = InputVerifier(known), []
+    witness, out = InputVerifier(known), list[bytes]()
     with pytest.raises(InputError, match="ends after 50 bytes"):
         out.extend(witness.watch([b"b" * 50], "stdin", last=True))
     assert out == []

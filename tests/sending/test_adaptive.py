@@ -80,7 +80,7 @@ def free(limiter: ConcurrencyLimiter) -> int:
 def steered(start: float) -> tuple[AdaptiveController, ConcurrencyLimiter]:
     limiter = ConcurrencyLimiter(0)
     climb = ConcurrencyAimd(start=start, floor=1, ceiling=100)
-    return AdaptiveController(Adaptive(concurrency=climb), limiter, None), limiter
+    return AdaptiveController(Adaptive(concurrency=climb), limiter, None), limiter  # type: ignore[arg-type]
 
 
 def test_a_flight_of_refusals_is_one_trouble() -> None:

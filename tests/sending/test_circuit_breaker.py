@@ -76,13 +76,17 @@ async def run(engage: Engage, rows: int, crew: int) -> list[Status | None]:
     async def work() -> None:
         for n in numbers:
             outcome = await engage(EngageRequest(Row(n, n, "f", []), "k", f"id-{n}", (b"{}",)))
-            statuses.append(outcome and outcome.status)
+            statuses.append(None if outcome is None else outcome.status)
 
     await asyncio.gather(*(work() for _ in range(crew)))
     return statuses
 
 
-DOWN = [NotSent("connect_failed", "refused"), Lost("timeout", "silence"), Reply(502, b"<html>nginx</html>")]
+DOWN: list[Ending] = [
+    NotSent("connect_failed", "refused"),
+    Lost("timeout", "silence"),
+    Reply(502, b"<html>nginx</html>"),
+]
 
 
 @pytest.mark.virtual_time

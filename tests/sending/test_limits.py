@@ -198,7 +198,7 @@ class IrregularLoop(VirtualLoop):
     def time(self) -> float:
         return max(0.0, super().time() + self._chance.choice((-1e-4, -1e-9, 0.0, 1e-9, 1e-4)))
 
-    def call_later(self, delay: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+    def call_later(self, delay: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:  # type: ignore[override]
         assert delay > 0
         self.timers.append(super().call_later(delay, *args, **kwargs))
         return self.timers[-1]

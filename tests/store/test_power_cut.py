@@ -245,7 +245,7 @@ class PowerCut(RuleBasedStateMachine):
         assert self.begun is not None
         synced, self.synced, leaving = self.begun
         self.disk.may_end.set()
-        self.loop.run_until_complete(synced)  # type: ignore[arg-type]
+        self.loop.run_until_complete(synced)
         self.begun = None
         self.flying |= {one.row.number: one for one in leaving}
 
@@ -282,7 +282,7 @@ class PowerCut(RuleBasedStateMachine):
     def inspect(self, safe: dict[int, int]) -> None:
         """Compare what is known with what was, and continue from there."""
         for each in (self.flying, self.resting, self.leaving):
-            each.clear()  # type: ignore[attr-defined]
+            each.clear()
         lines = [json.loads(line) for line in (self.folder / "results.jsonl").read_bytes().splitlines()]
         assert max(Counter(line["row"] for line in lines).values(), default=0) <= 1
         settled = {line["row"]: Status(line["status"]) for line in lines}

@@ -307,7 +307,12 @@ async def test_what_is_held_together_leaves_when_that_is_done_and_not_before() -
 
 async def test_what_leaves_in_one_round_asks_once_more_before_it_leaves() -> None:
     arrivals, asked = Arrivals(), list[int]()
-    together = SendBatch(None, lambda: asked.append(arrivals.requests) or True)
+
+    def may_leave() -> bool:
+        asked.append(arrivals.requests)
+        return True
+
+    together = SendBatch(None, may_leave)
     async with server(arrivals) as url, transport_to(url) as transport:
         sending = [transport.send((b"{}",), f"id-{n}", lambda: together) for n in range(3)]
         assert await asyncio.gather(*sending) == [Reply(200, OK)] * 3
@@ -338,7 +343,7 @@ async def test_what_is_held_is_not_timed_meanwhile() -> None:
 async def test_what_may_not_leave_any_more_asks_for_clearance_again() -> None:
     arrivals, until = Arrivals(), asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(until.set_result, None)
-    answers = iter([held(until, False)(), False])
+    answers = iter((held(until, False)(), False))
     async with server(arrivals) as url, transport_to(url, connections=1) as transport:
         assert await transport.send((b"{}",), "id-1", lambda: next(answers)) == Withheld()
         assert arrivals.requests == 0
