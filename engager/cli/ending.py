@@ -20,7 +20,9 @@ def exit_with(action: Callable[[], int]) -> NoReturn:
         code = action()
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
-    except Exception as fault:
+    except SystemExit:
+        raise
+    except BaseException as fault:  # a panic of a package in Rust is no Exception
         code = _print_error(fault)
     sys.exit(code)
 
@@ -52,6 +54,8 @@ def _machine_fault(fault: BaseException) -> str | None:
         what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
     elif isinstance(fault, MemoryError) or str(fault) == "can't start new thread":
         what = "this machine has no memory left for engager"
+    elif not isinstance(fault, Exception):
+        what = f"a package that engager uses broke down: {fault}"
     else:
         return None
     return f"{what}. Everything that was stored is kept. Fix this, and run the same command again."

@@ -37,7 +37,7 @@ async def test_a_run_leaves_its_page_which_agrees_with_its_account(bench: Any, b
     browser.open(path)
     summary = b.summary()
     tiles = {
-        status: int(browser.find(f".tile.{status} b")[0].get_attribute("data-rows") or 0)
+        status: int(browser.find(f".tile.{status} b")[0].get_dom_attribute("data-rows") or 0)
         for status in summary["statuses"]
     }
     assert tiles == summary["statuses"]

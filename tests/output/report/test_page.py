@@ -55,7 +55,8 @@ async def test_every_plot_and_every_table_adds_up_to_the_results(browser: Browse
     browser.open(await page(tmp_path, outcomes))
     expected = Counter(str(one.status) for one in outcomes)
     tiles = {
-        status: int(browser.find(f".tile.{status} b")[0].get_attribute("data-rows") or 0) for status in Status
+        status: int(browser.find(f".tile.{status} b")[0].get_dom_attribute("data-rows") or 0)
+        for status in Status
     }
     assert tiles == {status: expected[status] for status in Status}
     assert summed(browser, "#attempts") == 600 == summed(browser, "#time-numbers")
@@ -84,7 +85,7 @@ async def test_what_the_drawings_say_is_what_the_tables_say(browser: Browser, tm
     )
     assert drawn == dict(Counter(one.status.replace("_", " ") for one in mixed()))
     # A column is as high as its rows: the areas of the first one add up to its share of the axis.
-    path = browser.find("#throughput .fill.engaged")[0].get_attribute("d") or ""
+    path = browser.find("#throughput .fill.engaged")[0].get_dom_attribute("d") or ""
     assert len(re.findall("M", path)) == len(browser.find("#throughput .hit"))
 
 
@@ -162,7 +163,7 @@ async def test_it_is_for_those_who_hear_it_and_for_paper_too(browser: Browser, t
         "Waiting over time log scale",
         "Waiting distribution rows",
     ]
-    assert all(browser.find(f"#{drawing.get_attribute('aria-describedby')}") for drawing in drawings)
+    assert all(browser.find(f"#{drawing.get_dom_attribute('aria-describedby')}") for drawing in drawings)
     assert not browser.find(".readout")[0].is_displayed()
     assert len(browser.find("#time-numbers tbody tr")) == len(browser.find("#throughput .hit"))
 
