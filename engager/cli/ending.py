@@ -54,8 +54,8 @@ def _machine_fault(fault: BaseException) -> str | None:
         what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
     elif isinstance(fault, MemoryError) or str(fault) == "can't start new thread":
         what = "this machine has no memory left for engager"
-    elif not isinstance(fault, Exception):
-        what = f"a package that engager uses broke down: {fault}"
+    elif isinstance(fault, SystemError) or not isinstance(fault, Exception):
+        what = f"a package that engager uses broke down, as it does without memory: {fault}"
     else:
         return None
     return f"{what}. Everything that was stored is kept. Fix this, and run the same command again."

@@ -148,7 +148,7 @@ async def test_too_few_open_files(bench: Any, files: int) -> None:
 
 #: Only so many bytes more than the program itself takes.
 MEMORY = (
-    "import engager.cli.sending, resource, pathlib\n"
+    "import engager.cli.sending, engager.cli.check, engager.cli.doctor, resource, pathlib\n"
     "pages = int(pathlib.Path('/proc/self/statm').read_text().split()[0])\n"
     "size = pages * resource.getpagesize() + {}\n"
     "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
