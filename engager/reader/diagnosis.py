@@ -7,7 +7,6 @@ around an address do not make it a name of a column.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -16,7 +15,7 @@ from itertools import chain
 
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
-from engager.config.encodings import WIDE
+from engager.config.encodings import WIDE, canonical, mark_of, wide_without_mark
 from engager.errors import InputError
 
 #: Files of other programs, by how they begin.
@@ -34,13 +33,6 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"Obj\x01", "it is an Avro file. Export it as CSV or JSONL"),
     (b"SQLite format 3\0", "it is a database. Export a table of it as CSV"),
     (b"%PDF-", "it is a PDF. Export the data as CSV"),
-)
-
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
 #: Bytes by which a file is judged, at most.
@@ -86,13 +78,12 @@ def _end_of_head(head: bytes, jsonl: bool) -> int:
 def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
     """Raises InputError where the beginning of a file shows that it cannot be read so."""
     refuse_other_kind(head, source)
-    wide = codecs.lookup(encoding).name.replace("-", "_") in WIDE
-    if not wide:
-        for mark, name in _MARKS:
-            if head.startswith(mark):
-                raise InputError(f'{source}: it is {name.upper()}. Set input.encoding = "{name}".')
-        if told := _with_zeros(head):
-            raise InputError(f"{source}: {told}.")
+    if canonical(encoding) not in WIDE:
+        marked = mark_of(head)
+        if marked is not None and canonical(marked[1]) in WIDE:
+            raise InputError(f'{source}: it is {marked[1].upper()}. Set input.encoding = "{marked[1]}".')
+        if fault := _fault_of_zeros(head):
+            raise InputError(f"{source}: {fault}.")
     text = head.decode(encoding, "replace").lstrip("\ufeff")
     if re.match("sep=.\r?\n", text):
         raise InputError(f'{source}: its first line, "sep=…", is for Excel only. Delete that line.')
@@ -109,16 +100,15 @@ def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None)
 
 def refuse_other_kind(head: bytes, source: str) -> None:
     """Raises InputError where a file is of another program."""
-    told = next((told for mark, told in _KINDS if head.startswith(mark)), None)
-    if told is not None:
-        raise InputError(f"{source}: {told}.")
+    fault = next((fault for mark, fault in _KINDS if head.startswith(mark)), None)
+    if fault is not None:
+        raise InputError(f"{source}: {fault}.")
 
 
-def _with_zeros(head: bytes) -> str | None:
-    """What zeros say: UTF-16 of mostly Latin text has one in every second byte, and text has next to none."""
-    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
-        if zeros.count(0) > len(zeros) / 2:
-            return f'it seems to be UTF-16. Set input.encoding = "{name}"'
+def _fault_of_zeros(head: bytes) -> str | None:
+    """What zeros say: text in an encoding that is not wide has next to none."""
+    if (name := wide_without_mark(head)) is not None:
+        return f'it seems to be UTF-16. Set input.encoding = "{name}"'
     return "it is no text" if head.count(0) > len(head) / 4 else None
 
 

@@ -8,20 +8,14 @@ from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
 
+from engager.config.encodings import mark_of, wide_without_mark
+
 #: The encodings that are considered if a file is not Unicode: of Russian text first, then of European text.
 _OLDER = ("cp1251", "koi8_r", "cp866", "mac_cyrillic", "iso8859_5", "cp1252", "cp1250")
 
 #: A file counts as UTF-8 with some damaged rows if it has this many valid characters beyond ASCII per
 #: invalid one.
 _MOSTLY_WHOLE = 10
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +28,12 @@ class Encoding:
 
 def encoding_of(head: bytes) -> Encoding | None:
     """The encoding of a text that begins with these bytes; None if they are not text."""
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return Encoding(name, "" if name == "utf-8" else "by the byte order mark at its beginning")
+    if (marked := mark_of(head)) is not None:
+        name = marked[1]
+        return Encoding(name, "" if name == "utf-8" else "by the byte order mark at its beginning")
     if b"\0" in head:
-        return _without_mark(head)
+        wide = wide_without_mark(head)  # other data with zeros is not text
+        return None if wide is None else Encoding(wide, "guessed: every other byte is zero")
     whole, broken = _letters(head)
     if not broken:
         return Encoding("utf-8")
@@ -54,14 +49,6 @@ def _letters(head: bytes) -> tuple[int, int]:
     read = decode(head)
     broken = read.count("\ufffd") - head.count("\ufffd".encode())
     return sum(character > "\x7f" for character in read) - broken, broken
-
-
-def _without_mark(head: bytes) -> Encoding | None:
-    """UTF-16 of mostly Latin text has a zero in every second byte; other data with zeros is not text."""
-    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
-        if zeros.count(0) > len(zeros) / 2:
-            return Encoding(name, "guessed: every other byte is zero")
-    return None
 
 
 def _older(head: bytes) -> Encoding:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from engager.config.encodings import WIDE
+from engager.config.encodings import WIDE, canonical
 from engager.errors import InputError
 
 #: How much of a line that is too long is kept, to show it.
@@ -67,7 +67,7 @@ def lines(
     `limit` is in bytes of the file's own encoding; for UTF-16 and UTF-32, of its UTF-8. `from_start`: the
     first block may begin with a byte order mark.
     """
-    name = codecs.lookup(encoding).name.replace("-", "_")
+    name = canonical(encoding)
     if name in WIDE:
         blocks, name = _narrowed(blocks, name), "utf_8"
     if name in ("utf_8", "utf_8_sig"):

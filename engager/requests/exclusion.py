@@ -6,7 +6,6 @@ one that keeps somebody from being written to.
 
 from __future__ import annotations
 
-import codecs
 import io
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.config.characters import BLANKS
+from engager.config.encodings import mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.rows import InputSpec, Rows, open_rows
@@ -34,14 +34,6 @@ _MEND = "Mend the list of input.exclude."
 
 #: Endings of lists that have a key a line and no header.
 _PLAIN = frozenset({".txt", ".list"})
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 #: Bytes of a list that are read at once.
 _BLOCK = 1 << 16
@@ -149,10 +141,10 @@ class Lists:
                 head += block
                 if len(head) >= 4 and head.strip():
                     break
-        marked = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", "utf-8"))
-        if not head.removeprefix(marked[0]).strip():
+        mark, name = mark_of(head) or (b"", "utf-8")
+        if not head.removeprefix(mark).strip():
             return None
-        return self.encoding or marked[1]
+        return self.encoding or ("utf-8-sig" if name == "utf-8" else name)
 
     def _lines_of(self, file: Path, encoding: str) -> Iterator[tuple[int, str]]:
         with open_stream(file) as stream, io.TextIOWrapper(stream, encoding) as text:
