@@ -12,6 +12,7 @@ import orjson
 
 from engager.errors import InputError
 from engager.models import Row, Unreadable
+from engager.reader.csv_rows import DELIMITERS
 from engager.reader.diagnosis import refuse_other_kind, refuse_wrong
 from engager.reader.encodings import Encoding, encoding_of
 from engager.reader.rows import InputSpec, open_rows
@@ -24,9 +25,8 @@ SAMPLED = 1000
 #: Number of bytes from which format and encoding are detected.
 _HEAD = 1 << 20
 
-#: Number of rows by which a delimiter is chosen, and the delimiters, the most common first.
+#: Number of rows by which a delimiter is chosen.
 _TRIED = 200
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _delimiter(spec: InputSpec) -> str | None:
     """The delimiter by which the first records have the most of one width; None for the reader's own."""
     judged = {
         delimiter: _judged(replace(spec, delimiter=delimiter, examine=False))
-        for delimiter in (None, *_DELIMITERS)
+        for delimiter in (None, *DELIMITERS)
     }
     best = max(judged, key=lambda delimiter: judged[delimiter])
     return best if judged[best] > judged[None] else None

@@ -17,6 +17,9 @@ from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 
+#: Delimiters that files have, the most common first.
+DELIMITERS = (",", ";", "\t", "|")
+
 #: What tells people apart: a cell with digits, or an address. Its letters and digits in runs are its shape.
 _TELLING = re.compile(r"[0-9@]")
 _RUNS = re.compile(r"([^\W\d_]+)|([0-9]+)")

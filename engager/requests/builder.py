@@ -19,7 +19,7 @@ from engager.errors import ParameterError
 from engager.models import EngageRequest, Invalid, Row, Skipped, blank, is_blank
 from engager.requests.attachments import read_attachments
 from engager.requests.identity import RequestIds
-from engager.requests.key_forms import international
+from engager.requests.key_forms import PART, international
 from engager.requests.template import (
     PLAIN,
     Columns,
@@ -146,7 +146,7 @@ class Builder:
     @property
     def key_field(self) -> str:
         """The parameter whose value is the key."""
-        return self._key.fields[0] if self._key else "custom_request"
+        return self.key_fields[0]
 
     @property
     def is_for_one(self) -> bool:
@@ -156,7 +156,7 @@ class Builder:
     @property
     def key_is_part(self) -> bool:
         """Whether the profile is matched by more than the key."""
-        return self._key is not None and len(self._key.fields) > 1
+        return len(self.key_fields) > 1
 
     @property
     def key_fields(self) -> tuple[str, ...]:
@@ -228,8 +228,7 @@ class Builder:
         }
 
     def _identity_of(self, values: Mapping[str, Any], key: str) -> str:
-        further = self._key.fields[1:] if self._key else ()
-        return "\x1f".join([key, *(str(values.get(name)) for name in further)])
+        return PART.join([key, *(str(values.get(name)) for name in self.key_fields[1:])])
 
     def _key_of(self, values: Mapping[str, Any]) -> str | None:
         if self._key is None:

@@ -19,6 +19,7 @@ from engager.config.characters import BLANKS
 from engager.config.encodings import mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
+from engager.reader.csv_rows import DELIMITERS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import blocks, find_files, open_stream
 from engager.requests.key_forms import Fold, has_form, listed_keys
@@ -26,9 +27,6 @@ from engager.requests.keys import Keys
 
 #: The words for rows that are left out.
 EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
-
-#: What stands between columns, where it is no comma.
-_DELIMITERS = (";", "\t", "|")
 
 _MEND = "Mend the list of input.exclude."
 
@@ -181,7 +179,7 @@ class Lists:
         found = open_rows(spec)
         if found.columns is None or len(found.columns) > 1:
             return found
-        for delimiter in _DELIMITERS:
+        for delimiter in DELIMITERS[1:]:
             other = open_rows(InputSpec(str(file), file.parent, delimiter=delimiter, encoding=encoding))
             if len(other.columns or ()) > 1:
                 found.close()

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import orjson
 
 from engager.errors import ParameterError
+from engager.reader.csv_rows import DELIMITERS
 from engager.reader.json_values import LosesDigitsError, as_json
 
 Columns = tuple[str, ...] | None
@@ -229,7 +230,7 @@ def _bare_getter(column: str, columns: Columns, where: str, optional: bool) -> C
 
 def _hint(column: str, columns: Sequence[str]) -> str:
     """What the column may be called, or why it is not found."""
-    if len(columns) == 1 and (found := next((sign for sign in ";\t|" if sign in columns[0]), None)):
+    if len(columns) == 1 and (found := next((sign for sign in DELIMITERS[1:] if sign in columns[0]), None)):
         return (
             f"its header is one column, {columns[0]!r}: set input.delimiter = {orjson.dumps(found).decode()}"
         )
