@@ -17,7 +17,6 @@ from engager.config.log import log
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.output.webhook import message_of, post
 from engager.store.run_directory import RunDirectory
 
 #: Maximum number of rows for a report at the end of a run, at about 2.5 µs each; of an interrupted run.
@@ -30,6 +29,9 @@ async def finish(
     """Write the report and notify the webhook, as far as the job requests them."""
     async with anyio.create_task_group() as both:
         if webhook is not None and webhook.wants(summary):
+            # Imported here, because urllib.request is slow to load and few jobs notify a webhook.
+            from engager.output.webhook import message_of, post
+
             both.start_soon(post, webhook, message_of(summary, run.path.resolve().name))
         if report:
             both.start_soon(_write_report, run, summary, watch)
