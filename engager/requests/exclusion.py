@@ -7,11 +7,9 @@ one that keeps somebody from being written to.
 from __future__ import annotations
 
 import io
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +52,9 @@ class ExcludedSource:
 class Exclusion:
     """All keys whose rows are left out, and where each comes from."""
 
-    def __init__(self, fold: Fold, seed: str = "") -> None:
-        self._keys, self._fold = Keys(), fold
-        self._digest = blake2b(digest_size=8, key=seed.encode()[: blake2b.MAX_KEY_SIZE])
-        #: A digest of every key, by which a later start knows that none was taken away.
-        self.digests: array[int] = array("Q")
+    def __init__(self, fold: Fold, salt: bytes | None = None) -> None:
+        """`salt`: of the digests, by which a later start knows whether a key was taken away."""
+        self._keys, self._fold = Keys(salt), fold
         self.sources: list[ExcludedSource] = []
 
     def add(self, source: ExcludedSource, keys: Iterable[str]) -> None:
@@ -68,11 +64,7 @@ class Exclusion:
         def counted() -> Iterator[str]:
             for key in keys:
                 source.keys += 1
-                folded = self._fold(key)
-                digest = self._digest.copy()
-                digest.update(folded.encode("utf-8", "surrogatepass"))
-                self.digests.append(int.from_bytes(digest.digest(), "little"))
-                yield folded
+                yield self._fold(key)
 
         self._keys.add_all(counted(), -len(self.sources))
 
@@ -80,6 +72,14 @@ class Exclusion:
         """Where a key comes from that is to be left out."""
         number = self._keys.row_of(self._fold(key))
         return None if number is None else self.sources[-number - 1]
+
+    def digests(self) -> bytes:
+        """The digests of all keys."""
+        return self._keys.digests()
+
+    def missing(self, digests: bytes) -> int:
+        """How many of the digests of an earlier start are of no key any more."""
+        return self._keys.missing(digests)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -1,7 +1,7 @@
 """Keys in, whether and in which row each was seen before out: exact, for millions of keys in little memory.
 
 A key is kept as a keyed digest of 128 bits. That two of a billion keys share one by chance is as likely as
-one in 10^20, and as the key of the digest is drawn anew each time, nobody can prepare two that do.
+one in 10^20, and as the key of the digest is random, two that do cannot be prepared.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
+#: Bytes of the digest of a key.
+DIGEST_SIZE = 16
+
 
 class Keys:
     """A set of keys, each with the row that it was first seen in."""
 
-    def __init__(self) -> None:
-        self._salt = secrets.token_bytes(16)
+    def __init__(self, salt: bytes | None = None) -> None:
+        """`salt`: random bytes, with which another set has the same digests; None draws them."""
+        self._salt = secrets.token_bytes(16) if salt is None else salt[: blake2b.MAX_KEY_SIZE]
         self._database = _new()
         self._execute = self._database.execute
 
@@ -38,6 +42,15 @@ class Keys:
         """The number that a key is kept with; None where it is not."""
         return self._found(self._digest(key))
 
+    def digests(self) -> bytes:
+        """The digests of all keys, one after the other."""
+        return b"".join(digest for (digest,) in self._execute("SELECT digest FROM keys ORDER BY digest"))
+
+    def missing(self, digests: bytes) -> int:
+        """How many of these digests are of no key."""
+        size = DIGEST_SIZE
+        return sum(self._found(digests[at : at + size]) is None for at in range(0, len(digests), size))
+
     def __len__(self) -> int:
         return int(self._execute("SELECT count(*) FROM keys").fetchone()[0])
 
@@ -46,7 +59,7 @@ class Keys:
         return None if found is None else int(found[0])
 
     def _digest(self, key: str) -> bytes:
-        return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, key=self._salt).digest()
+        return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE, key=self._salt).digest()
 
     def close(self) -> None:
         """Give the memory back."""

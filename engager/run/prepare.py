@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
 from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
 from engager.requests.key_forms import fold_of
+from engager.requests.keys import DIGEST_SIZE
 from engager.requests.repeats import OnRepeat, RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.control import Control
@@ -36,6 +36,7 @@ from engager.run.earlier_runs import leave_out_reached, refuse_change
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
+from engager.store.disk import read_file
 from engager.store.files.formats import Formats
 from engager.store.run_directory import (
     RunDirectory,
@@ -79,7 +80,11 @@ class Run:
 
 
 def selection_of(
-    job_file: JobFile, builder: Builder, after: Sequence[str] = (), observe: bool = False, seed: str = ""
+    job_file: JobFile,
+    builder: Builder,
+    after: Sequence[str] = (),
+    observe: bool = False,
+    salt: bytes | None = None,
 ) -> Selection | None:
     """The rules by which rows are left out; None where there are none. Raises InputError.
 
@@ -92,10 +97,12 @@ def selection_of(
         return None
     builder.identifies = unique
     fold = fold_of(*builder.key_fields, region=given.region)
-    return Selection(unique, _exclusion(job_file, builder, after, seed), fold)
+    return Selection(unique, _exclusion(job_file, builder, after, salt), fold)
 
 
-def _exclusion(job_file: JobFile, builder: Builder, after: Sequence[str], seed: str) -> Exclusion | None:
+def _exclusion(
+    job_file: JobFile, builder: Builder, after: Sequence[str], salt: bytes | None
+) -> Exclusion | None:
     """The keys whose rows are left out. Raises JobError, InputError or RunDirectoryError."""
     lists, runs = _lists_and_runs(job_file)
     if not lists and not runs and not after:
@@ -103,7 +110,7 @@ def _exclusion(job_file: JobFile, builder: Builder, after: Sequence[str], seed: 
     if lists and builder.key_field == "custom_request":
         text = "a custom_request has no key that a list could hold; leave such rows out of the input"
         raise JobError(job_file.at("input.exclude", text))
-    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), seed)
+    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), salt)
     try:
         _lists(job_file, builder, lists).add_to(exclusion)
         for run in (*runs, *map(Path, after)):
@@ -292,8 +299,8 @@ def _lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
     """How many keys of an earlier start are left out no more: a list may grow, and nothing else."""
     if not found.excluded_path.exists():
         return 0
-    known = array("Q", found.excluded_path.read_bytes())
-    return len(set(known).difference(() if exclusion is None else exclusion.digests))
+    known = read_file(found.excluded_path)
+    return len(known) // DIGEST_SIZE if exclusion is None else exclusion.missing(known)
 
 
 def _prepare(identified: _Identified, resources: ExitStack) -> Run:
@@ -301,7 +308,9 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     resumed = opened.found is not None
     if not resumed:
         _lock_new(directory.path, resources)
-    selection = selection_of(opened.job_file, identified.builder, opened.after, seed=directory.run_id)
+    selection = selection_of(
+        opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
+    )
     if selection is not None:
         resources.callback(selection.close)
     exclusion = _tell_excluded(identified, selection)
@@ -310,7 +319,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     if resumed:
         write_run(directory)
     if exclusion is not None:
-        replace_file(directory.excluded_path, array("Q", sorted(exclusion.digests)).tobytes())
+        replace_file(directory.excluded_path, exclusion.digests())
     return Run(
         opened.job_file,
         opened.secret,

@@ -20,6 +20,18 @@ from engager.requests.keys import Keys
 from engager.requests.selection import Selection
 
 
+@given(st.sets(st.text(max_size=2)), st.sets(st.text(max_size=2)))
+def test_a_later_set_of_keys_knows_which_it_lacks(before: set[str], now: set[str]) -> None:
+    earlier, later = Keys(b"salt"), Keys(b"salt")
+    try:
+        earlier.add_all(before)
+        later.add_all(now)
+        assert later.missing(earlier.digests()) == len(before - now)
+    finally:
+        earlier.close()
+        later.close()
+
+
 @given(st.lists(st.text(max_size=3)))
 def test_keys_are_a_set_that_knows_the_first_row(given_keys: list[str]) -> None:
     keys, model = Keys(), dict[str, int]()
