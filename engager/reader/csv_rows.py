@@ -37,6 +37,7 @@ class _Cursor:
         self._limit = limit
         self._batch: list[AnyLine] = []
         self._position = self._start = 0
+        self._length = 0  # characters of the present record so far
         self._dropped = before  # lines that are gone, those before our part of the file included
         self.damaged = False
 
@@ -48,6 +49,10 @@ class _Cursor:
             self._load()
         line = self._batch[self._position]
         self._position += 1
+        # Counted line by line, so that where a block of the file ends decides nothing.
+        self._length += len(text_of(line))
+        if self._length > self._limit and self._position - self._start > 1:
+            raise _UnusableError
         if isinstance(line, str):
             return line
         self.damaged = True
@@ -71,8 +76,6 @@ class _Cursor:
 
     def _load(self) -> None:
         kept = self._batch[self._start :]
-        if sum(len(text_of(line)) for line in kept) > self._limit:
-            raise _UnusableError
         # The next batch first: at the end of the file everything must stay as it is.
         batch = next(self._batches)
         self._dropped += self._start
@@ -98,17 +101,12 @@ class _Cursor:
     def begin(self) -> None:
         """A new record begins here."""
         self._start = self._position
+        self._length = 0
         self.damaged = False
 
     def back_to_second_line(self) -> None:
         """Only the first line of the present record was one."""
         self._position = self._start + 1
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the record spans lines and is longer than the limit."""
-        many = self._position - self._start > 1
-        return many and sum(len(text_of(line)) for line in self.record) > self._limit
 
 
 class CsvRows:
@@ -207,8 +205,6 @@ class CsvRows:
             return first.error if isinstance(first, TextLine) else "bad_quotes"
         if cursor.damaged:
             return "bad_bytes"
-        if cursor.is_long:
-            return "too_long"
         if (
             self.header
             and not self._multiline

@@ -43,7 +43,7 @@ AnyLine = str | TextLine
 ERRORS = {
     "bad_bytes": "it holds bytes that the declared encoding does not have",
     "too_long": "it is longer than input.max_row_bytes",
-    "bad_quotes": "a quote is in the wrong place, or never closed",
+    "bad_quotes": "a quote is in the wrong place, or never closed within input.max_row_bytes",
     "swallowed_rows": "a quote opens here, and the lines up to the next quote are rows by themselves; "
     "if they are one text, set input.multiline = true",
     "bad_json": "it is not valid JSON",

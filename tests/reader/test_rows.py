@@ -443,12 +443,19 @@ def test_a_row_that_a_carriage_return_cuts_in_two_says_so() -> None:
     assert (first.error, "carriage return" in first.error_text) == ("field_count", True)
 
 
+@pytest.mark.parametrize("block", [1, 700, 1 << 16])
+def test_a_record_of_lines_ends_at_the_limit_wherever_blocks_end(block: int) -> None:
+    data = HEADER + b'"' + b"x" * 600 + b"\n" + b"y" * 600 + b'"\na@x.org,Ann\n'
+    seen_there = seen(read(data, block=block, max_row_bytes=1024, examine=False))
+    assert seen_there == ["bad_quotes", "field_count", ["a@x.org", "Ann"]]
+
+
 @given(
     st.lists(
         st.sampled_from([b"a@x,A", b'"b', b"\r", b"\n", b"\r\n", b'"', b"x" * 600, b"\xff"]), max_size=30
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_where_blocks_end_changes_nothing_about_line_ends(parts: list[bytes]) -> None:
     def outcome(block: int) -> list[object]:
         records = read(HEADER + b"".join(parts), block=block, max_row_bytes=1024, examine=False)
