@@ -21,7 +21,7 @@ from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
-from engager.run.prepare import selection_of, sources_of
+from engager.run.row_rules import selection_of, sources_of, warning_of
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
@@ -142,11 +142,11 @@ def _look_at(
 
 
 def _tell_lists(findings: Findings, selection: Selection) -> None:
-    """Say of each list how many keys it has and how many rows it leaves out: none is a warning."""
+    """Report of each list how many keys it has and how many rows it leaves out: none is a warning."""
     for source in sources_of(selection):
         findings.lists.append({"name": source.name, "keys": source.keys, "rows": source.rows})
-        if not source.keys:
-            findings.warnings.append(f"{source}: it leaves nobody out")
+        if (warning := warning_of(source)) is not None:
+            findings.warnings.append(warning)
         elif not source.rows:
             findings.warnings.append(f"{source}, and no row of the input has one of them")
 

@@ -22,7 +22,8 @@ from engager.run.control import Gauges
 from engager.run.engine import Engine, Remaining
 from engager.run.monitor import Monitor
 from engager.run.plan import Plan
-from engager.run.prepare import Run, redaction_of, repeats_of
+from engager.run.prepare import Run
+from engager.run.row_rules import repeats_of
 from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
@@ -134,7 +135,7 @@ def _warn_of_repeat(row: int, first: int) -> None:
 
 
 def _plan(run: Run, last_row: int | None) -> Plan:
-    job, redact = run.job_file.job, redaction_of(run.job_file, run.secret)
+    job = run.job_file.job
     breaker = job.breaker.policy
     return Plan(
         job.limits.max_in_flight,
@@ -146,7 +147,7 @@ def _plan(run: Run, last_row: int | None) -> Plan:
         SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
         job.stop.threshold,
         last_row,
-        lambda text: sanitized(redact(text), " ")[:MAX_TEXT],
+        lambda text: sanitized(run.redact(text), " ")[:MAX_TEXT],
     )
 
 

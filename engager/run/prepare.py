@@ -1,4 +1,4 @@
-"""A job file in, a run that can be sent out: everything that can be checked before a row is sent."""
+"""Prepares a run from a job file, in phases: checks everything that can be checked before a row is sent."""
 
 from __future__ import annotations
 
@@ -16,27 +16,24 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
-from engager.errors import BusyError, InputError, JobError, RunDirectoryError
+from engager.errors import BusyError, InputError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
-from engager.reader.outcome_lines import REASON_COLUMNS, CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
-from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
-from engager.requests.key_forms import fold_of
-from engager.requests.keys import DIGEST_SIZE
-from engager.requests.repeats import OnRepeat, RepeatDetector
+from engager.requests.exclusion import Exclusion
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import leave_out_reached, refuse_change
+from engager.run.earlier_runs import refuse_change
 from engager.run.opening_input import builder_of, open_input
+from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
-from engager.store.disk import read_file
 from engager.store.files.formats import Formats
 from engager.store.run_directory import (
     RunDirectory,
@@ -68,6 +65,7 @@ class Run:
     selection: Selection | None
     directory: RunDirectory
     store: ResultStore
+    redact: Redact  #: takes every secret of the run out of a text
     resources: ExitStack  #: closes what is open, and releases the lock
     resumed: bool  #: an earlier process began it
     control: Control = field(default_factory=Control)
@@ -77,98 +75,6 @@ class Run:
     def name(self) -> str:
         """The job's name, at the moment of the run's start."""
         return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
-
-
-def selection_of(
-    job_file: JobFile,
-    builder: Builder,
-    after: Sequence[str] = (),
-    observe: bool = False,
-    salt: bytes | None = None,
-) -> Selection | None:
-    """The rules by which rows are left out; None where there are none. Raises InputError.
-
-    `after`: earlier runs, whose people are left out. `observe`: for whoever wants to know of repeats,
-    whether or not the job leaves them out.
-    """
-    given = job_file.job.input
-    unique = given.unique or observe
-    if not unique and not given.lists and not after:
-        return None
-    builder.identifies = unique
-    fold = fold_of(*builder.key_fields, region=given.region)
-    return Selection(unique, _exclusion(job_file, builder, after, salt), fold)
-
-
-def _exclusion(
-    job_file: JobFile, builder: Builder, after: Sequence[str], salt: bytes | None
-) -> Exclusion | None:
-    """The keys whose rows are left out. Raises JobError, InputError or RunDirectoryError."""
-    lists, runs = _lists_and_runs(job_file)
-    if not lists and not runs and not after:
-        return None
-    if lists and builder.key_field == "custom_request":
-        text = "a custom_request has no key that a list could hold; leave such rows out of the input"
-        raise JobError(job_file.at("input.exclude", text))
-    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), salt)
-    try:
-        _lists(job_file, builder, lists).add_to(exclusion)
-        for run in (*runs, *map(Path, after)):
-            leave_out_reached(exclusion, run)
-    except BaseException:
-        exclusion.close()
-        raise
-    return exclusion
-
-
-def _lists_and_runs(job_file: JobFile) -> tuple[list[str], list[Path]]:
-    """What `input.exclude` names: files of keys, and run directories."""
-    given = job_file.job.input.lists
-    runs = [name for name in given if (job_file.base / name / "run.json").is_file()]
-    return [name for name in given if name not in runs], [job_file.base / name for name in runs]
-
-
-def sources_of(selection: Selection | None) -> list[ExcludedSource]:
-    """The lists of a job, and the earlier runs whose people are left out."""
-    return selection.excluded.sources if selection and selection.excluded else []
-
-
-def warnings_of(selection: Selection | None) -> list[str]:
-    """What is odd about the lists of a job: one without keys leaves nobody out."""
-    return [f"{source}: it leaves nobody out" for source in sources_of(selection) if not source.keys]
-
-
-def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
-    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
-    if "unique" in job_file.job.input.model_fields_set:
-        return None
-    builder.identifies = builder.key_is_part
-    return RepeatDetector(fold_of(*builder.key_fields, region=job_file.job.input.region), on_repeat)
-
-
-def _warnings_of_reasons(rows: Rows, job_file: JobFile, after: Sequence[str]) -> list[str]:
-    """Say that an input comes from a run whose people are not left out."""
-    names = rows.peek_keys() if rows.columns is None else rows.columns
-    if after or _lists_and_runs(job_file)[1] or not set(REASON_COLUMNS).intersection(names):
-        return []
-    runs = sorted({str(file.parent) for file in rows.files if (file.parent / "run.json").exists()})
-    return [
-        "the input has columns engager_…: it comes from a run, and whom that run has reached may be in it "
-        f"again. --after {' '.join(runs) or 'RUN'} leaves them out"
-    ]
-
-
-def _lists(job_file: JobFile, builder: Builder, lists: Sequence[str]) -> Lists:
-    given = job_file.job.input
-    return Lists(
-        lists,
-        job_file.base,
-        builder.key_field,
-        builder.key_columns,
-        given.exclude_column,
-        given.exclude_encoding,
-        frozenset(given.empty),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +137,7 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     job_file, rows, secret = opened.job_file, opened.rows, opened.secret
     directory = opened.found or new_run(out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
-    builder.warnings += [*rows.warnings, *_warnings_of_reasons(rows, job_file, opened.after)]
+    builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory.run_id)
@@ -287,20 +193,13 @@ def _tell_excluded(identified: _Identified, selection: Selection | None) -> Excl
     """Say what is left out. Raises RunDirectoryError where an earlier start left out more."""
     opened, builder = identified.opened, identified.builder
     exclusion = None if selection is None else selection.excluded
-    if opened.found and (lost := _lost_keys(opened.found, exclusion)):
+    if opened.found and (lost := lost_keys(opened.found, exclusion)):
         told = f"{lost:,} keys that were left out are in no list of input.exclude any more"
         refuse_change(opened.found, told, opened.job_file, opened.input_path)
-    builder.warnings += warnings_of(selection)
-    builder.notes += [f"leaves out: {source}" for source in sources_of(selection) if source.keys]
+    sources = sources_of(selection)
+    builder.warnings += filter(None, map(warning_of, sources))
+    builder.notes += [f"leaves out: {source}" for source in sources if source.keys]
     return exclusion
-
-
-def _lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
-    """How many keys of an earlier start are left out no more: a list may grow, and nothing else."""
-    if not found.excluded_path.exists():
-        return 0
-    known = read_file(found.excluded_path)
-    return len(known) // DIGEST_SIZE if exclusion is None else exclusion.missing(known)
 
 
 def _prepare(identified: _Identified, resources: ExitStack) -> Run:
@@ -329,6 +228,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         selection,
         directory,
         store,
+        identified.options.formats.redact,
         resources.pop_all(),
         resumed,
     )
@@ -410,15 +310,13 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 
 
-def redaction_of(job_file: JobFile, secret: Secret) -> Redact:
-    """What takes every secret of the run out of a text."""
-    proxy = proxy_of(job_file)
-    return lambda text: secret.redact(proxy.redact(text) if proxy else text)
-
-
 def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
     """How the files of outcomes look."""
-    job, redact = job_file.job, redaction_of(job_file, secret)
+    job, proxy = job_file.job, proxy_of(job_file)
+
+    def redact(text: str) -> str:
+        return secret.redact(proxy.redact(text) if proxy else text)
+
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
         return Formats(results, MendableJson(redact), redact)
