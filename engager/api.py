@@ -32,7 +32,7 @@ from engager.run.monitor import kinds_of, tolerated
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import choose_directory
 from engager.run.stopping import stopped_by_signals
-from engager.store.status import existing_run, look
+from engager.store.status import existing_run, read_status
 
 AnyPath = str | PathLike[str]
 
@@ -168,7 +168,7 @@ def retry(
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
     """The state of a run and its outcomes so far, also while it runs. Raises RunDirectoryError."""
-    return look(existing_run(Path(run_directory)))
+    return read_status(existing_run(Path(run_directory)))
 
 
 def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""What the endpoint takes beside a row's parameters: the limits on a body, the keys of an attachment."""
+"""The limits of the endpoint on request bodies, and the keys of an attachment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The truth table: what the ending of an attempt proves.
 
-Nothing else in the program knows what a status or a code means. What follows from a meaning is decided in
-`sending/delivery.py`.
+Invariant: no other module interprets a status or a code. `sending/delivery.py` decides what follows from a
+meaning.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):
-    """What the ending of an attempt proves; where two signs disagree, the higher one counts."""
+    """What the ending of an attempt proves; if two signs disagree, the higher value counts."""
 
-    ACCEPTED = 0  #: the endpoint did it
+    ACCEPTED = 0  #: the endpoint accepted the row
     REJECTED = 1  #: no effect, and there never will be one: a permanent error of this row
     NOT_ACCEPTED = 2  #: no effect, and a further attempt may succeed
     FATAL = 3  #: no effect, and no row can succeed: the run must stop
@@ -31,8 +31,8 @@ class Meaning(IntEnum):
 #: Assumed: the response to a repeat while the first attempt is still being processed.
 IN_FLIGHT: Final = 409
 
-#: Code → what it proves, for the HTTP status and for the body's `error` alike, in an answer in the contract's
-#: form. First match counts; any other code is a permanent error.
+#: Code → what it proves, for the HTTP status and for the body's `error` alike, in a response in the
+#: contract's form. First match counts; any other code is a permanent error.
 TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(1), Meaning.ACCEPTED, "success"),
     (range(401, 402), Meaning.FATAL, "the token is missing or wrong"),
@@ -45,11 +45,11 @@ TABLE: tuple[tuple[range, Meaning, str], ...] = (
     (range(429, 430), Meaning.NOT_ACCEPTED, "too many requests"),
     # Assumed: an overloaded gateway rejects a request before the endpoint processes it.
     (range(503, 504), Meaning.NOT_ACCEPTED, "the service is unavailable"),
-    (range(500, 600), Meaning.UNKNOWN, "it failed, perhaps after it was done"),
+    (range(500, 600), Meaning.UNKNOWN, "the endpoint failed, perhaps after the effect"),
 )
 
-#: HTTP status → what it proves in an answer of another form, which a gateway wrote. It says nothing about the
-#: row, so no status rejects it. First match counts.
+#: HTTP status → what it proves in a response of another form, which a gateway wrote. It says nothing about
+#: the row, so no status rejects it. First match counts.
 GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
     # A redirect after a POST may follow the effect (RFC 9110, 15.4.3 and 15.4.4).
     (range(302, 304), Meaning.UNKNOWN),
@@ -144,7 +144,7 @@ def _of_code(code: int) -> Meaning:
 
 
 def _of_gateway(status: int) -> Meaning:
-    """The status alone, under a body that is not the endpoint's: a success without its proof is unknown."""
+    """The meaning of a status whose body is not from the endpoint: a success without proof is unknown."""
     return next((meaning for statuses, meaning in GATEWAY_TABLE if status in statuses), Meaning.UNKNOWN)
 
 
@@ -158,9 +158,9 @@ def _of_both(status: int, code: int) -> Meaning:
 
 def _excerpt(body: bytes, complete: bool) -> str:
     if not body:
-        return "an empty answer" if complete else "an answer that was cut off"
+        return "an empty response" if complete else "a response that was cut off"
     text = html.unescape(re.sub(r"<[^<>]*>", " ", body[:4096].decode(errors="replace")))
-    return " ".join(text.split())[:200] or "an answer without text"
+    return " ".join(text.split())[:200] or "a response without text"
 
 
 def fatal_reason(verdict: Verdict) -> str:
@@ -175,25 +175,29 @@ def fatal_reason(verdict: Verdict) -> str:
 
 #: What to check for an error of engager, before the endpoint has responded.
 _ADVICE: Final = {
-    "connect_failed": "look for a slip in endpoint.url, at this machine's name server, and for a firewall",
-    "connect_timeout": "look at the host and port in endpoint.url, and for a firewall between here and there",
-    "timeout": "look whether endpoint.url is the platform's address, and whether it is at work",
+    "connect_failed": "check the host in endpoint.url, the name server of this machine, and firewalls",
+    "connect_timeout": "check the host and port in endpoint.url, and firewalls on the way",
+    "timeout": "check that endpoint.url is the address of the platform, and that the platform is up",
 }
 
 
-def why_unheard(verdict: Verdict) -> str:
+def why_no_response(verdict: Verdict) -> str:
     """Why a run stops before its endpoint has responded, for the operator."""
     advice = _ADVICE.get(str(verdict.error))
     if advice is None:
-        advice = "look whether endpoint.url is the platform's address, and at the gateway before it"
-    what = "no answer there is the endpoint's own" if verdict.http_status else "the endpoint is not reached"
-    return f"{what}: {verdict.error_text}; {advice} (engager doctor looks closer)"
+        advice = "check that endpoint.url is the address of the platform, and the gateway before it"
+    what = (
+        "no response was in the form of the endpoint"
+        if verdict.http_status
+        else "the endpoint was not reached"
+    )
+    return f"{what}: {verdict.error_text}; {advice} (engager doctor tests more)"
 
 
 def why_all_rejected(verdict: Verdict, answers: int) -> str:
     """Why a run stops whose first responses are all the same error."""
     return (
-        f"the first {answers:,} answers are all error {verdict.error} ({verdict.error_text}); look at "
-        "request.id, at the scenario and at what the job matches by (engager doctor looks closer), or set "
-        "stop.all_rejected = 0 if that is right"
+        f"the first {answers:,} responses are all error {verdict.error} ({verdict.error_text}); check "
+        "request.id, the scenario and request.matching (engager doctor tests more), or set "
+        "stop.all_rejected = 0 if this is expected"
     )

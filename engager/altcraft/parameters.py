@@ -1,7 +1,7 @@
 """The endpoint's parameters: one table of their types and rules, from the page of `workflows/start`.
 
-A rule holds for a value wherever it comes from: literal values are checked at the job, templated ones
-at the row.
+Invariant: a rule applies to a value wherever it comes from: literal values are checked with the job,
+templated ones with the row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: A rule: None when the value is right, else what is wrong as (machine word, text).
+#: A rule: None if the value is valid, otherwise its error as (code, text).
 Rule = Callable[[Any], tuple[str, str] | None]
 
 _MALFORMED = "malformed"
@@ -20,7 +20,7 @@ _EMPTY = "empty"
 
 # Atoms and labels as mailbox providers accept them, letters of every script included (RFC 6531, 5890);
 # quoted local parts and address literals have no place in a list of people.
-# Nothing is tried twice: where a part could end earlier, what follows would not fit either.
+# Possessive: if a part ended earlier, the rest would not match either, so backtracking is useless.
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]++"
 _LABEL = r"[^\W_][\w-]{0,62}+(?<![-_])"
 _EMAIL = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@{_LABEL}(?:\.{_LABEL})++")
@@ -93,8 +93,8 @@ def _kind(value: Any) -> str:
 EMAIL = _matches(_EMAIL, "an email address")
 PHONE = _matches(_PHONE, "a phone number (digits, with a + before them)")
 
-#: The parameters in the order in which they are sent. `token`, `format`, `matching` and `attach` are the
-#: job's and the builder's business.
+#: The parameters in the order in which they are sent. The builder adds `token`, `format`, `matching` and
+#: `attach` by the job.
 PARAMETERS: Mapping[str, Rule] = {
     "id": _positive_int,
     "email": EMAIL,
@@ -110,25 +110,25 @@ PARAMETERS: Mapping[str, Rule] = {
     "content": _object,
 }
 
-#: What each says, for whoever writes a job.
+#: The meaning of each parameter, for the author of a job.
 MEANINGS: Mapping[str, str] = {
     "id": "The number of the scenario; it must be active.",
     "matching": "How the profile is found.",
     "email": "The address to match by.",
     "phone": "The phone to match by: digits, with or without a + before them.",
     "profile_id": "The profile's own id to match by: 24 hexadecimal digits.",
-    "field_name": "The name of the profile field that custom matching looks at.",
-    "field_value": "What that field holds.",
+    "field_name": "The name of the profile field that custom matching compares.",
+    "field_value": "The value of that field.",
     "subscription_id": "The subscription's id to match by.",
     "provider": "The provider of the subscription.",
     "resource_id": "The resource that narrows matching by email and phone.",
     "custom_request": "A query that finds the profiles, instead of matching.",
-    "subscription_filter": "Which of the profile's subscriptions are meant.",
-    "content": "What the scenario's messages can use.",
+    "subscription_filter": "Selects the subscriptions of the profile.",
+    "content": "Values that the messages of the scenario can use.",
     "attach": "Files for the message, read once and the same for every row.",
 }
 
-#: Parameters that the method's page does not have: they come with the further modes.
+#: Parameters of the further modes, which the page of the method does not have.
 FURTHER_PARAMETERS = frozenset({"subscription_id", "provider"})
 
 
@@ -136,11 +136,11 @@ FURTHER_PARAMETERS = frozenset({"subscription_id", "provider"})
 class Matching:
     """A way to find a profile."""
 
-    fields: tuple[str, ...]  #: what it needs; the first one is the row's key
+    fields: tuple[str, ...]  #: the required parameters; the first one is the key of the row
     narrowed: bool = False  #: whether `resource_id` narrows it
 
 
-#: The modes of the method's page.
+#: The modes on the page of the method.
 MATCHING: Mapping[str, Matching] = {
     "email": Matching(("email",), narrowed=True),
     "phone": Matching(("phone",), narrowed=True),
@@ -148,7 +148,7 @@ MATCHING: Mapping[str, Matching] = {
     "custom": Matching(("field_value", "field_name")),
 }
 
-#: Modes that the platform's matching layer knows beyond the page. Their fields are our assumption.
+#: Further modes of the platform's matching layer. Their fields are an assumption.
 FURTHER_MATCHING: Mapping[str, Matching] = {
     "email_profile": Matching(("email",), narrowed=True),
     "email_sub": Matching(("email",), narrowed=True),
@@ -159,7 +159,7 @@ FURTHER_MATCHING: Mapping[str, Matching] = {
     "email_phone_sub": Matching(("email", "phone"), narrowed=True),
 }
 
-#: What `subscription_filter` may hold: exactly one of these, and `not_strict` beside it.
+#: The keys of `subscription_filter`: exactly one of these sets, with `not_strict` if wanted.
 FILTERS: tuple[Mapping[str, Rule], ...] = (
     {"subscription_id": _filled_text, "provider": _filled_text},
     {"email": EMAIL},
@@ -168,7 +168,7 @@ FILTERS: tuple[Mapping[str, Rule], ...] = (
 
 
 def rules_of_filter(names: Collection[str]) -> Mapping[str, Rule] | None:
-    """The rules of a filter with these keys; None when there is no such filter."""
+    """The rules of a filter with these keys; None if there is no such filter."""
     named = set(names) - {"not_strict"}
     rules = next((variant for variant in FILTERS if set(variant) == named), None)
     return rules and {**rules, "not_strict": _bool}

@@ -1,7 +1,7 @@
-"""Parameters in, the bytes of a request's body out, as JSON or as XML.
+"""Encodes parameters as the body of a request, in JSON or XML.
 
-A body comes in parts. What is the same for every row (attachments of many megabytes, perhaps) is encoded
-once and stands in every body as the same object.
+A body is a sequence of parts. Invariant: what is the same for every row, such as attachments of many
+megabytes, is encoded once, and every body contains the same object.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _NAME = re.compile(r"[^\W\d][\w.\-]*")
 
 
 class WireError(ValueError):
-    """The values cannot be said in this format."""
+    """The values cannot be represented in this format."""
 
 
 class JsonBody:
     """Bodies in JSON."""
 
     def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
-        # Everything but the braces, so that it can be put together with the row's own fields.
+        # Without the braces, so that it can be joined with the fields of the row.
         self._head = orjson.dumps(head)[1:-1]
         self._attach = b',"attach":' + orjson.dumps(attach) if attach else b""
 
     def content(self, fields: Mapping[str, Any]) -> bytes:
-        """The row's own fields. Raises WireError."""
+        """Returns the encoded fields of the row. Raises WireError."""
         try:
             return orjson.dumps(fields)[1:-1]
         except (TypeError, ValueError) as fault:
             raise WireError(f"it cannot be written as JSON: {fault}") from None
 
     def body(self, content: bytes) -> tuple[bytes, ...]:
-        """The whole body around the row's own fields."""
+        """Returns the parts of the whole body around the fields of the row."""
         head = b"{" + self._head + b"," + content if self._head else b"{" + content
         return (head, self._attach, b"}") if self._attach else (head + b"}",)
 
@@ -53,17 +53,17 @@ class XmlBody:
         self._attach = _elements({"attach": list(attach)}) if attach else b""
 
     def content(self, fields: Mapping[str, Any]) -> bytes:
-        """The row's own fields. Raises WireError."""
+        """Returns the encoded fields of the row. Raises WireError."""
         return _elements(fields)
 
     def body(self, content: bytes) -> tuple[bytes, ...]:
-        """The whole body around the row's own fields."""
+        """Returns the parts of the whole body around the fields of the row."""
         head = self._head + content
         return (head, self._attach, b"</xml>") if self._attach else (head + b"</xml>",)
 
 
 def body_of(wire: Wire, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> JsonBody | XmlBody:
-    """The bodies of a job. `head` is what stands before every row's own fields. Raises WireError."""
+    """The bodies of a job. `head` has the fields before those of every row. Raises WireError."""
     return JsonBody(head, attach) if wire == "json" else XmlBody(head, attach)
 
 
@@ -71,7 +71,7 @@ def _elements(fields: Mapping[str, Any]) -> bytes:
     try:
         return "".join(_children(fields)).encode()
     except UnicodeEncodeError:
-        raise WireError("it holds half of a surrogate pair, which is no character") from None
+        raise WireError("it contains half of a surrogate pair, which is not a character") from None
 
 
 def _children(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _children(fields: Mapping[str, Any]) -> Iterator[str]:
         if not _NAME.fullmatch(name) or name.lower().startswith("xml"):
             raise WireError(f"{name!r} cannot be the name of an XML element")
         items = value if isinstance(value, list) else (value,)
-        # Documented: repeated elements are an array, and so is one element that says so.
+        # Documented: repeated elements are an array, and so is one element with array='true'.
         opened = f"{name} array='true'" if isinstance(value, list) and len(value) == 1 else name
         for item in items:
             text = _text(item, name)
@@ -92,11 +92,13 @@ def _text(value: Any, name: str) -> str:
     if isinstance(value, dict):
         return "".join(_children(value))
     if isinstance(value, list):
-        raise WireError(f"{name!r} holds a list in a list, which XML's repeated elements cannot say")
+        raise WireError(
+            f"{name!r} contains a list in a list, which repeated elements of XML cannot represent"
+        )
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
     if _ILLEGAL.search(text):
-        raise WireError(f"{name!r} holds a character that XML does not have")
-    # A carriage return would come out of the reader as a line feed.
+        raise WireError(f"{name!r} contains a character that XML does not allow")
+    # An XML parser turns an unescaped carriage return into a line feed.
     return html.escape(text, quote=False).replace("\r", "&#13;")

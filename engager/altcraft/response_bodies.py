@@ -1,7 +1,7 @@
-"""The body of an answer in, the endpoint's code and text out; None for what is not in the contract's form.
+"""Reads the code and text of the endpoint from the body of a response; None if it has another form.
 
-Where it comes from: `{"data": null, "error": 0, "error_text": "…"}`, the same under `<xml>`, and, by
-assumption, the same as a CSV header with one line. The content type is not believed: gateways lie.
+Forms: `{"data": null, "error": 0, "error_text": "…"}`, the same under `<xml>`, and, by assumption, the same
+as a CSV header with one line. The content type is ignored, because gateways set wrong ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-#: Elements of the longest XML that is parsed; an answer has five or six, and each costs some microseconds.
+#: Elements of the longest XML that is parsed. A response has five or six, and each costs some microseconds.
 _MAX_ELEMENTS = 500
 
 #: Codes of an endpoint are below this.
@@ -23,7 +23,7 @@ _MOST_CODE = 10**9
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """What the endpoint itself said."""
+    """The content of a response of the endpoint itself."""
 
     error: int  #: 0 is success
     error_text: str
@@ -32,7 +32,7 @@ class ResponseBody:
 def read_response(body: bytes) -> ResponseBody | None:
     """Read a whole body in any of the endpoint's formats.
 
-    White space and the mark of UTF-8 around an answer hide nothing of it: they are no reason to doubt it.
+    White space and the byte order mark of UTF-8 around a response are ignored.
     """
     body = body.removeprefix(BOM_UTF8).strip()
     start = body[:1]
@@ -56,7 +56,7 @@ def _loaded(body: bytes) -> dict[str, Any] | None:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            # A text in another character set stands beside a number that can be read all the same.
+            # The text may be in another character set; the code can be read in any case.
             fields = orjson.loads(body.decode(errors="replace"))
         except orjson.JSONDecodeError:
             return None
@@ -64,7 +64,7 @@ def _loaded(body: bytes) -> dict[str, Any] | None:
 
 
 def _code(value: object) -> int | None:
-    """An error code as a number or a text. A bool is an int to Python, and no error code to anybody."""
+    """An error code, given as a number or a text. A bool, which Python counts as an int, is not a code."""
     if type(value) is int:
         return value
     if isinstance(value, float):
@@ -80,7 +80,7 @@ def _digits(text: str) -> int | None:
 def _from_xml(body: bytes) -> ResponseBody | None:
     if body.count(b"<") > 2 * _MAX_ELEMENTS:
         return None
-    # Loaded where it is used: most endpoints never answer in XML.
+    # Loaded where it is used: most endpoints never respond in XML.
     from xml.etree.ElementTree import ParseError
 
     from defusedxml import DefusedXmlException

@@ -1,1 +1,1 @@
-"""Policies: pure values without clock and I/O, which the sending layers and the run obey."""
+"""Policies: pure values without clock and I/O, which the sending layers and the run apply."""

@@ -1,8 +1,8 @@
-"""Adaptive limits: what a window of tries showed in, the next level out. Frozen values, no clock, no await.
+"""Adaptive limits: the next level is computed from the attempts of a window. Pure, without clock and I/O.
 
-A level doubles until the first trouble, and from then on creeps up, the faster the longer it was calm.
-Trouble is a refusal, a window of failures, or a latency that our own queue has raised. Errors can only
-ever lower a level: their latency, which is often short, counts for nothing.
+A level doubles until the first trouble, and then grows slowly, the faster the longer there is none. Trouble
+is a refusal, a window of failures, or a latency that a queue of ours has raised. Invariant: errors can only
+lower a level; their latency, which is often short, is ignored.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the tries of one window showed."""
+    """Measurements of the attempts of one window."""
 
     seconds: float
-    done: int  #: tries that ended, but for refusals
-    busy: float  #: seconds that they were in flight, added up
+    done: int  #: attempts that ended, without refusals
+    busy: float  #: total seconds that they were in flight
     accepted: int  #: of these: successes
-    latency: float  #: seconds that a success took on average
+    latency: float  #: average seconds of a success
     error: float  #: the standard error of that average
-    failed: int  #: of these: faults, on their side or on the way
-    limited: int = 0  #: beside these: the endpoint said "too much"
+    failed: int  #: of these: faults of the endpoint or of the network
+    limited: int = 0  #: besides these: refusals by a limit of the endpoint
 
     @property
     def served(self) -> float:
-        """Tries a second that the endpoint dealt with."""
+        """Attempts per second that the endpoint served."""
         return (self.done - self.failed) / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Where a limit stands, and what its next step depends on."""
+    """The state of a limit, with all that its next step depends on."""
 
     value: float
-    ramping: bool = True  #: no trouble was met yet
+    ramping: bool = True  #: there was no trouble yet
     calm: float = 0.0  #: seconds of readings since the last trouble
     base: float = inf  #: latency without a queue of ours
-    cuts: int = 0  #: for a latency, without a sign yet that they help
-    cut_at: float = 0.0  #: the latency that the last of them is to bring down
+    cuts: int = 0  #: cuts for a latency that have not helped yet
+    cut_at: float = 0.0  #: the latency at the last of them
 
 
 @dataclass(frozen=True, slots=True)
 class AimdSettings:
-    """How a limit seeks the endpoint's capacity between `floor` and `ceiling`."""
+    """The settings by which a limit approaches the capacity of the endpoint."""
 
     start: float
     floor: float
     ceiling: float
     ramp: float = 2.0  #: factor of a step before the first trouble
-    increase: float = 0.01  #: growth after it: this share of the level, a second, for each calm second
-    max_increase: float = 0.5  #: no such step is a larger share of the level
-    decrease: float = 0.85  #: what a refusal leaves of the level
-    drain: float = 0.9  #: what a queue leaves of what the endpoint was seen to manage
-    relief: float = 0.95  #: a cut helps that brings the latency below this share of what it was
-    #: So many cuts that do not help prove that the queue is not ours. One does not: the latency that it is
-    #: measured against may have been rising still.
+    increase: float = 0.01  #: growth after it: share of the level per second, for each calm second
+    max_increase: float = 0.5  #: the largest such step, as a share of the level
+    decrease: float = 0.85  #: factor after a refusal
+    drain: float = 0.9  #: factor of the measured throughput after a queue
+    relief: float = 0.95  #: a cut has helped if the latency falls below this share of its old value
+    #: This number of cuts without effect proves that the queue is not ours. One is not enough: the latency
+    #: that it is compared with may still have been rising.
     trials: int = 2
-    tolerance: float = 1.5  #: a latency of more than this many times the base is a queue
+    tolerance: float = 1.5  #: a latency above this multiple of the base is a queue
     certainty: float = 2.0  #: standard errors by which a latency must be higher, and a base lower
-    outage: float = 0.75  #: failures of more than this share are trouble; fewer are an endpoint's own faults
-    binding: float = 0.7  #: a limit that is used less than this far proves nothing and stays
-    samples: int = 5  #: successes that a reading has, or twice as many tries
-    window: float = 0.25  #: seconds that a reading takes at least
+    outage: float = 0.75  #: a share of failures above this is trouble; fewer are faults of the endpoint
+    binding: float = 0.7  #: a limit of which a smaller share is used proves nothing and stays
+    samples: int = 5  #: least successes of a reading, or twice as many attempts
+    window: float = 0.25  #: least seconds of a reading
 
     def begin(self) -> Level:
-        """Where the limit stands before anything is known."""
+        """Returns the level before the first reading."""
         return Level(min(self.start, self.ceiling))
 
     def next(self, level: Level, reading: Reading) -> Level:
-        """Where it stands after a reading."""
+        """Returns the level after a reading."""
         if reading.limited or reading.failed > self.outage * reading.done:
             return self._cut(level, level.value * self.decrease)
         if reading.accepted < self.samples:
@@ -101,12 +101,12 @@ class AimdSettings:
         raise NotImplementedError
 
     def _fit(self, level: Level, reading: Reading) -> float:
-        """The level that the endpoint manages without a queue, and a little less so that the queue drains."""
+        """The level that the endpoint serves without a queue, and a little less, so that the queue drains."""
         raise NotImplementedError
 
 
 class ConcurrencyAimd(AimdSettings):
-    """The level is a number of tries in flight; its whole part counts."""
+    """The level is a number of attempts in flight; its integer part counts."""
 
     __slots__ = ()
 
@@ -118,7 +118,7 @@ class ConcurrencyAimd(AimdSettings):
 
 
 class RateAimd(AimdSettings):
-    """The level is a number of tries a second."""
+    """The level is a number of attempts per second."""
 
     __slots__ = ()
 
@@ -129,24 +129,24 @@ class RateAimd(AimdSettings):
         return self.drain * reading.served
 
 
-#: In flight at most when nothing else is said: 2,500 a second at 100 ms, and far from the 1,024 open
-#: files that most systems allow a process.
+#: Default ceiling of the requests in flight: 2,500 per second at 100 ms, and far below the 1,024 open files
+#: that most systems allow per process.
 CEILING = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Adaptive:
-    """Which limits are found rather than given."""
+    """The limits that are adaptive."""
 
     concurrency: AimdSettings | None = None
     rate: AimdSettings | None = None
 
 
 def concurrency_settings(ceiling: int) -> AimdSettings:
-    """Begin with one in flight: the endpoint's latency without any queue shows there."""
+    """Settings that begin with one in flight, which shows the latency without a queue."""
     return ConcurrencyAimd(start=1, floor=1, ceiling=ceiling)
 
 
 def rate_settings(ceiling: float) -> AimdSettings:
-    """Begin with ten a second: a first reading takes a second then."""
+    """Settings that begin with ten per second: the first reading then takes a second."""
     return RateAimd(start=10, floor=min(1.0, ceiling), ceiling=ceiling)

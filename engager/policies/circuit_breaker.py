@@ -1,4 +1,4 @@
-"""When an endpoint is taken to be down, and how it is asked whether it is up again."""
+"""The circuit breaker: when an endpoint is considered down, and when probes leave. Pure, without clock."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When an endpoint is taken to be down, and how it is asked whether it is up again."""
+    """The settings of the circuit breaker."""
 
-    failures: int = 20  #: tries in a row that found nobody
-    pause: float = 5.0  #: seconds until a single try is let through; doubled each time that it fails
+    failures: int = 20  #: consecutive attempts without a response
+    pause: float = 5.0  #: seconds until a probe leaves; doubled after each probe that fails
     longest_pause: float = 60.0  #: seconds
     give_up: float | None = None  #: seconds after which the run is stopped
 
     def for_concurrency(self, concurrency: int) -> Breaker:
-        """The same for so many requests in flight: few must not use up a row's tries before it opens."""
+        """The settings for a concurrency: it opens before a few requests use up their attempts."""
         return replace(self, failures=min(self.failures, max(3, concurrency)))
 
 
 @dataclass(slots=True)
 class Circuit:
-    """The state of a breaker: closed, as long as somebody is there; open; and open but for one probe."""
+    """The state of a circuit breaker: closed, open, or half-open (one probe may leave)."""
 
     breaker: Breaker
-    failed: int = 0  #: tries in a row
-    opened: float | None = None  #: when, in any clock's seconds
+    failed: int = 0  #: consecutive attempts without a response
+    opened: float | None = None  #: when it opened, in seconds of any clock
     pause: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.pause = self.breaker.pause
 
     def record_success(self) -> None:
-        """The endpoint answered: it is up."""
+        """The endpoint responded: it is up."""
         self.failed, self.opened, self.pause = 0, None, self.breaker.pause
 
     def record_failure(self, now: float, probing: bool) -> float | None:
-        """A try found nobody; returns for how many seconds nothing is to leave, if that is news."""
+        """An attempt had no response; returns the seconds of a pause that begins now, otherwise None."""
         if self.opened is not None:
             if not probing:
                 return None
@@ -49,12 +49,12 @@ class Circuit:
         return self._pause_at(now)
 
     def _pause_at(self, now: float) -> float:
-        """The pause, but that it is given up with a probe that was just made."""
+        """The pause; it ends at the latest when the run gives up, so that a last probe is just made."""
         if self.opened is None or self.breaker.give_up is None:
             return self.pause
         return min(self.pause, max(0.0, self.opened + self.breaker.give_up - now))
 
     def is_hopeless(self, now: float) -> bool:
-        """Whether it has been open for too long."""
+        """Whether it has been open for `give_up` seconds."""
         give_up = self.breaker.give_up
         return self.opened is not None and give_up is not None and now - self.opened >= give_up

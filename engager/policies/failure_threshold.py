@@ -1,4 +1,4 @@
-"""How many rows may fail before the run is stopped."""
+"""The failure threshold: how many rows may fail before the run is stopped. Pure, without clock."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """How many rows may fail to be engaged: a number, or a share, which is judged in two ways."""
+    """How many rows may be not engaged: a number, or a share, which is judged over two ranges."""
 
-    rows: int | None = None  #: so many end the run
-    share: float | None = None  #: so many of all, or of the last `window` rows, end the run
+    rows: int | None = None  #: this number stops the run
+    share: float | None = None  #: this share of all rows, or of the last `window` rows, stops the run
     window: int = 1000  #: rows
-    least: int = 100  #: rows that must be settled before a share says anything
+    least: int = 100  #: rows that must be settled before the share is judged
 
     def __str__(self) -> str:
         return f"{self.share * 100:g}%" if self.share is not None else str(self.rows)
 
 
 class Failures:
-    """Counts the rows that were not engaged against a threshold. Those that were cost it nothing."""
+    """Counts the rows that were not engaged against a threshold. Engaged rows cost nothing."""
 
     def __init__(self, threshold: Threshold) -> None:
         self._threshold = threshold
@@ -29,7 +29,7 @@ class Failures:
         self._kinds: Counter[str] = Counter()
 
     def add(self, settled: int, kind: str) -> str | None:
-        """A row was not engaged, the `settled`-th of this start; returns why the run ends, if it does."""
+        """The `settled`-th row of this start was not engaged; returns why the run stops, or None."""
         self._count += 1
         self._kinds[kind if kind in self._kinds or len(self._kinds) < 200 else "other"] += 1
         rule = self._threshold

@@ -1,24 +1,24 @@
-"""How many requests may leave in a second."""
+"""The rate limit as equations: how many requests may leave in a sliding second. Pure, without clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
 
-#: Requests a second that a pace can be kept at.
+#: The range of rates, in requests per second.
 LEAST_RATE, MOST_RATE = 0.001, 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many requests may leave: at most `rate` x 1.02 in every sliding second, the first included.
+    """The rate limit. Invariant: at most `rate` x 1.02 requests leave in every sliding second.
 
-    What a stall of the machine kept back may be made up for, as fast as that bound allows. Half of the
-    two per cent is kept for the jitter between here and the endpoint.
+    Requests that a stall of the machine delayed may be made up for, as fast as that bound allows. Half of the
+    two per cent is reserved for jitter on the way to the endpoint.
     """
 
-    rate: float  #: requests a second; 0: nothing leaves until there is another pace
-    even: bool = False  #: one by one: a limit that is being looked for is misjudged by what leaves together
+    rate: float  #: requests per second; 0: no request leaves until the rate is changed
+    even: bool = False  #: one by one: bursts would falsify the measurements of an adaptive limit
 
     @property
     def per_second(self) -> int:
@@ -27,33 +27,33 @@ class Pace:
 
     @property
     def second(self) -> float:
-        """Seconds that `per_second` counts over.
+        """The seconds over which `per_second` counts.
 
-        A hundredth more than one, where the long run leaves room for it: an endpoint that stalls for so long
-        still sees no second with more.
+        A hundredth more than one, if the average rate has room for it: even an endpoint that stalls for that
+        long sees no second with more.
         """
         return 1 + min(0.01, max(0.0, 0.75 * (self.per_second / self.leak - 1))) if self.rate else 1.0
 
     @property
     def depth(self) -> float:
-        """Requests that a stall may keep back and that may still be made up for: half a second's."""
+        """Requests delayed by a stall that may be made up for: those of half a second."""
         return 1 + self.rate * 0.5
 
     @property
     def leak(self) -> float:
-        """Requests a second in the long run; a little below the rate, as timers are never early."""
+        """The average requests per second; a little below the rate, as timers are never early."""
         return self.rate - min(0.005 * self.rate, 2.0)
 
     @property
     def peak(self) -> float:
-        """Requests a second at which a stall is made up for: what left in a burst would arrive in another."""
+        """Requests per second while a stall is made up for: a burst that leaves would arrive as a burst."""
         return 3 * self.rate
 
     @property
     def tick(self) -> float:
-        """Seconds between two departures at least: to wake up costs more than to send.
+        """The least seconds between two wake-ups, each of which costs more than a send.
 
-        What a fiftieth of a second may send leaves together then, and of a high rate at most 16 requests.
+        The requests of a fiftieth of a second then leave together, at a high rate at most 16.
         """
         return 0.0 if self.even or not self.rate else min(0.02, 16 / self.rate)
 
@@ -64,7 +64,7 @@ class Pace:
 
     @property
     def silence(self) -> float:
-        """Seconds without a departure (a pause, an outage) after which there is nothing to make up for.
+        """Seconds without a request (a pause, an outage) after which nothing is made up for.
 
         Less than a second, which is the shortest pause that an endpoint can ask for.
         """

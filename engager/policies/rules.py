@@ -11,28 +11,28 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class SlowStart:
-    """How a start begins with an endpoint that was not heard yet, and ends with one that takes nobody.
+    """How a start begins before the endpoint has responded, and when it stops because no row is accepted.
 
-    One request is in flight until the endpoint was heard in its own form, and at most `all_rejected` until it
-    took somebody.
+    One request is in flight until a response is in the endpoint's own form, and at most `all_rejected` until
+    a row is accepted.
     """
 
     strangers: int = (
-        5  #: answers in another form, and silences, that stop the run before the endpoint was heard
+        5  #: responses in another form, and timeouts, that stop the run before the endpoint responds
     )
-    absences: int = 10  #: the same for requests that could not be sent, which harm nobody
-    all_rejected: int = 100  #: first answers that are one and the same error and stop the run; 0: they do not
-    pause: float = 0.5  #: seconds until the next request when the first was not answered; doubled each time
+    absences: int = 10  #: the same for requests that could not be sent, which have no effect
+    all_rejected: int = 100  #: first responses with one and the same error that stop the run; 0: never
+    pause: float = 0.5  #: seconds until the next request after one without a response; doubled each time
     longest_pause: float = 1.0  #: seconds
 
 
 @dataclass(slots=True)
-class FirstAnswers:
-    """What the answers of a start have said so far."""
+class FirstResponses:
+    """The state of a slow start: what the responses so far have shown."""
 
     policy: SlowStart
-    heard: bool = False  #: the endpoint answered in its own form
-    over: bool = False  #: nothing is left to be found out
+    responded: bool = False  #: a response was in the endpoint's own form
+    over: bool = False  #: the slow start is over
     _strange: int = 0
     _absent: int = 0
     _rejected: int = 0
@@ -41,33 +41,33 @@ class FirstAnswers:
     @property
     def limit(self) -> float:
         """Requests that may be in flight."""
-        if not self.heard:
+        if not self.responded:
             return 1
         return inf if self.over else self.policy.all_rejected
 
     @property
     def pause(self) -> float:
         """Seconds until the next request may leave."""
-        missed = self._strange + self._absent
-        if self.heard or not missed:
+        unanswered = self._strange + self._absent
+        if self.responded or not unanswered:
             return 0.0
-        return min(self.policy.longest_pause, self.policy.pause * 2.0 ** (missed - 1))
+        return min(self.policy.longest_pause, self.policy.pause * 2.0 ** (unanswered - 1))
 
-    def missed(self, sent: bool) -> bool:
-        """A request was not answered by the endpoint; returns whether nobody is to be expected there."""
-        if self.heard:
+    def record_no_response(self, sent: bool) -> bool:
+        """A request had no response of the endpoint; returns whether no endpoint is to be expected there."""
+        if self.responded:
             return False
         self._strange += sent
         self._absent += not sent
         return self._strange >= self.policy.strangers or self._absent >= self.policy.absences
 
-    def took(self) -> None:
-        """The endpoint took a row: nothing is wrong with all of them."""
-        self.heard = self.over = True
+    def record_accepted(self) -> None:
+        """The endpoint accepted a row: the job is right."""
+        self.responded = self.over = True
 
-    def rejected(self, error: int | str | None) -> bool:
-        """The endpoint rejected a row; returns whether it rejects all of them for one and the same error."""
-        self.heard = True
+    def record_rejected(self, error: int | str | None) -> bool:
+        """The endpoint rejected a row; returns whether it rejects all rows with one and the same error."""
+        self.responded = True
         if not self.policy.all_rejected or (self._rejected and self._error != error):
             self.over = True
         if self.over:

@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-#: Days to look ahead for an opening: a week, and those that a change of clocks could add.
+#: Days in which the next opening is searched: a week, and two that a change of clocks could add.
 _AHEAD = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A part of the day, in minutes after midnight; one that ends before it begins goes on past midnight."""
+    """A part of the day, in minutes after midnight. If it ends before it begins, it ends on the next day."""
 
     begin: int
     end: int
@@ -38,7 +38,7 @@ class Hours:
         """Whether it ends on the next day."""
         return self.end < self.begin
 
-    def holds(self, minute: float, today: bool, yesterday: bool) -> bool:
+    def contains(self, minute: float, today: bool, yesterday: bool) -> bool:
         """Whether it is open at a minute of the day, when it may begin on that day, and on the one before."""
         if not self.over_midnight:
             return today and self.begin <= minute < self.end
@@ -47,10 +47,10 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When people may be written to: days and hours as the clocks on their walls show them.
+    """The sending window: days and hours in the wall clock of a time zone.
 
-    A clock that is put back shows an hour twice, and both times count; one that is put forward skips an
-    hour, and what was to begin in it begins at its end.
+    If the clock is put back, an hour occurs twice, and both count; if it is put forward, an hour is skipped,
+    and an opening in it begins at its end.
     """
 
     zone: tzinfo
@@ -58,14 +58,14 @@ class Window:
     hours: tuple[Hours, ...] = (Hours(0, 1440),)
 
     def is_open(self, moment: float) -> bool:
-        """Whether anything may leave."""
+        """Whether requests may leave at a moment."""
         local = datetime.fromtimestamp(moment, self.zone)
         minute = local.hour * 60 + local.minute + local.second / 60 + local.microsecond / 6e7
         today, yesterday = local.weekday() in self.days, (local.weekday() - 1) % 7 in self.days
-        return any(hours.holds(minute, today, yesterday) for hours in self.hours)
+        return any(hours.contains(minute, today, yesterday) for hours in self.hours)
 
     def next_change(self, moment: float) -> float | None:
-        """When it opens next, if it is closed, or closes, if it is open; None: never."""
+        """The next moment at which it opens or closes; None: never."""
         now = self.is_open(moment)
         for candidate in sorted(self._turns(moment)):
             if candidate > moment and self.is_open(candidate) is not now:
@@ -73,7 +73,7 @@ class Window:
         return None
 
     def _turns(self, moment: float) -> Iterator[float]:
-        """Every moment at which it can turn: where hours begin and end, and where clocks are changed."""
+        """Yields every moment at which it can change: begins and ends of hours, and changes of the clock."""
         first = datetime.fromtimestamp(moment, self.zone).date() - timedelta(days=1)
         for day in (first + timedelta(days=ahead) for ahead in range(_AHEAD)):
             yield from self._changes_of_clocks(day)
@@ -96,9 +96,9 @@ class Window:
         return datetime.fromtimestamp(moment, self.zone).utcoffset()
 
     def end_of(self, begin: float, seconds: float) -> tuple[float, int] | None:
-        """When work of so many seconds ends that is done inside it only, and in how many openings.
+        """When `seconds` of work inside the window end, and in how many openings.
 
-        None: it never ends, or is not over within a year.
+        None: never, or not within a year.
         """
         moment, openings, left = begin, 0, seconds
         while moment < begin + 366 * 86_400:
@@ -135,5 +135,5 @@ def moment_of(deadline: str | float, begun: float, zone: tzinfo) -> float:
 
 
 def moment_text(moment: float, zone: tzinfo = UTC) -> str:
-    """A moment for a person."""
+    """A moment as text."""
     return datetime.fromtimestamp(moment, zone).strftime("%a %Y-%m-%d %H:%M %Z")

@@ -1,7 +1,7 @@
-"""Digests of the input's beginning, so that another input is not taken for the same one.
+"""Digests of the beginning of the input, by which a resumed run detects another input.
 
-Each is a true statement: a position, and the digest of all bytes before it. Their number stays small
-however long the input is: where there are many, each second one goes.
+Invariant: a checkpoint is a position and the digest of all bytes before it. Memory is bounded: when the list
+is full, every second checkpoint is removed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 _ENTRY: Final = Struct("<Q16s")
 _MANY: Final = 4096
 
-#: Bytes between two checkpoints: at least, and at most, as what lies between is held while it is verified.
+#: Bytes between two checkpoints, at least and at most: the bytes between them are buffered for verification.
 _SPACING: Final = 1 << 16
 _WIDEST: Final = 4 << 20
 
@@ -28,7 +28,7 @@ class Checkpoints:
         self._spacing = _SPACING
 
     def add(self, position: int, digest: bytes, final: bool) -> None:
-        """Add one; unless it is final, a later one takes its place."""
+        """Add a checkpoint. One that is not final is replaced by the next one."""
         if final and position - self._end >= self._spacing:
             self._final.append(_ENTRY.pack(position, digest))
             if len(self._final) > _MANY and self._spacing < _WIDEST:
@@ -42,6 +42,6 @@ class Checkpoints:
         return int(_ENTRY.unpack(self._final[-1])[0]) if self._final else 0
 
     def known(self) -> list[Checkpoint]:
-        """All of them, in the order of the input."""
+        """Returns all checkpoints, in the order of the input."""
         final = [(position, digest) for position, digest in _ENTRY.iter_unpack(b"".join(self._final))]
         return final + ([self._latest] if self._latest[0] > self._end else [])

@@ -1,4 +1,4 @@
-"""Files of rows in, how many rows they hold out: by their line ends, a piece at a time, nothing is parsed."""
+"""Counts the rows of files by their line ends, without parsing: an estimate for the progress display."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-#: Bytes that are looked at in one go: a tenth of a millisecond.
+#: Bytes of one step of counting, about a tenth of a millisecond.
 PIECE = 1 << 20
 
 
@@ -16,15 +16,15 @@ _TRANSPARENT = re.compile(r"utf-8|ascii|iso8859-\d+|cp(125\d|437|866)|koi8-[ru]|
 
 
 def has_plain_ends(encoding: str) -> bool:
-    """Whether line ends and quotes can be told from the bytes of a file, without reading its characters."""
+    """Whether line ends and quotes can be recognized in the bytes of a file, without decoding it."""
     return _TRANSPARENT.fullmatch(codecs.lookup(encoding).name) is not None
 
 
 def counting(files: Sequence[Path], csv: bool) -> Iterator[int]:
-    """The rows so far, a number for every piece; the last number is the count.
+    """Yields the number of rows so far after each step; the last number is the count.
 
-    Line ends within quotes and empty lines are no rows'. What is broken may be counted otherwise than it is
-    read: it is a figure for a person's patience, and no part of the account.
+    Line ends within quotes and empty lines do not count. The count of a malformed file may differ from the
+    number of rows that are read: it is for the progress display only, never for the statistics.
     """
     rows = 0
     for file in files:

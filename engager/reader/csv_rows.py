@@ -1,9 +1,8 @@
-"""Lines in, rows of a CSV file out. Every line that is not blank ends up in exactly one record.
+"""Parses the lines of a CSV file. Invariant: every line that is not blank is part of exactly one record.
 
-The standard library's parser decides what a record is; this module decides what becomes of a record that
-it refuses: its first line is unreadable, and reading goes on at the next one. So a stray quote costs the
-row it stands in, and never the people after it. Batches in which every line is a record, which is nearly
-all of them, are parsed in one go.
+The parser of the standard library decides what a record is. If it refuses a record, the first line of the
+record becomes an unreadable row, and parsing continues at the next line: a stray quote costs its own row and
+never the rows after it. Batches in which every line is a record, nearly all of them, are parsed at once.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 #: Delimiters that files have, the most common first.
 DELIMITERS = (",", ";", "\t", "|")
 
-#: What tells people apart: a cell with digits, or an address. Its letters and digits in runs are its shape.
+#: A cell that identifies a person has digits, or is an address. Its shape is its runs of letters and digits.
 _TELLING = re.compile(r"[0-9@]")
 _RUNS = re.compile(r"([^\W\d_]+)|([0-9]+)")
 
 
 class _UnusableError(Exception):
-    """The record cannot be read on."""
+    """The record cannot be completed."""
 
 
 class _Cursor:
-    """The lines for the parser, with a way back to the beginning of the present record."""
+    """The lines for the parser; it can return to the beginning of the current record."""
 
     def __init__(self, batches: Iterator[list[AnyLine]], limit: int, before: int) -> None:
         self._batches = batches
         self._limit = limit
         self._batch: list[AnyLine] = []
         self._position = self._start = 0
-        self._length = 0  # characters of the present record so far
-        self._dropped = before  # lines that are gone, those before our part of the file included
+        self._length = 0  # characters of the current record so far
+        self._dropped = before  # lines that were consumed, those before this part of the file included
         self.damaged = False
 
     def __iter__(self) -> Iterator[str]:
@@ -49,7 +48,7 @@ class _Cursor:
             self._load()
         line = self._batch[self._position]
         self._position += 1
-        # Counted line by line, so that where a block of the file ends decides nothing.
+        # Counted line by line, so that the result does not depend on where a block of the file ends.
         self._length += len(text_of(line))
         if self._length > self._limit and self._position - self._start > 1:
             raise _UnusableError
@@ -61,7 +60,7 @@ class _Cursor:
         return line.text
 
     def whole_batch(self) -> list[str] | None:
-        """The next batch, whole, if all of it is plain text and the present one is used up."""
+        """The next batch if all its lines are plain text and the current batch is consumed; else None."""
         if not self.drained:
             return None
         try:
@@ -71,7 +70,7 @@ class _Cursor:
         return self._batch if all(type(line) is str for line in self._batch) else None  # type: ignore[return-value]
 
     def take_batch(self) -> None:
-        """The batch was made use of."""
+        """Mark the batch as consumed."""
         self._position = len(self._batch)
 
     def _load(self) -> None:
@@ -90,30 +89,30 @@ class _Cursor:
 
     @property
     def line(self) -> int:
-        """The number of the present record's first line."""
+        """The number of the first line of the current record."""
         return self._dropped + self._start + 1
 
     @property
     def record(self) -> list[AnyLine]:
-        """The lines of the present record so far."""
+        """The lines of the current record so far."""
         return self._batch[self._start : self._position]
 
     def begin(self) -> None:
-        """A new record begins here."""
+        """Begin a new record."""
         self._start = self._position
         self._length = 0
         self.damaged = False
 
     def back_to_second_line(self) -> None:
-        """Only the first line of the present record was one."""
+        """Return to the second line of the current record: its first line was a record of its own."""
         self._position = self._start + 1
 
 
 class CsvRows:
-    """The rows of one CSV file, in batches, behind its header.
+    """The rows of one CSV file, in batches, after its header.
 
-    Of a part of a file that does not begin with its header: `header` is what it says, `before` the number
-    of lines before that part.
+    For a part of a file that does not begin with the header, `header` is the header of the file, and `before`
+    is the number of lines before the part.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class CsvRows:
         before: int = 0,
         multiline: bool = False,
     ) -> None:
-        # The parser's own limit is global and would refuse fields that ours allows.
+        # The limit of the parser is global and would refuse fields that `limit` allows.
         csv.field_size_limit(sys.maxsize)
         self._source, self._delimiter, self._multiline = source, delimiter, multiline
         self._cursor = _Cursor(batches, limit, before)
@@ -144,7 +143,7 @@ class CsvRows:
         if isinstance(first, str):
             raise InputError(f"{self._source}: the header cannot be read: {ERRORS[first]}")
         if not any(name.strip() for name in first):
-            raise InputError(f"{self._source}: the first line is no header: it must name the columns.")
+            raise InputError(f"{self._source}: the first line is not a header: it must name the columns.")
         return tuple(first)
 
     def batches(self, number: int) -> Iterator[list[Row | Unreadable]]:
@@ -168,7 +167,7 @@ class CsvRows:
                 blank = True
                 continue
             if isinstance(values, list) and not any(values):
-                values = [""] * width  # a line of delimiters, however many, has nothing in it
+                values = [""] * width  # a line of delimiters only, however many, is an empty row
             if isinstance(values, list) and len(values) == width:
                 out.append(Row(number, line, source, values))
             else:
@@ -178,7 +177,7 @@ class CsvRows:
             yield out
 
     def _plain_rows(self, number: int) -> list[Row | Unreadable] | None:
-        """The rows of a batch in which every line is one; None where a line needs a closer look."""
+        """The rows of a batch in which every line is a row; None if a line needs the full parser."""
         batch = self._cursor.whole_batch()
         if batch is None:
             return None
@@ -193,7 +192,7 @@ class CsvRows:
         return [Row(number + i, line + i, source, values) for i, values in enumerate(records)]
 
     def _next_record(self) -> list[str] | str | None:
-        """The next record's values, or the word for what is wrong with it; None behind the last one."""
+        """The values of the next record, or the code of its error; None after the last record."""
         cursor = self._cursor
         try:
             values = next(self._reader)
@@ -216,7 +215,7 @@ class CsvRows:
         return values
 
     def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
-        """Whether the lines within a quoted text are rows, each with a key where the first line has one."""
+        """Whether the lines within a quoted text are rows: each has a key where the first line has one."""
         if self._multiline or not self.header:
             return False
         first, *inner = (self._fields(text_of(line)) for line in record)
@@ -226,7 +225,7 @@ class CsvRows:
         )
 
     def _fields(self, line: str) -> list[str]:
-        """What a line by itself holds; a quote that it opens ends with it."""
+        """The fields of a line by itself; a quote that it opens ends with the line."""
         try:
             return next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [])
         except csv.Error:
@@ -243,11 +242,11 @@ class CsvRows:
 
 
 def _is_alike(one: str, other: str) -> bool:
-    """Whether two cells are of one kind that tells people apart, such as addresses or numbers."""
+    """Whether two cells identify people in the same way, such as two addresses or two numbers."""
     return bool(_TELLING.search(one)) and _shape(one) == _shape(other)
 
 
 def _shape(text: str) -> str:
     shape = _RUNS.sub(lambda run: "a" if run[1] else "9", text.strip())
-    # Whatever letters, digits and dots an address is made of, it is an address.
+    # All addresses have one shape, whatever letters, digits and dots they have.
     return "@" if shape.count("@") == 1 else shape

@@ -1,8 +1,7 @@
-"""What the beginning of a file says against reading it as the job wants: told wherever a file is opened.
+"""Judges by the beginning of a file whether it can be read as the job declares, wherever a file is opened.
 
-A file of another kind would come out as rows of garbage, and a first row that is taken for the header as a
-person who is forgotten. A text that must be no row of data is judged leniently: a blank, capitals or a name
-around an address do not make it a name of a column.
+Invariant: a file of another kind never becomes rows of garbage, and a first row never becomes the header. A
+header is judged strictly: a blank, capitals or a name around an address do not make it the name of a column.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from engager.config.characters import BLANKS, WITHOUT_WIDTH
 from engager.config.encodings import WIDE, canonical, mark_of, wide_without_mark
 from engager.errors import InputError
 
-#: Files of other programs, by how they begin.
+#: Files of other programs, by their first bytes.
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "it is a spreadsheet or a zip archive. Save it as CSV (UTF-8), or unpack it"),
     (b"\xd0\xcf\x11\xe0", "it is a spreadsheet. Save it as CSV (UTF-8)"),
-    (b"\x1f\x8b", "it is compressed by gzip and its name does not say so. Let it end in .gz"),
-    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd and its name does not say so. Let it end in .zst"),
+    (b"\x1f\x8b", "it is compressed by gzip, but its name does not end in .gz. Rename it"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd, but its name does not end in .zst. Rename it"),
     (b"BZh", "it is compressed by bzip2. Unpack it"),
     (b"\xfd7zXZ\0", "it is compressed by xz. Unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive. Unpack it"),
@@ -35,7 +34,7 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "it is a PDF. Export the data as CSV"),
 )
 
-#: Bytes by which a file is judged, at most.
+#: Bytes at the beginning of a file that are judged, at most.
 HEAD = 1 << 16
 
 _PAGE = re.compile(r"<(\?xml|!doctype|html|head|body)\b", re.IGNORECASE)
@@ -46,9 +45,9 @@ _UUID = re.compile(r"\{?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
 
 
 def examined(data: Iterator[bytes], source: str, encoding: str, delimiter: str | None) -> Iterator[bytes]:
-    """The bytes of a file, its beginning judged before any is handed on; no delimiter: it is JSONL.
+    """Yields the bytes of a file after its beginning is judged; `delimiter` None means JSONL.
 
-    Raises InputError. What is looked at does not depend on how the bytes are cut.
+    Raises InputError. The judgement does not depend on how the bytes are split into blocks.
     """
     head = b""
     for block in data:
@@ -65,7 +64,7 @@ def _says_enough(head: bytes, jsonl: bool) -> bool:
 
 
 def _end_of_head(head: bytes, jsonl: bool) -> int:
-    """The end of the second line that is not blank; a first object of JSONL is enough by itself."""
+    """The end of the second line that is not blank; for JSONL, of the first one."""
     begin = filled = 0
     while (end := head.find(b"\n", begin)) >= 0 and end < HEAD:
         filled += bool(head[begin:end].strip())
@@ -76,7 +75,7 @@ def _end_of_head(head: bytes, jsonl: bool) -> int:
 
 
 def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
-    """Raises InputError where the beginning of a file shows that it cannot be read so."""
+    """Raises InputError if the beginning of a file shows that it cannot be read as declared."""
     refuse_other_kind(head, source)
     if canonical(encoding) not in WIDE:
         marked = mark_of(head)
@@ -92,21 +91,21 @@ def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None)
         raise InputError(f"{source}: it is a page of HTML or XML, perhaps a sign-in page. Export it again.")
     if re.match(r"\[\s*\{", start):
         raise InputError(
-            f"{source}: it is one JSON array. One object a line is needed: jq -c '.[]' FILE > FILE.jsonl"
+            f"{source}: it is one JSON array. One object per line is needed: jq -c '.[]' FILE > FILE.jsonl"
         )
     if delimiter is not None:
         _refuse_csv(text, source, delimiter)
 
 
 def refuse_other_kind(head: bytes, source: str) -> None:
-    """Raises InputError where a file is of another program."""
+    """Raises InputError for a file of another program."""
     fault = next((fault for mark, fault in _KINDS if head.startswith(mark)), None)
     if fault is not None:
         raise InputError(f"{source}: {fault}.")
 
 
 def _fault_of_zeros(head: bytes) -> str | None:
-    """What zeros say: text in an encoding that is not wide has next to none."""
+    """What zero bytes prove: text in an encoding that is not wide has almost none."""
     if (name := wide_without_mark(head)) is not None:
         return f'it seems to be UTF-16. Set input.encoding = "{name}"'
     return "it is no text" if head.count(0) > len(head) / 4 else None
@@ -119,11 +118,11 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
         return
     first, second = records[0], records[1] if len(records) > 1 else []
     if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()):
-        raise InputError(f'{source}: it holds JSON objects, one a line. Set input.format = "jsonl".')
+        raise InputError(f'{source}: it contains JSON objects, one per line. Set input.format = "jsonl".')
     if any(looks_like_data(part) for name in first for part in _DELIMITERS.split(name)):
         raise InputError(
-            f"{source}, line 1: it seems to be a row, and not the names of the columns: it holds an address "
-            "or a number of a person. Put a header line before it."
+            f"{source}, line 1: it seems to be a row instead of the names of columns: it has an address "
+            "or a number of a person. Add a header line before it."
         )
     if _is_title(first, second):
         raise InputError(
@@ -136,11 +135,11 @@ def _records(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
     try:
         yield from csv.reader(lines, delimiter=delimiter)
     except csv.Error:
-        return  # whoever reads the rows says which of them
+        return  # the parser of the rows reports which row it is
 
 
 def _is_title(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether one text stands above a line of names."""
+    """Whether the first line is a single text above a line of names."""
     named = [name for name in first if name.strip()]
     below = [name for name in second if name.strip()]
     if len(named) != 1 or len(below) < 2 or len(set(below)) < len(below):
@@ -149,7 +148,7 @@ def _is_title(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def looks_like_data(text: str) -> bool:
-    """Whether what stands in a header is a person's datum, and no name of a column."""
+    """Whether a cell of the header is a value of a person and not the name of a column."""
     text = "".join(character for character in text if character not in WITHOUT_WIDTH).strip(BLANKS)
     if angle := _ANGLE.fullmatch(text):
         text = angle[1].strip(BLANKS)

@@ -20,7 +20,7 @@ _MOSTLY_WHOLE = 10
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """An encoding, and a remark if it is not certain."""
+    """An encoding, with a remark if it is not certain."""
 
     name: str
     remark: str = ""

@@ -1,7 +1,7 @@
-"""Watches that a file stays what it is while it is read: it may grow, and nothing else.
+"""Detects a change of a file while it is read. Invariant: a file may grow, and nothing else.
 
-Every block is handed on only after a look at the file. Where it changed, what was read of it is read once
-more: a file of which that is still the beginning has grown.
+A block is passed on only after the file is examined. If its metadata changed, the part that was read is read
+once more: if the bytes are the same, the file has grown.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from engager.reader.sources import blocks, open_stream
 
 _BLOCK = 1 << 18
 
-#: Growth is believed until so much more was read: to look takes as long as to read.
+#: A file that grew is verified again when this many times as much is read, as verifying costs a reading.
 _AGAIN = 1.25
 
 
 class Digest(Protocol):
-    """A digest under way."""
+    """A digest that is being computed."""
 
     def copy(self) -> Digest:
-        """One that goes on from here."""
+        """A copy that continues from here."""
         ...
 
     def update(self, data: bytes, /) -> None:
@@ -32,28 +32,28 @@ class Digest(Protocol):
         ...
 
     def digest(self) -> bytes:
-        """What it says so far."""
+        """The digest of all bytes so far."""
         ...
 
 
 class FileWatch:
-    """Looks at one file; made when it is opened."""
+    """Watches one file. Create it when the file is opened."""
 
     def __init__(self, file: Path, before: Digest) -> None:
         self._file, self._before = file, before.copy()
         self._known = _identity_of(file)
-        self._seen_at = 0  #: bytes that were read when it was last read again
+        self._seen_at = 0  #: bytes that were read at the last verification
 
     def watched(self, data: Iterator[bytes], now: Digest) -> Iterator[bytes]:
-        """The bytes of the file, each block already part of `now`. Raises InputError once it changed."""
+        """Yields the bytes of the file; a block is part of `now` already. Raises InputError on a change."""
         read = 0
         for block in data:
             read += len(block)
-            self._look(read, now, last=False)
+            self._examine(read, now, last=False)
             yield block
-        self._look(read, now, last=True)
+        self._examine(read, now, last=True)
 
-    def _look(self, read: int, now: Digest, last: bool) -> None:
+    def _examine(self, read: int, now: Digest, last: bool) -> None:
         found = _identity_of(self._file)
         if found == self._known:
             return
@@ -78,13 +78,13 @@ class FileWatch:
 
     def _refuse(self, how: str) -> NoReturn:
         raise InputError(
-            f"{self._file}: it was {how} while it was read. Give it back as it was, and the same command "
-            "goes on; begun anew, the run would send again to those whom it has reached."
+            f"{self._file}: it was {how} while it was read. Restore it, and run the same command again: "
+            "it resumes. A new run would send again to the people whom this run has reached."
         )
 
 
 def _identity_of(file: Path) -> tuple[int, ...] | None:
-    """What changes when a file changes; None where there is none."""
+    """The metadata that changes with the file; None if there is no file."""
     try:
         found = os.stat(file)
     except OSError:

@@ -1,6 +1,6 @@
-"""Whether a text was read in another encoding than it was written in: told, never guessed away.
+"""Detects text that is read in another encoding than it was written in. It is reported, never corrected.
 
-Of Russian text each encoding makes letters of the others, so that no byte is wrong and every name is.
+Each encoding of Russian text gives letters in every other one, so no byte is invalid and every name is wrong.
 """
 
 from __future__ import annotations
@@ -8,29 +8,29 @@ from __future__ import annotations
 import codecs
 import re
 
-#: The letters that make up half of any Russian text, and signs that stand in it.
+#: The letters that are half of any Russian text, and the signs that appear in it.
 _FREQUENT = frozenset("оеаинтсрвлОЕАИНТСРВЛ")
 _LETTERS = frozenset("абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯёЁ")
 _SIGNS = frozenset("«»„“”‘’—–№…\u00a0€°·•")
 
 RUSSIAN = ("cp1251", "koi8-r", "cp866", "mac-cyrillic", "iso8859-5")
 
-#: By how much another encoding must read better: the less text, the more.
+#: By how much the likeness in another encoding must be higher: the shorter the text, the more.
 _CLEARLY, _OF_LITTLE = 0.1, 2.0
 
-#: And how well it must read at least.
+#: The least likeness in the other encoding.
 _LEAST = 0.3
 
-#: Characters beyond ASCII below which nothing can be said.
+#: A text with fewer characters beyond ASCII is not judged.
 _FEW = 6
 
-#: What no Russian word has: a capital within, or a Latin letter beside its own.
+#: No Russian word has a capital within it, or a Latin letter beside its own.
 _MIXED = re.compile(r"[а-яё](?=[А-ЯЁ])|[A-Za-z](?=[^\x00-\x7f])|[^\x00-\x7f](?=[A-Za-z])")
 _LOST = re.compile(r"\?{3,}")
 
 
 def likeness(text: str) -> float:
-    """How Russian the letters beyond ASCII are: about 0.6 in any text, far less where it is none."""
+    """How Russian the letters beyond ASCII are: about 0.6 in Russian text, far less in any other."""
     beyond = [character for character in text if character > "\x7f"]
     if not beyond:
         return 0.0
@@ -44,16 +44,16 @@ def _margin(text: str) -> float:
 
 
 def best_russian(data: bytes) -> str:
-    """The Russian encoding in which bytes read best."""
+    """The Russian encoding with the highest likeness."""
     return max(RUSSIAN, key=lambda name: likeness(data.decode(name, "replace")))
 
 
 def garbled(data: bytes, encoding: str) -> str | None:
-    """What is odd about bytes that are read in an encoding; None where nothing is."""
+    """Why bytes seem to be read in a wrong encoding; None if they do not."""
     name = codecs.lookup(encoding).name
     text = data.decode(encoding, "replace")
     if sum(character > "\x7f" for character in text) < _FEW:
-        return "names seem to be lost: ??? stands in it" if len(_LOST.findall(text)) > _FEW else None
+        return "names seem to be lost: it contains ???" if len(_LOST.findall(text)) > _FEW else None
     if text.count("\ufffd") > text.count("\n") + 1:
         return f"much of it is not {encoding}"
     if name != "utf-8":
@@ -78,11 +78,11 @@ def _other_than(data: bytes, encoding: str, text: str) -> str | None:
 
 
 def _garbled_before(text: str) -> str | None:
-    """Whether UTF-8 was read as something else by whoever wrote the file."""
+    """Whether the program that wrote the file read UTF-8 in another encoding."""
     words = re.findall(r"[^\x00-\x7f]{4,}", text)
     for name in ("cp1251", "cp1252", "latin-1"):
         if words and sum(_was(word, name) for word in words) > len(words) / 2:
-            return f"its texts are garbage: whoever wrote it took UTF-8 for {name}. Export it again"
+            return f"its texts are garbage: the program that wrote it read UTF-8 as {name}. Export it again"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What identifies the files of an input before they are read, so that another input is refused at once."""
+"""Identifies the files of an input before they are read, so that another input is refused at once."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from engager.errors import InputError
 _SAMPLE = 1 << 16
 _SAMPLES = 16
 
-#: What the files of an input are known by; none for a stream.
+#: The identities of the files of an input; empty for a stream.
 Files = Sequence[Mapping[str, Any]]
 
 
 def input_identity(files: Sequence[Path]) -> Files:
-    """What input files are known by before they are read: their sizes, and samples spread over them.
+    """The identity of input files before they are read: their sizes, and samples spread over them.
 
-    They tell another file from the same one at once, however large; the checkpoints identify every byte that
-    was read. Raises InputError.
+    It distinguishes files of any size at once; the checkpoints identify every byte that was read. Raises
+    InputError.
     """
     for file in files:
         if not file.is_file():
             raise InputError(
-                f"{file}: it is a pipe, which nobody could give again under this name after an interruption. "
-                "Lead it to stdin, with --input -."
+                f"{file}: it is a pipe, and a resumed run could not read it again. "
+                "Send it to stdin, with --input -."
             )
     return [_sampled(file) for file in files]
 
 
 def whole_identity(file: Path) -> dict[str, Any]:
-    """What a file is known by that is read as a whole anyway."""
+    """The identity of a file that is read as a whole in any case."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):

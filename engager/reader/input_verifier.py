@@ -1,7 +1,6 @@
-"""Bytes of the input through, with a digest of its beginning kept: a run goes on with its own input only.
+"""Verifies that a resumed run reads the input that it began with, and records checkpoints of it.
 
-A file that was edited and a stream that is not the same one are found out before a row of the changed
-part is handed on, at the cost of hashing what is read.
+Invariant: no row of a changed part is passed on. The cost is a digest of all that is read.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import NoReturn
 
 from engager.errors import InputError
 
-#: Bytes of the input between two marks that are kept for good.
+#: Bytes of the input between two final checkpoints.
 SPACING = 1 << 16
 
-#: A position in the input and the digest of all before it; whether it is to be kept for good.
+#: A position in the input, the digest of all bytes before it, and whether the checkpoint is final.
 OnCheckpoint = Callable[[int, bytes, bool], None]
 
 
 class InputVerifier:
-    """Watches one pass over the input, all its files in a row."""
+    """Verifies one reading of the input, over all its files."""
 
     def __init__(self, known: Iterable[tuple[int, bytes]] = ()) -> None:
         self._known = deque(sorted(known))
@@ -33,16 +32,16 @@ class InputVerifier:
         self._on_checkpoint: OnCheckpoint = lambda *mark: self._early.append(mark)
 
     def notify(self, keep: OnCheckpoint) -> None:
-        """From now on, and for what was read already, hand every mark to `keep`."""
+        """Call `keep` with every checkpoint, also those of the bytes that were read before."""
         self._on_checkpoint = keep
         for mark in self._early:
             keep(*mark)
         self._early.clear()
 
     def watch(self, blocks: Iterable[bytes], source: str, last: bool) -> Iterator[bytes]:
-        """Pass the blocks of one file on. Raises InputError where they are not what they were.
+        """Yields the blocks of one file. Raises InputError if they differ from what the run has read before.
 
-        `last`: no file comes behind it.
+        `last`: no file follows.
         """
         held, self._source = b"", source
         for block in blocks:
@@ -61,7 +60,7 @@ class InputVerifier:
                 self._mark(False)
                 yield held
                 held = b""
-        if held:  # the next mark is in the next file, or the file became shorter
+        if held:  # the next checkpoint is in the next file, or the file became shorter
             if last:
                 self._refuse_short(source, len(held))
             self._pass(held)
@@ -71,11 +70,11 @@ class InputVerifier:
 
     @property
     def is_through(self) -> bool:
-        """Whether all that was known is behind."""
+        """Whether all known checkpoints are verified."""
         return not self._known
 
     def end(self) -> None:
-        """The input is at its end. Raises InputError when it was longer."""
+        """Mark the end of the input. Raises InputError if it was longer before."""
         if self._known:
             self._refuse_short(self._source, 0)
 

@@ -1,6 +1,6 @@
-"""Texts of JSON to values that mean the same: no number loses digits, and no key stands for two values.
+"""Parses JSON without loss: no number loses digits, and no key of an object appears twice.
 
-The parser of the core would round long numbers and keep the last of two values without a word.
+The parser `orjson` rounds long numbers and silently drops the first of two values of a key.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _LONG_NUMBER = re.compile(r"[0-9][0-9.]{15,}[0-9]|[0-9][eE][+-]?[0-9]{3}")
 
 
 class LosesDigitsError(ValueError):
-    """A number cannot be kept with all its digits."""
+    """A number would lose digits."""
 
 
 class RepeatedKeyError(ValueError):
-    """A key stands twice in one object."""
+    """A key appears twice in one object."""
 
 
 def as_json(text: str) -> Any:
@@ -32,14 +32,14 @@ def as_json(text: str) -> Any:
 
 
 def refuse_ambiguous(text: str, value: Any) -> None:
-    """Raises LosesDigitsError or RepeatedKeyError where a value says less than its text."""
-    # Most rows are cleared by searches that cost a small part of parsing.
+    """Raises LosesDigitsError or RepeatedKeyError if the value has less than its text."""
+    # Two searches, far cheaper than parsing again, are enough for most rows.
     if _LONG_NUMBER.search(text) or text.count('":') != _keys(value) or " :" in text or "\t:" in text:
         json.loads(text, parse_float=_exact, parse_int=_exact_integer, object_pairs_hook=_unique)
 
 
 def _keys(value: Any) -> int:
-    """How many keys all objects in a value have."""
+    """The number of keys of all objects in a value."""
     if isinstance(value, dict):
         return len(value) + sum([_keys(each) for each in value.values() if isinstance(each, dict | list)])
     return sum(map(_keys, value)) if isinstance(value, list) else 0

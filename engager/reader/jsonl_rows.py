@@ -1,4 +1,4 @@
-"""Lines in, rows of a JSONL file out: every line that is not blank is one record."""
+"""Parses the lines of a JSONL file. Invariant: every line that is not blank is exactly one record."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from engager.models import Row, Unreadable
 from engager.reader.json_values import LosesDigitsError, RepeatedKeyError, refuse_ambiguous
 from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
 
-#: Characters of the shortest text that the parser reads and the writer refuses: brackets only.
+#: Characters of the shortest text that `orjson` parses but cannot write: brackets only.
 _DEEP = 255
 
 
 class JsonlRows:
-    """The rows of one JSONL file, or of a part of it behind so many lines, in batches."""
+    """The rows of one JSONL file, in batches; `before` is the number of lines before this part of it."""
 
     def __init__(self, batches: Iterator[list[AnyLine]], source: str, before: int = 0) -> None:
         self._batches = batches
@@ -50,8 +50,8 @@ class JsonlRows:
         except LosesDigitsError:
             return self._unreadable(number, line, text, "number_too_large")
         except RepeatedKeyError as key:
-            told = f"{ERRORS['repeated_key']}: {str(key)[:60]!r}"
-            return self._unreadable(number, line, text, "repeated_key", told)
+            fault_text = f"{ERRORS['repeated_key']}: {str(key)[:60]!r}"
+            return self._unreadable(number, line, text, "repeated_key", fault_text)
         return Row(number, line, self._source, values)
 
     def _unreadable(
@@ -62,7 +62,7 @@ class JsonlRows:
 
 
 def _is_deep(text: str, values: object) -> bool:
-    """Whether it is nested deeper than it could be written again, in a request or a file."""
+    """Whether the value is nested too deep to be written again, in a request or a file."""
     if len(text) < _DEEP or text.count("[") + text.count("{") < _DEEP:
         return False
     try:

@@ -1,7 +1,6 @@
-"""Blocks of bytes in, lines of text out, a batch at a time; no line grows without end.
+"""Splits blocks of bytes into lines of text. Invariant: memory is bounded, however long a line is.
 
-Lines end at a line feed, at a carriage return, or at both, and nowhere else: whatever else Unicode calls a
-line end stays in its value.
+A line ends at a line feed, a carriage return, or both. Other line ends of Unicode are part of the value.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from engager.config.encodings import WIDE, canonical
 from engager.errors import InputError
 
-#: How much of a line that is too long is kept, to show it.
+#: Bytes of a line that is too long that are reported.
 MAX_SHOWN = 200
 
 
-#: Characters of a record that cannot be read that are kept, and the mark of a cut.
+#: Characters of an unreadable record that are reported, and the mark of a cut.
 RAW = 1 << 16
 CUT = " … (cut off here)"
 
@@ -30,39 +29,39 @@ _ENDED = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 @dataclass(slots=True)
 class TextLine:
-    """A line that is no plain text: what could be made of it, and what is wrong."""
+    """A line that could not be decoded whole: its text as far as possible, and its error."""
 
     text: str
     error: str  #: "bad_bytes" or "too_long"
 
 
-#: A line with its line end, or one that is not to be trusted.
+#: A line with its line end, or one that could not be decoded whole.
 AnyLine = str | TextLine
 
-#: What is wrong with a record that cannot be read, for the person who mends it.
+#: The error of an unreadable record, for the person who corrects it.
 ERRORS = {
-    "bad_bytes": "it holds bytes that the declared encoding does not have",
+    "bad_bytes": "it contains bytes that are invalid in input.encoding",
     "too_long": "it is longer than input.max_row_bytes",
-    "bad_quotes": "a quote is in the wrong place, or never closed within input.max_row_bytes",
-    "swallowed_rows": "a quote opens here, and the lines up to the next quote are rows by themselves; "
+    "bad_quotes": "a quote is in the wrong place, or is not closed within input.max_row_bytes",
+    "swallowed_rows": "a quote opens here, and the lines up to the next quote are rows of their own; "
     "if they are one text, set input.multiline = true",
     "bad_json": "it is not valid JSON",
     "not_an_object": "a JSONL row must be an object",
     "too_deep": "its lists and objects are nested more than 254 levels deep",
-    "repeated_key": "a key stands twice in it",
-    "number_too_large": "it holds a number that would lose digits; write it as a string",
+    "repeated_key": "a key appears twice in it",
+    "number_too_large": "it contains a number that would lose digits; write it as a string",
 }
 
 
 def text_of(line: AnyLine) -> str:
-    """What can be shown of a line."""
+    """The text of a line, as far as it could be decoded."""
     return line if isinstance(line, str) else line.text
 
 
 def lines(
     blocks: Iterable[bytes], encoding: str, limit: int, from_start: bool = True
 ) -> Iterator[list[AnyLine]]:
-    """Batches of lines; a batch is handed on as soon as its block is read, and may be empty.
+    """Yields batches of lines, one per block as soon as it is read; a batch may be empty.
 
     `limit` is in bytes of the file's own encoding; for UTF-16 and UTF-32, of its UTF-8. `from_start`: the
     first block may begin with a byte order mark.
@@ -93,7 +92,7 @@ def _decoded(whole: bytes, encoding: str) -> list[AnyLine]:
         text = _text(whole, encoding)
     except UnicodeError:
         return [_decoded_line(line, encoding) for line in _ENDED.findall(whole)]
-    # Lines that end at a carriage return alone are rare, and to look for them takes longer.
+    # Lines that end at a carriage return alone are rare, and the search for them takes longer.
     returns = "\r" in text and text.count("\r") != text.count("\r\n")
     return list(io.StringIO(text, newline="" if returns else "\n"))
 
@@ -106,25 +105,25 @@ def _decoded_line(line: bytes, encoding: str) -> AnyLine:
 
 
 def _with_bytes(line: bytes, encoding: str) -> str:
-    """A text that still has its bad bytes, where the encoding can give them back."""
+    """The text with its invalid bytes preserved, if the encoding can restore them."""
     with suppress(UnicodeError):
         text = line.decode(encoding, "surrogateescape")
-        text.encode("utf-8", "surrogateescape")  # some decoders give out other halves of pairs
+        text.encode("utf-8", "surrogateescape")  # some decoders return other halves of surrogate pairs
         if text.encode(encoding, "surrogateescape") == line:
             return text
     return line.decode(encoding, errors="replace").encode(errors="replace").decode()
 
 
 def _text(data: bytes, encoding: str) -> str:
-    """Text that can be written anywhere. Raises UnicodeError."""
+    """Decode to text that every encoder can write. Raises UnicodeError."""
     text = data.decode(encoding)
     if encoding != "utf_8":
-        text.encode()  # some decoders give out halves of surrogate pairs, which no writer takes
+        text.encode()  # some decoders return halves of surrogate pairs, which no encoder can write
     return text
 
 
 def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLine]:
-    """Blocks cut after their last line end; a line beyond the limit comes as its beginning only."""
+    """Blocks that end with a line end; of a line beyond the limit, only the beginning."""
     rest = bytearray()
     skipping = False
     for block in _with_whole_ends(blocks):
@@ -132,7 +131,7 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLi
             end = _END.search(block)
             skipping = end is None
             if end is None:
-                yield b""  # a step, for whoever must not be held up
+                yield b""  # a step, so that the reader is not blocked for long
                 continue
             block = block[end.end() :]
         cut = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
@@ -149,7 +148,7 @@ def _whole_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | TextLi
 
 
 def _with_whole_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks, cut so that none ends between a carriage return and its line feed."""
+    """The blocks, none of which ends between a carriage return and its line feed."""
     held = b""
     for block in blocks:
         if held:
@@ -162,7 +161,7 @@ def _with_whole_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _within(whole: bytes, limit: int) -> Iterator[bytes | TextLine]:
-    """Whole lines, without those beyond the limit."""
+    """Whole lines; those beyond the limit are replaced by their beginning."""
     good = begin = 0
     while len(whole) - good > limit and begin < len(whole):
         found = _END.search(whole, begin)
@@ -182,20 +181,20 @@ def _too_long(line: bytes) -> TextLine:
 
 
 def shown(text: str) -> str:
-    """The text of a record that cannot be read, whole or with the mark of a cut."""
+    """The text of an unreadable record, whole or with the mark of a cut."""
     text = text.rstrip("\r\n")
     return text if len(text) <= RAW else text[:RAW] + CUT
 
 
 def _narrowed(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """A wide encoding as UTF-8; what cannot be read becomes a byte that UTF-8 cannot have."""
+    """A wide encoding as UTF-8; an invalid unit becomes a byte that is invalid in UTF-8."""
     decoder = codecs.getincrementaldecoder(encoding)(errors="engager-mark")
     try:
         for block in blocks:
             yield decoder.decode(block).encode("utf-8", "surrogateescape")
         yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
     except UnicodeError as fault:
-        text = f'the input is not {encoding}: {fault}. Mend input.encoding, perhaps with "-le" or "-be".'
+        text = f'the input is not {encoding}: {fault}. Correct input.encoding, perhaps with "-le" or "-be".'
         raise InputError(text) from fault
 
 

@@ -28,14 +28,14 @@ RESULT_COLUMNS = (
 MAX_TEXT: Final = 500
 MAX_KEY: Final = 500
 
-# Asking an enumeration for its value is a call into Python.
+# Reading the value of an enumeration member is a slow call in Python.
 _WORDS: Final = {status: status.value for status in Status}
 
 Redact = Callable[[str], str]
 
 
 def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
-    """The fields of one line of results. `redact` is asked for every row: let it remember its answers."""
+    """The fields of one line of results. `redact` is called for every row: cache its results."""
     text, latency, waited = outcome.error_text, outcome.latency_ms, outcome.waited_ms
     return {
         "row": outcome.row.number,
@@ -44,7 +44,7 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
         "attempts": outcome.attempts,
         "http_status": outcome.http_status,
         "error": outcome.error,
-        # The whole text is redacted before it is cut, or a cut could leave half a token behind.
+        # The whole text is redacted before it is cut: a cut could leave half a token in it.
         "error_text": None if text is None else redact(text)[:MAX_TEXT],
         "request_id": outcome.request_id,
         "duplicate": outcome.duplicate,

@@ -1,4 +1,4 @@
-"""The lines of the files of outcomes, written and read back: results, and the rejected rows."""
+"""Writes and reads the lines of the files of outcomes: results, and rejected rows."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import orjson
 from engager.models import Outcome, Unreadable
 from engager.reader.outcome_fields import RESULT_COLUMNS, Redact, result_fields
 
-#: What is added to a row that was not engaged. No column of the input is called so.
+#: The columns that are added to a row that was not engaged. No column of the input has such a name.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
 
-#: The column with the text of a record that could not be read.
+#: The column with the text of an unreadable record.
 _RAW = "engager_raw"
 
 _MILLISECONDS = ("latency_ms", "waited_ms")
 
 _LONGEST = 1 << 30
 
-#: The row of a line that was read back, its fields, and the line as it is to be written.
+#: The number of the row of a line that was read, its fields, and the line as it is written again.
 Survivor = tuple[int, dict[str, Any], bytes]
 
 
 class LineFormat(Protocol):
-    """A file of lines that can be read back."""
+    """The format of a file whose lines can be read again."""
 
     head: bytes
 
     def survivors(self, path: Path) -> Iterator[Survivor]:
-        """The lines of a file that are whole."""
+        """Yields the complete lines of a file."""
         ...
 
 
@@ -47,12 +47,12 @@ class JsonLines:
 
     @staticmethod
     def line(fields: bytes) -> bytes:
-        """A line, from its fields as a line of JSON."""
+        """Returns a line, from its fields as a line of JSON."""
         return fields
 
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
-        """The lines of a file that are whole."""
+        """Yields the complete lines of a file."""
         return (one for one in _json_survivors(path, "row") if tuple(one[1]) == RESULT_COLUMNS)
 
 
@@ -64,12 +64,12 @@ class CsvLines:
 
     @staticmethod
     def line(fields: bytes) -> bytes:
-        """A line, from its fields as a line of JSON."""
+        """Returns a line, from its fields as a line of JSON."""
         return csv_line(map(_cell, orjson.loads(fields).values()), ",").encode()
 
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
-        """The records of a file that are whole, their fields in their types again."""
+        """Yields the complete records of a file, with their fields in their types."""
         for row, fields, line in _csv_survivors(path, "row", ",", "utf-8"):
             try:
                 numbers = {name: float(fields[name]) if fields[name] else None for name in _MILLISECONDS}
@@ -80,13 +80,13 @@ class CsvLines:
             yield row, {**texts, **numbers, "attempts": attempts, "duplicate": duplicate}, line
 
 
-#: What a spreadsheet takes for a formula, and what `guarded` makes of one. A signed number is none.
+#: Text that a spreadsheet executes as a formula, also after `guarded`. A signed number is not a formula.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 def guarded(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would carry out.
+    """Returns the text, with an apostrophe before it if a spreadsheet would execute it.
 
     Source: OWASP, CSV Injection.
     """
@@ -94,7 +94,7 @@ def guarded(text: str) -> str:
 
 
 def without_guard(text: str) -> str:
-    """What `guarded` was given."""
+    """Returns the text that `guarded` was called with."""
     return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
 
 
@@ -105,10 +105,10 @@ def _cell(value: object) -> object:
 
 
 def csv_line(values: Iterable[Any], delimiter: str) -> str:
-    """One record of CSV."""
+    """Returns one record of CSV."""
     buffer = io.StringIO()
-    # Every character of the line end is quoted in a value: that is how a writer before Python 3.11.9 and
-    # 3.12.3 is made to quote a carriage return, without which the record could not be read again.
+    # The writer quotes every character of its line terminator: with this one, versions before Python 3.11.9
+    # and 3.12.3 quote a carriage return, too. Unquoted, the record could not be read again.
     csv.writer(buffer, delimiter=delimiter, lineterminator="\r\n").writerow(values)
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 
@@ -121,8 +121,8 @@ def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     return dict(zip(REASON_COLUMNS, values, strict=True))
 
 
-class MendableJson:
-    """Rows of a JSONL input that were not engaged: the object as it was, and the reasons beside it."""
+class RejectedJson:
+    """Rows of a JSONL input that were not engaged: the object of the input, and the reasons."""
 
     suffix = ".jsonl"
     head = b""
@@ -137,23 +137,23 @@ class MendableJson:
 
     @staticmethod
     def survivors(path: Path) -> Iterator[Survivor]:
-        """The lines of a file that are whole."""
+        """Yields the complete lines of a file."""
         return _json_survivors(path, "engager_row")
 
 
-class MendableCsv:
-    """Rows of a CSV input that were not engaged, in the input's own dialect: mended, they are an input.
+class RejectedCsv:
+    """Rows of a CSV input that were not engaged, in the dialect of the input: corrected, they are an input.
 
-    A record that could not be read keeps its columns empty and its text in `engager_raw`: guessed
-    columns could pass for mended ones and be sent.
+    An unreadable record has empty columns and its text in `engager_raw`: guessed columns could be taken for
+    corrected ones and be sent.
     """
 
     def __init__(
         self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact, suffix: str = ".csv"
     ) -> None:
-        """`suffix`: of the file's name, by which its delimiter is known when it is an input."""
+        """`suffix`: of the name of the file; it gives the delimiter when the file becomes an input."""
         self.suffix = suffix
-        # Fed again, a failed file brings its old reasons along.
+        # A rejected-rows file that is the input has the reasons of the earlier run.
         self._columns = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
         self._raw = columns.index(_RAW) if _RAW in columns else None
         self._delimiter, self._encoding = delimiter, encoding
@@ -170,17 +170,17 @@ class MendableCsv:
             values = [row[i] for i in self._columns]  # type: ignore[index]
         facts = {name: _cell(value) for name, value in _reasons(outcome, self._redact).items()}
         if self._raw is not None and not isinstance(outcome.row, Unreadable):
-            facts[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # a record that nobody mended yet
+            facts[_RAW] = outcome.row.values[self._raw]  # type: ignore[index]  # an unreadable record that is not corrected yet
         reasons = facts.values()
         return self._encode(csv_line([*values, *reasons], self._delimiter))
 
     def survivors(self, path: Path) -> Iterator[Survivor]:
-        """The records of a file that are whole."""
+        """Yields the complete records of a file."""
         return _csv_survivors(path, "engager_row", self._delimiter, self._encoding)
 
 
 def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
-    """The whole lines of a JSONL file; none of one that is gone."""
+    """Yields the complete lines of a JSONL file; nothing if the file does not exist."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -193,7 +193,7 @@ def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
 
 
 def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[Survivor]:
-    """The whole records of a CSV file, its header aside; none of one that is gone."""
+    """Yields the complete records of a CSV file after its header; nothing if the file does not exist."""
     if not path.exists():
         return
     csv.field_size_limit(_LONGEST)
@@ -203,7 +203,7 @@ def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> It
         records = csv.reader(file, delimiter=delimiter)
         try:
             header = next(records, [])
-            encode(csv_line(header, delimiter))  # takes the byte order mark along
+            encode(csv_line(header, delimiter))  # consumes the byte order mark
             for record in records:
                 fields = dict(zip(header, record, strict=False))
                 if len(record) == len(header) and fields.get(column, "").isdecimal():

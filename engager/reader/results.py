@@ -1,4 +1,4 @@
-"""The lines of a file of results, typed: of a run that is complete, in progress, or crashed."""
+"""The lines of a file of results as typed values, also while the run is in progress or after a crash."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Result:
     """One line of results."""
 
     row: int  #: counted from 1
-    key: str | None  #: what the profile was matched by
+    key: str | None  #: the value by which the profile was matched
     status: Status
     attempts: int
     http_status: int | None
-    error: int | str | None  #: the endpoint's code, or a word of engager's
+    error: int | str | None  #: the code of the endpoint, or of engager
     error_text: str | None
     request_id: str | None
-    duplicate: bool  #: the endpoint called it a repeat
+    duplicate: bool  #: the endpoint marked the response as a repeat
     latency_ms: float | None
     finished_at: str  #: UTC, ISO 8601
     waited_ms: float | None
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Result:
-        """A line, from its fields."""
+    def from_fields(cls, fields: dict[str, Any]) -> Result:
+        """Returns the line with these fields."""
         values = {name: fields[name] for name in RESULT_COLUMNS}
         for name in ("http_status", "error"):
             if isinstance(values[name], str) and values[name].lstrip("-").isdecimal():
@@ -46,8 +46,8 @@ class Result:
 
 
 def results_of(path: Path) -> Iterator[Result]:
-    """The whole lines of a file of results, in the order in which rows were settled."""
-    yield from (Result.of(fields) for _, fields, _ in _FORMATS[path.suffix].survivors(path))
+    """Yields the complete lines of a file of results, in the order in which rows were settled."""
+    yield from (Result.from_fields(fields) for _, fields, _ in _FORMATS[path.suffix].survivors(path))
 
 
 #: Bytes at the end of results that are read for the latest lines.
@@ -55,7 +55,7 @@ _TAIL = 1 << 22
 
 
 def latest_results(path: Path) -> Iterator[Result]:
-    """The outcomes of the rows that were settled last: some thousands, however many there are."""
+    """Yields the outcomes of the rows that were settled last, at most some thousands."""
     if not path.exists() or path.stat().st_size <= _TAIL:
         yield from results_of(path)
         return

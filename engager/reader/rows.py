@@ -1,6 +1,6 @@
-"""An input in, chunks of numbered rows out: the front door of reading.
+"""Reads an input as chunks of numbered rows: the entry of this package.
 
-The invariant: every record of every file comes out exactly once, in order, whatever it looks like.
+Invariant: every record of every file is returned exactly once, in order, also if it is malformed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from engager.reader.sources import (
 
 Record = Row | Unreadable
 
-#: Bytes that are read at once. More would hold up the event loop for longer, and save nothing.
+#: Bytes that are read at once. A larger block would delay the event loop for longer, and save nothing.
 BLOCK = 1 << 16
 
-#: JSONL rows that are looked at for the names of their keys.
+#: JSONL rows that are read for the names of their keys.
 PEEKED = 1000
 
 
@@ -48,17 +48,17 @@ class InputSpec:
     """What to read and how."""
 
     path: str  #: a file, a glob, or "-" for stdin
-    base: Path  #: what a relative path is relative to
-    format: Format | None = None  #: else told from the name
-    delimiter: str | None = None  #: CSV: else a comma, in .tsv files a tab
+    base: Path  #: the folder that a relative path begins at
+    format: Format | None = None  #: None: from the name of the file
+    delimiter: str | None = None  #: for CSV; None: a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
-    examine: bool = True  #: refuse what seems to be another kind of file, or to have no header
-    multiline: bool = False  #: lines within quotes are one text, also where they look like rows
+    examine: bool = True  #: refuse a file that seems to be of another kind, or to have no header
+    multiline: bool = False  #: lines within quotes are one text, also if they look like rows
 
 
 class Rows:
-    """An input that is open: its columns are known, its rows can be read once."""
+    """An open input: its columns are known, and its rows can be read once."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Rows:
     ) -> None:
         self._spec, self._block, self._stdin = spec, block, stdin
         self.verifier = verifier or InputVerifier()
-        #: Called with what is odd about the input and no reason to refuse it; first they are only kept.
+        #: Called with each warning about the input; until it is replaced, warnings are collected.
         self.warnings: list[str] = []
         self.warn: Callable[[str], object] = self.warnings.append
         self._streams: list[BinaryIO] = []
@@ -89,9 +89,9 @@ class Rows:
             raise
 
     def _check_headers(self) -> None:
-        """Every file's header, before any file's rows: a wrong one must not show up half-way."""
-        for file in filter(Path.is_file, self.files):  # what was looked at of a pipe is gone
-            self._look_at(file)
+        """Check the header of every file before any row is read: a run must not stop half-way for one."""
+        for file in filter(Path.is_file, self.files):  # the bytes of a pipe can be read only once
+            self._examine(file)
             if self.format == "jsonl":
                 continue
             header = self._header(file)
@@ -103,12 +103,12 @@ class Rows:
                     "All files of one input need the same columns."
                 )
 
-    def _look_at(self, file: Path) -> None:
-        """Refuse a file of another kind, and warn of one that reads as garbage."""
+    def _examine(self, file: Path) -> None:
+        """Refuse a file of another kind, and warn of one that seems to be read in a wrong encoding."""
         with open_stream(file) as stream:
             head = next(self._examined(blocks(stream, str(file), HEAD), str(file)), b"")[:HEAD]
-        if told := garbled(head, self._spec.encoding):
-            self.warn(f"{file}: {told}")
+        if fault := garbled(head, self._spec.encoding):
+            self.warn(f"{file}: {fault}")
 
     def _examined(self, data: Iterator[bytes], source: str) -> Iterator[bytes]:
         if not self._spec.examine:
@@ -127,7 +127,7 @@ class Rows:
         )
 
     def _noting_end(self, batches: Iterator[list[AnyLine]]) -> Iterator[list[AnyLine]]:
-        """The lines, and whether the last one has an end."""
+        """Yields the lines, and notes whether the last one has a line end."""
         for batch in batches:
             if batch:
                 self._is_cut = not text_of(batch[-1]).endswith(("\n", "\r"))
@@ -155,12 +155,12 @@ class Rows:
 
     def _warn_of_cut(self, row: Row) -> None:
         self.warn(
-            f"{row.source}, line {row.line}: row {row.number} is the last one, and its line has no end. Look "
-            "whether the file is whole"
+            f"{row.source}, line {row.line}: row {row.number} is the last one, and its line has no end. "
+            "Check whether the file is complete"
         )
 
     def _opened(self) -> Iterator[tuple[str, BinaryIO, bool, FileWatch | None]]:
-        """Every file: what it is called, open at its beginning, whether it is the last one, and its watch."""
+        """Yields for every file its name, its stream, whether it is the last one, and its watch."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
             yield "stdin", self._streams[0], True, None
@@ -186,13 +186,13 @@ class Rows:
             yield [_reordered(record, order) for record in batch]
 
     def counting(self) -> Iterator[int] | None:
-        """The rows of the input, as far as they are counted; None where that would mean to read it twice."""
-        if not self.files or self.flows or not all(map(is_plain, self.files)):
+        """Counts the rows of the input; None if that needs decoding, or the input can be read only once."""
+        if not self.files or self.is_stream or not all(map(is_plain, self.files)):
             return None
         return counting(self.files, self.format == "csv") if has_plain_ends(self._spec.encoding) else None
 
     def _peek(self) -> None:
-        """Read what must be known before the first row is sent: that there is anything at all."""
+        """Read the first rows before any is sent. Raises InputError if there are none."""
         if batch := next(filter(None, self._rest), None):
             self._peeked.append(batch)
         elif self.format == "jsonl":
@@ -200,7 +200,7 @@ class Rows:
 
     @property
     def has_several(self) -> bool:
-        """Whether there are several rows, as far as is known before the first is sent."""
+        """Whether the first rows, which are read before any is sent, are several."""
         return any(len(batch) > 1 for batch in self._peeked)
 
     @property
@@ -208,12 +208,12 @@ class Rows:
         return ", ".join(map(str, self.files)) or "stdin"
 
     @property
-    def flows(self) -> bool:
-        """Whether reading may have to wait for somebody: stdin, a pipe."""
+    def is_stream(self) -> bool:
+        """Whether reading may have to wait for another program: stdin, a pipe."""
         return not all(map(Path.is_file, self.files)) or not self.files
 
     def peek_keys(self) -> frozenset[str]:
-        """The keys of the first JSONL rows. Reads on in a file, never in a stream that may be slow."""
+        """The keys of the first JSONL rows. Reads more of a file, but not of a stream, which may be slow."""
         filled = filter(None, self._rest)
         while self.files and sum(map(len, self._peeked)) < PEEKED and (batch := next(filled, None)):
             self._peeked.append(batch)
@@ -221,9 +221,9 @@ class Rows:
         return frozenset(chain.from_iterable(record.values for record in records))
 
     def chunks(self, size: int = 256) -> Iterator[list[Record]]:
-        """The rows, at most `size` at once. Blocks while it reads. Raises InputError.
+        """Yields the rows, at most `size` at once. Blocks while it reads. Raises InputError.
 
-        A chunk is empty where much was read and no row was in it, so that its reader is not held up for long.
+        A chunk is empty if a block has no row, so that the caller is not blocked for long.
         """
         while self._peeked:
             yield from _cut(self._peeked.pop(0), size)
@@ -231,13 +231,13 @@ class Rows:
             yield from _cut(batch, size) if batch else [batch]
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all streams."""
         for stream in self._streams:
             stream.close()
 
 
 def _called(file: Path) -> str:
-    """A file's name as text; on a disk it may be any bytes."""
+    """The name of a file as text; on disk it may be any bytes."""
     return os.fsencode(file).decode(errors="replace")
 
 
@@ -255,10 +255,10 @@ def _reordered(record: Record, order: list[int]) -> Record:
 def _format(spec: InputSpec, files: list[Path]) -> Format:
     if spec.format is not None:
         return spec.format
-    told = {format_of(file) for file in files}
-    if len(told) == 1 and (only := told.pop()) is not None:
+    formats = {format_of(file) for file in files}
+    if len(formats) == 1 and (only := formats.pop()) is not None:
         return only
-    raise InputError(f'{spec.path}: its name does not tell the format. Set input.format to "csv" or "jsonl".')
+    raise InputError(f'{spec.path}: its name does not show the format. Set input.format to "csv" or "jsonl".')
 
 
 def _delimiter(files: list[Path]) -> str:
@@ -266,5 +266,5 @@ def _delimiter(files: list[Path]) -> str:
 
 
 def open_rows(spec: InputSpec, stdin: BinaryIO | None = None, verifier: InputVerifier | None = None) -> Rows:
-    """Open an input. Raises InputError when it cannot be read, or is not the one that the witness knows."""
+    """Open an input. Raises InputError if it cannot be read, or is not the one that `verifier` knows."""
     return Rows(spec, stdin=stdin, verifier=verifier)

@@ -1,4 +1,4 @@
-"""A path in, binary streams out: globs are expanded, compression is undone, stdin is one more file."""
+"""Opens inputs as binary streams: files, globs, compressed files, stdin. Every fault is an InputError."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _COMPRESSED = (".gz", ".zst")
 #: Bytes that are read from a disk at once.
 _BUFFER = 1 << 16
 
-#: Compressed bytes that are decompressed at once: four may stand for 128 kB, and memory and time are bounded.
+#: Compressed bytes that are decompressed at once: four may become 128 kB, and memory and time are bounded.
 _PIECE = 512
 
-#: Seconds between two looks at whether a silent input is still wanted.
+#: Seconds between two checks whether a silent stdin was closed.
 _LOOK_UP = 0.25
 
 
 def find_files(path: str, base: Path) -> list[Path]:
-    """The files that a path or a glob names, relative to `base`, in the order of their names."""
+    """The files that a path or a glob names, relative to `base`, sorted by name. Raises InputError."""
     full = base / path
     if full.exists():
         if full.is_dir():
@@ -49,12 +49,12 @@ def find_files(path: str, base: Path) -> list[Path]:
     found = sorted(Path(name) for name in glob.glob(str(full), recursive=True))
     files = [file for file in found if not file.is_dir()]
     if not files:
-        raise InputError(f"{full}: no such file. Mend input.path, or name the file with --input.")
+        raise InputError(f"{full}: no such file. Correct input.path, or name the file with --input.")
     return files
 
 
 def refuse_repeated(files: Sequence[Path]) -> None:
-    """Raises InputError where two files of an input hold the same rows: people would be sent to twice."""
+    """Raises InputError if two files of an input have the same rows: their people would be engaged twice."""
     inodes: dict[tuple[int, int], Path] = {}
     names: dict[Path, Path] = {}
     sizes: dict[int, list[Path]] = {}
@@ -68,25 +68,25 @@ def refuse_repeated(files: Sequence[Path]) -> None:
         copies.append(file)
         for other, why in (
             (same, "the same file as"),
-            (alike, "the packed or unpacked form of"),
+            (alike, "the compressed or decompressed form of"),
             (copied, "a copy of"),
         ):
             if other is not file:
                 raise InputError(
-                    f"{file}: it is {why} {other}, and everybody in it would be sent to twice. "
-                    "Take one of them away, or let input.path name only one."
+                    f"{file}: it is {why} {other}, and all its rows would be sent twice. "
+                    "Remove one of them, or name only one in input.path."
                 )
 
 
 def _is_copy(one: Path, other: Path) -> bool:
-    """Whether two files of one size hold the same rows; a header alone has none."""
+    """Whether two files of one size have the same rows; a header alone has none."""
     with open_stream(one) as stream:
         head = stream.read(_BUFFER).strip()
     return b"\n" in head and filecmp.cmp(one, other, shallow=False)
 
 
 def format_of(file: Path) -> Format | None:
-    """The format that a file's name tells, compression aside."""
+    """The format by the name of a file, without its compression suffix; None if unknown."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
@@ -94,7 +94,7 @@ def format_of(file: Path) -> Format | None:
 
 
 def open_stream(file: Path) -> BinaryIO:
-    """Open a file for reading bytes, decompressed by its name."""
+    """Open a file for reading bytes; its name decides the decompression. Raises InputError."""
     try:
         if file.suffix.lower() == ".gz":
             return cast(BinaryIO, gzip.open(file, "rb"))
@@ -107,19 +107,19 @@ def open_stream(file: Path) -> BinaryIO:
 
 
 class _Zstd(io.RawIOBase):
-    """What a stream of Zstandard frames holds. The library's reader takes a cut for the end of the file."""
+    """The content of a stream of Zstandard frames. The reader of the library ignores a cut at the end."""
 
     def __init__(self, compressed: BinaryIO) -> None:
         self._compressed = compressed
         self._ahead, self._out = b"", memoryview(b"")
-        self._frame: zstandard.ZstdDecompressionObj | None = None  #: the one that has begun
+        self._frame: zstandard.ZstdDecompressionObj | None = None  #: the frame that has begun
 
     def readable(self) -> bool:
         """It is."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Some bytes; none at the end. Raises EOFError where the last frame is cut off, and ZstdError."""
+        """Read some bytes; none at the end. Raises EOFError if the last frame is cut off, and ZstdError."""
         target = memoryview(buffer)
         while not self._out and self._decompress():
             pass
@@ -128,7 +128,7 @@ class _Zstd(io.RawIOBase):
         return len(part)
 
     def _decompress(self) -> bool:
-        """Take the next bytes in; returns whether there were any."""
+        """Decompress the next bytes; returns whether there were any."""
         data = self._ahead or self._compressed.read(_BUFFER)
         data, self._ahead = data[:_PIECE], data[_PIECE:]
         if not data:
@@ -142,13 +142,13 @@ class _Zstd(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Close what it reads from."""
+        """Close the compressed stream."""
         self._compressed.close()
         super().close()
 
 
 class Stdin(io.RawIOBase):
-    """The process's standard input, which may be silent for long: it is not waited for once it is closed."""
+    """The standard input of the process. A read that waits for a silent input ends when it is closed."""
 
     def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno()
@@ -158,7 +158,7 @@ class Stdin(io.RawIOBase):
         return True
 
     def read1(self, size: int) -> bytes:
-        """What has come, at most so many bytes; nothing at the end, and when it was closed."""
+        """Returns the bytes that are available, at most `size`; none at the end, and after it is closed."""
         while not self.closed:
             if select.select([self._descriptor], [], [], _LOOK_UP)[0]:
                 return os.read(self._descriptor, size)
@@ -166,33 +166,33 @@ class Stdin(io.RawIOBase):
 
 
 def stdin_stream() -> BinaryIO:
-    """The process's standard input, as bytes."""
+    """The standard input of the process, as bytes."""
     return cast(BinaryIO, Stdin())
 
 
 @contextmanager
-def _told(source: str) -> Iterator[None]:
+def _as_input_error(source: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as fault:
         raise InputError(
-            f"{source}: the compressed file is damaged or cut off: {fault}. Get it whole and run again."
+            f"{source}: the compressed file is damaged or cut: {fault}. Get a complete copy and run again."
         ) from fault
     except OSError as fault:
-        raise InputError(f"{source}: reading broke off: {fault}.") from fault
+        raise InputError(f"{source}: reading failed: {fault}.") from fault
 
 
 def is_plain(file: Path) -> bool:
-    """Whether any part of a file can be read by itself."""
+    """Whether a file is uncompressed and can be read from any position."""
     return file.is_file() and file.suffix.lower() not in _COMPRESSED
 
 
 def blocks(stream: BinaryIO, source: str, size: int) -> Iterator[bytes]:
-    """The stream's bytes as they come, at most `size` at once. Raises InputError."""
-    # A pipe hands over what it has: rows of a slow stream must not wait for a full block.
+    """Yields the bytes of a stream as they arrive, at most `size` at once. Raises InputError."""
+    # A pipe returns what it has: rows of a slow stream must not wait for a full block.
     read = getattr(stream, "read1", stream.read)
     while True:
-        with _told(source):
+        with _as_input_error(source):
             block: bytes = read(size)
         if not block:
             return

@@ -1,6 +1,6 @@
-"""The job's `attach` in, the endpoint's `attach` out: every file is read once, for all rows.
+"""Reads the files of `request.attach` into the endpoint's `attach`, once for all rows.
 
-Paths come from the job alone. Nothing of a row is ever used as a path.
+Invariant: paths come from the job only. No value of a row is ever used as a path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def read_attachments(value: Any, base: Path) -> list[dict[str, str]]:
     attached = [_read(item, base, f"{key}.{index}") for index, item in enumerate(value)]
     size = sum(len(file["data"]) for file in attached)
     if size > MAX_BODY_WITH_FILES:
-        raise ParameterError(key, f"{size:,} bytes when encoded; the endpoint takes {MAX_BODY_WITH_FILES:,}")
+        raise ParameterError(
+            key, f"{size:,} bytes when encoded; the endpoint accepts {MAX_BODY_WITH_FILES:,}"
+        )
     return attached
 
 
@@ -37,7 +39,7 @@ def _read(item: Any, base: Path, key: str) -> dict[str, str]:
     if "path" not in fields:
         raise ParameterError(key, "no path")
     if any("{" in value or "}" in value for value in fields.values()):
-        raise ParameterError(key, "an attachment is the same for every row: it cannot hold {column}")
+        raise ParameterError(key, "an attachment is the same for every row: it cannot contain {column}")
     path = base / fields["path"]
     data = base64.b64encode(_bytes(path, key)).decode()
     mime = fields.get("type") or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -48,7 +50,7 @@ def _bytes(path: Path, key: str) -> bytes:
     try:
         if path.stat().st_size > MAX_BODY_WITH_FILES:
             raise ParameterError(
-                key, f"{path} is larger than the endpoint takes ({MAX_BODY_WITH_FILES:,} bytes)"
+                key, f"{path} is larger than the endpoint accepts ({MAX_BODY_WITH_FILES:,} bytes)"
             )
         return path.read_bytes()
     except OSError as fault:

@@ -1,4 +1,7 @@
-"""A row in, a request out, or what is wrong with the row. What no row changes is done once a job."""
+"""Builds the request of a row, or reports what is wrong with the row. It never raises for a row's values.
+
+All that is the same for every row is computed once per job.
+"""
 
 from __future__ import annotations
 
@@ -30,23 +33,23 @@ from engager.requests.template import (
     names_nearest,
 )
 
-#: What is wrong with a job whose requests differ in nothing that people are matched by.
-NO_COLUMN = "what people are matched by holds no {column}, so every row would be sent to the same person"
+#: The error of a job whose requests all have the same key.
+NO_COLUMN = "the key contains no {column}, so every row would be sent to the same person"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """What the job says of its requests."""
+    """The settings of the job for its requests."""
 
     parameters: Mapping[str, Any]  #: the [request] table
-    base: Path  #: what attachments are relative to
-    token: str  #: a mask instead shows a request without its secret
+    base: Path  #: the folder that paths of attachments begin at
+    token: str  #: or a mask, to show a request without its secret
     auth: Literal["body", "bearer"] = "body"
     wire: Wire = "json"
     answer: Literal["json", "xml", "csv"] = "json"
     further_matching: bool = False
     reading: Reading = PLAIN
-    region: str | None = None  #: where telephone numbers without a country are dialled from
+    region: str | None = None  #: the country of telephone numbers without a country code
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,12 @@ class _Field:
 
     name: str
     value: Compiled
-    rule: p.Rule | None  #: None: it was checked at the job, for all rows
+    rule: p.Rule | None  #: None: the value was checked with the job, for all rows
     required: bool
-    origin: str  #: the columns it comes from, in words
-    column: str | None  #: the one that it comes from
-    is_key: bool  #: people are matched by it
-    names_person: bool  #: it is an address, a number or an id of somebody
+    origin: str  #: the columns it comes from, as text
+    column: str | None  #: the column if it comes from one only
+    is_key: bool  #: profiles are matched by it
+    names_person: bool  #: it is the address, number or id of a person
 
 
 class Builder:
@@ -68,8 +71,8 @@ class Builder:
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
-        self.notes: list[str] = []  #: what is as it should be, and good to know before the first row
-        #: Whether requests are to say all that their profile is matched by: for whoever looks for repeats.
+        self.notes: list[str] = []  #: facts that the operator should know before the first row
+        #: Whether requests have an `identity`, all that their profile is matched by: needed to find repeats.
         self.identifies = False
         #: A digest for each attachment.
         self.attached: list[str] = []
@@ -87,7 +90,7 @@ class Builder:
         self._wire = _wire(spec, attach)
         order = dict.fromkeys(["id", "matching", *p.PARAMETERS])
         self._fields = [self._field(name, given, columns) for name in order if name in given]
-        #: All that is sent, in its order; what is the row's own is put in with the row.
+        #: All fields in the order in which they are sent; the values of the row are inserted with the row.
         self._template = {
             field.name: field.value.render(()) if field.value.static else None for field in self._fields
         }
@@ -138,7 +141,7 @@ class Builder:
 
     @property
     def key_columns(self) -> list[str]:
-        """The columns that the key comes from, and the names that the endpoint has for it."""
+        """The columns that the key comes from, and the names of its parameters."""
         name = self.key_field
         columns = next((sorted(field.value.columns) for field in self._fields if field.name == name), [])
         return [*columns, name]
@@ -165,7 +168,7 @@ class Builder:
 
     @property
     def required_columns(self) -> frozenset[str]:
-        """The columns that have no default."""
+        """The columns without a default."""
         return frozenset().union(*(field.value.required for field in self._fields))
 
     def build(self, row: Row) -> EngageRequest | Invalid | Skipped:
@@ -173,7 +176,9 @@ class Builder:
         try:
             built = self._built(row)
             return blank(row) if type(built) is Invalid and is_blank(row.values) else built
-        except Exception as fault:  # whatever a row's values make a library raise is that row's outcome
+        except (
+            Exception
+        ) as fault:  # whatever a library raises for the values of a row is the outcome of that row
             text = f"the request cannot be built: {type(fault).__name__}: {fault}"
             return Invalid(row, None, "not_writable", text)
 
@@ -194,22 +199,22 @@ class Builder:
                 values[field.name] = value
             content = self._wire.content(values)
         except RowError as fault:
-            hint = "" if field.is_key else fault.hint  # nothing stands in for a person
+            hint = "" if field.is_key else fault.hint  # a key has no default
             return Invalid(row, self._key_of(values), fault.error, f"{fault}{hint}", fault.column)
         except WireError as unsayable:
             return Invalid(row, self._key_of(values), "not_writable", str(unsayable))
         body = self._wire.body(content)
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         if size > self._limit:
-            text = f"the request has {size:,} bytes; the endpoint takes {self._limit:,}"
+            text = f"the request has {size:,} bytes; the endpoint accepts {self._limit:,}"
             return Invalid(row, self._key_of(values), "too_large", text)
-        request = EngageRequest(row, self._key_of(values) or "", self._ids.of(row.number, content), body)
+        request = EngageRequest(row, self._key_of(values) or "", self._ids.for_row(row.number, content), body)
         if self.identifies:
             request.identity = self._identity_of(values, request.key)
         return request
 
     def _key_text(self, name: str, column: str | None, text: str) -> str:
-        """What people are matched by, without what nobody sees around it; a telephone with its country."""
+        """The key without invisible characters around it; a telephone number with its country code."""
         bare = text.strip(BLANKS)
         if bare != text:
             self.trimmed[column or name] += 1
@@ -269,15 +274,15 @@ def _refuse_unknown(given: Mapping[str, Any], further: bool) -> None:
                 f"request.{name}", f"unknown parameter; {names_nearest(name, sorted(known))}"
             )
     if "id" not in given:
-        raise ParameterError("request.id", "missing; it is the number of the scenario")
+        raise ParameterError("request.id", "missing; set it to the number of the scenario")
 
 
 def _matching(given: Mapping[str, Any], further: bool) -> str:
-    """The matching mode; empty for a custom request. Raises ParameterError for what cannot go together."""
+    """The matching mode; empty for a custom request. Raises ParameterError for a contradiction."""
     if "custom_request" in given:
         for name in ("matching", "subscription_filter"):
             if name in given:
-                raise ParameterError(f"request.{name}", "it cannot stand beside custom_request")
+                raise ParameterError(f"request.{name}", "it cannot be combined with custom_request")
         return ""
     matching = given.get("matching", "email")
     modes = {**p.MATCHING, **p.FURTHER_MATCHING} if further else dict(p.MATCHING)
@@ -291,7 +296,7 @@ def _matching(given: Mapping[str, Any], further: bool) -> str:
 
 
 def _check_filter(given: Any) -> None:
-    """The form of a `subscription_filter` is the job's, also where its values are the row's."""
+    """Check the keys of a `subscription_filter`: they are fixed by the job, also if its values are not."""
     if not isinstance(given, dict):
         return
     key = "request.subscription_filter"

@@ -1,7 +1,7 @@
-"""Keys whose rows are left out: those of exclusion lists, and those that an earlier run reached.
+"""Keys whose rows are skipped: keys of exclusion lists, and keys that an earlier run reached.
 
-What is in a list only prevents a message: a text that means no key is refused with its line, as it may be the
-one that keeps somebody from being written to.
+Invariant: no line of a list is ignored. A text that is not a key is refused with its line, because it may be
+the mistyped key of a person who must not get a message.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from engager.reader.sources import blocks, find_files, open_stream
 from engager.requests.key_forms import Fold, has_form, listed_keys
 from engager.requests.keys import Keys
 
-#: The words for rows that are left out.
+#: The codes of rows that are skipped.
 EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
 
-_MEND = "Mend the list of input.exclude."
+_CORRECT = "Correct the list of input.exclude."
 
-#: Endings of lists that have a key a line and no header.
+#: Suffixes of lists that have one key per line and no header.
 _PLAIN = frozenset({".txt", ".list"})
 
 #: Bytes of a list that are read at once.
@@ -37,23 +37,23 @@ _BLOCK = 1 << 16
 
 @dataclass(slots=True)
 class ExcludedSource:
-    """A list, or a run, and what was found of it."""
+    """A list or a run, with its number of keys and of rows."""
 
     name: str
-    error: str  #: the word for rows that it leaves out
+    error: str  #: the code of rows that it excludes
     error_text: str
     keys: int = 0
-    rows: int = 0  #: rows that it left out so far
+    rows: int = 0  #: rows that it has excluded so far
 
     def __str__(self) -> str:
         return f"{self.name}: {self.keys:,} keys"
 
 
 class Exclusion:
-    """All keys whose rows are left out, and where each comes from."""
+    """All excluded keys, each with its source."""
 
     def __init__(self, fold: Fold, salt: bytes | None = None) -> None:
-        """`salt`: of the digests, by which a later start knows whether a key was taken away."""
+        """`salt`: of the digests, by which a later start detects that a key was removed."""
         self._keys, self._fold = Keys(salt), fold
         self.sources: list[ExcludedSource] = []
 
@@ -69,7 +69,7 @@ class Exclusion:
         self._keys.add_all(counted(), -len(self.sources))
 
     def source_of(self, key: str) -> ExcludedSource | None:
-        """Where a key comes from that is to be left out."""
+        """The source of an excluded key; None for any other key."""
         number = self._keys.row_of(self._fold(key))
         return None if number is None else self.sources[-number - 1]
 
@@ -78,11 +78,11 @@ class Exclusion:
         return self._keys.digests()
 
     def missing(self, digests: bytes) -> int:
-        """How many of the digests of an earlier start are of no key any more."""
+        """The number of digests of an earlier start whose key is not excluded any more."""
         return self._keys.missing(digests)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._keys.close()
 
 
@@ -91,12 +91,12 @@ class Lists:
     """Lists of keys."""
 
     paths: Sequence[str]
-    base: Path  #: what relative paths are relative to
+    base: Path  #: the folder that relative paths begin at
     field: str  #: the parameter whose values are keys
-    likely: Sequence[str] = ()  #: the columns that may have them, the likeliest first
-    column: str | None = None  #: which one has the keys, if the job names it
-    encoding: str | None = None  #: else told by a mark at the beginning, or UTF-8
-    empty: frozenset[str] = frozenset()  #: texts that stand for nothing
+    likely: Sequence[str] = ()  #: the columns that may contain keys, the likeliest first
+    column: str | None = None  #: the column with the keys, if the job names it
+    encoding: str | None = None  #: None: by the byte order mark, or UTF-8
+    empty: frozenset[str] = frozenset()  #: texts that mean an empty value
 
     @property
     def files(self) -> list[Path]:
@@ -104,13 +104,13 @@ class Lists:
         try:
             return [file for path in self.paths for file in find_files(path, self.base)]
         except InputError as fault:
-            told = str(fault).partition(" Mend ")[0].partition(" Name ")[0]
-            raise InputError(f"input.exclude: {told}") from None
+            fault_text = str(fault).partition(" Correct ")[0].partition(" Name ")[0]
+            raise InputError(f"input.exclude: {fault_text}") from None
 
     def add_to(self, exclusion: Exclusion) -> None:
-        """Add all keys: of CSV and JSONL files, or a key a line in .txt files; compressed ones too.
+        """Add all keys of CSV and JSONL files, and of .txt files with one key per line; also if compressed.
 
-        Raises InputError for a line that cannot be read or means no key.
+        Raises InputError for a line that cannot be read or is not a key.
         """
         for file in self.files:
             source = ExcludedSource(str(file), EXCLUDED, f"its key is in the exclusion list {file.name}")
@@ -119,20 +119,19 @@ class Lists:
     def _keys_of(self, file: Path) -> Iterator[str]:
         encoding = self._encoding_of(file)
         if encoding is None:
-            return  # an empty list has no keys, and is told by their number
+            return  # an empty list has no keys, which the number of its keys shows
         plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
         texts = self._lines_of(file, encoding) if plain else self._values_of(file, encoding)
         for line, text in texts:
             keys = [] if text.strip(BLANKS) in self.empty else listed_keys(text, self.field)
             if keys is None:
                 raise InputError(
-                    f"{file}, line {line}: {text.strip()[:60]!r} is no {self.field} that a row could have. "
-                    f"{_MEND}"
+                    f"{file}, line {line}: {text.strip()[:60]!r} is not a valid {self.field}. {_CORRECT}"
                 )
             yield from keys
 
     def _encoding_of(self, file: Path) -> str | None:
-        """How a list is written; None where nothing is in it."""
+        """The encoding of a list; None if the list is empty."""
         head = b""
         with open_stream(file) as stream:
             for block in blocks(stream, str(file), _BLOCK):
@@ -153,9 +152,9 @@ class Lists:
                         continue
                     yield line, key
             except UnicodeError as fault:
-                told = getattr(fault, "reason", fault)
+                reason = getattr(fault, "reason", fault)
                 raise InputError(
-                    f"{file}: it is not {encoding} ({told}). Name its encoding in input.exclude_encoding."
+                    f"{file}: it is not {encoding} ({reason}). Name its encoding in input.exclude_encoding."
                 ) from None
 
     def _names_column(self, text: str) -> bool:
@@ -170,11 +169,11 @@ class Lists:
             column = self._column_of(file, rows.columns) if rows.columns is not None else None
             for row in (row for chunk in rows.chunks() for row in chunk):
                 if isinstance(row, Unreadable):
-                    raise InputError(f"{row.source}, line {row.line}: {row.error_text}. {_MEND}")
+                    raise InputError(f"{row.source}, line {row.line}: {row.error_text}. {_CORRECT}")
                 yield row.line, self._value(file, row, column)
 
     def _opened(self, file: Path, encoding: str) -> Rows:
-        """The list; of CSV by the first delimiter that makes several columns of its header."""
+        """The open list; for CSV with the first delimiter that splits its header into several columns."""
         spec = InputSpec(str(file), file.parent, encoding=encoding)
         found = open_rows(spec)
         if found.columns is None or len(found.columns) > 1:
@@ -196,8 +195,8 @@ class Lists:
             raise InputError(f"{file}: {what} It has {columns}. Name one in input.exclude_column.")
         if known is None and has_form(self.field) and listed_keys(found[0], self.field):
             raise InputError(
-                f"{file}: {found[0]!r} stands where the columns' names should. "
-                "Give the list a header, or call it .txt."
+                f"{file}: line 1: the header is {found[0]!r}, which is a key. "
+                "Add a header to the list, or rename it to .txt."
             )
         return 0 if known is None else names.index(known)
 

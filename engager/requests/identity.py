@@ -1,6 +1,7 @@
-"""A run, a row and its content in, a Request-ID out: the same for every try of the row, and for no other row.
+"""Computes request ids. Invariant: an id is the same for every attempt of a row, and for no other row.
 
-The content is the parameters without the token: a token may be renewed between two tries of one row.
+An id is a digest of the run, the row and its content: the parameters without the token, because the token may
+be renewed between two attempts.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ class RequestIds:
     """The Request-IDs of one run."""
 
     def __init__(self, run_id: str) -> None:
-        # Not as its key: that would be a block of its own, hashed with every row.
+        # Not as the key of the digest: a key is a block of its own, which would be hashed for every row.
         run = blake2b(run_id.encode(), digest_size=2 * blake2b.SALT_SIZE).digest()
         salt, person = run[: blake2b.SALT_SIZE], run[blake2b.SALT_SIZE :]
         self._of_run = blake2b(digest_size=_SIZE, salt=salt, person=person)
 
-    def of(self, number: int, content: bytes) -> str:
-        """The Request-ID of a row's tries: 32 hexadecimal digits."""
+    def for_row(self, number: int, content: bytes) -> str:
+        """Returns the request id of a row: 32 hexadecimal digits."""
         digest = self._of_run.copy()
         digest.update(b"%b\0%d" % (content, number))
         return digest.hexdigest()
 
 
 def fresh(first: str, generation: int) -> str:
-    """A further Request-ID of the same row, for when the fate of every earlier try is known."""
+    """Returns a further request id of the same row, for use when every earlier attempt is settled."""
     return blake2b(b"%d" % generation, digest_size=_SIZE, key=first.encode()).hexdigest()

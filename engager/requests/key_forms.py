@@ -1,7 +1,7 @@
-"""How keys are written: which texts mean the same person, and which key a text of a list means.
+"""Normal forms of keys: which texts mean the same person, and which key a text of a list means.
 
-A list only prevents messages, so it is read as leniently as can be done without doubt; what is then no key
-is not guessed.
+A list only prevents messages, so it is read leniently, but without guessing: a text that is not certainly a
+key is reported.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import partial
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
 
-#: How a key is compared.
+#: A function to the form in which keys are compared.
 Fold = Callable[[str], str]
 
-#: What stands between the parts of a key, where a profile is matched by more than one field.
+#: The separator of the parts of a key, if a profile is matched by more than one field.
 PART = "\x1f"
 
 _QUOTES = "\"'`«»“”„‘’"
-#: A name, and an address in angles. An address outside of them would be another key.
+#: A name with an address in angle brackets. An address outside of them would be another key.
 _ANGLE = re.compile(r"[^<>@]*<([^<>]*)>[^<>@]*")
 _BETWEEN = re.compile(r"[,;\t|]|\s(?=[^\s<]+@)")
 _COMMENT = re.compile(r"\s(#|//).*")
@@ -28,7 +28,7 @@ _PHONE_SIGNS = re.compile(r"[\s().\u2010-\u2015-]")
 
 
 def fold_of(*fields: str, region: str | None = None) -> Fold:
-    """How the values of a request's key are compared, for two that mean the same person to be the same."""
+    """The function that makes two values of a key equal if they mean the same person."""
     folds = [_fold(field, region) for field in fields]
     if len(folds) == 1:
         return folds[0]
@@ -48,7 +48,7 @@ def _hexadecimal(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    """Nobody has two addresses that differ in capitals only; a host has one name in two spellings."""
+    """Addresses that differ only in case, or in the spelling of an international host, are the same."""
     text = text.strip().lower()
     if text.isascii():
         return text
@@ -57,7 +57,7 @@ def _address(text: str) -> str:
 
 
 def _ascii_host(host: str) -> str:
-    import idna  # for addresses that need it
+    import idna  # only for addresses that need it
 
     try:
         return idna.encode(host, uts46=True).decode()
@@ -66,7 +66,7 @@ def _ascii_host(host: str) -> str:
 
 
 def _number(text: str) -> str:
-    """A telephone number is its digits, however they are grouped and whether a plus stands in front."""
+    """The digits of a telephone number, without grouping and plus sign."""
     return "".join(filter(str.isdecimal, text))
 
 
@@ -75,8 +75,8 @@ def _number_in(region: str, text: str) -> str:
 
 
 def international(text: str, region: str) -> str | None:
-    """A telephone number as `+` and its digits; None for what is no number, dialled from that region."""
-    import phonenumbers  # for jobs that ask for it
+    """A telephone number as `+` and its digits; None if it is not a number that is valid in the region."""
+    import phonenumbers  # only for jobs that need it
 
     try:
         number = phonenumbers.parse(text, region)
@@ -88,7 +88,7 @@ def international(text: str, region: str) -> str | None:
 
 
 def listed_keys(text: str, field: str) -> list[str] | None:
-    """The keys that a text of a list means; none for a blank or a comment, and None where it means none."""
+    """The keys of a text of a list; empty for a blank or a comment, None if the text is not a key."""
     text = text.strip(BLANKS)
     if field not in _CLEANED:
         return [text] if (text := text.strip('"')) else []
@@ -96,14 +96,14 @@ def listed_keys(text: str, field: str) -> list[str] | None:
         if (key := _key(part, field)) is not None:
             return [key] if key else []
     if text.startswith(("#", "//")):
-        # A key after the mark may be one that was taken out, or a person with a number before it.
+        # A key after the mark may be disabled, or may be a person with a number before it.
         return None if _key(text.lstrip("#/"), field) else []
     parts = [_key(part, field) for part in _BETWEEN.split(text)]
     return None if None in parts else [part for part in parts if part]
 
 
 def _key(text: str, field: str) -> str | None:
-    """The one key that a text means; empty where it is blank, None where it is none."""
+    """The key that a text means; empty if it is blank, None if it is not a key."""
     text = "".join(character for character in text if character not in WITHOUT_WIDTH)
     if angle := _ANGLE.fullmatch(text):
         text = angle[1]
@@ -126,10 +126,10 @@ def _bare_number(text: str) -> str:
     )
 
 
-#: Fields whose keys have a form, and what is taken off around one.
+#: Fields whose keys have a form, and the functions that remove what is around a key.
 _CLEANED: Mapping[str, Fold] = {"email": _bare_address, "phone": _bare_number, "profile_id": str.strip}
 
 
 def has_form(field: str) -> bool:
-    """Whether the keys of a field have a form, by which a text is known to be none."""
+    """Whether the keys of a field have a form, so that a text can be recognized as not a key."""
     return field in _CLEANED

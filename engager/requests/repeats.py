@@ -1,7 +1,7 @@
-"""Requests in, the first that repeats the key of an earlier one out: for a warning, not for a decision.
+"""Detects the first request that repeats the key of an earlier one: for a warning, never for a decision.
 
-Only a process's first requests are looked at, so that a long run pays nothing for it, and of those not every
-one is remembered: a repeat can go unseen. None is made up.
+Only the first requests of a process are compared, so that a long run pays nothing, and not all of them are
+remembered: a repeat may stay undetected. Invariant: a reported repeat is a repeat.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from mmap import mmap
 from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.requests.key_forms import Fold
 
-#: Told of a repeat: the row, and the earlier one with the same key.
+#: Called with the row of a repeat, and the earlier row with the same key.
 OnRepeat = Callable[[int, int], None]
 
 Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 
-#: Requests that are looked at.
-LOOKED_AT = 50_000
+#: Requests that are compared.
+COMPARED = 50_000
 
 _SLOTS = 1 << 17
 
 
 class RepeatDetector:
-    """Looks until it has found a repeat, or has looked at enough."""
+    """Compares requests until it finds a repeat, or has compared enough of them."""
 
-    def __init__(self, fold: Fold, tell: OnRepeat) -> None:
-        self._fold, self._on_repeat = fold, tell
-        self._left = LOOKED_AT
-        # Memory that nobody has written to is not taken: a short run takes little.
+    def __init__(self, fold: Fold, on_repeat: OnRepeat) -> None:
+        self._fold, self._on_repeat = fold, on_repeat
+        self._left = COMPARED
+        # The system allocates a page when it is written: a short run uses little memory.
         self._digests, self._rows = (memoryview(mmap(-1, 8 * _SLOTS)).cast("q") for _ in range(2))
 
     def observe(self, request: EngageRequest) -> None:
@@ -37,7 +37,7 @@ class RepeatDetector:
         if not self._left:
             return
         self._left -= 1
-        # That two of the keys share 64 bits is as likely as one in some million runs of ten million rows.
+        # Two keys share 64 bits by chance in about one of a million runs of ten million rows.
         digest = hash(self._fold(request.identity or request.key)) or 1
         slot = digest & (_SLOTS - 1)
         known = self._digests[slot]
@@ -48,7 +48,7 @@ class RepeatDetector:
             self._on_repeat(request.row.number, self._rows[slot])
 
     def wrapping(self, build: Build) -> Build:
-        """What builds, and looks at what was built."""
+        """Returns `build` with observation of the requests that it returns."""
 
         def built(row: Row) -> EngageRequest | Invalid | Skipped:
             request = build(row)

@@ -1,7 +1,7 @@
-"""Rows in, what is left of them by the rules of the job out: repeats and listed keys are skipped.
+"""Skips rows by the rules of the job: repeats and excluded keys.
 
-Every row is looked at in the order of the input, also one that was settled long ago: it may have been the
-first with its key. A run that was interrupted so decides as it would have without the interruption.
+Invariant: a resumed run decides as it would have without the interruption. For this, every row is judged in
+the order of the input, also a settled one: it may be the first row with its key.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from engager.requests.keys import Keys
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
 
-#: The word for rows whose key an earlier row has.
+#: The code of rows whose key an earlier row has.
 REPEAT = "repeat"
 
 
 class Selection:
-    """The rules of a run."""
+    """The rules of a run by which rows are skipped."""
 
     def __init__(self, unique: bool, excluded: Exclusion | None, fold: Fold) -> None:
         self._seen = Keys() if unique else None
         self.excluded, self._fold = excluded, fold
-        self.observe: Callable[[EngageRequest], None] | None = None  #: told of every row that is not left out
+        self.observe: Callable[[EngageRequest], None] | None = None  #: called with each request to be sent
 
-    def of(
+    def apply(
         self,
         chunks: Iterator[Sequence[Row | Unreadable]],
         build: Callable[[Row], EngageRequest | Invalid | Skipped],
     ) -> Iterator[Sequence[Built]]:
-        """The rows of some chunks, built, those left out that a rule leaves out."""
+        """Builds the rows of chunks; a row that a rule skips becomes `Skipped`."""
         for chunk in chunks:
             yield [self.judge(build(row)) if isinstance(row, Row) else row for row in chunk]
 
     def judge(self, built: EngageRequest | Invalid | Skipped) -> EngageRequest | Invalid | Skipped:
-        """The row as it was built, or why it is left out. What is no request is nobody's first row."""
+        """Returns the request, or why its row is skipped. An invalid row is never the first with its key."""
         if not isinstance(built, EngageRequest):
             return built
         if self.excluded is not None and (source := self.excluded.source_of(built.key)) is not None:
@@ -52,7 +52,7 @@ class Selection:
         return built
 
     def close(self) -> None:
-        """Give the memory of its keys back."""
+        """Free the memory of the keys."""
         for keys in (self._seen, self.excluded):
             if keys is not None:
                 keys.close()

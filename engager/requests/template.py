@@ -1,8 +1,8 @@
-"""A value of the job in, a function from a row's values to the value to send out. Compiled once a job.
+"""Compiles a value of the job, once, into a function from the values of a row to the value that is sent.
 
 `"{column}"` alone keeps the column's type; inside longer text it becomes text. `{column:int}` casts,
-`{column|text}` says what stands in for an empty one, `{{` and `}}` are braces. A row's values are data:
-what looks like a template in them is never read as one.
+`{column|text}` gives a default for an empty one, `{{` and `}}` are braces. Invariant: the values of a row are
+data and are never interpreted as templates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class RowError(Exception):
-    """A row's value is wrong: a machine word, a text that names the column, and what the job could say."""
+    """A value of a row is wrong: a code, a text that names the column, and a hint for the job."""
 
     def __init__(self, error: str, text: str, column: str, hint: str = "") -> None:
         super().__init__(text)
@@ -38,11 +38,11 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the job wants the values of columns to be read."""
+    """The settings of the job for reading the values of columns."""
 
-    empty: frozenset[str] = frozenset()  #: texts that stand for nothing
-    decimal: Literal[".", ","] = "."  #: what `{column:decimal}` finds before the fraction
-    scalars: bool = False  #: a column is one filled value, and no structure unless it is cast to `json`
+    empty: frozenset[str] = frozenset()  #: texts that mean an empty value
+    decimal: Literal[".", ","] = "."  #: the decimal mark of `{column:decimal}`
+    scalars: bool = False  #: a column must be one filled value; a structure only with the cast `json`
 
 
 PLAIN = Reading()
@@ -52,19 +52,19 @@ PLAIN = Reading()
 class Compiled:
     """A compiled value."""
 
-    render: Render  #: from a row's values; raises RowError
+    render: Render  #: from the values of a row; raises RowError
     static: bool  #: it is the same for every row
     columns: frozenset[str] = frozenset()  #: columns it reads
     required: frozenset[str] = frozenset()  #: columns without which no row can be built
 
 
 def static(value: Any) -> Compiled:
-    """A value that no row changes."""
+    """A value that is the same for every row."""
     return Compiled(lambda _: value, True)
 
 
 def compile_value(value: Any, columns: Columns, where: str, reading: Reading = PLAIN) -> Compiled:
-    """Compile a value and all within it. `where` is its dotted key. Raises ParameterError."""
+    """Compile a value with all nested values. `where` is its dotted key. Raises ParameterError."""
     if isinstance(value, str):
         return _compile_text(value, columns, where, reading)
     if isinstance(value, dict):
@@ -86,7 +86,7 @@ def _compile_table(table: dict[str, Any], columns: Columns, where: str, reading:
 def _joined(value: Any, parts: Any, render: Render) -> Compiled:
     parts = list(parts)
     if all(part.static for part in parts):
-        # Built once, so that braces that were doubled are single here, too.
+        # Rendered once, so that doubled braces become single ones here, too.
         return static(render(()))
     return Compiled(
         render,
@@ -144,17 +144,17 @@ class _Slot:
     get: Callable[[Any], Any]
     cast: str | None
     default: str | None
-    to_type: Callable[[Any], Any]  #: what the cast does
-    is_scalar: bool  #: it must be one filled value
+    to_type: Callable[[Any], Any]  #: the function of the cast
+    is_scalar: bool  #: it must be one value that is not empty
 
     def value(self, row: Any) -> Any:
-        """The column's value, in its own type or the one it is cast to."""
+        """The value of the column, in its own type or cast."""
         value = self._cast(row)
         if self.is_scalar:
             if value is None or value in ("", [], {}):
                 raise RowError("empty", f"column {self.column!r} is empty: fill it", self.column)
             if isinstance(value, dict | list) and self.cast != "json":
-                text = f"column {self.column!r} holds an object or a list, and here it must be one value"
+                text = f"column {self.column!r} contains an object or a list where one value is needed"
                 raise RowError("not_scalar", text, self.column)
         return value
 
@@ -174,13 +174,13 @@ class _Slot:
                 hint = _stands_in(self.column, self.cast)
                 raise RowError("empty", f"{name} is empty: fill it", self.column, hint) from None
             if isinstance(fault, LosesDigitsError):
-                text = f"{name} holds a number that would lose digits: {value!r:.60}; send it as text"
+                text = f"{name} contains a number that would lose digits: {value!r:.60}; send it as text"
                 raise RowError("number_too_large", text, self.column) from None
             text = f"{name} is not {self.cast}: {value!r:.60}"
             raise RowError(f"not_{self.cast}", text, self.column, _comma(self.cast, value)) from None
 
     def text(self, row: Any) -> str:
-        """The column's value as a part of a text."""
+        """The value of the column as a part of a text."""
         value = self.value(row)
         return value if isinstance(value, str) else as_text(value)
 
@@ -229,7 +229,7 @@ def _bare_getter(column: str, columns: Columns, where: str, optional: bool) -> C
 
 
 def _hint(column: str, columns: Sequence[str]) -> str:
-    """What the column may be called, or why it is not found."""
+    """The nearest name, or why the column is not found."""
     if len(columns) == 1 and (found := next((sign for sign in DELIMITERS[1:] if sign in columns[0]), None)):
         return (
             f"its header is one column, {columns[0]!r}: set input.delimiter = {orjson.dumps(found).decode()}"
@@ -253,21 +253,21 @@ def _key_getter(column: str, optional: bool) -> Callable[[Any], Any]:
 
 
 def _stands_in(column: str, cast: str | None = None) -> str:
-    """What the job can say for rows in which a column is empty, as the end of an error."""
+    """The end of an error: how the job can set a default for an empty column."""
     name = f"{column}:{cast}" if cast else column
     null = f"; {{{name}|}} is null" if cast else ""
-    return f", or write {{{name}|…}} in the job for what stands in{null}"
+    return f", or write {{{name}|…}} in the job for a default{null}"
 
 
 def _comma(cast: str | None, value: Any) -> str:
-    """What the job can say where numbers have a comma."""
+    """The end of an error: how the job can read a decimal comma."""
     if cast not in ("float", "int", "decimal") or not isinstance(value, str) or "," not in value:
         return ""
     return '. A number with a decimal comma is {column:decimal} with input.decimal = ","'
 
 
 def as_text(value: Any) -> str:
-    """Any value as it stands in a text: nothing for null, JSON for lists and objects."""
+    """Returns any value as text: nothing for null, JSON for lists and objects."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -295,7 +295,7 @@ def _to_float(value: Any) -> float:
     return number
 
 
-#: Digits that every float keeps.
+#: Digits that a float represents without loss.
 _SURELY_EXACT = 15
 
 #: A number as people write it: blanks between groups of three digits, one comma or point.
@@ -303,7 +303,7 @@ _GROUPED = re.compile(r"[+-]?(\d{1,3}([ \u00a0\u2009\u202f']\d{3})+|\d+)([.,]\d+
 
 
 def _to_decimal(value: Any, comma: str = ".") -> float:
-    """A number that is written with that sign before its fraction."""
+    """Convert a number with `comma` as its decimal mark."""
     if not isinstance(value, str):
         return _to_float(value)
     text = value.strip()
@@ -326,7 +326,7 @@ def _to_json(value: Any) -> Any:
     return as_json(value) if isinstance(value, str) else value
 
 
-#: What `{column:…}` may cast to.
+#: The casts of `{column:…}`.
 CASTS: dict[str, Callable[[Any], Any]] = {
     "int": _to_int,
     "float": _to_float,

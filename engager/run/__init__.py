@@ -1,1 +1,1 @@
-"""One carrying-out of a job: prepare, pipeline, control, schedule."""
+"""One run of a job, from the job file to the summary: prepare, pipeline, control, schedule."""

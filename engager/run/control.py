@@ -1,6 +1,6 @@
 """Controls a run under way: pause, resume, another rate, stop.
 
-A command may come before the run sends: it is kept, and passed on when the run does.
+A command before the run sends is stored, and takes effect when sending begins.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Control:
     def __init__(self) -> None:
         self._claimed = False
         self.stopping = Stop()
-        self.holders: dict[str, str] = {}  #: the holders of the pause, and until when or why
-        self.rate: float | None = None  #: requests a second, where it was changed
+        self.holders: dict[str, str] = {}  #: the holders of the pause, each with its end or its reason
+        self.rate: float | None = None  #: requests per second; None: as the job says
         self.gauges: Gauges | None = None  #: once the run sends
         self._sender: Controllable | None = None
 
@@ -60,11 +60,11 @@ class Control:
         """Raises JobError if a run has begun with it already."""
         if self._claimed:
             raise JobError(
-                "control: a run has begun with this Control already. Give every run a new Control()."
+                "control: a run has begun with this Control already. Pass a new Control() to every run."
             )
 
     def claim(self) -> None:
-        """A run begins with it. Raises JobError if one has begun already."""
+        """Mark that a run begins with this control. Raises JobError if one has begun already."""
         self.refuse_second_run()
         self._claimed = True
 
@@ -92,7 +92,7 @@ class Control:
     def set_rate(self, rate: float) -> None:
         """Set the requests per second, over all processes."""
         if not LEAST_RATE <= rate <= MOST_RATE:
-            raise ValueError(f"give a number of requests a second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
+            raise ValueError(f"give a number of requests per second from {LEAST_RATE:g} to {MOST_RATE:.0f}")
         if self._sender is not None:
             self._sender.set_rate(rate)
         self.rate = rate

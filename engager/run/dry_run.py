@@ -1,4 +1,4 @@
-"""A job and its rows in, what would be sent out. Nothing is sent: the innermost call is not there."""
+"""Validates a job and every row of its input. Invariant: nothing is sent, as there is no transport here."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
 from engager.run.row_rules import selection_of, sources_of, warning_of
 
-#: An attachment's data beyond this is told by its size.
+#: Bytes of a part of a body that are shown; of a longer part, the size is shown, too.
 SHOWN_BYTES = 4096
 
-#: Rows that are named of those with a key that an earlier row had.
+#: Rows that repeat a key and are shown, at most.
 SHOWN_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """A request as it would be sent, its secret masked."""
+    """A request as it would be sent, with its secrets masked."""
 
     row: int
     key: str
@@ -45,30 +45,30 @@ class SampleRequest:
         return f"POST {self.url}\n{head}\n\n{self.body}"
 
 
-#: What is wrong with rows: a machine word, and the column in which it is, where it is in one.
+#: An error of rows: its code, and the column, if the error is in one.
 Wrong = tuple[str, str | None]
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a look at every row found. Each field is a key of `as_dict`."""
+    """The result of the validation of every row. Each field is a key of `as_dict`."""
 
     rows: int = 0
     sendable: int = 0
-    invalid: Counter[Wrong] = field(default_factory=Counter)  #: rows by what is wrong with them
-    examples: dict[Wrong, str] = field(default_factory=dict)  #: the first row of each kind
-    skipped: Counter[str] = field(default_factory=Counter)  #: rows that a rule leaves out, by the rule
-    repeats: int = 0  #: rows whose key an earlier row had, whether or not they are left out
+    invalid: Counter[Wrong] = field(default_factory=Counter)  #: invalid rows by error
+    examples: dict[Wrong, str] = field(default_factory=dict)  #: the first row with each error
+    skipped: Counter[str] = field(default_factory=Counter)  #: skipped rows by rule
+    repeats: int = 0  #: rows whose key an earlier row has, skipped or not
     repeated: list[str] = field(default_factory=list)  #: the first of them
-    seconds: float | None = None  #: what sending takes at the job's rate; None: it depends on the endpoint
-    ends_at: str | None = None  #: when it would end, begun now and kept to the sending window
-    openings: int | None = None  #: how many openings of the sending window it takes
-    lists: list[dict[str, Any]] = field(default_factory=list)  #: keys that are left out: of which file or run
+    seconds: float | None = None  #: of sending at the rate of the job; None: it depends on the endpoint
+    ends_at: str | None = None  #: the end of a run that begins now, within the sending window
+    openings: int | None = None  #: openings of the sending window that the run needs
+    lists: list[dict[str, Any]] = field(default_factory=list)  #: lists and runs, with their excluded keys
     warnings: list[str] = field(default_factory=list)
     samples: list[SampleRequest] = field(default_factory=list)
 
-    def leaves_out(self, row: Skipped, job: Job) -> bool:
-        """Count one row that a rule speaks of; returns whether the job leaves it out."""
+    def count_skipped(self, row: Skipped, job: Job) -> bool:
+        """Count one row to which a rule applies; returns whether the job skips it."""
         if row.error == REPEAT:
             self.repeats += 1
             if len(self.repeated) < SHOWN_REPEATS:
@@ -78,25 +78,25 @@ class Findings:
         self.skipped[row.error] += 1
         return True
 
-    def note(self, record: Invalid | Unreadable) -> None:
-        """Count one row that cannot be sent."""
+    def count_invalid(self, record: Invalid | Unreadable) -> None:
+        """Count one invalid row."""
         outcome = Outcome.unsent(record)
         wrong = str(outcome.error), record.column if isinstance(record, Invalid) else None
         self.invalid[wrong] += 1
         self.examples.setdefault(wrong, f"row {outcome.row.number} ({outcome.error_text})")
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; every kind of invalid row stands with its count and its first example."""
+        """Returns the findings as JSON values; each error of rows with its count and its first row."""
         # A copy of a Counter would count its items.
-        told = asdict(replace(self, invalid=Counter(), examples={}, skipped=Counter())) | {
+        found = asdict(replace(self, invalid=Counter(), examples={}, skipped=Counter())) | {
             "skipped": dict(self.skipped)
         }
-        del told["examples"]
-        told["invalid"] = [
+        del found["examples"]
+        found["invalid"] = [
             {"error": wrong[0], "column": wrong[1], "rows": rows, "example": self.examples[wrong]}
             for wrong, rows in self.invalid.most_common()
         ]
-        return told
+        return found
 
 
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
@@ -109,14 +109,14 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
             warnings=[*job_file.warnings, *builder.warnings, *_still_open(job_file.job), *unset]
         )
         selection = selection_of(job_file, builder, observe=True)
-        assert selection is not None  # noqa: S101 - who looks is given one
+        assert selection is not None  # noqa: S101 - with `observe` there always is one
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
-                    _look_at(row, findings, job_file.job, builder, selection, samples)
+                    _examine(row, findings, job_file.job, builder, selection, samples)
             findings.warnings += rows.warnings
-            _tell_lists(findings, selection)
-            _tell_trimmed(findings, builder)
+            _report_lists(findings, selection)
+            _report_trimmed(findings, builder)
     finally:
         rows.close()
     findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
@@ -124,16 +124,16 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     return findings
 
 
-def _look_at(
+def _examine(
     row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
 ) -> None:
     findings.rows += 1
     built = builder.build(row) if isinstance(row, Row) else row
     judged = built if isinstance(built, Unreadable) else selection.judge(built)
-    if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
+    if isinstance(judged, Skipped) and findings.count_skipped(judged, job):
         return
     if isinstance(built, Invalid | Unreadable):
-        findings.note(built)
+        findings.count_invalid(built)
     if not isinstance(built, EngageRequest):
         return
     findings.sendable += 1
@@ -141,26 +141,26 @@ def _look_at(
         findings.samples.append(_shown(job, built))
 
 
-def _tell_lists(findings: Findings, selection: Selection) -> None:
-    """Report of each list how many keys it has and how many rows it leaves out: none is a warning."""
+def _report_lists(findings: Findings, selection: Selection) -> None:
+    """Report for each list its keys and the rows that it excludes; none of either is a warning."""
     for source in sources_of(selection):
         findings.lists.append({"name": source.name, "keys": source.keys, "rows": source.rows})
         if (warning := warning_of(source)) is not None:
             findings.warnings.append(warning)
         elif not source.rows:
-            findings.warnings.append(f"{source}, and no row of the input has one of them")
+            findings.warnings.append(f"{source}, but no row of the input has one of them")
 
 
-def _tell_trimmed(findings: Findings, builder: Builder) -> None:
+def _report_trimmed(findings: Findings, builder: Builder) -> None:
     for column, rows in builder.trimmed.items():
         findings.warnings.append(
             f"column {column!r}: {rows:,} rows have blanks or invisible characters around the value, "
-            "which are taken off"
+            "which are removed"
         )
 
 
 def _unset(job_file: JobFile) -> list[str]:
-    """The secrets that a run would miss: a look needs none. Raises JobError for one that can never do."""
+    """The missing secrets, which only a run needs. Raises JobError for a secret that cannot be valid."""
     missing = []
     for read in (token_of, webhook_of):
         try:
@@ -171,18 +171,18 @@ def _unset(job_file: JobFile) -> list[str]:
 
 
 def _fit(findings: Findings, job: Job, now: float) -> None:
-    """Say how the run fits its sending window, as far as its duration is known."""
+    """Report how the run fits into its sending window, if its duration is known."""
     window = job.window.policy
     if window is None or findings.seconds is None:
         return
     if (found := window.end_of(now, findings.seconds)) is None:
-        findings.warnings.append("window: it never opens for long enough")
+        findings.warnings.append("window: it is never open for long enough")
     else:
         findings.ends_at, findings.openings = moment_text(found[0], window.zone), found[1]
 
 
 def seconds_at_rate(job: Job, requests: int) -> float | None:
-    """What so many requests take at the job's rate, each tried once; None where no number bounds them."""
+    """Seconds of `requests` at the rate of the job, one attempt each; None without a fixed rate."""
     if job.limits.rate is None or job.limits.rate == AUTO:
         return None
     return round(requests / Pace(job.limits.rate).leak, 1)
@@ -191,7 +191,7 @@ def seconds_at_rate(job: Job, requests: int) -> float | None:
 def _still_open(job: Job) -> list[str]:
     if job.request.get("id") != UNCHOSEN:
         return []
-    return ["request.id: no scenario is chosen yet; only the embedded sandbox takes this job"]
+    return ["request.id: no scenario is chosen yet; only the embedded sandbox accepts this job"]
 
 
 def _shown(job: Job, request: EngageRequest) -> SampleRequest:

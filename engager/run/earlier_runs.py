@@ -1,7 +1,7 @@
-"""Whom an earlier run has reached: those who are left out of a run that comes after it.
+"""The people that an earlier run has reached, who are excluded from a run after it.
 
-Counted as reached is everybody of whom the endpoint may have taken a request: engaged, accepted, in doubt, in
-flight when the run ended, and whom that run left out as reached by one before it.
+Reached are the rows that may have had an effect: engaged, accepted, in doubt, in flight when the run ended,
+and skipped by that run because a run before it had reached them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from engager.run.run_selection import command_of
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
 from engager.store.state import RunState
-from engager.store.status import existing_run, look, state_so_far
+from engager.store.status import existing_run, read_status, state_so_far
 
 REACHED = frozenset({"engaged", "accepted", "in_doubt"})
 
 
-def leave_out_reached(exclusion: Exclusion, path: Path) -> None:
-    """Add the keys of everybody whom a run reached. Raises RunDirectoryError or BusyError."""
+def exclude_reached(exclusion: Exclusion, path: Path) -> None:
+    """Add the keys of all rows that a run reached. Raises RunDirectoryError or BusyError."""
     found = existing_run(path)
     if RunLock.is_held(found.lock_path):
-        raise BusyError(f"{path}: this run is under way. Wait for its end before a run after it.")
+        raise BusyError(f"{path}: this run is in progress. Wait for its end, and run again.")
     source = ExcludedSource(str(path), EARLIER_RUN, f"the run {path.name} has reached this person")
     exclusion.add(source, _reached(found))
 
@@ -49,7 +49,7 @@ def _reached(found: RunDirectory) -> Iterator[str]:
     known = sum(count for status, count in state.rows.count_statuses().items() if status in REACHED)
     if len(rows) < known or state.lost_rows:
         raise RunDirectoryError(
-            f"{found.path}: its results lack {known - len(rows) + state.lost_rows:,} people whom it may have "
+            f"{found.path}: its results lack {known - len(rows) + state.lost_rows:,} people that it may have "
             "reached. Start that run again first: it completes its results."
         )
     yield from _in_flight(found, frozenset(state.open) - rows)
@@ -80,26 +80,26 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
                 if not missing:
                     return
     except EngagerError as fault:
-        told = f" {fault}"
+        reason = f" {fault}"
     else:
-        told = ""
+        reason = ""
     raise RunDirectoryError(
-        f"{found.path}: {len(wanted):,} requests were in flight when this run ended, and who they were "
-        f"cannot be found again. Start that run again first: it settles them.{told}"
+        f"{found.path}: {len(wanted):,} requests were in flight when this run ended, and their keys "
+        f"cannot be determined. Start that run again first: it settles them.{reason}"
     )
 
 
 def refuse_change(
     found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
 ) -> NoReturn:
-    """Raises RunDirectoryError that says whom a new run would reach again, and how to leave them out."""
-    told = look(found)
-    people = sum(told["statuses"].get(status, 0) for status in REACHED) + told["open"]
+    """Raises RunDirectoryError with the people that a new run would reach again, and how to exclude them."""
+    status = read_status(found)
+    people = sum(status["statuses"].get(reached, 0) for reached in REACHED) + status["open"]
     again = command_of(job_file.source, input_path, _free(found.path), (found.path,))
     raise RunDirectoryError(
-        f"{found.path}: this run directory belongs to another run: {difference}. Undo the change, and the "
-        f"same command goes on. A new run would send again to {people:,} people whom this one has "
-        f"reached; this leaves them out:\n  {again}"
+        f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
+        f"same command then resumes. A new run would send again to {people:,} people that this one has "
+        f"reached; this excludes them:\n  {again}"
     )
 
 

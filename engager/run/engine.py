@@ -35,7 +35,7 @@ class Remaining(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Rows, and all that is needed to engage them but the connection to the endpoint."""
+    """The rows, with all that is needed to engage them except the connection to the endpoint."""
 
     rows: Rows
     builder: Builder
@@ -44,14 +44,14 @@ class Engine:
     store: ResultStore
 
     async def engage_all(self, plan: Plan, transport: Transport, limits: Limits) -> Remaining:
-        """Engage the rows; whatever ends it, a cancellation included, every known outcome is stored first."""
+        """Engage the rows. However it ends, also by a cancellation, every known outcome is stored first."""
         store = self.store
         store.start(plan.concurrency)
         self.rows.verifier.notify(store.checkpoint)
         await store.flush()  # what an earlier process could not append, before anything new
         first_rows = FirstRows(self.rows, plan.last_row)
         build, chunks = self._selecting(first_rows)
-        off_loop = _in_thread if self.rows.flows else _in_loop
+        off_loop = _in_thread if self.rows.is_stream else _in_loop
         try:
             done = await carry_out(plan, chunks, build, transport.send, fresh, store, limits, off_loop)
             return Remaining.DUE if not done else Remaining.BEYOND if first_rows.cut else Remaining.NONE
@@ -60,12 +60,12 @@ class Engine:
                 await store.finish()
 
     def _selecting(self, rows: FirstRows) -> tuple[Build, Chunks]:
-        """How rows become requests, and the rows, which a selection has built into requests already."""
+        """The function that builds requests, and the rows; a selection has built requests of them already."""
         build, selection, repeats = self.builder.build, self.selection, self.repeats
         if selection is None:
             return (build if repeats is None else repeats.wrapping(build)), rows
         selection.observe = None if repeats is None else repeats.observe
-        return build, selection.of(rows, build)
+        return build, selection.apply(rows, build)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
@@ -74,5 +74,5 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
 
 async def _in_loop(call: Callable[[], T]) -> T:
-    """For an input on a disk: the way to a thread and back takes longer than a read from the cache."""
+    """For an input on disk: a switch to a thread and back takes longer than a read from the cache."""
     return call()

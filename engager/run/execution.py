@@ -1,4 +1,4 @@
-"""Carries a prepared run out, and leaves its summary."""
+"""Carries out a prepared run and writes its summary, however the run ends."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
 
-#: Serves a run's page as long as it is entered; gives the page's address.
+#: A context in which the page of a run is served; it returns the address of the page.
 Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class RowLimit:
-    """How many rows of the input this process may settle."""
+    """The maximum number of rows that this process may settle."""
 
     last_row: int | None = None
-    reason: str | None = None  #: why it is a stop when there are rows after it
+    reason: str | None = None  #: the reason of the stop if there are rows after it
 
 
 NO_LIMIT = RowLimit()
 
-#: Seconds after which a departure does not count for the rate limit: the second, and the way to the endpoint.
+#: Seconds after which a sent request does not count for the rate limit: one, and the way to the endpoint.
 _FORGOTTEN = 1.02
 
 
 async def send(
     run: Run, row_limit: RowLimit = NO_LIMIT, watch: Watch = ignore_events, serve: Serve | None = None
 ) -> Summary:
-    """Carry the run out and leave its summary; `serve` serves its page.
+    """Carry out the run and write its summary; `serve` serves its page.
 
-    Whatever ends it, a cancellation included, every outcome that is known is stored first.
+    However it ends, also by a cancellation, every known outcome is stored first.
     """
     started = time.monotonic()
     try:
@@ -92,9 +92,9 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | 
 
 
 async def _until_forgotten(run: Run, begun: float) -> None:
-    """Wait until no departure of the process before can count in the same second as one of this process.
+    """Wait until no request of the previous process can count in the same second as one of this process.
 
-    That process ended before this one had the lock. Its last departures are not stored.
+    That process ended before this one had the lock. When it sent its last requests is not stored.
     """
     if run.resumed and run.job_file.job.limits.rate is not None:
         await run.control.stopping.sleep(begun + _FORGOTTEN - time.monotonic())
@@ -102,7 +102,7 @@ async def _until_forgotten(run: Run, begun: float) -> None:
 
 @asynccontextmanager
 async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) -> AsyncIterator[None]:
-    """Serve the run's page, if the caller asks for it."""
+    """Serve the page of the run, if the caller asks for it."""
     if serve is None:
         yield
         return
@@ -128,7 +128,7 @@ def _warn_of_repeat(row: int, first: int) -> None:
     """Warn that two rows reach the same person, as soon as the first such row is read."""
     log.warning(
         "row %d has the same key as row %d, and both are sent; there may be more. input.unique = true skips "
-        "such rows, false says that they are intended, and `engager check` counts them",
+        "such rows, false declares them intended, and `engager check` counts them",
         row,
         first,
     )

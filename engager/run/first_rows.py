@@ -13,7 +13,7 @@ class FirstRows(Iterator[Sequence[Row | Unreadable]]):
 
     def __init__(self, rows: Rows, last_row: int | None) -> None:
         self.cut = False  #: there are rows after it
-        self._chunks, self._flows, self._last = rows.chunks(), rows.flows, last_row
+        self._chunks, self._flows, self._last = rows.chunks(), rows.is_stream, last_row
         self._over = False
 
     def __next__(self) -> Sequence[Row | Unreadable]:
@@ -24,7 +24,7 @@ class FirstRows(Iterator[Sequence[Row | Unreadable]]):
             return chunk
         wanted = chunk[: max(0, self._last + 1 - chunk[0].number)]
         self._over = True
-        # A pipe is not asked whether it has more: that might have to be waited for.
+        # Whether a pipe has more rows is not tested: the test could wait for a long time.
         self.cut = len(wanted) < len(chunk) or self._flows or any(self._chunks)
         if not wanted:
             raise StopIteration

@@ -1,4 +1,4 @@
-"""The event loop of a whole run: uvloop's, which needs half the time from a readable socket to its reader."""
+"""The event loop of a whole run: uvloop, which wakes the reader of a socket in half the time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Objects that are made between two searches for cycles; a few hundred rows make Python's own 700.
+#: New objects between two searches for cycles. A few hundred rows make Python's default of 700.
 _RARELY = 20_000
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a loop of its own, until it ends. Raises RuntimeError where one is running."""
+    """Run a coroutine in a new loop until it ends. Raises RuntimeError if a loop is running already."""
     if _is_running():
         main.close()
         raise RuntimeError("an event loop runs in this thread: await run_async or retry_async instead")
@@ -34,7 +34,7 @@ def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         from uvloop import new_event_loop
     except ImportError:
-        return None  # it is not available for every Python, and the standard library's does the same
+        return None  # uvloop is not available for every Python; the standard loop does the same
     return new_event_loop
 
 

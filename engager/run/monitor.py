@@ -19,11 +19,11 @@ from engager.store.tally import Histogram, Tally
 #: Seconds between two snapshots.
 EVERY = 0.25
 
-#: Seconds over which the present pace is taken, and the latency of late, and the time that is left. Rows are
-#: counted a batch at a time: over less, the pace would seem to be above its limit.
+#: Seconds over which the current rate, the recent latency and the remaining time are measured. Rows are
+#: counted in batches: over a shorter time, the rate would seem to be above its limit.
 _PACE, _LATE = 4.0, 10.0
 
-#: Seconds between two pieces of the count of the input's rows: it must not hold up the rows themselves.
+#: Seconds between two steps of counting the rows of the input, which must not delay the rows themselves.
 _COUNT_EVERY = 0.003
 
 _UNTRIED = (Status.INVALID, Status.SKIPPED)
@@ -37,11 +37,11 @@ class Monitor:
         self._begun = time.monotonic()
         self._total: int | None = None
         self._latest: Snapshot | None = None
-        #: Moments of late, with the rows that were settled and the latencies that were seen by then.
+        #: Recent moments, with the rows that were settled and the latencies that were measured until then.
         self._past: deque[tuple[float, int, Histogram]] = deque()
 
     def snapshot(self) -> Snapshot:
-        """The run as it is."""
+        """Make a snapshot of the run."""
         now, tally = time.monotonic(), self._run.store.tally
         self._past.append((now, tally.rows, tally.latency))
         while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
@@ -61,16 +61,16 @@ class Monitor:
         return self._latest
 
     def latest(self) -> Snapshot:
-        """The last snapshot: for whoever looks in between."""
+        """Returns the last snapshot, for a reader between two of them."""
         return self._latest or self.snapshot()
 
     @property
     def latency(self) -> Histogram:
-        """All latencies, by the last snapshot."""
+        """All latencies until the last snapshot."""
         return self._past[-1][2]
 
     def _pace(self, seconds: float) -> float:
-        """Rows a second of late."""
+        """Rows per second over the last `seconds`."""
         now, rows, _ = self._past[-1]
         then, rows_then, _ = next(past for past in self._past if past[0] >= now - seconds)
         return (rows - rows_then) / (now - then) if now > then else 0.0
@@ -80,7 +80,7 @@ class Monitor:
         return None if self._total is None or not pace else max(0, self._total - rows) / pace
 
     def _sending(self) -> dict[str, Any]:
-        """What can be read off what sends."""
+        """Measures of the sending part."""
         control, pace = self._run.control, self._run.job_file.job.pace
         holders, gauges, in_flight = dict(control.holders), control.gauges, 0
         if gauges is not None:
@@ -92,17 +92,17 @@ class Monitor:
         return {"rate": rate, "in_flight": in_flight, "holders": holders}
 
     async def publish(self, watch: Watch) -> None:
-        """Tell of the run, until cancelled."""
+        """Pass snapshots to `watch` until cancelled."""
         while True:
             await anyio.sleep(EVERY)
             watch(Progressed(self.snapshot()))
 
     async def count_rows(self) -> None:
-        """Count the rows of the input, beside everything else."""
+        """Count the rows of the input in the background."""
         pieces = self._run.rows.counting()
         if pieces is None:
             return
-        await anyio.sleep(EVERY)  # a short run is over before anybody looks
+        await anyio.sleep(EVERY)  # a short run ends before its progress is displayed
         counted = 0
         for rows in pieces:
             counted = rows
@@ -111,10 +111,10 @@ class Monitor:
 
 
 def tolerated(watch: Watch) -> Watch:
-    """The same watcher, who hears nothing more once he has failed: a fault of his is not the run's."""
+    """Wraps `watch`: after its first error it is not called again, and the run continues."""
     listening = True
 
-    def tell(event: Event) -> None:
+    def notify(event: Event) -> None:
         nonlocal listening
         if not listening:
             return
@@ -122,14 +122,14 @@ def tolerated(watch: Watch) -> Watch:
             watch(event)
         except Exception as fault:
             listening = False
-            told = sanitized(Secret.redact_all(f"{type(fault).__name__}: {fault}"), " ")
-            log.warning("watch: it failed and is told nothing more of this run: %s", told)
+            text = sanitized(Secret.redact_all(f"{type(fault).__name__}: {fault}"), " ")
+            log.warning("watch: it failed and gets no further events of this run: %s", text)
 
-    return tell
+    return notify
 
 
 def kinds_of(tally: Tally) -> list[ErrorKind]:
-    """The rows of an account that were not engaged, by what is said of them, each with one that shows it."""
+    """The rows that were not engaged, by error, each with one example row."""
     unknown = (None, None, "")
     return [
         ErrorKind(str(status), error, rows, *tally.samples.get((status, error), unknown))

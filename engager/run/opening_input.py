@@ -1,4 +1,4 @@
-"""A job's input and its compiled requests: how every command reads them."""
+"""Opens the input of a job and compiles its requests, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engager.requests.builder import NO_COLUMN, Builder, compile_builder
 
 
 def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
-    """Open the job's input, or another one named from the working directory. Raises InputError."""
+    """Open the input of the job, or `input_path` relative to the working directory. Raises InputError."""
     given = job_file.job.input
     spec = InputSpec(
         path=input_path or given.path,
@@ -33,7 +33,7 @@ def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifie
 
 
 def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builder:
-    """Compile the job's templates against the input's columns. Raises JobError with file and line."""
+    """Compile the templates of the job for the columns of the input. Raises JobError with file and line."""
     try:
         builder = compile_builder(spec_of(job_file, token), rows.columns, run_id)
     except ParameterError as fault:

@@ -1,7 +1,7 @@
 """THE PAGE: rows → requests → sending (admission, attempt, retry) → outcomes → store.
 
-Bounded by construction: a fixed number of workers, a stream of two chunks, one buffer of outcomes.
-Stopping is closing: the reader ends, what is in flight ends, the store ends.
+Invariant: memory is bounded by a fixed number of workers, a stream of two chunks, and one buffer of outcomes.
+A stop closes in this order: the reader ends, the requests in flight end, the store ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engager.sending.retry import Engage, FreshId, with_retry
 from engager.sending.sender import Send, Sender
 from engager.store.store import ResultStore
 
-#: Rows, or what they have become already.
+#: Rows, or the requests or outcomes that they have become.
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 OffLoop = Callable[[Callable[[], list[Work] | None]], Awaitable[list[Work] | None]]
@@ -105,7 +105,7 @@ async def _read(
 
 
 async def _work(queue: WorkQueue, engage: Engage, store: ResultStore, stop: Stop) -> None:
-    """Settle one row after the other."""
+    """Settle one row after another."""
     while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
         outcome: Outcome | None
         if isinstance(work, EngageRequest):

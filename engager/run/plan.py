@@ -1,4 +1,4 @@
-"""How a run sends, in one piece."""
+"""All settings and policies by which a run sends."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Plan:
     breaker: Breaker | None = None
     slow_start: SlowStart | None = None
     threshold: Threshold | None = None
-    last_row: int | None = None  #: rows after it are left for another process
-    clean_text: Callable[[str], str] = str  #: what is stored and shown of a text that others wrote
+    last_row: int | None = None  #: rows after it are not sent by this process
+    clean_text: Callable[[str], str] = str  #: cleans a text of others before it is stored and shown

@@ -1,4 +1,4 @@
-"""Prepares a run from a job file, in phases: checks everything that can be checked before a row is sent."""
+"""Prepares a run from a job file. Invariant: all that can be checked is checked before a row is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
-from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
@@ -46,7 +46,7 @@ from engager.store.run_directory import (
 from engager.store.status import existing_run
 from engager.store.store import ResultStore, StoreOptions
 
-#: Raised when an engager would build other bytes, and so other Request-IDs, from the same row.
+#: Increase it when the same row gets other bytes, and so another request id, than in an earlier version.
 REQUEST_FORM = 2
 
 #: Keys of [input] that change what a row is.
@@ -55,43 +55,43 @@ READING = {"encoding", "max_row_bytes", "multiline", "region", "empty", "decimal
 
 @dataclass(slots=True)
 class Run:
-    """One carrying-out of a job: made by `prepare`, carried out by `send`."""
+    """One run of a job: made by `prepare`, carried out by `send`."""
 
     job_file: JobFile
     secret: Secret
-    input_path: str | None  #: named instead of the job's
+    input_path: str | None  #: replaces the input of the job
     rows: Rows
     builder: Builder
     selection: Selection | None
     directory: RunDirectory
     store: ResultStore
-    redact: Redact  #: takes every secret of the run out of a text
-    resources: ExitStack  #: closes what is open, and releases the lock
-    resumed: bool  #: an earlier process began it
+    redact: Redact  #: removes every secret of the run from a text
+    resources: ExitStack  #: closes all files, and releases the lock
+    resumed: bool  #: an earlier process began the run
     control: Control = field(default_factory=Control)
-    summary: Summary | None = None  #: once `send` ended, however it ended
+    summary: Summary | None = None  #: set when `send` ends, however it ends
 
     @property
     def name(self) -> str:
-        """The job's name, at the moment of the run's start."""
+        """The name of the job, with the moment of the start of the run."""
         return expanded(self.job_file.job.job.name, moment_of_name(self.job_file, self.directory.started_at))
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """The first phase: the input is open, and the lock of a run that exists is held."""
+    """The first phase: the input is open, and the lock of an existing run is acquired."""
 
     job_file: JobFile
     input_path: str | None
     secret: Secret
     found: RunDirectory | None
     rows: Rows
-    after: Sequence[str]  #: earlier runs, whose people are left out
+    after: Sequence[str]  #: earlier runs, whose people are excluded
 
 
 @dataclass(frozen=True, slots=True)
 class _Identified:
-    """The second phase: every template is compiled, and the run is the one of this job and this input."""
+    """The second phase: every template is compiled, and the run belongs to this job and this input."""
 
     opened: _Opened
     builder: Builder
@@ -108,7 +108,7 @@ def prepare(
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
-    Returns the summary of a complete run instead, unless `again` asks for another pass over its rows of these
+    Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
     """
     with ExitStack() as resources:
@@ -152,9 +152,9 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
 
 
 def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
-    """The run with its input as it is now: the same, or one of which what was read is still the beginning.
+    """The run with its current input, which must begin with all that the run has read.
 
-    Raises RunDirectoryError for another one.
+    Raises RunDirectoryError for another input.
     """
     files = known_by(job_file, input_path)
     known = found.identity["input"]["files"]
@@ -174,7 +174,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 
 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
-    """Whether what the run has read is the beginning of the input as it is now."""
+    """Whether the current input begins with all that the run has read."""
     verifier = InputVerifier(opening.checkpoints(found))
     files = find_files(input_path or job_file.job.input.path, Path.cwd() if input_path else job_file.base)
     try:
@@ -189,16 +189,16 @@ def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -
     return verifier.is_through
 
 
-def _tell_excluded(identified: _Identified, selection: Selection | None) -> Exclusion | None:
-    """Say what is left out. Raises RunDirectoryError where an earlier start left out more."""
+def _report_excluded(identified: _Identified, selection: Selection | None) -> Exclusion | None:
+    """Report what is excluded. Raises RunDirectoryError if an earlier start excluded more."""
     opened, builder = identified.opened, identified.builder
     exclusion = None if selection is None else selection.excluded
     if opened.found and (lost := lost_keys(opened.found, exclusion)):
-        told = f"{lost:,} keys that were left out are in no list of input.exclude any more"
-        refuse_change(opened.found, told, opened.job_file, opened.input_path)
+        change = f"{lost:,} keys that were excluded are in no list of input.exclude any more"
+        refuse_change(opened.found, change, opened.job_file, opened.input_path)
     sources = sources_of(selection)
     builder.warnings += filter(None, map(warning_of, sources))
-    builder.notes += [f"leaves out: {source}" for source in sources if source.keys]
+    builder.notes += [f"excludes: {source}" for source in sources if source.keys]
     return exclusion
 
 
@@ -212,7 +212,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     )
     if selection is not None:
         resources.callback(selection.close)
-    exclusion = _tell_excluded(identified, selection)
+    exclusion = _report_excluded(identified, selection)
     store = (opening.resume if resumed else opening.begin)(directory, identified.options)
     resources.callback(store.close)
     if resumed:
@@ -237,7 +237,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
 def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
     """The run in a folder, if there is one, under its lock."""
     if find_run(out) is None:
-        return None  # a folder is only made when no check can fail any more
+        return None  # the folder is created only when no check can fail any more
     _lock(out, resources)
     return existing_run(out)
 
@@ -249,15 +249,15 @@ def _lock(out: Path, resources: ExitStack) -> None:
 def _lock_new(out: Path, resources: ExitStack) -> None:
     _lock(out, resources)
     if find_run(out):
-        raise BusyError(f"{out}: another process has just begun there. Look, and run again.")
+        raise BusyError(f"{out}: another process has just begun there. See `engager status`, and run again.")
 
 
 def _ask_for_pass(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
-    """Ask for another pass over a complete run; returns its summary where no pass is needed."""
+    """Request another pass over a complete run; returns its summary if no pass is needed."""
     summary = found.summary()
     if summary is None or not summary.get("complete"):
         if again and passes.latest(found) is None:
-            raise RunDirectoryError(f"{found.path}: this run is not complete yet. Go on with it first.")
+            raise RunDirectoryError(f"{found.path}: this run is not complete yet. Resume it first.")
         return None
     if not any(summary["statuses"][status] for status in again):
         return Summary.from_dict(summary)
@@ -273,7 +273,7 @@ def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> Stor
 def _invocation(
     job_file: JobFile, rows: Rows, input_path: str | None, after: Sequence[str]
 ) -> dict[str, Any]:
-    """The call for another pass, valid in every working directory, and the input of that pass."""
+    """The call of another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path)
     return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
@@ -286,7 +286,7 @@ def _input_name(job_file: JobFile, input_path: str | None) -> str:
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
-    """Everything that changes a request or a row: with another identity it is another run."""
+    """Everything that changes a request or a row: another identity is another run."""
     job = job_file.job
     endpoint = job.endpoint.model_dump(mode="json", include={"url", "format", "answer"})
     reading = job.input.model_dump(mode="json", include=READING)
@@ -306,12 +306,12 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     }
     if job.input.unique:
         identity["input"]["unique"] = True
-    # As it will be read back: TOML has dates, and JSON has texts.
+    # As it will be read again: dates of TOML become texts in JSON.
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 
 
 def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
-    """How the files of outcomes look."""
+    """The formats of the files of outcomes."""
     job, proxy = job_file.job, proxy_of(job_file)
 
     def redact(text: str) -> str:
@@ -319,7 +319,7 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
 
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
-        return Formats(results, MendableJson(redact), redact)
+        return Formats(results, RejectedJson(redact), redact)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
-    reject = MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
+    reject = RejectedCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
     return Formats(results, reject, redact)

@@ -1,4 +1,4 @@
-"""The rules of a job by which rows are left out: repeats, exclusion lists, and whom earlier runs reached."""
+"""The rules of a job by which rows are skipped: repeats, exclusion lists, and people of earlier runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engager.requests.key_forms import fold_of
 from engager.requests.keys import DIGEST_SIZE
 from engager.requests.repeats import OnRepeat, RepeatDetector
 from engager.requests.selection import Selection
-from engager.run.earlier_runs import leave_out_reached
+from engager.run.earlier_runs import exclude_reached
 from engager.store.disk import read_file
 from engager.store.run_directory import RunDirectory
 
@@ -27,13 +27,13 @@ def selection_of(
     observe: bool = False,
     salt: bytes | None = None,
 ) -> Selection | None:
-    """The rules by which rows are left out; None where there are none. Raises InputError.
+    """The rules by which rows are skipped; None if there are none. Raises InputError.
 
     Args:
         job_file: the job.
-        builder: builds its requests; it is asked for all that a profile is matched by, where a rule needs it.
-        after: earlier runs, whose people are left out.
-        observe: repeats are looked for although the job does not leave them out.
+        builder: builds its requests; if a rule needs it, with all that a profile is matched by.
+        after: earlier runs, whose people are excluded.
+        observe: detect repeats also if the job does not skip them.
         salt: of the digests of excluded keys, by which a later start compares them.
 
     """
@@ -49,18 +49,18 @@ def selection_of(
 def _exclusion(
     job_file: JobFile, builder: Builder, after: Sequence[str], salt: bytes | None
 ) -> Exclusion | None:
-    """The keys whose rows are left out. Raises JobError, InputError or RunDirectoryError."""
+    """The excluded keys. Raises JobError, InputError or RunDirectoryError."""
     lists, runs = _lists_and_runs(job_file)
     if not lists and not runs and not after:
         return None
     if lists and builder.key_field == "custom_request":
-        text = "a custom_request has no key that a list could hold; leave such rows out of the input"
+        text = "a custom_request has no key that a list could contain; remove such rows from the input"
         raise JobError(job_file.at("input.exclude", text))
     exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), salt)
     try:
         _lists(job_file, builder, lists).add_to(exclusion)
         for run in (*runs, *map(Path, after)):
-            leave_out_reached(exclusion, run)
+            exclude_reached(exclusion, run)
     except BaseException:
         exclusion.close()
         raise
@@ -68,24 +68,24 @@ def _exclusion(
 
 
 def _lists_and_runs(job_file: JobFile) -> tuple[list[str], list[Path]]:
-    """What `input.exclude` names: files of keys, and run directories."""
+    """The files of keys and the run directories that `input.exclude` names."""
     given = job_file.job.input.lists
     runs = [name for name in given if (job_file.base / name / "run.json").is_file()]
     return [name for name in given if name not in runs], [job_file.base / name for name in runs]
 
 
 def sources_of(selection: Selection | None) -> list[ExcludedSource]:
-    """The lists of a job, and the earlier runs whose people are left out."""
+    """The exclusion lists and the earlier runs of a selection."""
     return selection.excluded.sources if selection and selection.excluded else []
 
 
 def warning_of(source: ExcludedSource) -> str | None:
-    """What is odd about a list or a run: it has no keys."""
-    return None if source.keys else f"{source}: it leaves nobody out"
+    """The warning of a list or a run that has no keys; otherwise None."""
+    return None if source.keys else f"{source}: it excludes no row"
 
 
 def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> RepeatDetector | None:
-    """Who looks for a repeat; None where the job says what is to become of repeats, one way or the other."""
+    """The detector of repeats; None if the job says how to treat repeats."""
     if "unique" in job_file.job.input.model_fields_set:
         return None
     builder.identifies = builder.key_is_part
@@ -93,14 +93,14 @@ def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> Repe
 
 
 def warnings_of_reasons(rows: Rows, job_file: JobFile, after: Sequence[str]) -> list[str]:
-    """Say that an input comes from a run whose people are not left out."""
+    """Warn of an input that comes from a run whose people are not excluded."""
     names = rows.peek_keys() if rows.columns is None else rows.columns
     if after or _lists_and_runs(job_file)[1] or not set(REASON_COLUMNS).intersection(names):
         return []
     runs = sorted({str(file.parent) for file in rows.files if (file.parent / "run.json").exists()})
     return [
-        "the input has columns engager_…: it comes from a run, and whom that run has reached may be in it "
-        f"again. --after {' '.join(runs) or 'RUN'} leaves them out"
+        "the input has columns engager_…: it comes from a run, and may contain people whom it reached. "
+        f"--after {' '.join(runs) or 'RUN'} excludes them"
     ]
 
 
@@ -118,7 +118,7 @@ def _lists(job_file: JobFile, builder: Builder, lists: Sequence[str]) -> Lists:
 
 
 def lost_keys(found: RunDirectory, exclusion: Exclusion | None) -> int:
-    """How many keys of an earlier start are left out no more: a list may grow, and nothing else."""
+    """The number of keys of an earlier start that are not excluded any more: lists may only grow."""
     if not found.excluded_path.exists():
         return 0
     known = read_file(found.excluded_path)

@@ -1,7 +1,7 @@
-"""A job and the moment of its start in, its run directory out: a new one, or one to be gone on with.
+"""Chooses the run directory of a start: a new one, or the one of an incomplete run with the same input.
 
-A name with a date in it is another one after midnight, and a run that was begun before must not begin
-anew for that: whatever the date, the same job goes on with the same input, and sends no input twice.
+Invariant: no input is sent twice because a name with a date changes at midnight: the same job with the same
+input resumes the earlier run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from engager.reader.sources import STDIN, find_files
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory, find_run
 
-#: So many of the latest runs of a name are looked at.
+#: The latest runs of a name that are compared, at most.
 LOOKED_AT = 100
 
 #: For names that do not depend on the moment.
@@ -44,17 +44,17 @@ class ChosenDirectory:
 
 
 def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
-    """A moment on the clocks that the job goes by, for the dates in its names."""
+    """A moment in the time zone of the job, for the dates in its names."""
     return datetime.fromtimestamp(seconds, job_file.job.window.tz)
 
 
 @contextmanager
 def choose_directory(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[ChosenDirectory]:
-    """The run directory that `out` names, else the job, at this moment: for a start to begin in.
+    """The run directory of a start now, by `out` or by the job.
 
-    Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
-    begin with one input. Raises JobError, InputError, BusyError where another start takes too long or a
-    namesake is under way, and RunDirectoryError where one has sent this input already.
+    If the name has a date, only one start at a time chooses and begins: two could begin with one input before
+    and after midnight. Raises JobError; InputError; BusyError if another start takes too long or a run of the
+    same name is in progress; RunDirectoryError if a run has sent this input already.
     """
     pattern = _pattern(job_file, out)
     if fault := name_fault(pattern):
@@ -109,49 +109,49 @@ def _pattern(job_file: JobFile, out: str | None) -> str:
 
 
 def _shown(folder: Path) -> Path:
-    """A folder as a person names it from here."""
+    """A folder as it is named from the working directory."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _former(job_file: JobFile, out: str | None) -> str | None:
-    """Where earlier versions of engager had the default: beside wherever they were called from."""
+    """The default of earlier versions of engager: in the working directory."""
     if out is not None or job_file.job.output.directory is not None or Path.cwd() == job_file.base:
         return None
     return f"runs/{job_file.job.job.name}"
 
 
 def _is_of(found: RunDirectory, job_file: JobFile) -> bool:
-    """Whether a run of the job's name is one of this job, and not of another file that is there, too."""
-    told = found.invocation
+    """Whether a run with the name of the job is a run of this job file, and not of another one."""
+    call = found.invocation
     if found.identity.get("job") != {"name": job_file.job.job.name}:
         return False
-    if job_file.path is None or told.get("job") is None:
-        return told.get("job") is None and told.get("base") in (None, str(job_file.base))
-    return told["job"] == str(job_file.path.resolve()) or not Path(told["job"]).exists()
+    if job_file.path is None or call.get("job") is None:
+        return call.get("job") is None and call.get("base") in (None, str(job_file.base))
+    return call["job"] == str(job_file.path.resolve()) or not Path(call["job"]).exists()
 
 
 def _refuse_former(former: Path, path: Path, job_file: JobFile, input_path: str | None) -> None:
-    """Raises RunDirectoryError where a run is beside the caller that would be missed beside the job."""
+    """Raises RunDirectoryError if there is a run in the working directory but none beside the job."""
     found = None if find_run(path) is not None else find_run(former)
     if found is None or not _is_of(found, job_file):
         return
     raise RunDirectoryError(
-        f"{former.absolute()}: a run of this job is there, and the default is beside the job file: {path}. "
-        "Nothing was sent. Go on with that run, or begin anew and leave out whom it has reached:\n  "
+        f"{former.absolute()}: a run of this job is there, but the default is beside the job file: {path}. "
+        "Nothing was sent. Resume that run, or begin a new one without the people that it has reached:\n  "
         f"{command_of(job_file.source, input_path, former.absolute())}\n  "
         f"{command_of(job_file.source, input_path, path, (former.absolute(),))}"
     )
 
 
 def _earlier(pattern: str, name: str) -> Iterator[RunDirectory]:
-    """The latest runs of the job under such names, the latest first."""
+    """Yields the latest runs of the job with such names, the latest first."""
     begun = map(Path, iglob(f"{pattern}/run.json"))
     for path in nlargest(LOOKED_AT, begun, key=lambda file: file.stat().st_mtime):
         try:
             found = find_run(path.parent)
         except RunDirectoryError:
-            continue  # whoever goes on there is told
+            continue  # a start in that directory reports it
         if found is not None and found.identity.get("job") == {"name": name}:
             yield found
 
@@ -160,8 +160,8 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
     for found in earlier:
         if RunLock.is_held(found.lock_path):
             raise BusyError(
-                f"{found.path}: a run of this job is under way there. Wait for it to end: two at once would "
-                "be too fast for the endpoint."
+                f"{found.path}: a run of this job is in progress there. Wait for its end: two at once would "
+                "exceed the rate limit."
             )
 
 
@@ -169,7 +169,7 @@ def _among(
     earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None
 ) -> ChosenDirectory:
     """The new directory, unless one of the earlier runs has the same input."""
-    files = known_by(job_file, input_path)
+    files = input_files(job_file, input_path)
     unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
     for found in unfinished:
         if _input(found) == files:
@@ -178,11 +178,11 @@ def _among(
         for found in earlier:
             if _input(found) == files and _reached_anybody(found):
                 raise _sent_already(found, path, job_file, input_path)
-    return ChosenDirectory(path, tuple(map(_left_behind, unfinished[:1])))
+    return ChosenDirectory(path, tuple(map(_incomplete, unfinished[:1])))
 
 
-def known_by(job_file: JobFile, input_path: str | None) -> Files:
-    """What the input is known by; nothing for a stream, which cannot be known before it is read.
+def input_files(job_file: JobFile, input_path: str | None) -> Files:
+    """The identity of the input; empty for a stream, which cannot be identified before it is read.
 
     Raises InputError.
     """
@@ -208,11 +208,11 @@ def _gone_on_with(
         begins = command_of(job_file.source, input_path, path, (found.path,))
         return ChosenDirectory(
             found.path,
-            (f"{found.path} is not complete and has the same input: goes on there. Anew: {begins}",),
+            (f"{found.path} is not complete and has the same input: it is resumed. For a new run: {begins}",),
         )
     raise RunDirectoryError(
-        f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
-        f"Go on there, or begin anew:\n  {command_of(job_file.source, input_path, found.path)}\n"
+        f"{found.path}: it is not complete and reads a stream, too, which may be this one. "
+        f"Resume that run, or begin a new one:\n  {command_of(job_file.source, input_path, found.path)}\n"
         f"  {command_of(job_file.source, input_path, path)}"
     )
 
@@ -221,22 +221,22 @@ def _sent_already(
     found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
 ) -> RunDirectoryError:
     return RunDirectoryError(
-        f"{found.path}: that run has sent this input already, so nothing was sent. Look whether the input is "
-        "a stale one. A job that is to send the same input every time says input.repeat = true; to send it "
-        f"again this once:\n  {command_of(job_file.source, input_path, path)}"
+        f"{found.path}: that run has sent this input already, so nothing was sent. Check whether it is "
+        "outdated. For a job that sends the same input every time, set input.repeat = true. To send it "
+        f"again once:\n  {command_of(job_file.source, input_path, path)}"
     )
 
 
-def _left_behind(found: RunDirectory) -> str:
-    told = found.invocation
-    goes_on = command_of(told, told.get("input"), found.path)
-    return f"{found.path} is not complete. With the input that it began with, it goes on by: {goes_on}"
+def _incomplete(found: RunDirectory) -> str:
+    call = found.invocation
+    resumes = command_of(call, call.get("input"), found.path)
+    return f"{found.path} is not complete. With the input that it began with, this resumes it: {resumes}"
 
 
 def command_of(
     source: Mapping[str, Any], input_path: str | None, out: Path, after: Sequence[Path] = ()
 ) -> str:
-    """What to call for a job, an input, a run directory, and the runs whose people are left out."""
+    """The call for a job, an input, a run directory, and the earlier runs to exclude."""
     if source["job"] is None:
         runs = f", after={[str(run) for run in after]!r}" if after else ""
         return f"engager.run(job, out={escaped(str(out))!r}{runs})"

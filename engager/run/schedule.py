@@ -1,7 +1,7 @@
 """Pauses and stops a run by the wall clock.
 
-No request leaves outside of the sending window or after the deadline. Wall clocks jump and machines sleep, so
-the clock is read every second, however far the next moment is.
+Invariant: no request leaves outside the sending window or after the deadline. Wall clocks jump and machines
+sleep, so the clock is read every second, however far the next moment is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WINDOW = "window"
 #: Seconds between two readings of the clock, at most.
 _CHECK = 1.0
 
-#: Seconds by which the hours end early: the word has to reach every process.
+#: Seconds by which the sending window ends early, so that no request is on its way at its end.
 _EARLY = 0.25
 
 

@@ -17,10 +17,10 @@ _taken = threading.Lock()
 
 @asynccontextmanager
 async def stopped_by_signals(control: Control, say: Callable[[str], object]) -> AsyncIterator[None]:
-    """SIGINT, SIGTERM and SIGHUP stop what is carried out here: the first in good order, the second at once.
+    """SIGINT, SIGTERM and SIGHUP stop the block: the first signal in good order, the second at once.
 
-    The second one cancels the rest of the block and nothing else. Before the block is entered, raises
-    JobError where signals cannot be received.
+    The second one cancels the rest of the block and nothing else. Raises JobError before the block if signals
+    cannot be received.
     """
     with one_at_a_time(), _handled() as numbers:
         async with anyio.create_task_group() as tasks:
@@ -32,18 +32,20 @@ async def stopped_by_signals(control: Control, say: Callable[[str], object]) -> 
 
 @contextmanager
 def _handled() -> Iterator[list[signal.Signals]]:
-    """The signals to be received; afterwards whoever received them before does so again."""
+    """Yields the signals that are handled; afterwards the previous handlers are restored."""
     if threading.current_thread() is not threading.main_thread():
         raise JobError(
-            "stop_on_signals: signals reach the main thread alone, and this is another one. Call it there, "
+            "stop_on_signals: only the main thread receives signals, and this is another one. Call it there, "
             "or stop the run by a Control."
         )
     if not _taken.acquire(blocking=False):
-        raise JobError("stop_on_signals: another run of this process has them. Stop this one by a Control.")
+        raise JobError(
+            "stop_on_signals: another run of this process handles them. Stop this one by a Control."
+        )
     try:
         names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
         before = {signal.Signals[name]: signal.getsignal(signal.Signals[name]) for name in names}
-        # What runs under nohup is to outlive its terminal.
+        # A process under nohup must outlive its terminal.
         numbers = [
             number
             for number, options in before.items()
@@ -72,4 +74,4 @@ async def _obey(
             return
         asked, name = True, signal.Signals(number).name
         control.stop(f"interrupted by {name}", Exit(128 + number))
-        say(f"{name}: finishing what is in flight; once more to stop now.")
+        say(f"{name}: finishing the requests in flight; send it again to stop now.")

@@ -1,4 +1,4 @@
-"""Splits chunks into single rows: a stream costs a chunk, not a row."""
+"""Splits chunks into single rows, so that the cost of a stream is paid once per chunk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from engager.models import EngageRequest, Outcome
 from engager.store.history import Unsent
 
-#: A row to engage, or one that is settled already and lacks its line.
+#: A row to engage, or a settled row without its line of results.
 Work = EngageRequest | Unsent | Outcome
 
 
@@ -21,13 +21,13 @@ class WorkQueue:
     def __init__(self, chunks: MemoryObjectReceiveStream[list[Work]]) -> None:
         self._chunks = chunks
         self._ready: deque[Work] = deque()
-        self._refilled: anyio.Event | None = None  #: is set when the worker that waits for a chunk has it
+        self._refilled: anyio.Event | None = None  #: set when the worker that waits for a chunk has it
         self._over = False
         self.rows = 0  #: read so far, settled or not
         self.read_to_end = False  #: the input was read to its end
 
     def get_nowait(self) -> Work | None:
-        """The next row, if it is there already: an await costs, even if nothing is waited for."""
+        """The next row if it is available: an await has a cost even without a wait."""
         if not self._ready and self._refilled is None:
             with suppress(anyio.WouldBlock, anyio.EndOfStream):
                 self._ready.extend(self._chunks.receive_nowait())

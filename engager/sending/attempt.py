@@ -21,7 +21,7 @@ class Attempt:
     due: float | None = None  #: loop time at which the present attempt was admitted
     slot: Slot | None = None  #: given by the rate limiter, and not used yet
     probing: bool = False  #: it is the probe of the circuit breaker
-    unheard: bool = False  #: the endpoint has not responded yet, and no row is given up for that
+    unanswered: bool = False  #: the endpoint has not responded yet, so the attempts of a row do not end
     expired: bool = False  #: it was withheld, as the endpoint would not recognize it as a repeat
     doubt: Verdict | None = None  #: why the row is in doubt, while it is
     latency: float | None = None  #: seconds, of the last attempt

@@ -109,7 +109,7 @@ class _Retrying:
         # One object per row: tenacity keeps the state of its attempts in it.
         retrying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Decision.RETRY),
-            stop=lambda state: self.retry.stop(state) and not attempt.unheard,
+            stop=lambda state: self.retry.stop(state) and not attempt.unanswered,
             wait=self._delay,
             sleep=self.stop.sleep,
             retry_error_callback=lambda state: _exhausted(state, attempt),

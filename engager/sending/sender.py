@@ -62,7 +62,7 @@ class Sender:
             # An attempt that waited for the first response must not follow it after a stop.
             if self._stop.exit is None:
                 attempt.due = attempt.slot = None
-                attempt.unheard = False
+                attempt.unanswered = False
                 admission = partial(self._admit, attempt)
                 ending = await self._send(attempt.request.body, attempt.request_id, admission)
                 verdict = self._judge(attempt, ending)

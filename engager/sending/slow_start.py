@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_unheard
+from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_no_response
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
-from engager.policies.rules import FirstAnswers, SlowStart
+from engager.policies.rules import FirstResponses, SlowStart
 from engager.sending.attempt import Attempt
 from engager.sending.limits import Stop
 
@@ -17,14 +17,14 @@ class StartLimiter:
     """Limits the requests in flight until the endpoint has accepted a row."""
 
     def __init__(self, policy: SlowStart, stop: Stop) -> None:
-        self._answers = FirstAnswers(policy)
+        self._responses = FirstResponses(policy)
         self._stop = stop
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self, attempt: Attempt) -> None:
         """Wait for a place in flight; a retry comes first, so that few rows are affected."""
-        while self._in_flight >= self._answers.limit:
+        while self._in_flight >= self._responses.limit:
             turn = asyncio.get_running_loop().create_future()
             retries = attempt.request.history.attempts > 0
             self._waiting.appendleft(turn) if retries else self._waiting.append(turn)
@@ -39,19 +39,19 @@ class StartLimiter:
         """An attempt ended; returns whether the start is over, so that none needs to enter any more."""
         if verdict.meaning is not Meaning.NOT_SENT and not attempt.expired:
             self._observe(verdict)
-        attempt.unheard = not self._answers.heard
-        if (pause := self._answers.pause) and not self._stop.requested:
+        attempt.unanswered = not self._responses.responded
+        if (pause := self._responses.pause) and not self._stop.requested:
             asyncio.get_running_loop().call_later(pause, self._release)
         else:
             self._release()
-        return self._answers.over
+        return self._responses.over
 
     def _release(self) -> None:
         self._in_flight -= 1
         self._admit()
 
     def _admit(self) -> None:
-        free = min(len(self._waiting), self._answers.limit - self._in_flight)
+        free = min(len(self._waiting), self._responses.limit - self._in_flight)
         while free > 0 and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -59,20 +59,20 @@ class StartLimiter:
                 free -= 1
 
     def _observe(self, verdict: Verdict) -> None:
-        answers = self._answers
+        responses = self._responses
         if verdict.by_endpoint:
-            answers.heard = True
+            responses.responded = True
         if verdict.meaning is Meaning.ACCEPTED:
-            answers.took()
+            responses.record_accepted()
         elif verdict.meaning is Meaning.REJECTED:
-            if answers.rejected(verdict.error):
-                self._stop.request(Exit.STOPPED, why_all_rejected(verdict, answers.policy.all_rejected))
+            if responses.record_rejected(verdict.error):
+                self._stop.request(Exit.STOPPED, why_all_rejected(verdict, responses.policy.all_rejected))
         elif not verdict.by_endpoint and self._is_hopeless(verdict):
-            self._stop.request(Exit.STOPPED, why_unheard(verdict))
+            self._stop.request(Exit.STOPPED, why_no_response(verdict))
 
     def _is_hopeless(self, verdict: Verdict) -> bool:
         """Whether no endpoint can be expected at this address."""
-        if self._answers.heard or verdict.error == OWN_MACHINE:
+        if self._responses.responded or verdict.error == OWN_MACHINE:
             return False
         # A gateway that asks for credentials would ask every further request, too.
-        return self._answers.missed(verdict.sent) or verdict.http_status in (401, 403, 407)
+        return self._responses.record_no_response(verdict.sent) or verdict.http_status in (401, 403, 407)

@@ -31,7 +31,7 @@ def state_so_far(run: RunDirectory) -> RunState:
     return state_of(_chain(run), run.started_at)
 
 
-def look(run: RunDirectory) -> dict[str, Any]:
+def read_status(run: RunDirectory) -> dict[str, Any]:
     """What became of the rows so far. Raises RunDirectoryError."""
     running = RunLock.is_held(run.lock_path)
     state = state_so_far(run)

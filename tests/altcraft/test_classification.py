@@ -158,12 +158,12 @@ def test_an_answer_that_takes_long_to_parse_is_believed_by_its_status_only(body:
     assert not judge(Reply(404, body)).by_endpoint
 
 
-def test_a_long_answer_is_parsed_for_whoever_waits_for_it() -> None:
+def test_a_long_answer_is_parsed_if_the_caller_allows_it() -> None:
     body = b'{"error":0,"data":"%b"}' % (b"x" * MAX_PARSED)
     assert judge(Reply(200, body), longest=2 * MAX_PARSED).meaning is TAKEN
 
 
-def test_a_gateway_is_told_from_the_endpoint() -> None:
+def test_a_gateway_is_distinguished_from_the_endpoint() -> None:
     assert judge(Reply(400, says(400))).by_endpoint
     assert not judge(Reply(400, HTML)).by_endpoint
 

@@ -98,7 +98,7 @@ async def always() -> bool:
 
 
 @pytest.mark.parametrize("settings", [{}, {"wire": "xml", "answer": "xml"}, {"answer": "csv"}])
-async def test_nobody_is_asked_for_twice_under_one_id(settings: dict[str, Any]) -> None:
+async def test_no_profile_id_is_used_twice(settings: dict[str, Any]) -> None:
     async with endpoint(profiles=[], tokens=["t0ken"]) as sandbox:
         start = await start_twice(destination_of(sandbox), spec(**settings), always)
         listing = await list_twice(destination_of(sandbox), spec(**settings), always)

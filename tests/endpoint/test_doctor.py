@@ -36,9 +36,9 @@ async def findings(folder: Path, url: str, *overrides: str) -> Mapping[str, Find
         f'[job]\nname = "test"\n[endpoint]\nurl = "{url}"\ntoken = "env:ENGAGER_TEST_TOKEN"\ntimeout = 2\n'
         '[input]\npath = "people.csv"\n[request]\nid = 12\nemail = "{email}"\n'
     )
-    told: list[Finding] = []
-    found = await examine(JobFile(job, overrides), told.append)
-    assert found == told
+    reported: list[Finding] = []
+    found = await examine(JobFile(job, overrides), reported.append)
+    assert found == reported
     assert [finding.check for finding in found] == list(CHECKS)
     assert TOKEN not in document_of(found).decode() + "".join(map(str, found))
     assert all("\n" not in str(finding) for finding in found)
@@ -181,7 +181,7 @@ async def test_a_token_that_the_start_does_not_speak_of(tmp_path: Path, listing:
     assert found["token"].state is state
 
 
-async def test_a_server_that_is_somebody_else(tmp_path: Path) -> None:
+async def test_a_server_with_another_name(tmp_path: Path) -> None:
     async with serving({"start": b"<html><h1>Welcome</h1></html>"}) as url:
         found = await findings(tmp_path, url)
     assert states(found) == ["ok", "ok", "skipped", "failed"] + ["skipped"] * 4

@@ -35,13 +35,13 @@ def test_every_row_can_be_sent_at_once(tmp_path: Path) -> None:
     assert content_of(job) == {"first_name": "{first_name|}", "age": "{age:int|}"}
 
 
-def test_it_reaches_nobody(tmp_path: Path) -> None:
+def test_it_reaches_no_person(tmp_path: Path) -> None:
     _, job = drafted(tmp_path, PEOPLE)
     assert job.job.endpoint.url == "sandbox"
     assert job.job.endpoint.token == "env:ALTCRAFT_TOKEN"
 
 
-def test_no_other_endpoint_is_asked_for_a_scenario_that_nobody_chose(tmp_path: Path) -> None:
+def test_no_other_endpoint_is_asked_for_a_scenario_that_is_not_chosen(tmp_path: Path) -> None:
     drafted(tmp_path, PEOPLE)
     real = "endpoint.url=https://ru.altkraft.com"
     with pytest.raises(JobError, match=r"job\.toml:\d+: request\.id: choose the scenario"):
@@ -89,7 +89,7 @@ def test_every_example_may_be_made_use_of(tmp_path: Path) -> None:
         assert built(JobFile(tmp_path / "job.toml")), line
 
 
-def test_what_was_guessed_is_written_and_told(tmp_path: Path) -> None:
+def test_what_was_guessed_is_written_and_reported(tmp_path: Path) -> None:
     data = "Телефон;Имя;Имя;{скидка};engager_row\n+79160000000;Иван;Петров;5;1\n"
     made, job = drafted(tmp_path, data.encode("cp1251"))
     given = job.job.input
@@ -101,7 +101,7 @@ def test_what_was_guessed_is_written_and_told(tmp_path: Path) -> None:
     assert all(word in text for word in ("2 columns", "{скидка}", "engager_row", "cp1251"))
 
 
-def test_rows_whose_key_does_not_fit_are_told(tmp_path: Path) -> None:
+def test_rows_whose_key_does_not_fit_are_reported(tmp_path: Path) -> None:
     made, _ = drafted(tmp_path, "email\na@x.org\nb@x.org\nnobody\n")
     assert len(made.warnings) == 1
     assert re.match(r"request\.email: 1 of all 3 rows", made.warnings[0])

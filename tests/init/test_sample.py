@@ -85,7 +85,7 @@ def test_a_long_input_is_not_read_to_its_end(tmp_path: Path) -> None:
         ("a.csv", b"Ann,+79160000000\nBob,+79160000001\n", "header"),
     ],
 )
-def test_an_input_without_a_job_is_told_with_a_way_out(
+def test_an_input_without_a_job_is_reported_with_a_way_out(
     tmp_path: Path, name: str, content: bytes, fact: str
 ) -> None:
     with pytest.raises(InputError, match=re.escape(fact)) as refused:

@@ -135,9 +135,9 @@ def test_a_share_is_judged_once_enough_is_known() -> None:
 
 def test_a_share_of_the_last_rows_finds_what_a_long_good_past_would_hide() -> None:
     failures = Failures(Threshold(share=0.5, window=100, least=100))
-    told = [failures.add(100_000 + n, "x") for n in range(50)]
-    assert told[:49] == [None] * 49
-    assert "50 of the last 100 rows" in (told[49] or "")
+    reported = [failures.add(100_000 + n, "x") for n in range(50)]
+    assert reported[:49] == [None] * 49
+    assert "50 of the last 100 rows" in (reported[49] or "")
 
 
 def test_failures_that_are_long_past_do_not_count_as_recent() -> None:
@@ -159,12 +159,12 @@ class BreakerLife(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def somebody_answers(self) -> None:
+    def endpoint_responds(self) -> None:
         self.circuit.record_success()
         self.in_a_row, self.pauses = 0, []
 
     @rule(probing=st.booleans())
-    def nobody_is_there(self, probing: bool) -> None:
+    def endpoint_is_silent(self, probing: bool) -> None:
         was_open = self.circuit.opened is not None
         pause = self.circuit.record_failure(self.now, probing and was_open)
         self.in_a_row += 1

@@ -18,7 +18,7 @@ SHARED = b"email,name\na@x.org,Ann\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "format_", "told"),
+    ("data", "format_", "fact"),
     [
         (gzip.compress(SHARED, mtime=0), "csv", ".gz"),
         (b"PK\x03\x04" + bytes(100), "csv", "spreadsheet"),
@@ -48,12 +48,12 @@ SHARED = b"email,name\na@x.org,Ann\n"
 )
 @pytest.mark.parametrize("block", [1, 7, 1 << 16])
 def test_a_wrong_file_is_refused_whole(
-    tmp_path: Path, data: bytes, format_: str, told: str, block: int
+    tmp_path: Path, data: bytes, format_: str, fact: str, block: int
 ) -> None:
     (tmp_path / "people.txt").write_bytes(data)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=fact):
         Rows(InputSpec("people.txt", tmp_path, format_), block)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=fact):
         Rows(InputSpec("-", tmp_path, format_), block, io.BytesIO(data))  # type: ignore[arg-type]
 
 
@@ -115,13 +115,13 @@ def test_russian_text_in_another_encoding_reads_as_garbage(text: str, written: s
     "text",
     ["name\nJosé\nMálaga\nRenée\nBesançon\nJürgen\nKöln\n", "name\nAnn\nBob\n", "name\n“Ann” – it’s…\n" * 9],
 )
-def test_western_text_is_not_told_to_be_russian(text: str) -> None:
+def test_western_text_is_not_taken_for_russian(text: str) -> None:
     assert garbled(text.encode("cp1252"), "cp1252") is None
     assert garbled(text.encode(), "utf-8") is None
 
 
 @pytest.mark.parametrize("taken_for", ["cp1251", "latin-1"])
-def test_text_that_was_garbled_before_it_was_written_is_told(taken_for: str) -> None:
+def test_text_that_was_garbled_before_it_was_written_is_reported(taken_for: str) -> None:
     text = TEXTS["names"].replace("И", "и").encode().decode(taken_for)
     assert taken_for in str(garbled(text.encode(), "utf-8"))
 
@@ -132,4 +132,4 @@ def test_every_file_of_an_input_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "2.csv").write_bytes("email;Имя;Город\n".encode("cp1251") + TEXTS["names"].encode("koi8-r"))
     opened = Rows(InputSpec("*.csv", tmp_path, delimiter=";", encoding="cp1251"))
     opened.close()
-    assert ["2.csv" in told for told in opened.warnings] == [True]
+    assert ["2.csv" in warning for warning in opened.warnings] == [True]

@@ -1,4 +1,4 @@
-"""In which encoding a file is written, told by its first bytes."""
+"""The encoding of a file is detected from its first bytes."""
 
 from __future__ import annotations
 

@@ -13,5 +13,5 @@ from engager.reader.identity import input_identity
 
 def test_a_pipe_cannot_be_identified(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "people")
-    with pytest.raises(InputError, match=r"it is a pipe.* Lead it to stdin, with --input -"):
+    with pytest.raises(InputError, match=r"people: .*--input -"):
         input_identity([tmp_path / "people"])

@@ -57,7 +57,7 @@ def test_nothing_of_a_changed_part_is_handed_on(
     at = place % len(data)
     changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     witness, out = InputVerifier(known), b""
-    with pytest.raises(InputError, match="not the one that this run began with"):  # noqa: PT012
+    with pytest.raises(InputError, match=r"file: .*--out"):  # noqa: PT012
         for block in witness.watch(cut(changed, second), "file", True):
             out += block
     assert len(out) <= at
@@ -65,14 +65,14 @@ def test_nothing_of_a_changed_part_is_handed_on(
 
 def test_an_input_that_became_shorter_is_found_out() -> None:
     _, known = passed([b"a" * 100], [], [])
-    with pytest.raises(InputError, match=r"ends after 50 bytes; this run has read 100"):
+    with pytest.raises(InputError, match=r"50 bytes.*100"):
         passed([b"a" * 50], [], known)
 
 
 def test_nothing_of_a_shorter_stream_is_handed_on() -> None:
     _, known = passed([b"a" * 100], [], [])
     witness, out = InputVerifier(known), list[bytes]()
-    with pytest.raises(InputError, match="ends after 50 bytes"):
+    with pytest.raises(InputError, match=r"stdin: .*50 bytes.*100"):
         out.extend(witness.watch([b"b" * 50], "stdin", last=True))
     assert out == []
 

@@ -13,7 +13,7 @@ from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.csv_rows import CsvRows
 from engager.reader.lines import lines
 from engager.reader.outcome_fields import result_fields
-from engager.reader.outcome_lines import CsvLines, MendableCsv, guarded, without_guard
+from engager.reader.outcome_lines import CsvLines, RejectedCsv, guarded, without_guard
 
 #: Values in which each character that means something to CSV is likely.
 VALUES = st.text(
@@ -26,10 +26,10 @@ def same(text: str) -> str:
 
 
 @given(values=st.tuples(VALUES, VALUES), delimiter=st.sampled_from(",;\t|"))
-def test_rows_to_be_mended_are_an_input_again(values: tuple[str, str], delimiter: str) -> None:
-    mend = MendableCsv(("email", "name"), delimiter, "utf-8", same)
+def test_rejected_rows_are_an_input_again(values: tuple[str, str], delimiter: str) -> None:
+    rejected = RejectedCsv(("email", "name"), delimiter, "utf-8", same)
     outcome = Outcome(Row(7, 8, "people.csv", values), "a@x.org", Status.FAILED, error_text=values[1])
-    file = [mend.head + mend.line(outcome) + mend.line(outcome)]
+    file = [rejected.head + rejected.line(outcome) + rejected.line(outcome)]
     rows = CsvRows(lines(file, "utf-8", 1 << 20), "failed.csv", delimiter, 1 << 20)
     read = [row for batch in rows.batches(1) for row in batch]
     assert [type(row) for row in read] == [Row, Row]
@@ -47,10 +47,12 @@ def test_rows_to_be_mended_are_an_input_again(values: tuple[str, str], delimiter
 
 
 @pytest.mark.parametrize("raw", ["a\rb", "a\r", '"a\rb', "a,b"])
-def test_a_record_that_cannot_be_read_is_a_row_of_the_file_to_be_mended(raw: str) -> None:
-    mend = MendableCsv(("email",), ",", "utf-8", same)
+def test_a_record_that_cannot_be_read_is_a_row_of_the_rejected_rows_file(raw: str) -> None:
+    rejected = RejectedCsv(("email",), ",", "utf-8", same)
     outcome = Outcome.unsent(Unreadable(3, 4, "people.csv", "bad_quotes", "a quote", raw))
-    rows = CsvRows(lines([mend.head + mend.line(outcome)], "utf-8", 1 << 20), "failed.csv", ",", 1 << 20)
+    rows = CsvRows(
+        lines([rejected.head + rejected.line(outcome)], "utf-8", 1 << 20), "failed.csv", ",", 1 << 20
+    )
     ((row,),) = rows.batches(1)
     assert isinstance(row, Row)
     assert row.values[rows.header.index("engager_raw")] == raw  # type: ignore[index]

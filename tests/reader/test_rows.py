@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from encodings.aliases import aliases
@@ -63,7 +64,7 @@ def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
         (b" ,\n,,,\n,\nb@x.org,Bob\n", [[" ", ""], ["", ""], ["", ""], ["b@x.org", "Bob"]]),
         (b"a,b,c\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
         (b"a@x.org,\xff\nb@x.org,Bob\n", ["bad_bytes", ["b@x.org", "Bob"]]),
-        # one stray quote costs its own row and nobody else's
+        # one stray quote costs its own row only
         (b'a@x.org,"Ann\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
         (b'a@x.org,"Ann\nb@x.org,"Bob"\nc@x.org,C\n', ["bad_quotes", ["b@x.org", "Bob"], ["c@x.org", "C"]]),
         (b'a@x.org,"Ann" x\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
@@ -235,23 +236,23 @@ def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "fact"),
     [
-        ("people.csv", b"", "empty"),
-        ("people.csv", b"\n\n", "empty"),
-        ("people.csv", b",,\na,b,c\n", "no header"),
-        ("people.csv", b'"a,b\n1,2\n', "header cannot be read"),
-        ("people.jsonl", b"", "empty"),
-        ("people.jsonl", b"\n\n", "empty"),
+        ("people.csv", b"", "people.csv"),
+        ("people.csv", b"\n\n", "people.csv"),
+        ("people.csv", b",,\na,b,c\n", "people.csv"),
+        ("people.csv", b'"a,b\n1,2\n', "people.csv"),
+        ("people.jsonl", b"", "people.jsonl"),
+        ("people.jsonl", b"\n\n", "people.jsonl"),
         ("people.txt", b"a,b\n", "input.format"),
-        ("people.csv.gz", b"not gzip", "damaged"),
-        ("people.csv.gz", gzip.compress(b"a,b\n", mtime=0)[:-9], "damaged"),
-        ("people.csv.zst", b"not zstd", "damaged"),
+        ("people.csv.gz", b"not gzip", "people.csv.gz"),
+        ("people.csv.gz", gzip.compress(b"a,b\n", mtime=0)[:-9], "people.csv.gz"),
+        ("people.csv.zst", b"not zstd", "people.csv.zst"),
     ],
 )
-def test_an_input_that_cannot_be_read_at_all(tmp_path: Path, name: str, data: bytes, told: str) -> None:
+def test_an_input_that_cannot_be_read_at_all(tmp_path: Path, name: str, data: bytes, fact: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=re.escape(fact)):
         Rows(InputSpec(name, tmp_path))
 
 
@@ -260,9 +261,9 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     (tmp_path / "2.csv").write_bytes(b"a,c\n1,2\n")
     with pytest.raises(InputError, match=r"2\.csv.*'b', 'c'"):
         Rows(InputSpec("*.csv", tmp_path))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"\*\.jsonl"):
         Rows(InputSpec("*.jsonl", tmp_path))
-    with pytest.raises(InputError, match="folder"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         Rows(InputSpec(".", tmp_path))
 
 
@@ -338,7 +339,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {".zst": zstandard.compress, ".gz": 
     ("name", "head", "row"), [("p.csv", b"a\n", b"1\n"), ("p.jsonl", b"", b'{"a":"1"}\n')]
 )
 @pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 20)], ids=["one line", "blank lines"])
-def test_whoever_reads_gets_a_word_in_however_little_there_is_to_read(
+def test_a_reader_is_never_blocked_for_long_by_empty_blocks(
     tmp_path: Path, name: str, head: bytes, row: bytes, filler: bytes, suffix: str
 ) -> None:
     data = head + row + filler + b"\n" + row
@@ -353,7 +354,7 @@ def test_whoever_reads_gets_a_word_in_however_little_there_is_to_read(
     assert len(chunks) >= len(data) >> 17  # at most two blocks at a time
 
 
-def test_a_zstandard_file_that_is_cut_off_is_told_wherever_that_is(tmp_path: Path) -> None:
+def test_a_zstandard_file_that_is_cut_off_is_reported_wherever_the_cut_is(tmp_path: Path) -> None:
     data = HEADER + b"".join(b"p%d@x.org,N%d\n" % (number, number * 7919) for number in range(500))
     compressor = zstandard.ZstdCompressor(write_checksum=True)
     whole = (
@@ -365,7 +366,7 @@ def test_a_zstandard_file_that_is_cut_off_is_told_wherever_that_is(tmp_path: Pat
         file.write_bytes(whole[:cut])
         if cut in between:
             continue
-        with pytest.raises(InputError, match="cut off"):
+        with pytest.raises(InputError, match=r"people\.csv\.zst"):
             list(Rows(InputSpec(file.name, tmp_path)).chunks())
     file.write_bytes(whole)
     assert sum(map(len, Rows(InputSpec(file.name, tmp_path)).chunks())) == 500
@@ -427,7 +428,7 @@ def test_a_carriage_return_ends_a_line(ends: str, block: int, limit: int) -> Non
     assert seen(read(objects.encode(), "jsonl", block, max_row_bytes=limit)) == [{"a": row} for row in ROWS]
 
 
-def test_a_block_of_rows_with_carriage_returns_costs_nobody() -> None:
+def test_a_block_of_rows_with_carriage_returns_loses_no_row() -> None:
     people = [f"p{number}@x.org,N" for number in range(300)]
     data = HEADER + "\n".join(people[:100]).encode() + b"\n" + "\r".join(people[100:]).encode() + b"\n"
     assert [values[0] for values in seen(read(data))] == [text.split(",")[0] for text in people]  # type: ignore[index]
@@ -497,13 +498,13 @@ def test_bad_bytes_are_kept(encoding: str) -> None:
 )
 @pytest.mark.parametrize("block", [1, 1 << 16])
 @pytest.mark.parametrize("pack", [False, True])
-def test_a_last_line_without_end_is_told_with_its_row(
+def test_a_last_line_without_end_is_reported_with_its_row(
     tmp_path: Path, data: bytes, expected: list[int], block: int, pack: bool
 ) -> None:
     name = "people.csv.gz" if pack else "people.csv"
     (tmp_path / name).write_bytes(gzip.compress(HEADER + data) if pack else HEADER + data)
     opened = Rows(InputSpec(name, tmp_path), block)
-    told: list[str] = list(opened.warnings)
-    opened.warn = told.append
+    reported: list[str] = list(opened.warnings)
+    opened.warn = reported.append
     list(opened.chunks())
-    assert [f"row {row} " in text for row, text in zip(expected, told, strict=True)] == [True] * len(expected)
+    assert all(f"row {row} " in text for row, text in zip(expected, reported, strict=True))

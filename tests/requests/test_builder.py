@@ -309,14 +309,14 @@ def test_further_modes_only_when_the_job_says_so(mode: str, fields: dict[str, An
     ],
 )
 def test_what_the_contract_forbids_is_refused_at_the_job(parameters: dict[str, Any], key: str) -> None:
-    with pytest.raises(ParameterError) as told:
+    with pytest.raises(ParameterError) as refused:
         build(parameters)
-    assert told.value.key == key
-    assert str(told.value).startswith(f"{key}: ")
+    assert refused.value.key == key
+    assert str(refused.value).startswith(f"{key}: ")
 
 
-def test_a_missing_column_is_told_with_the_nearest_one() -> None:
-    with pytest.raises(ParameterError, match="no column 'emial'; did you mean 'email'"):
+def test_a_missing_column_is_reported_with_the_nearest_one() -> None:
+    with pytest.raises(ParameterError, match=r"'emial'.*'email'"):
         build({"id": 1, "email": "{emial}"})
 
 
@@ -361,21 +361,21 @@ def test_what_the_contract_forbids_is_invalid_at_the_row(
 
 
 @pytest.mark.parametrize(
-    ("template", "values", "told"),
+    ("template", "values", "fact"),
     [
-        ("{n:int}", {"n": ""}, "column 'n' is empty: fill it, or write {n:int|…} in the job"),
+        ("{n:int}", {"n": ""}, "write {n:int|…} in the job"),
         ("{n:json}", {"n": ""}, "{n:json|} is null"),
-        ("{n}", {}, "the row has no 'n': add it, or write {n|…} in the job for what stands in"),
+        ("{n}", {}, "'n': add it, or write {n|…} in the job"),
     ],
 )
 @pytest.mark.parametrize("parameter", ["content", "resource_id", "nested"])
-def test_an_empty_column_without_a_default_is_told_with_both_ways_out(
-    parameter: str, template: str, values: dict[str, Any], told: str
+def test_an_empty_column_without_a_default_is_reported_with_both_ways_out(
+    parameter: str, template: str, values: dict[str, Any], fact: str
 ) -> None:
     given = {"content": {"a": template}} if parameter == "nested" else {parameter: template}
     built = build({"id": 1, "email": "a@x.org", **given}, values, columns=None)
     assert isinstance(built, Invalid)
-    assert told in built.error_text
+    assert fact in built.error_text
 
 
 @pytest.mark.parametrize(
@@ -562,9 +562,9 @@ def test_texts_that_stand_for_nothing() -> None:
     job = {**EMAIL, "content": {"a": "{name|friend}", "b": "{age:int|}", "c": "{phone}"}}
     sent = body(job, ["ann@example.com", "NULL", "\\N", " NULL ", ""], reading=reading)
     assert json.loads(sent)["content"] == {"a": "friend", "b": None, "c": ""}
-    nobody = build(EMAIL, ["NULL", "Ann", "", "", ""], reading=reading)
-    assert isinstance(nobody, Invalid)
-    assert (nobody.error, nobody.column) == ("empty", "email")
+    without_key = build(EMAIL, ["NULL", "Ann", "", "", ""], reading=reading)
+    assert isinstance(without_key, Invalid)
+    assert (without_key.error, without_key.column) == ("empty", "email")
 
 
 _unseen = st.text(" \t\u00a0\u200b\ufeff\u202f\u2060", max_size=3)
@@ -580,7 +580,7 @@ _unseen = st.text(" \t\u00a0\u200b\ufeff\u202f\u2060", max_size=3)
     ],
 )
 @given(before=_unseen, after=_unseen)
-def test_what_nobody_sees_around_a_key_is_taken_off(
+def test_invisible_characters_around_a_key_are_removed(
     job: dict[str, Any], column: int, field: str, value: str, before: str, after: str
 ) -> None:
     builder = compile_builder(RequestSpec(job, Path(), TOKEN), COLUMNS, "run")
@@ -654,7 +654,7 @@ def test_a_request_that_names_one_person_for_every_row_is_for_one_row(job: dict[
 
 
 @pytest.mark.parametrize("values", [["", "", "", "", ""], [" ", "\t", "", "\u00a0", ""]])
-def test_a_line_of_delimiters_is_nobody(values: list[str]) -> None:
+def test_a_line_of_delimiters_is_skipped(values: list[str]) -> None:
     built = build(EMAIL, values)
     assert isinstance(built, Skipped)
     assert built.error == "blank"

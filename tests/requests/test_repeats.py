@@ -18,14 +18,14 @@ def request(number: int, key: str, identity: str = "") -> EngageRequest:
 
 
 def found(*keys: str) -> list[tuple[int, int]]:
-    told: list[tuple[int, int]] = []
-    looking = RepeatDetector(fold_of("email"), lambda row, first: told.append((row, first)))
+    reported: list[tuple[int, int]] = []
+    detector = RepeatDetector(fold_of("email"), lambda row, first: reported.append((row, first)))
     for number, key in enumerate(keys, 1):
-        looking.observe(request(number, key))
-    return told
+        detector.observe(request(number, key))
+    return reported
 
 
-def test_the_first_repeat_is_told_and_no_other() -> None:
+def test_the_first_repeat_is_reported_and_no_other() -> None:
     assert found("a@x.org", "b@x.org", " A@X.org", "b@x.org") == [(3, 1)]
 
 
@@ -35,7 +35,7 @@ def test_no_repeat_is_made_up(keys: list[str]) -> None:
 
 
 def test_only_the_first_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "LOOKED_AT", 4)
+    monkeypatch.setattr(repeats, "COMPARED", 4)
     assert found("a", "b", "c", "a") == [(4, 1)]
     assert found("a", "b", "c", "d", "a") == []
 
@@ -48,15 +48,15 @@ def test_keys_that_find_no_room_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_all_that_a_profile_is_matched_by_makes_a_repeat() -> None:
-    told: list[int] = []
-    looking = RepeatDetector(fold_of("field_value"), lambda row, first: told.append(row))
+    reported: list[int] = []
+    detector = RepeatDetector(fold_of("field_value"), lambda row, first: reported.append(row))
     for number, identity in enumerate(("1\x1fcard", "1\x1fclub", "1\x1fcard"), 1):
-        looking.observe(request(number, "1", identity))
-    assert told == [3]
+        detector.observe(request(number, "1", identity))
+    assert reported == [3]
 
 
 def test_what_is_no_request_is_not_looked_at() -> None:
-    looking = RepeatDetector(fold_of("email"), lambda row, first: pytest.fail("it is no request"))
-    build = looking.wrapping(lambda row: Invalid(row, "a@x.org", "malformed", "x"))
+    detector = RepeatDetector(fold_of("email"), lambda row, first: pytest.fail("it is no request"))
+    build = detector.wrapping(lambda row: Invalid(row, "a@x.org", "malformed", "x"))
     for number in (1, 2):
         assert isinstance(build(Row(number, number, "f", [])), Invalid)

@@ -26,20 +26,20 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_everything_that_was_found_as_json(tmp_path: Path) -> None:
     found = check(job_of(tmp_path, "limits.rate=50"), None, samples=1)
-    told = json.loads(json.dumps(found.as_dict()))
-    assert (told["rows"], told["sendable"], told["repeats"]) == (4, 2, 0)
-    assert [(kind["error"], kind["rows"]) for kind in told["invalid"]] == [
+    reported = json.loads(json.dumps(found.as_dict()))
+    assert (reported["rows"], reported["sendable"], reported["repeats"]) == (4, 2, 0)
+    assert [(kind["error"], kind["rows"]) for kind in reported["invalid"]] == [
         ("malformed", 1),
         ("field_count", 1),
     ]
-    assert "people.csv, line 3" in told["invalid"][0]["example"]
-    (sample,) = told["samples"]
+    assert "people.csv, line 3" in reported["invalid"][0]["example"]
+    (sample,) = reported["samples"]
     assert (sample["row"], sample["key"], json.loads(sample["body"])["token"]) == (1, "a@x.org", "***")
     assert sample["headers"]["Request-ID"]
-    assert "t0ken" not in json.dumps(told)
+    assert "t0ken" not in json.dumps(reported)
 
 
-def test_a_scenario_that_nobody_chose_is_a_warning(tmp_path: Path) -> None:
+def test_a_scenario_that_is_not_chosen_is_a_warning(tmp_path: Path) -> None:
     assert "no scenario is chosen yet" in check(job_of(tmp_path), None, samples=0).warnings[0]
     assert check(job_of(tmp_path, "request.id=12"), None, samples=0).warnings == []
 
@@ -92,19 +92,19 @@ def test_every_list_says_what_it_leaves_out_and_nothing_is_a_warning(tmp_path: P
         (tmp_path / name).write_text(content)
     job = job_of(tmp_path, "request.id=12", f"input.exclude={json.dumps(list(lists))}")
     found = check(job, None, samples=0)
-    told = [(Path(each["name"]).name, each["keys"], each["rows"]) for each in found.lists]
-    assert told == [("gone.txt", 2, 1), ("other.csv", 1, 0), ("none.csv", 0, 0)]
+    reported = [(Path(each["name"]).name, each["keys"], each["rows"]) for each in found.lists]
+    assert reported == [("gone.txt", 2, 1), ("other.csv", 1, 0), ("none.csv", 0, 0)]
     assert dict(found.skipped) == {"excluded": 1}
     assert ["other.csv" in warning or "none.csv" in warning for warning in found.warnings] == [True, True]
 
 
-def test_what_is_wrong_is_told_by_kind_and_column(tmp_path: Path) -> None:
+def test_errors_are_reported_by_kind_and_column(tmp_path: Path) -> None:
     job_of(tmp_path)
     (tmp_path / "people.csv").write_text(
         "email,name,age\n,Ann,\na@x.org,Bob,\nb@x.org,Cid,\nc@x.org,D,7\n,,\n"
     )
     content = 'request.content={ age = "{age:int}" }'
     found = check(JobFile(tmp_path / "job.toml", [content, "request.id=12"]), None, samples=0)
-    told = {(kind["error"], kind["column"]): kind["rows"] for kind in found.as_dict()["invalid"]}
-    assert told == {("empty", "age"): 2, ("empty", "email"): 1}
+    reported = {(kind["error"], kind["column"]): kind["rows"] for kind in found.as_dict()["invalid"]}
+    assert reported == {("empty", "age"): 2, ("empty", "email"): 1}
     assert (found.sendable, dict(found.skipped)) == (1, {"blank": 1})

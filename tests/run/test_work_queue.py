@@ -1,4 +1,4 @@
-"""Rows reach the crew one by one, each once and in the order of the input, however the chunks come."""
+"""Rows reach the workers one by one, each once and in the order of the input, however the chunks come."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engager.models import EngageRequest, Outcome, Row, Status
-from engager.reader.outcome_lines import JsonLines, MendableJson
+from engager.reader.outcome_lines import JsonLines, RejectedJson
 from engager.store.files.formats import Formats, RejectFormat
 from engager.store.opening import begin, resume
 from engager.store.run_directory import find_run, new_run
@@ -30,7 +30,7 @@ def prepared(
     path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
 ) -> ResultStore:
     """The store of a run in a folder, begun or resumed."""
-    options = StoreOptions(Formats(JsonLines(), reject or MendableJson(str), str), synced, token)
+    options = StoreOptions(Formats(JsonLines(), reject or RejectedJson(str), str), synced, token)
     if find_run(path) is None:
         return begin(new_run(path), options)
     return resume(existing_run(path), options)

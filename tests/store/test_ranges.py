@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from engager.models import EngageRequest, Status
-from engager.store.status import existing_run, look
+from engager.store.status import existing_run, read_status
 from tests.store.stored import finish, opened, outcome, prepared, request, row, settle
 
 
@@ -49,7 +49,7 @@ async def test_a_settled_row_stays_a_member_of_its_open_request_and_gets_no_seco
         (2, "rejected"),
         (3, "engaged"),
     ]
-    assert look(existing_run(tmp_path))["open"] == 0
+    assert read_status(existing_run(tmp_path))["open"] == 0
 
 
 async def test_an_answer_that_is_torn_at_any_length_settled_none_of_its_rows(tmp_path: Path) -> None:

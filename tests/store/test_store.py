@@ -16,8 +16,8 @@ from engager.config.secret import Secret
 from engager.errors import RecordingError
 from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.outcome_fields import RESULT_COLUMNS, result_fields
-from engager.reader.outcome_lines import CsvLines, MendableCsv, MendableJson
-from engager.store.status import existing_run, look
+from engager.reader.outcome_lines import CsvLines, RejectedCsv, RejectedJson
+from engager.store.status import existing_run, read_status
 from engager.store.store import CHUNK
 from tests.store.stored import finish, opened, request, settle
 
@@ -33,7 +33,7 @@ def keep(text: str) -> str:
     return text
 
 
-CSV = MendableCsv(COLUMNS, ",", "utf-8", keep)
+CSV = RejectedCsv(COLUMNS, ",", "utf-8", keep)
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
@@ -66,7 +66,7 @@ async def test_no_kill_takes_an_outcome_once_the_loop_went_round(tmp_path: Path)
     assert store.after([outcome(1)]) is None
     for _ in range(3):
         await anyio.lowlevel.checkpoint()
-    assert look(existing_run(tmp_path))["rows"] == 1
+    assert read_status(existing_run(tmp_path))["rows"] == 1
     again = await opened(tmp_path, CSV)  # as after a kill: the first was never closed
     await finish(again)
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
@@ -77,7 +77,7 @@ async def test_outcomes_come_before_what_leaves_in_one_write(tmp_path: Path) -> 
     store.before_send([request(1), request(2)])
     await settle(store, outcome(1))
     store.before_send([request(3)])
-    seen = look(existing_run(tmp_path))
+    seen = read_status(existing_run(tmp_path))
     assert (seen["rows"], seen["open"], seen["attempts"]) == (1, 2, 1)
     store.close()
 
@@ -122,7 +122,7 @@ async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path
 
 
 async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
-    store = await opened(tmp_path, MendableCsv(("почта", "имя"), ";", "cp1251", keep))
+    store = await opened(tmp_path, RejectedCsv(("почта", "имя"), ";", "cp1251", keep))
     await settle(store, outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
     await finish(store)
     (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
@@ -130,7 +130,7 @@ async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None
 
 
 async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
-    store = await opened(tmp_path, MendableJson(keep))
+    store = await opened(tmp_path, RejectedJson(keep))
     values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
     await settle(store, outcome(1, Status.FAILED, values, error="new"))
     await finish(store)
@@ -145,7 +145,7 @@ def nested(depth: int) -> object:
 
 @pytest.mark.parametrize("value", [nested(300), "\ud800", 1 << 70], ids=["deep", "half", "big"])
 async def test_a_row_that_cannot_be_kept_costs_no_other(tmp_path: Path, value: object) -> None:
-    store = await opened(tmp_path, MendableJson(keep))
+    store = await opened(tmp_path, RejectedJson(keep))
     why = {"error": "word", "error_text": "\udfff"}
     await settle(store, outcome(1, Status.INVALID, {"email": "a", "x": value}, **why))
     await settle(store, outcome(2, Status.INVALID, {"email": "b"}))

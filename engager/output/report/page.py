@@ -23,7 +23,7 @@ from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, b
 from engager.output.report.templates import FILES, templates
 from engager.output.report.text import duration, milliseconds, share, word
 from engager.store.run_directory import RunDirectory, replace_file
-from engager.store.status import look
+from engager.store.status import read_status
 from engager.store.tally import Histogram
 
 NAME = "report.html"
@@ -67,7 +67,7 @@ def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
         except (KeyError, ValueError, TypeError, OverflowError):
             lines.damaged += 1
     # The journal is read after the results, so that rows that are settled meanwhile do not count as missing.
-    return _filled(run, figures, lines, look(run))
+    return _filled(run, figures, lines, read_status(run))
 
 
 def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import EngageRequest, Outcome, Row, Status
-from engager.reader.outcome_lines import CsvLines, JsonLines, MendableJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedJson
 from engager.store.files.formats import Formats
 from engager.store.opening import begin
 from engager.store.run_directory import RunDirectory, new_run
@@ -46,7 +46,7 @@ async def made(
     invocation: dict[str, Any] = {"job": "spring.toml", "overrides": [], "input": None}
     run = replace(new_run(path), identity=identity, invocation=invocation, started_at=MORNING)
     path.mkdir(mode=0o700, exist_ok=True)
-    formats = Formats(JsonLines() if results == "jsonl" else CsvLines(), MendableJson(str), str)
+    formats = Formats(JsonLines() if results == "jsonl" else CsvLines(), RejectedJson(str), str)
     store = begin(run, StoreOptions(formats, synced=False, token=""))
     store.start(attempts=1)
     for one in outcomes:

@@ -13,7 +13,7 @@ import pytest
 
 from engager.errors import RecordingError
 from engager.store.files import result_files
-from engager.store.status import existing_run, look
+from engager.store.status import existing_run, read_status
 from tests.store.stored import finish, opened, outcome, request, settle
 
 
@@ -76,5 +76,5 @@ async def test_a_journal_that_cannot_be_written_stops_all_who_send(
     with pytest.raises(RecordingError):  # what failed may stand there in part: nothing may follow it
         store.before_send([request(3)])
     store.close()
-    seen = look(existing_run(tmp_path))
+    seen = read_status(existing_run(tmp_path))
     assert (seen["rows"], seen["open"]) == (0, 1)
