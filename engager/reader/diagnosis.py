@@ -108,7 +108,7 @@ def refuse_other_kind(head: bytes, source: str) -> None:
 def _fault_of_zeros(head: bytes) -> str | None:
     """What zeros say: text in an encoding that is not wide has next to none."""
     if (name := wide_without_mark(head)) is not None:
-        return f'it seems to be UTF-16. Set input.encoding = "{name}"'
+        return f'it seems to be {name[:6].upper()}. Set input.encoding = "{name}"'
     return "it is no text" if head.count(0) > len(head) / 4 else None
 
 

@@ -30,6 +30,8 @@ SHARED = b"email,name\na@x.org,Ann\n"
         (SHARED.decode().encode("utf-16"), "csv", '"utf-16"'),
         (SHARED.decode().encode("utf-16-be"), "csv", '"utf-16-be"'),
         (b'{"a": 1}\n'.decode().encode("utf-16-le"), "jsonl", '"utf-16-le"'),
+        ("email,имя\na@x.org,Анна\n".encode("utf-32-le"), "csv", '"utf-32-le"'),
+        (b'{"a": 1}\n'.decode().encode("utf-32-be"), "jsonl", '"utf-32-be"'),
         (b"sep=;\r\nemail;name\r\na@x.org;Ann\r\n", "csv", "sep="),
         (b'\xef\xbb\xbfsep=,\n"email"\n', "csv", "sep="),
         (b'[\n{"email":"a@x.org"},\n{"email":"b@x.org"}\n]\n', "jsonl", "array"),
