@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NoReturn
 
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
@@ -126,10 +127,27 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
             "or a number of a person. Put a header line before it."
         )
     if _is_title(first, second):
-        raise InputError(
-            f"{source}, line 1: it seems to be a title above the header, which has {len(second)} columns. "
-            "Delete that line."
-        )
+        _refuse_title(source, second)
+
+
+def refuse_lone_title(head: bytes, source: str, encoding: str, delimiters: Sequence[str]) -> None:
+    """Raises InputError where a file that seems to have one column has a title above a header of several."""
+    text = head.decode(encoding, "replace").lstrip("\ufeff")
+    lines = [line for line in io.StringIO(text, newline="") if line.strip()][:3]
+    for delimiter in delimiters:
+        records = list(_records(lines, delimiter))
+        if len(records) < 2 or not _is_title(*records[:2]):
+            continue
+        # A delimiter within one text makes no header: there are several, or the row below agrees.
+        if len(records[1]) > 2 or len(records[-1]) == len(records[1]):
+            _refuse_title(source, records[1])
+
+
+def _refuse_title(source: str, header: Sequence[str]) -> NoReturn:
+    raise InputError(
+        f"{source}, line 1: it seems to be a title above the header, which has {len(header)} columns. "
+        "Delete that line."
+    )
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
