@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from engager.config.encodings import canonical
 from engager.models import Outcome, Unreadable
 from engager.reader.outcome_fields import RESULT_COLUMNS, Redact, result_fields
 
@@ -122,23 +124,40 @@ def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:
 
 
 class MendableJson:
-    """Rows of a JSONL input that were not engaged: the object as it was, and the reasons beside it."""
+    """Rows of a JSONL input that were not engaged: the object as it was, and the reasons beside it.
+
+    In the encoding of the input, so that the same job reads them again.
+    """
 
     suffix = ".jsonl"
-    head = b""
 
-    def __init__(self, redact: Redact) -> None:
+    def __init__(self, redact: Redact, encoding: str = "utf-8") -> None:
         self._redact = redact
+        self._encoding = "utf-8" if canonical(encoding) in ("utf_8", "utf_8_sig") else encoding
+        self.head = b"" if self._encoding == "utf-8" else "".encode(encoding)  # a byte order mark
 
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
         values = {} if isinstance(outcome.row, Unreadable) else dict(outcome.row.values)  # type: ignore[arg-type]
-        return orjson.dumps({**values, **_reasons(outcome, self._redact)}, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps({**values, **_reasons(outcome, self._redact)}, option=orjson.OPT_APPEND_NEWLINE)
+        return line if self._encoding == "utf-8" else self._encoded(orjson.loads(line))
 
-    @staticmethod
-    def survivors(path: Path) -> Iterator[Survivor]:
+    def _encoded(self, fields: dict[str, Any]) -> bytes:
+        """A line of ASCII, which every encoding has, without the mark that stands before the first."""
+        return (json.dumps(fields) + "\n").encode(self._encoding).removeprefix(self.head)
+
+    def survivors(self, path: Path) -> Iterator[Survivor]:
         """The lines of a file that are whole."""
-        return _json_survivors(path, "engager_row")
+        if self._encoding == "utf-8" or not path.exists():
+            yield from _json_survivors(path, "engager_row")
+            return
+        with path.open(newline="\n", encoding=self._encoding, errors="replace") as file:
+            for line in file:
+                try:
+                    fields = orjson.loads(line)
+                    yield int(fields["engager_row"]), fields, self._encoded(fields)
+                except (ValueError, TypeError, KeyError):
+                    continue
 
 
 class MendableCsv:

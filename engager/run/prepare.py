@@ -319,7 +319,7 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
 
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
     if rows.columns is None:
-        return Formats(results, MendableJson(redact), redact)
+        return Formats(results, MendableJson(redact, job.input.encoding), redact)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
     reject = MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
     return Formats(results, reject, redact)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.csv_rows import CsvRows
+from engager.reader.jsonl_rows import JsonlRows
 from engager.reader.lines import lines
 from engager.reader.outcome_fields import result_fields
-from engager.reader.outcome_lines import CsvLines, MendableCsv, guarded, without_guard
+from engager.reader.outcome_lines import CsvLines, MendableCsv, MendableJson, guarded, without_guard
 
 #: Values in which each character that means something to CSV is likely.
 VALUES = st.text(
@@ -44,6 +45,26 @@ def test_rows_to_be_mended_are_an_input_again(values: tuple[str, str], delimiter
             "engager_error_text": guarded(values[1]),
             "engager_raw": "",
         }
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "cp1251", "shift_jis", "utf-7", "utf-16", "utf-16-be", "utf-32"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_objects_to_be_mended_are_an_input_again_in_its_encoding(encoding: str, tmp_path: Path) -> None:
+    mend = MendableJson(same, encoding)
+    values = {"email": "a+1@x.org", "имя": "Анна 😀", "n": [1, None]}
+    outcome = Outcome(Row(7, 8, "people.jsonl", values), "a+1@x.org", Status.FAILED, error_text="нет")
+    written = mend.head + mend.line(outcome) + mend.line(outcome)
+    rows = JsonlRows(lines([written], encoding, 1 << 20), "failed.jsonl")
+    read = [row for batch in rows.batches(1) for row in batch]
+    assert [type(row) for row in read] == [Row, Row]
+    for row in read:
+        assert {**row.values, **values} == row.values  # type: ignore[union-attr, dict-item]
+    (tmp_path / "failed.jsonl").write_bytes(written[:-3])
+    assert [(row, line) for row, _, line in mend.survivors(tmp_path / "failed.jsonl")][:1] == [
+        (7, mend.line(outcome))
+    ]
 
 
 @pytest.mark.parametrize("raw", ["a\rb", "a\r", '"a\rb', "a,b"])
