@@ -79,12 +79,10 @@ def _end_of_head(head: bytes, jsonl: bool) -> int:
 def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
     """Raises InputError where the beginning of a file shows that it cannot be read so."""
     refuse_other_kind(head, source)
-    if canonical(encoding) not in WIDE:
-        marked = mark_of(head)
-        if marked is not None and canonical(marked[1]) in WIDE:
-            raise InputError(f'{source}: it is {marked[1].upper()}. Set input.encoding = "{marked[1]}".')
-        if fault := _fault_of_zeros(head):
-            raise InputError(f"{source}: {fault}.")
+    if (named := _contradicted(head, encoding)) is not None:
+        raise InputError(f'{source}: it is {named.upper()}. Set input.encoding = "{named}".')
+    if canonical(encoding) not in WIDE and (fault := _fault_of_zeros(head)):
+        raise InputError(f"{source}: {fault}.")
     text = head.decode(encoding, "replace").lstrip("\ufeff")
     if re.match("sep=.\r?\n", text):
         raise InputError(f'{source}: its first line, "sep=…", is for Excel only. Delete that line.')
@@ -104,6 +102,16 @@ def refuse_other_kind(head: bytes, source: str) -> None:
     fault = next((fault for mark, fault in _KINDS if head.startswith(mark)), None)
     if fault is not None:
         raise InputError(f"{source}: {fault}.")
+
+
+def _contradicted(head: bytes, encoding: str) -> str | None:
+    """The encoding by the mark at the beginning, where lines in it cannot be read as the declared one."""
+    if (marked := mark_of(head)) is None:
+        return None
+    mark, named = marked
+    if canonical(encoding) not in WIDE:
+        return named if canonical(named) in WIDE else None
+    return None if mark.decode(encoding, "replace") in ("", "\ufeff") else named
 
 
 def _fault_of_zeros(head: bytes) -> str | None:

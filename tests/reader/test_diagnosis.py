@@ -59,6 +59,20 @@ def test_a_wrong_file_is_refused_whole(
         Rows(InputSpec("-", tmp_path, format_), block, io.BytesIO(data))  # type: ignore[arg-type]
 
 
+MARKED = ["utf-8-sig", "utf-16", "utf-32"]
+
+
+@pytest.mark.parametrize("declared", ["utf-16-be", "utf-32-be", *MARKED])
+@pytest.mark.parametrize("written", MARKED)
+def test_a_byte_order_mark_that_contradicts_the_job_is_told(written: str, declared: str) -> None:
+    spec = InputSpec("-", Path(), "csv", encoding=declared)
+    if written == declared:
+        assert Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written))).columns == ("email", "name")
+        return
+    with pytest.raises(InputError, match=f'"{written.removesuffix("-sig")}"'):
+        Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written)))
+
+
 @pytest.mark.parametrize(
     "data",
     [
