@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 MAX_UNITS, MAX_LOOSE, MAX_ENTRIES = 30, 10, 20
 
 #: Folders of tests that mirror no package: whole runs, kills, the wire, and what lies beside the package.
-BESIDE = frozenset({"cli", "crash", "repository", "wire"})
+BESIDE = frozenset({"cli", "crash", "odd", "repository", "wire"})
 
 Graph = Mapping[str, Set[str]]
 

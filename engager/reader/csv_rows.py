@@ -215,19 +215,17 @@ class CsvRows:
         return values
 
     def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
-        """Whether the lines within a quoted text are rows: each has a key where the first line has one."""
-        if self._multiline or not self.header:
-            return False
-        first, *inner = (self._fields(text_of(line)) for line in record)
-        within = inner[:-1] or inner
-        return bool(first) and all(
-            len(fields) == len(self.header) and any(map(_is_alike, first, fields)) for fields in within
-        )
+        """Whether a line within a quoted text is a row: it has a key where the first line has one."""
+        first, *inner = (text_of(line).rstrip("\r\n") for line in record)
+        known = self._fields(first)
+        # The quote in the last line may be the one that it opens as a row: it is judged without quotes, too.
+        read = [*map(self._fields, inner), inner[-1].split(self._delimiter)]
+        return any(len(fields) == len(self.header) and any(map(_is_alike, known, fields)) for fields in read)
 
     def _fields(self, line: str) -> list[str]:
         """The fields of a line by itself; a quote that it opens ends with the line."""
         try:
-            return next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [])
+            return next(csv.reader([line], delimiter=self._delimiter), [])
         except csv.Error:
             return []
 

@@ -48,4 +48,8 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
     if rows.columns is not None or not (seen := rows.peek_keys()):
         return
     if absent := sorted(builder.required_columns - seen):
-        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
+        source = ", ".join(map(str, rows.files)) or "stdin"
+        raise JobError(
+            f"{source}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct the "
+            "names of columns in [request], or the input."
+        )
