@@ -30,7 +30,7 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.earlier_runs import refuse_change
-from engager.run.opening_input import builder_of, open_input
+from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
 from engager.run.run_selection import known_by, moment_of_name
 from engager.store import opening, passes
@@ -176,7 +176,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
     """Whether what the run has read is the beginning of the input as it is now."""
     verifier = InputVerifier(opening.checkpoints(found))
-    files = find_files(input_path or job_file.job.input.path, Path.cwd() if input_path else job_file.base)
+    files = find_files(*place_of_input(job_file, input_path))
     try:
         for file in files:
             with open_stream(file) as stream:
@@ -281,8 +281,8 @@ def _invocation(
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
     """The name of the input, valid in every working directory."""
-    path = input_path or job_file.job.input.path
-    return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
+    path, base = place_of_input(job_file, input_path)
+    return "stdin" if path == STDIN else os.path.abspath(base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from engager.errors import BusyError, JobError, RunDirectoryError
 from engager.models import Status
 from engager.reader.identity import Files, input_identity
 from engager.reader.sources import STDIN, find_files
+from engager.run.opening_input import place_of_input
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory, find_run
 
@@ -186,10 +187,8 @@ def known_by(job_file: JobFile, input_path: str | None) -> Files:
 
     Raises InputError.
     """
-    path = input_path or job_file.job.input.path
-    if path == STDIN:
-        return []
-    return input_identity(find_files(path, Path.cwd() if input_path else job_file.base))
+    path, base = place_of_input(job_file, input_path)
+    return [] if path == STDIN else input_identity(find_files(path, base))
 
 
 def _input(found: RunDirectory) -> Files:
