@@ -22,7 +22,7 @@ from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
-from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, MendableCsv, MendableJson, TextForm
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
@@ -318,8 +318,9 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
         return secret.redact(proxy.redact(text) if proxy else text)
 
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    form = TextForm(job.input.encoding, rows.has_mark)
     if rows.columns is None:
-        return Formats(results, MendableJson(redact), redact)
+        return Formats(results, MendableJson(redact, form), redact)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
-    reject = MendableCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
+    reject = MendableCsv(rows.columns, rows.delimiter, form, redact, suffix)
     return Formats(results, reject, redact)
