@@ -16,7 +16,7 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
-from engager.errors import BusyError, InputError, RunDirectoryError
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
 from engager.reader.identity import input_identity
@@ -33,8 +33,10 @@ from engager.run.earlier_runs import refuse_change
 from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
 from engager.run.run_selection import known_by, moment_of_name
+from engager.run.unsettled import rows_of
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
+from engager.store.files.kept_input import keep_input
 from engager.store.run_directory import (
     RunDirectory,
     find_run,
@@ -207,6 +209,8 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     resumed = opened.found is not None
     if not resumed:
         _lock_new(directory.path, resources)
+        if opened.job_file.job.input.keep:
+            _keep_input(directory, opened)
     selection = selection_of(
         opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
     )
@@ -216,6 +220,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     store = (opening.resume if resumed else opening.begin)(directory, identified.options)
     resources.callback(store.close)
     if resumed:
+        directory.given_up_path.unlink(missing_ok=True)
         write_run(directory)
     if exclusion is not None:
         replace_file(directory.excluded_path, exclusion.digests())
@@ -232,6 +237,23 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         resources.pop_all(),
         resumed,
     )
+
+
+def _keep_input(directory: RunDirectory, opened: _Opened) -> None:
+    """Copy the input into the run directory. Raises JobError, InputError or RunDirectoryError."""
+    files = opened.rows.files
+    if not files:
+        text = "a stream cannot be kept; write it to a file, and name that as the input"
+        raise JobError(opened.job_file.at("input.keep", text))
+    try:
+        copies = keep_input(files, directory.path)
+    except OSError as fault:
+        raise RunDirectoryError(
+            f"{directory.path}: the input cannot be copied there: {fault.strerror}. Nothing was sent. Make "
+            "space, or set input.keep = false."
+        ) from fault
+    if input_identity(copies) != directory.identity["input"]["files"]:
+        raise InputError(f"{files[0]}: the input changed while it was copied. Run the same command again.")
 
 
 def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
@@ -276,7 +298,8 @@ def _invocation(
     """The call for another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path)
-    return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
+    facts = {"input": given, "reads": reads, "after": list(after), "rows": rows_of(rows)}
+    return {**job_file.source, **facts}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
