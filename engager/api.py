@@ -15,11 +15,12 @@ from typing import Any
 
 from engager.config.job import JobFile
 from engager.config.log import log
+from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
-from engager.errors import EngagerError, Exit, first_of, one_at_a_time
+from engager.errors import EngagerError, Exit, UnsettledRunError, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
-from engager.output.finish import finish
+from engager.output.finish import finish, notify
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
 from engager.reader.results import Result, latest_results, results_of
@@ -30,8 +31,9 @@ from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.prepare import Run, prepare
-from engager.run.run_selection import choose_directory
+from engager.run.run_selection import choose_directory, moment_of_name
 from engager.run.stopping import stopped_by_signals
+from engager.run.unsettled import summary_of
 from engager.store.status import existing_run, read_status
 
 AnyPath = str | PathLike[str]
@@ -65,6 +67,7 @@ async def run_async(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -81,6 +84,7 @@ async def run_async(
         input: an input to read instead of the one of the job; `"-"` is stdin.
         limit: the number of rows after which the run stops.
         after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
+        give_up: earlier runs of the job that are not to be finished.
         yes: confirm the rows after `limits.confirm_above`.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
@@ -97,7 +101,7 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options, after)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up)
 
 
 async def retry_async(
@@ -138,6 +142,7 @@ def run(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
     yes: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -147,7 +152,7 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after))
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up))
 
 
 def retry(
@@ -213,6 +218,7 @@ async def _run(
     row_limit: RowLimit,
     options: _RunOptions,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
 ) -> Summary:
     given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
@@ -220,8 +226,14 @@ async def _run(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            with choose_directory(job, name, given) as directory:
-                run = prepare(job, directory.path, given, after=earlier)
+            try:
+                with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
+                    run = prepare(job, directory.path, given, after=earlier)
+            except UnsettledRunError as fault:
+                found = existing_run(fault.directory)
+                called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
+                await notify(found, summary_of(found, called, fault), webhook)
+                raise
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -241,7 +253,7 @@ async def _retry(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            run = prepare(job, found.path, found.invocation["input"], asked)
+            run = prepare(job, found.path, found.input_path, asked)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run

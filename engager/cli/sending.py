@@ -44,6 +44,13 @@ SHOWN_ROWS = 20
     metavar="RUN",
     help="Leave out everybody whom this run engaged, accepted or left in doubt; repeatable.",
 )
+@click.option(
+    "--give-up",
+    "given_up",
+    multiple=True,
+    metavar="RUN",
+    help="Never finish this earlier run of the job, so that another input can be sent; repeatable.",
+)
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Confirm sending to all rows, also after limits.confirm_above.")
 def run_command(
@@ -53,6 +60,7 @@ def run_command(
     limit: int | None,
     out: Path | None,
     after: tuple[str, ...],
+    given_up: tuple[str, ...],
     no_progress: bool,
     quiet: bool,
     log_format: LogFormat,
@@ -67,9 +75,8 @@ def run_command(
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
-        send = partial(
-            engager.run_async, job_file, out=out, input=input_path, limit=limit, after=after, page=page
-        )
+        chosen = {"out": out, "input": input_path, "after": after, "give_up": given_up}
+        send = partial(engager.run_async, job_file, **chosen, limit=limit, page=page)  # type: ignore[arg-type]
         code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
             code, _ = _sent(partial(send, yes=True), options)

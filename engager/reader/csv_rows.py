@@ -12,9 +12,11 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
+from engager.config.encodings import has_kept_bytes
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
+from engager.reader.outcome_lines import REASON_COLUMNS
 
 #: Delimiters that files have, the most common first.
 DELIMITERS = (",", ";", "\t", "|")
@@ -202,7 +204,7 @@ class CsvRows:
             cursor.back_to_second_line()
             first = cursor.record[0]
             return first.error if isinstance(first, TextLine) else "bad_quotes"
-        if cursor.damaged:
+        if cursor.damaged and not self._is_damaged_beside_row(values):
             return "bad_bytes"
         if (
             self.header
@@ -213,6 +215,13 @@ class CsvRows:
             cursor.back_to_second_line()
             return "swallowed_rows"
         return values
+
+    def _is_damaged_beside_row(self, values: Sequence[str]) -> bool:
+        """Whether bad bytes are only in columns that an earlier run added, which hold no part of the row."""
+        reasons = {i for i, name in enumerate(self.header) if name in REASON_COLUMNS}
+        return bool(reasons) and not any(
+            has_kept_bytes(text) for i, text in enumerate(values) if i not in reasons
+        )
 
     def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
         """Whether a line within a quoted text is a row: it has a key where the first line has one."""

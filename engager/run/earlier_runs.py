@@ -21,6 +21,8 @@ from engager.reader.results import results_of
 from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
+from engager.run.unsettled import is_unsettled, what_is_left
+from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
 from engager.store.state import RunState
@@ -70,7 +72,7 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
     missing = set(wanted)
     try:
         job_file = JobFile.from_source(found.invocation)
-        with closing(open_input(job_file, found.invocation["input"])) as rows:
+        with closing(open_input(job_file, found.input_path)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
             for record in (record for chunk in rows.chunks() for record in chunk):
                 if record.number in missing and isinstance(record, Row):
@@ -99,8 +101,16 @@ def refuse_change(
     raise RunDirectoryError(
         f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
         f"same command then resumes. A new run would send again to {people:,} people that this one has "
-        f"reached; this excludes them:\n  {again}"
+        f"reached; this excludes them:\n  {again}{_unfinished(found)}"
     )
+
+
+def _unfinished(found: RunDirectory) -> str:
+    """How a run that is not settled goes on without the input that was replaced."""
+    if not is_unsettled(found) or kept_input(found.path) is None:
+        return ""
+    goes_on = command_of(found.invocation, found.input_path, found.path)
+    return f"\n{what_is_left(found)}; it keeps its input, and goes on by:\n  {goes_on}"
 
 
 def _free(path: Path) -> Path:

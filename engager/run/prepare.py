@@ -16,13 +16,13 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
-from engager.errors import BusyError, InputError, RunDirectoryError
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
-from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson, TextForm
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
@@ -30,11 +30,13 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.earlier_runs import refuse_change
-from engager.run.opening_input import builder_of, open_input
+from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
-from engager.run.run_selection import known_by, moment_of_name
+from engager.run.run_selection import input_files, moment_of_name
+from engager.run.unsettled import rows_of
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
+from engager.store.files.kept_input import keep_input
 from engager.store.run_directory import (
     RunDirectory,
     find_run,
@@ -156,7 +158,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 
     Raises RunDirectoryError for another input.
     """
-    files = known_by(job_file, input_path)
+    files = input_files(job_file, input_path)
     known = found.identity["input"]["files"]
     if files == known:
         return found
@@ -176,7 +178,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
     """Whether the current input begins with all that the run has read."""
     verifier = InputVerifier(opening.checkpoints(found))
-    files = find_files(input_path or job_file.job.input.path, Path.cwd() if input_path else job_file.base)
+    files = find_files(*place_of_input(job_file, input_path))
     try:
         for file in files:
             with open_stream(file) as stream:
@@ -207,6 +209,8 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     resumed = opened.found is not None
     if not resumed:
         _lock_new(directory.path, resources)
+        if opened.job_file.job.input.keep:
+            _keep_input(directory, opened)
     selection = selection_of(
         opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
     )
@@ -216,6 +220,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     store = (opening.resume if resumed else opening.begin)(directory, identified.options)
     resources.callback(store.close)
     if resumed:
+        directory.given_up_path.unlink(missing_ok=True)
         write_run(directory)
     if exclusion is not None:
         replace_file(directory.excluded_path, exclusion.digests())
@@ -232,6 +237,23 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         resources.pop_all(),
         resumed,
     )
+
+
+def _keep_input(directory: RunDirectory, opened: _Opened) -> None:
+    """Copy the input into the run directory. Raises JobError, InputError or RunDirectoryError."""
+    files = opened.rows.files
+    if not files:
+        text = "a stream cannot be kept; write it to a file, and name that as the input"
+        raise JobError(opened.job_file.at("input.keep", text))
+    try:
+        copies = keep_input(files, directory.path)
+    except OSError as fault:
+        raise RunDirectoryError(
+            f"{directory.path}: the input cannot be copied there: {fault.strerror}. Nothing was sent. Make "
+            "space, or set input.keep = false."
+        ) from fault
+    if input_identity(copies) != directory.identity["input"]["files"]:
+        raise InputError(f"{files[0]}: the input changed while it was copied. Run the same command again.")
 
 
 def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
@@ -276,13 +298,14 @@ def _invocation(
     """The call of another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path)
-    return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
+    facts = {"input": given, "reads": reads, "after": list(after), "rows": rows_of(rows)}
+    return {**job_file.source, **facts}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
     """The name of the input, valid in every working directory."""
-    path = input_path or job_file.job.input.path
-    return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
+    path, base = place_of_input(job_file, input_path)
+    return "stdin" if path == STDIN else os.path.abspath(base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
@@ -318,8 +341,9 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
         return secret.redact(proxy.redact(text) if proxy else text)
 
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    form = TextForm(job.input.encoding, rows.has_mark)
     if rows.columns is None:
-        return Formats(results, RejectedJson(redact), redact)
+        return Formats(results, RejectedJson(redact, form), redact)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
-    reject = RejectedCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
+    reject = RejectedCsv(rows.columns, rows.delimiter, form, redact, suffix)
     return Formats(results, reject, redact)

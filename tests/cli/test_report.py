@@ -141,6 +141,19 @@ async def test_the_end_and_a_stop_are_told_and_no_secret_is(bench: Any, chat: An
     assert b"s3cret" not in kept + out + err + ended.out.encode() + ended.err.encode()
 
 
+async def test_a_night_that_is_not_settled_is_told(bench: Any, chat: Any) -> None:
+    url, heard = chat
+    b = await bench()
+    assert (await b.engager("run", "job.toml", "--out", "runs/n-2020-01-01", "--limit", "5")).code == 0
+    b.write_job(f'[notify]\nurl = "{url}"\non = "trouble"\n')
+    b.write_input(7)
+    assert (await b.engager("run", "job.toml", "--out", "runs/n-{date}")).code == 3
+    (told,) = heard
+    facts = {"event": "stopped", "exit_code": 3, "directory": "n-2020-01-01", "rows": 5, "complete": False}
+    assert facts.items() <= told.items()
+    assert "15 people" in told["stopped"]
+
+
 async def test_a_message_that_nobody_takes_delays_the_end_by_no_more_than_was_said(
     bench: Any, chat: Any
 ) -> None:
