@@ -234,14 +234,20 @@ def _left_behind(found: RunDirectory) -> str:
 
 
 def command_of(
-    source: Mapping[str, Any], input_path: str | None, out: Path, after: Sequence[Path] = ()
+    source: Mapping[str, Any],
+    input_path: str | None,
+    out: Path,
+    after: Sequence[Path] = (),
+    new_address: bool = False,
 ) -> str:
     """What to call for a job, an input, a run directory, and the runs whose people are left out."""
     if source["job"] is None:
         runs = f", after={[str(run) for run in after]!r}" if after else ""
-        return f"engager.run(job, out={escaped(str(out))!r}{runs})"
+        flag = ", new_address=True" if new_address else ""
+        return f"engager.run(job, out={escaped(str(out))!r}{runs}{flag})"
     overrides = [part for override in source["overrides"] for part in ("--set", override)]
     given = ["--input", input_path] if input_path else []
     named = ["--out", escaped(str(out))]
     runs_ = [part for run in after for part in ("--after", str(run))]
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named, *runs_])
+    moved = ["--new-address"] if new_address else []
+    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named, *runs_, *moved])
