@@ -69,6 +69,7 @@ async def run_async(
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
     yes: bool = False,
+    new_address: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
     control: Control | None = None,
@@ -86,6 +87,7 @@ async def run_async(
         after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
         give_up: earlier runs of the job that are not to be finished.
         yes: confirm the rows after `limits.confirm_above`.
+        new_address: go on at another `endpoint.url` than the run began with.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
         control: pauses, resumes and stops this run, and sets its rate.
@@ -101,13 +103,14 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address)
 
 
 async def retry_async(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -120,6 +123,7 @@ async def retry_async(
     Args:
         run_directory: the run directory; the job is the one of the run.
         in_doubt: send in-doubt rows too. A person may get a second message.
+        new_address: as in `run_async`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
         page: as in `run_async`.
         watch: as in `run_async`.
@@ -132,7 +136,7 @@ async def retry_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, in_doubt, overrides, options)
+    return await _retry(run_directory, in_doubt, overrides, options, new_address)
 
 
 def run(
@@ -144,6 +148,7 @@ def run(
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
     yes: bool = False,
+    new_address: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
     control: Control | None = None,
@@ -152,13 +157,14 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up))
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address))
 
 
 def retry(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -168,7 +174,7 @@ def retry(
 ) -> Summary:
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, in_doubt, overrides, options))
+    return loop.run(_retry(run_directory, in_doubt, overrides, options, new_address))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
@@ -219,6 +225,7 @@ async def _run(
     options: _RunOptions,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
+    new_address: bool = False,
 ) -> Summary:
     given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
@@ -228,7 +235,7 @@ async def _run(
         with logged(options.log_format) as log:
             try:
                 with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
-                    run = prepare(job, directory.path, given, after=earlier)
+                    run = prepare(job, directory.path, given, after=earlier, new_address=new_address)
             except UnsettledRunError as fault:
                 found = existing_run(fault.directory)
                 called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
@@ -244,7 +251,11 @@ async def _run(
 
 
 async def _retry(
-    run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], options: _RunOptions
+    run_directory: AnyPath,
+    in_doubt: bool,
+    overrides: Sequence[str],
+    options: _RunOptions,
+    new_address: bool = False,
 ) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
@@ -253,7 +264,7 @@ async def _retry(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            run = prepare(job, found.path, found.input_path, asked)
+            run = prepare(job, found.path, found.input_path, asked, new_address=new_address)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run

@@ -65,6 +65,7 @@ def run_command(
     quiet: bool,
     log_format: LogFormat,
     page: str | None,
+    new_address: bool,
     yes: bool,
 ) -> NoReturn:
     """Send one request per row and store every outcome in the run directory.
@@ -75,8 +76,17 @@ def run_command(
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
-        chosen = {"out": out, "input": input_path, "after": after, "give_up": given_up}
-        send = partial(engager.run_async, job_file, **chosen, limit=limit, page=page)  # type: ignore[arg-type]
+        send = partial(
+            engager.run_async,
+            job_file,
+            out=out,
+            input=input_path,
+            limit=limit,
+            after=after,
+            give_up=given_up,
+            new_address=new_address,
+            page=page,
+        )
         code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
             code, _ = _sent(partial(send, yes=True), options)
@@ -100,14 +110,19 @@ def retry_command(
     quiet: bool,
     log_format: LogFormat,
     page: str | None,
+    new_address: bool,
 ) -> NoReturn:
     """Send the failed rows of a complete run again; their previous outcomes stay in numbered files."""
     options = _OutputOptions(no_progress, quiet, log_format)
-    exit_with(
-        lambda: _sent(
-            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), options
-        )[0]
+    send = partial(
+        engager.retry_async,
+        run_path,
+        in_doubt=in_doubt,
+        new_address=new_address,
+        overrides=overrides,
+        page=page,
     )
+    exit_with(lambda: _sent(send, options)[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
+from engager.endpoint.address import Move
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
@@ -29,7 +30,7 @@ from engager.requests.builder import Builder
 from engager.requests.exclusion import Exclusion
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import refuse_change
+from engager.run.earlier_runs import at_address, refuse_change
 from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
 from engager.run.run_selection import input_files, moment_of_name
@@ -89,6 +90,7 @@ class _Opened:
     found: RunDirectory | None
     rows: Rows
     after: Sequence[str]  #: earlier runs, whose people are excluded
+    move: Move  #: how the address differs from the one that the run was sent to
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +109,54 @@ def prepare(
     input_path: str | None,
     again: frozenset[Status] = frozenset(),
     after: Sequence[str] = (),
+    new_address: bool = False,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
-    statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
+    statuses. With `new_address` a run is resumed at another address than it began with. Raises JobError,
+    InputError, RunDirectoryError or RecordingError.
     """
     with ExitStack() as resources:
-        opened = _open(job_file, out, input_path, after, resources)
+        found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
+        opened = _open(job_file, found, move, input_path, after, resources)
         identified = _identify(opened, out)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
             return summary
         return _prepare(identified, resources)
 
 
+def _find(
+    job_file: JobFile,
+    out: Path,
+    input_path: str | None,
+    again: bool,
+    new_address: bool,
+    resources: ExitStack,
+) -> tuple[RunDirectory | None, Move]:
+    """The run in a folder, if there is one, under its lock, and with the address that the job has now."""
+    found = _find_and_lock(out, resources)
+    if found is None:
+        return None, Move.NONE
+    return at_address(found, job_file, input_path, new_address, again)
+
+
 def _open(
-    job_file: JobFile, out: Path, input_path: str | None, after: Sequence[str], resources: ExitStack
+    job_file: JobFile,
+    found: RunDirectory | None,
+    move: Move,
+    input_path: str | None,
+    after: Sequence[str],
+    resources: ExitStack,
 ) -> _Opened:
     secret = token_of(job_file)
     tls_of(job_file)
-    found = _find_and_lock(out, resources)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
         found = _with_input(found, job_file, input_path)
         after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
     rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
     resources.callback(rows.close)
-    return _Opened(job_file, input_path, secret, found, rows, after)
+    return _Opened(job_file, input_path, secret, found, rows, after, move)
 
 
 def _identify(opened: _Opened, out: Path) -> _Identified:
@@ -217,7 +241,11 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     if selection is not None:
         resources.callback(selection.close)
     exclusion = _report_excluded(identified, selection)
-    store = (opening.resume if resumed else opening.begin)(directory, identified.options)
+    if resumed:
+        knows_ids = opened.move in (Move.NONE, Move.SCHEME)
+        store = opening.resume(directory, identified.options, knows_ids)
+    else:
+        store = opening.begin(directory, identified.options)
     resources.callback(store.close)
     if resumed:
         directory.given_up_path.unlink(missing_ok=True)

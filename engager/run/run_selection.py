@@ -261,15 +261,18 @@ def command_of(
     out: Path,
     after: Sequence[Path] = (),
     given_up: Sequence[Path] = (),
+    new_address: bool = False,
 ) -> str:
     """What to call for a job, an input, a run directory, the runs whose people are left out or given up."""
     if source["job"] is None:
         runs = f", after={[str(run) for run in after]!r}" if after else ""
         runs += f", give_up={[str(run) for run in given_up]!r}" if given_up else ""
+        runs += ", new_address=True" if new_address else ""
         return f"engager.run(job, out={escaped(str(out))!r}{runs})"
     overrides = [part for override in source["overrides"] for part in ("--set", override)]
     given = ["--input", input_path] if input_path else []
     ended = [part for run in given_up for part in ("--give-up", str(run))]
     named = ["--out", escaped(str(out))]
     runs_ = [part for run in after for part in ("--after", str(run))]
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *ended, *named, *runs_])
+    moved = ["--new-address"] if new_address else []
+    return shlex.join(["engager", "run", source["job"], *overrides, *given, *ended, *named, *runs_, *moved])
