@@ -141,7 +141,9 @@ async def test_a_run_directory_that_is_removed_while_running(bench: Any) -> None
 async def test_too_few_open_files(bench: Any, files: int) -> None:
     b = await bench(300, f"{FAST}[limits]\nconcurrency = 64\n", latency="20ms")
     ended = await b.engager("run", "job.toml", before=LIMIT.format("NOFILE", files, files))
-    ended_plainly(ended, 3 if files == 40 else 4, "Too many open files")
+    ended_plainly(ended, ended.code, "Too many open files")
+    # With 40, either a connection or the input finds no descriptor first.
+    assert ended.code in ((3, 4) if files == 40 else (4,))
     assert b.sandbox.brain.effects.total() < 300
     await goes_on(b, 300)
 

@@ -164,8 +164,12 @@ async def test_whoever_was_in_flight_when_a_run_was_killed_counts_as_reached(ben
     await process.communicate()
     ended = await b.engager("run", "job.toml", "--out", "second", "--after", "runs/test")
     assert ended.code == 0, ended.err
-    assert set(b.sandbox.brain.effects.values()) == {1}
-    assert len(b.sandbox.brain.effects) == 300
+    reached = {key.removeprefix("email="): times for key, times in b.sandbox.brain.effects.items()}
+    assert set(reached.values()) == {1}
+    # A request that was stored as in flight, and that the kill kept from leaving, counts as reached, too.
+    unreached = {f"p{number}@example.com" for number in range(300)} - set(reached)
+    assert len(unreached) <= 8
+    assert unreached <= {line["key"] for line in b.results("second") if line["status"] == "skipped"}
 
 
 async def test_rows_of_a_run_that_are_fed_again_are_warned_of(bench: Any) -> None:
