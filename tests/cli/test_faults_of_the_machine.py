@@ -1,4 +1,4 @@
-"""A disk that is full, a folder that is gone, a clock that lies: told plainly, and nothing is lost by it."""
+"""A full disk, a missing folder, a wrong clock: each is reported, and no row is lost."""
 
 from __future__ import annotations
 
@@ -251,6 +251,6 @@ async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> Non
     await goes_on(b, 20)
     (b.path / "waits").unlink()
     _, err = await second.communicate()
-    assert (second.returncode, b"nothing was sent" in err) == (0, True)
+    assert second.returncode == 0, err
     assert not (b.path / "runs/test/pass.json").exists()
     assert len(b.sandbox.log) == 20

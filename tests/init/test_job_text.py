@@ -64,7 +64,7 @@ def test_every_key_of_the_manual_stands_in_it(tmp_path: Path) -> None:
                 assert str(field.description).replace("`", "") in text or f"\n{key} = " in text
 
 
-def test_what_is_said_to_hold_holds(tmp_path: Path) -> None:
+def test_what_is_written_as_a_default_is_the_default(tmp_path: Path) -> None:
     """Every default that stands there as a comment may be taken for what it says."""
     made, job = drafted(tmp_path, PEOPLE)
     uncommented = [

@@ -46,7 +46,7 @@ REPLAYED = Reply(200, b'{"data":null,"error":500,"error_text":"fault"}', duplica
 
 
 class Script:
-    """A transport that ends its tries as it was told, each after `seconds`, and remembers what left."""
+    """A transport that ends its attempts as given, each after `seconds`, and records what left."""
 
     def __init__(self, *endings: Ending, seconds: float = 0.05) -> None:
         self._endings = list(endings)
@@ -254,7 +254,7 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     assert len(script.left) < (100 + 60 * 10) * 1.25 + 20
 
 
-#: Endings by what they do to a doubt; each is told apart by the number that stands in its text.
+#: Endings by their effect on a doubt; each is identified by the number in its text.
 RAISING = (
     lambda n: Lost("timeout", f"silence {n}"),
     lambda n: Reply(502, b"broken %d" % n),
@@ -294,10 +294,10 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
     assert outcome is not None
     assert (outcome.status is Status.IN_DOUBT) == (doubt is not None)
     if doubt is not None:
-        told, _, then = (outcome.error_text or "").partition("; then: ")
-        assert doubt in told
+        reported, _, then = (outcome.error_text or "").partition("; then: ")
+        assert doubt in reported
         last = tried.history.attempts - 1
-        assert last < 0 or str(last) in (told if doubt == str(last) else then)
+        assert last < 0 or str(last) in (reported if doubt == str(last) else then)
 
 
 def after(seconds: float) -> asyncio.Future[None]:

@@ -42,7 +42,7 @@ def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
     ("folder", "kind"),
     [("", "ext4"), ("share/runs", "nfs4"), ("with space", "cifs"), ("share/local/runs", "xfs")],
 )
-def test_file_systems_are_told_apart(tmp_path: Path, folder: str, kind: str) -> None:
+def test_file_systems_are_distinguished(tmp_path: Path, folder: str, kind: str) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS.format(path=tmp_path.resolve()))
     assert file_system_of(tmp_path / folder, mounts) == kind

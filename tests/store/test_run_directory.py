@@ -1,4 +1,4 @@
-"""A run directory belongs to one input: whoever gives it another one is told of both."""
+"""A run directory belongs to one input; the error for another one names both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refusal(run: RunDirectory, *files: Any, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("begun", "files", "name", "told"),
+    ("begun", "files", "name", "fact"),
     [
         (
             begun_with(MARCH),
@@ -47,10 +47,10 @@ def refusal(run: RunDirectory, *files: Any, name: str) -> str:
     ],
 )
 def test_another_input_is_refused_with_the_names_of_both(
-    begun: RunDirectory, files: list[Any], name: str, told: str
+    begun: RunDirectory, files: list[Any], name: str, fact: str
 ) -> None:
     said = refusal(begun, *files, name=name)
-    assert told in said
+    assert fact in said
 
 
 def test_an_input_that_was_edited_is_refused_by_its_one_name() -> None:

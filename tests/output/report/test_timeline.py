@@ -58,6 +58,6 @@ def test_rows_that_come_once_an_hour_are_no_run_of_cuts() -> None:
 def test_ticks_are_round_times(lasting: float, width: float, labels: list[str]) -> None:
     begin = 1_795_507_200.0
     line = Timeline.of([begin + width * n for n in range(int(lasting / width))], width)
-    told = [label for _, label in line.ticks()]
-    assert told[:2] == labels
-    assert len(told) <= 7
+    labels_shown = [label for _, label in line.ticks()]
+    assert labels_shown[:2] == labels
+    assert len(labels_shown) <= 7

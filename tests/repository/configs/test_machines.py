@@ -149,7 +149,7 @@ def test_kubernetes_gives_it_no_more_than_it_needs() -> None:
     assert f"--from-file={token.name}" in (CONFIGS / "schedulers/cronjob.yaml").read_text()
 
 
-async def test_what_the_container_is_told_to_do(machine: Any) -> None:
+async def test_the_container_runs_the_given_command(machine: Any) -> None:
     m = await machine()
     _, cronjob = documents()
     [container] = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
