@@ -142,7 +142,7 @@ class Tally:
             self.samples[self._count_error(status, error)] = sample
 
     def merge(self, other: Tally) -> None:
-        """Enter all that another account holds."""
+        """Add all counts of another tally."""
         self.statuses.update(other.statuses)
         for kind, rows in other.errors.items():
             self._count_error(*kind, rows)
@@ -166,7 +166,7 @@ class Tally:
         return copy
 
     def state(self) -> dict[str, Any]:
-        """All of it as JSON can hold it, for `restored`."""
+        """Returns the whole state as JSON values, for `restored`."""
         return {
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "errors": [[str(status), error, rows] for (status, error), rows in self.errors.items()],
