@@ -96,7 +96,7 @@ async def test_every_request_that_leaves_is_stored_before(pace: Pace | None) -> 
 @pytest.mark.virtual_time
 async def test_requests_of_one_sync_leave_together() -> None:
     loop = asyncio.get_running_loop()
-    stored, limits = loop.create_future(), Limits.of(Stop(), None)
+    stored, limits = loop.create_future(), Limits.create(Stop(), None)
     admit = AdmissionControl(limits, Delivery(), loop.time, lambda _: stored, True).admit
     first, second, third = (Attempt(request(n), f"id-{n}", 0.0, 0.0) for n in (1, 2, 3))
     batch = admit(first)

@@ -164,8 +164,8 @@ async def test_a_rate_that_is_lowered_and_raised_again_counts_every_sent_request
 
 
 @pytest.mark.virtual_time
-@pytest.mark.parametrize(("before", "behind"), [(100, 80), (3, 3)])
-async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, behind: int) -> None:
+@pytest.mark.parametrize(("before", "after_it"), [(100, 80), (3, 3)])
+async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, after_it: int) -> None:
     stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(before), stop, gate)
@@ -178,13 +178,13 @@ async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, be
                 left.append(loop.time())
 
     loop.call_later(2.05, gate.close, 1)
-    if behind != before:
-        loop.call_later(2.05, rate_limiter.set_pace, Pace(behind))
+    if after_it != before:
+        loop.call_later(2.05, rate_limiter.set_pace, Pace(after_it))
     await asyncio.gather(*(worker() for _ in range(64)))
     after = [moment for moment in left if moment >= 3.05]
-    together = 1 + behind * Pace(behind).tick
+    together = 1 + after_it * Pace(after_it).tick
     for count, moment in enumerate(after[:40], 1):
-        assert count <= together + (moment - after[0]) * behind
+        assert count <= together + (moment - after[0]) * after_it
 
 
 class IrregularLoop(VirtualLoop):

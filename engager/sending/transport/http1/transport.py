@@ -1,4 +1,4 @@
-"""The lean transport: keep-alive connections to one origin, as many as there are attempts at a time."""
+"""The own transport: keep-alive connections to one origin, as many as there are attempts at a time."""
 
 from __future__ import annotations
 
