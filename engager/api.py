@@ -80,7 +80,7 @@ async def run_async(
             incomplete run of another date with the same input is resumed.
         input: an input to read instead of the one of the job; `"-"` is stdin.
         limit: the number of rows after which the run stops.
-        after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
+        after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         yes: confirm the rows after `limits.confirm_above`.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
