@@ -106,7 +106,7 @@ Sample = tuple[int, str | None, str]
 
 
 class Tally:
-    """The run's account."""
+    """The statistics of a run."""
 
     def __init__(self) -> None:
         self.statuses: Counter[Status] = Counter()
@@ -160,7 +160,7 @@ class Tally:
         return kind
 
     def copy(self) -> Tally:
-        """The account as it is now."""
+        """Returns the statistics."""
         copy = Tally()
         copy.merge(self)
         return copy
@@ -190,7 +190,7 @@ class Tally:
         return tally
 
     def as_dict(self) -> dict[str, Any]:
-        """The account as `summary.json` has it."""
+        """Returns the statistics as in `summary.json`."""
         return {
             "rows": self.rows,
             "statuses": {str(status): self.statuses[status] for status in Status},

@@ -99,7 +99,7 @@ class ResultFile:
             os.truncate(self.path, self._end)
 
     def replaced(self, lines: int) -> None:
-        """Its content was made anew as a whole: all of it stands."""
+        """Note that the file was rewritten as a whole: all of it is committed."""
         self.close()
         self.lines = lines
         self._end = self.path.stat().st_size if self.path.exists() else 0

@@ -216,7 +216,7 @@ class Connection:
                 assert parser.answer is not None  # noqa: S101 - what both have just said
                 self._end(parser.answer, parser.reusable)
             elif not data:
-                self._end(Lost("connection_lost", "the server closed the connection without an answer"))
+                self._end(Lost("connection_lost", "the server closed the connection without a response"))
         except NotHttpError as fault:
             self._end(Lost("not_http", str(fault)))
 

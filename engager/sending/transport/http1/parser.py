@@ -164,7 +164,7 @@ class AnswerParser:
         body = b"".join(self._parts)[:MAX_ANSWER]
         if complete and self._encoding is not None:
             body, complete = plain_body(body, self._encoding)
-        # Elsewhere the date would only make two equal answers differ.
+        # In other responses the date would only make two equal ones differ.
         date = None if self._retry_after is None else self._date
         self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
 

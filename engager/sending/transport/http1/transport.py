@@ -134,7 +134,7 @@ class LeanTransport:
         now = self._now()
         for connection in self._all:
             if connection.deadline <= now:
-                connection.give_up(f"no answer within {self._timeout:g} s")
+                connection.give_up(f"no response within {self._timeout:g} s")
         self._timer = self._loop.call_later(self._step, self._sweep)
 
     @property
