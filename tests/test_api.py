@@ -198,9 +198,9 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
 def test_a_hand_on_one_run_is_not_one_on_the_next(folder: Path) -> None:
     control = engager.Control()
     with pytest.raises(engager.InputError):
-        engager.run(job(folder, input={"path": "nobody.csv"}), out=folder / "run", control=control)
+        engager.run(job(folder, input={"path": "missing.csv"}), out=folder / "run", control=control)
     engager.run(job(folder), out=folder / "run", control=control)  # no run had begun with it
-    with pytest.raises(engager.JobError, match=r"Give every run a new Control\(\)"):
+    with pytest.raises(engager.JobError, match=r"new Control\(\)"):
         engager.run(job(folder), out=folder / "another", control=control)
     with pytest.raises(engager.JobError, match="new Control"):
         engager.retry(folder / "run", control=control)
@@ -231,7 +231,7 @@ def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -
 
 
 def test_what_a_person_must_act_on_is_raised_bare(folder: Path) -> None:
-    with pytest.raises(engager.JobError, match="did you mean 'rate'"):
+    with pytest.raises(engager.JobError, match=r"limits\.rat.*'rate'"):
         job(folder, limits={"rat": 5})
     with pytest.raises(engager.InputError):
         engager.run(job(folder, input={"path": "nobody.csv"}))
@@ -355,7 +355,7 @@ def test_the_plain_call_stops_on_signals_too(folder: Path) -> None:
 
 
 async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:
-    with pytest.raises(engager.JobError, match="main thread"):
+    with pytest.raises(engager.JobError, match="stop_on_signals"):
         await asyncio.to_thread(engager.run, job(folder), out=folder / "run", stop_on_signals=True)
     runs = [
         engager.run_async(job(folder, sandbox={"latency": "50ms"}), out=folder / name, stop_on_signals=True)

@@ -78,7 +78,7 @@ def _turn(pattern: str) -> Iterator[None]:
     parts = takewhile(lambda part: not is_dated(part), Path(pattern).parts)
     folder = Path(expanded(str(Path(*parts)), _NO_TIME))
     folder.mkdir(parents=True, exist_ok=True)
-    turn = RunLock.take(folder / ".engager.lock")
+    turn = RunLock.acquire(folder / ".engager.lock")
     try:
         yield
     finally:

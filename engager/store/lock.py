@@ -29,7 +29,7 @@ class RunLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path) -> RunLock:
+    def acquire(cls, path: Path) -> RunLock:
         """Acquire the lock of this file. Raises BusyError if another process has it."""
         refuse_networked(path.parent)
         descriptor = open_file(path, os.O_RDWR | os.O_CREAT)

@@ -110,14 +110,14 @@ def find_run(path: Path) -> RunDirectory | None:
         ) from None
 
 
-def take_folder(path: Path) -> RunLock:
+def lock_folder(path: Path) -> RunLock:
     """Create the folder if it is missing, and acquire its lock. Raises RunDirectoryError."""
     try:
         _make(path)
         _refuse_shared(path)
         if not (path / "run.json").exists():
             _refuse_foreign_files(path)
-        return RunLock.take(path / "lock")
+        return RunLock.acquire(path / "lock")
     except FileExistsError as fault:
         raise RunDirectoryError(f"{path}: it is a file. Name another with --out.") from fault
     except OSError as fault:

@@ -176,7 +176,7 @@ async def test_another_job_s_runs_are_no_concern(bench: Any) -> None:
 async def test_starts_take_their_turn_until_one_has_begun(bench: Any) -> None:
     b = await bench(5)
     (b.path / "runs").mkdir()
-    turn = RunLock.take(b.path / "runs" / ".engager.lock")
+    turn = RunLock.acquire(b.path / "runs" / ".engager.lock")
     waiting = await b.engager("run", "job.toml", "--out", "runs/{date}")
     assert (waiting.code, b.sandbox.log) == (3, [])
     assert (await b.engager("run", "job.toml", "--out", "runs/plain")).code == 0

@@ -226,8 +226,8 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
     while not b.sandbox.log:
         await asyncio.sleep(0.01)
     second = await b.engager("run", "job.toml")
-    ended_plainly(second, 3, f"process {first.pid} is working in this run directory")
-    ended_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
+    ended_plainly(second, 3, f"process {first.pid} ")
+    ended_plainly(await b.engager("retry", "runs/test"), 3, f"process {first.pid} ")
     first.send_signal(signal.SIGINT)
     await first.communicate()
     assert first.returncode == 130
@@ -236,12 +236,12 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
 
 async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> None:
     late = (
-        "from engager.run import prepare as r; import pathlib, time; take = r.take_folder\n"
+        "from engager.run import prepare as r; import pathlib, time; take = r.lock_folder\n"
         "def late(path):\n"
         "    pathlib.Path('waits').touch()\n"
         "    while pathlib.Path('waits').exists(): time.sleep(0.01)\n"
         "    return take(path)\n"
-        "r.take_folder = late\n"
+        "r.lock_folder = late\n"
     )
     b = await bench(20)
     await b.engager("run", "job.toml", "--limit", "5")

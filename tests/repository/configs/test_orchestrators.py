@@ -23,7 +23,7 @@ import pytest
 
 import engager
 from engager.errors import BusyError
-from engager.store.run_directory import take_folder
+from engager.store.run_directory import lock_folder
 
 SCHEDULERS = Path(__file__).parents[3] / "configs/schedulers"
 
@@ -145,7 +145,7 @@ def test_a_run_that_was_stopped_is_retried_and_goes_on(machine_beside: Any, orch
 def test_a_run_that_is_under_way_is_tried_again_later(machine_beside: Any, orchestrated: Any) -> None:
     m = machine_beside()
     example = orchestrated(m.home)
-    lock = take_folder(m.home / "runs/nightly-2026-11-24")
+    lock = lock_folder(m.home / "runs/nightly-2026-11-24")
     fault = raised_by(example)
     lock.release()
     assert isinstance(fault, BusyError)
