@@ -32,7 +32,7 @@ from engager.run.control import Control
 from engager.run.earlier_runs import refuse_change
 from engager.run.opening_input import builder_of, open_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
-from engager.run.run_selection import known_by, moment_of_name
+from engager.run.run_selection import input_files, moment_of_name
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
 from engager.store.run_directory import (
@@ -156,7 +156,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 
     Raises RunDirectoryError for another input.
     """
-    files = known_by(job_file, input_path)
+    files = input_files(job_file, input_path)
     known = found.identity["input"]["files"]
     if files == known:
         return found
