@@ -167,7 +167,7 @@ def test_the_manual_has_every_field_of_check_and_no_other() -> None:
     assert _names(" ".join(rows)) == list(Findings().as_dict())
     assert _names(rows["`samples`"]) == [field.name for field in dataclasses.fields(SampleRequest)]
     findings = Findings()
-    findings.note(Unreadable(1, 2, "people.csv", "bad_quotes", "text", "raw"))
+    findings.count_invalid(Unreadable(1, 2, "people.csv", "bad_quotes", "text", "raw"))
     assert _names(rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])
 
 
