@@ -1,7 +1,6 @@
 """What each stage of engager costs a row, in CPU time of one process that runs one stage after the other.
 
-The stages are engager's own, as a run puts them together; the workers and the policies around them are left
-out.
+The stages are engager's own, as a run puts them together, without the workers and the policies around them.
 """
 
 from __future__ import annotations
@@ -26,6 +25,9 @@ from engager.run.prepare import Run, prepare
 from engager.sending.transport.base import Transport
 from engager.sending.transport.choice import transport_to
 from engager.store.store import ResultStore
+
+#: Requests that leave in one round of the loop, about as many as in a run with that number of connections.
+BURST = CONNECTIONS // 2
 
 STAGES = {
     "read": "the file to rows",
@@ -120,9 +122,16 @@ async def record(store: ResultStore, chunk: list, replies: list[tuple[EngageRequ
         await store.flush()
         return
     store.history(chunk)
-    for request, reply in replies:
+    for begin in range(0, len(replies), BURST):
+        await record_burst(store, replies[begin : begin + BURST])
+
+
+async def record_burst(store: ResultStore, replies: list[tuple[EngageRequest, Reply]]) -> None:
+    """Store what one round of the loop brings: attempts in one frame, then their outcomes."""
+    for request, _ in replies:
         request.history = request.history.departed(store.clock())
-        store.before_send([request])
+    store.before_send([request for request, _ in replies])
+    for request, reply in replies:
         known = {"request_id": request.request_id, "latency_ms": 1.5, "waited_ms": 0.5}
         outcome = Outcome(request.row, request.key, Status.ENGAGED, 1, reply.status, 0, **known)
         if (writing := store.after([outcome])) is not None:

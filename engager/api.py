@@ -15,11 +15,12 @@ from typing import Any
 
 from engager.config.job import JobFile
 from engager.config.log import log
+from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
-from engager.errors import EngagerError, Exit, first_of, one_at_a_time
+from engager.errors import EngagerError, Exit, UnsettledRunError, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
-from engager.output.finish import finish
+from engager.output.finish import finish, notify
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
 from engager.reader.results import Result, latest_results, results_of
@@ -30,8 +31,9 @@ from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.prepare import Run, prepare
-from engager.run.run_selection import choose_directory
+from engager.run.run_selection import choose_directory, moment_of_name
 from engager.run.stopping import stopped_by_signals
+from engager.run.unsettled import summary_of
 from engager.store.status import existing_run, read_status
 
 AnyPath = str | PathLike[str]
@@ -65,7 +67,9 @@ async def run_async(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
     yes: bool = False,
+    new_address: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
     control: Control | None = None,
@@ -81,7 +85,9 @@ async def run_async(
         input: an input to read instead of the one of the job; `"-"` is stdin.
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
+        give_up: earlier runs of the job that are not to be finished.
         yes: confirm the rows after `limits.confirm_above`.
+        new_address: go on at another `endpoint.url` than the run began with.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
         control: pauses, resumes and stops this run, and sets its rate.
@@ -97,13 +103,14 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options, after)
+    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address)
 
 
 async def retry_async(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -116,6 +123,7 @@ async def retry_async(
     Args:
         run_directory: the run directory; the job is the one of the run.
         in_doubt: send in-doubt rows too. A person may get a second message.
+        new_address: as in `run_async`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
         page: as in `run_async`.
         watch: as in `run_async`.
@@ -128,7 +136,7 @@ async def retry_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, in_doubt, overrides, options)
+    return await _retry(run_directory, in_doubt, overrides, options, new_address)
 
 
 def run(
@@ -138,7 +146,9 @@ def run(
     input: AnyPath | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
     yes: bool = False,
+    new_address: bool = False,
     page: str | None = None,
     watch: Watch = ignore_events,
     control: Control | None = None,
@@ -147,13 +157,14 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after))
+    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address))
 
 
 def retry(
     run_directory: AnyPath,
     *,
     in_doubt: bool = False,
+    new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
     watch: Watch = ignore_events,
@@ -163,7 +174,7 @@ def retry(
 ) -> Summary:
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, in_doubt, overrides, options))
+    return loop.run(_retry(run_directory, in_doubt, overrides, options, new_address))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
@@ -213,6 +224,8 @@ async def _run(
     row_limit: RowLimit,
     options: _RunOptions,
     after: Sequence[AnyPath] = (),
+    give_up: Sequence[AnyPath] = (),
+    new_address: bool = False,
 ) -> Summary:
     given, webhook = _text(input_path), webhook_of(job)
     name = None if out is None else str(out)
@@ -220,8 +233,14 @@ async def _run(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            with choose_directory(job, name, given) as directory:
-                run = prepare(job, directory.path, given, after=earlier)
+            try:
+                with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
+                    run = prepare(job, directory.path, given, after=earlier, new_address=new_address)
+            except UnsettledRunError as fault:
+                found = existing_run(fault.directory)
+                called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
+                await notify(found, summary_of(found, called, fault), webhook)
+                raise
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -232,7 +251,11 @@ async def _run(
 
 
 async def _retry(
-    run_directory: AnyPath, in_doubt: bool, overrides: Sequence[str], options: _RunOptions
+    run_directory: AnyPath,
+    in_doubt: bool,
+    overrides: Sequence[str],
+    options: _RunOptions,
+    new_address: bool = False,
 ) -> Summary:
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
@@ -241,7 +264,7 @@ async def _retry(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            run = prepare(job, found.path, found.invocation["input"], asked)
+            run = prepare(job, found.path, found.input_path, asked, new_address=new_address)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -50,6 +51,16 @@ class BusyError(RunDirectoryError):
     """Another process works in the run directory."""
 
     exit = Exit.STOPPED
+
+
+class UnsettledRunError(RunDirectoryError):
+    """An earlier run of the job is neither complete nor given up, and its input is another one."""
+
+    exit = Exit.STOPPED
+
+    def __init__(self, directory: Path, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}. {advice}")
+        self.directory, self.reason = directory, reason
 
 
 class RecordingError(EngagerError):

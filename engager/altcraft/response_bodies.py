@@ -47,8 +47,20 @@ def _from_json(body: bytes) -> ResponseBody | None:
     fields = _loaded(body)
     if fields is None:
         return None
-    error, text = _code(fields.get("error")), fields.get("error_text")
-    return None if error is None else ResponseBody(error, text if isinstance(text, str) else "")
+    text = fields.get("error_text")
+    if not isinstance(text, str):
+        text = "" if "error_text" in fields else None
+    return _in_the_form(_code(fields.get("error")), text)
+
+
+def _in_the_form(error: int | None, text: str | None) -> ResponseBody | None:
+    """A code with its text; a success may come without one.
+
+    Other servers write a number into `error`, too, and only what the endpoint said rejects a row.
+    """
+    if error is None or (error != 0 and text is None):
+        return None
+    return ResponseBody(error, (text or "").strip())
 
 
 def _loaded(body: bytes) -> dict[str, Any] | None:
@@ -107,5 +119,4 @@ def _from_csv(body: bytes) -> ResponseBody | None:
 
 
 def _from_text(error: str | None, error_text: str | None) -> ResponseBody | None:
-    code = _digits(error or "")
-    return None if code is None else ResponseBody(code, (error_text or "").strip())
+    return _in_the_form(_digits(error or ""), error_text)

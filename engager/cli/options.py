@@ -55,6 +55,11 @@ def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--quiet", is_flag=True, help="Print errors only, and no summary."),
         click.option("--no-progress", is_flag=True, help="Print no progress."),
+        click.option(
+            "--new-address",
+            is_flag=True,
+            help="Go on at the changed endpoint.url: the platform is there now.",
+        ),
     ):
         command = parameter(command)
     return command

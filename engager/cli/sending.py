@@ -44,6 +44,13 @@ SHOWN_ROWS = 20
     metavar="RUN",
     help="Skip the people that this earlier run engaged, accepted or left in doubt; repeatable.",
 )
+@click.option(
+    "--give-up",
+    "given_up",
+    multiple=True,
+    metavar="RUN",
+    help="Never finish this earlier run of the job, so that another input can be sent; repeatable.",
+)
 @of_a_sending
 @click.option("--yes", is_flag=True, help="Confirm sending to all rows, also after limits.confirm_above.")
 def run_command(
@@ -53,10 +60,12 @@ def run_command(
     limit: int | None,
     out: Path | None,
     after: tuple[str, ...],
+    given_up: tuple[str, ...],
     no_progress: bool,
     quiet: bool,
     log_format: LogFormat,
     page: str | None,
+    new_address: bool,
     yes: bool,
 ) -> NoReturn:
     """Send one request per row and store every outcome in the run directory.
@@ -68,7 +77,15 @@ def run_command(
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
         send = partial(
-            engager.run_async, job_file, out=out, input=input_path, limit=limit, after=after, page=page
+            engager.run_async,
+            job_file,
+            out=out,
+            input=input_path,
+            limit=limit,
+            after=after,
+            give_up=given_up,
+            new_address=new_address,
+            page=page,
         )
         code, unconfirmed = _sent(partial(send, yes=yes), options)
         if unconfirmed and _at_terminal() and _consents():
@@ -93,14 +110,19 @@ def retry_command(
     quiet: bool,
     log_format: LogFormat,
     page: str | None,
+    new_address: bool,
 ) -> NoReturn:
     """Send the failed rows of a complete run again; their previous outcomes stay in numbered files."""
     options = _OutputOptions(no_progress, quiet, log_format)
-    exit_with(
-        lambda: _sent(
-            partial(engager.retry_async, run_path, in_doubt=in_doubt, overrides=overrides, page=page), options
-        )[0]
+    send = partial(
+        engager.retry_async,
+        run_path,
+        in_doubt=in_doubt,
+        new_address=new_address,
+        overrides=overrides,
+        page=page,
     )
+    exit_with(lambda: _sent(send, options)[0])
 
 
 @dataclass(frozen=True, slots=True)

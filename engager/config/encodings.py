@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import re
+from collections.abc import Callable
 
 #: Encodings in which a line feed is more than one byte; they are read as UTF-8.
 WIDE = ("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be")
+
+#: How errors of an encoding are handled where bad bytes are to be kept, as `surrogateescape` does.
+KEEP_BYTES = "engager-bytes"
+_SHIFT = 0xDC00
+_KEPT = re.compile("[\udc80-\udcff\ufffd]")
 
 #: Byte order marks; one that begins with another one stands before it.
 _MARKS = (
@@ -16,6 +23,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+LONGEST_MARK = max(len(mark) for mark, _ in _MARKS)
+
 
 def mark_of(head: bytes) -> tuple[bytes, str] | None:
     """The byte order mark at the beginning of a file, and its encoding."""
@@ -23,11 +32,46 @@ def mark_of(head: bytes) -> tuple[bytes, str] | None:
 
 
 def wide_without_mark(head: bytes) -> str | None:
-    """UTF-16 by its zeros: mostly Latin text has one in every second byte. None where it is not."""
+    """UTF-32 and UTF-16 by their zeros; None where it is neither.
+
+    UTF-32 has two in every four bytes, whatever the script; UTF-16 has one in every second byte of mostly
+    Latin text.
+    """
+    for name, zeros in (("utf-32-le", head[2::4] + head[3::4]), ("utf-32-be", head[0::4] + head[1::4])):
+        if zeros.count(0) > len(zeros) * 0.9:
+            return name
     for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
         if zeros.count(0) > len(zeros) / 2:
             return name
     return None
+
+
+def has_kept_bytes(text: str) -> bool:
+    """Whether a text holds bytes that its encoding does not have, or what was put in the place of such."""
+    return _KEPT.search(text) is not None
+
+
+def encoder_of(encoding: str) -> Callable[[str], bytes]:
+    """Encodes the parts of one file, the first of which begins with the mark that the encoding has.
+
+    Bytes that were read as `KEEP_BYTES` reads them come out as they were, but for wide encodings, in which a
+    byte is no unit. Any other character that the encoding does not have becomes a question mark.
+    """
+    encoder = codecs.getincrementalencoder(encoding)(errors=KEEP_BYTES)
+    return lambda text: encoder.encode(text)
+
+
+def _keep_bytes(fault: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(fault, UnicodeDecodeError):
+        kept = fault.object[fault.start : fault.end]
+        return "".join(chr(byte + _SHIFT if byte > 0x7F else byte) for byte in kept), fault.end
+    assert isinstance(fault, UnicodeEncodeError)  # noqa: S101 - there is no third kind
+    code = ord(fault.object[fault.start])
+    is_byte = _SHIFT + 0x80 <= code <= _SHIFT + 0xFF and canonical(fault.encoding) not in WIDE
+    return bytes([code - _SHIFT]) if is_byte else "?", fault.start + 1
+
+
+codecs.register_error(KEEP_BYTES, _keep_bytes)
 
 
 def canonical(encoding: str) -> str:

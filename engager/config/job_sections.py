@@ -173,6 +173,10 @@ class InputSection(Section):
     repeat: bool = Field(
         False, description="Allow a run of another date to send an input that an earlier run has sent."
     )
+    keep: bool = Field(
+        False,
+        description="Copy the input into the run directory, so that the run can be finished without it.",
+    )
     unique: bool = Field(
         False, description="Skip later rows with the same key; if it is not set, a run warns of a duplicate."
     )

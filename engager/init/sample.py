@@ -13,7 +13,7 @@ import orjson
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
-from engager.reader.diagnosis import refuse_other_kind, refuse_wrong
+from engager.reader.diagnosis import refuse_lone_title, refuse_other_kind, refuse_wrong
 from engager.reader.encodings import Encoding, encoding_of
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
@@ -72,7 +72,10 @@ def take_sample(path: str, base: Path) -> InputSample:
     format_ = _format(file, head.decode(encoding.name, "replace"))
     spec = InputSpec(path, base, format_, encoding=encoding.name)
     delimiter = _delimiter(spec) if format_ == "csv" else None
-    return _read(replace(spec, delimiter=delimiter), encoding, format_of(file) == format_)
+    sample = _read(replace(spec, delimiter=delimiter), encoding, format_of(file) == format_)
+    if format_ == "csv" and len(sample.columns) == 1:
+        refuse_lone_title(head, str(file), encoding.name, DELIMITERS)
+    return sample
 
 
 def _head(file: Path) -> bytes:

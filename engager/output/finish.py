@@ -28,13 +28,18 @@ async def finish(
 ) -> None:
     """Write the report and notify the webhook, as far as the job requests them."""
     async with anyio.create_task_group() as both:
-        if webhook is not None and webhook.wants(summary):
-            # Imported here, because urllib.request is slow to load and few jobs notify a webhook.
-            from engager.output.webhook import message_of, post
-
-            both.start_soon(post, webhook, message_of(summary, run.path.resolve().name))
+        both.start_soon(notify, run, summary, webhook)
         if report:
             both.start_soon(_write_report, run, summary, watch)
+
+
+async def notify(run: RunDirectory, summary: Summary, webhook: Webhook | None) -> None:
+    """Notify the webhook, if the job has one that wants to know."""
+    if webhook is not None and webhook.wants(summary):
+        # Imported here, because urllib.request is slow to load and few jobs notify a webhook.
+        from engager.output.webhook import message_of, post
+
+        await post(webhook, message_of(summary, run.path.resolve().name))
 
 
 async def _write_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:

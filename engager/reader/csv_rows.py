@@ -12,9 +12,11 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
+from engager.config.encodings import has_kept_bytes
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.lines import ERRORS, AnyLine, TextLine, shown, text_of
+from engager.reader.outcome_lines import REASON_COLUMNS
 
 #: Delimiters that files have, the most common first.
 DELIMITERS = (",", ";", "\t", "|")
@@ -202,7 +204,7 @@ class CsvRows:
             cursor.back_to_second_line()
             first = cursor.record[0]
             return first.error if isinstance(first, TextLine) else "bad_quotes"
-        if cursor.damaged:
+        if cursor.damaged and not self._is_damaged_beside_row(values):
             return "bad_bytes"
         if (
             self.header
@@ -214,20 +216,25 @@ class CsvRows:
             return "swallowed_rows"
         return values
 
-    def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
-        """Whether the lines within a quoted text are rows: each has a key where the first line has one."""
-        if self._multiline or not self.header:
-            return False
-        first, *inner = (self._fields(text_of(line)) for line in record)
-        within = inner[:-1] or inner
-        return bool(first) and all(
-            len(fields) == len(self.header) and any(map(_is_alike, first, fields)) for fields in within
+    def _is_damaged_beside_row(self, values: Sequence[str]) -> bool:
+        """Whether bad bytes are only in columns that an earlier run added, which hold no part of the row."""
+        reasons = {i for i, name in enumerate(self.header) if name in REASON_COLUMNS}
+        return bool(reasons) and not any(
+            has_kept_bytes(text) for i, text in enumerate(values) if i not in reasons
         )
+
+    def _has_swallowed(self, record: Sequence[AnyLine]) -> bool:
+        """Whether a line within a quoted text is a row: it has a key where the first line has one."""
+        first, *inner = (text_of(line).rstrip("\r\n") for line in record)
+        known = self._fields(first)
+        # The quote in the last line may be the one that it opens as a row: it is judged without quotes, too.
+        read = [*map(self._fields, inner), inner[-1].split(self._delimiter)]
+        return any(len(fields) == len(self.header) and any(map(_is_alike, known, fields)) for fields in read)
 
     def _fields(self, line: str) -> list[str]:
         """The fields of a line by itself; a quote that it opens ends with the line."""
         try:
-            return next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [])
+            return next(csv.reader([line], delimiter=self._delimiter), [])
         except csv.Error:
             return []
 

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NoReturn
 
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
@@ -77,12 +78,10 @@ def _end_of_head(head: bytes, jsonl: bool) -> int:
 def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
     """Raises InputError if the beginning of a file shows that it cannot be read as declared."""
     refuse_other_kind(head, source)
-    if canonical(encoding) not in WIDE:
-        marked = mark_of(head)
-        if marked is not None and canonical(marked[1]) in WIDE:
-            raise InputError(f'{source}: it is {marked[1].upper()}. Set input.encoding = "{marked[1]}".')
-        if fault := _fault_of_zeros(head):
-            raise InputError(f"{source}: {fault}.")
+    if (named := _contradicted(head, encoding)) is not None:
+        raise InputError(f'{source}: it is {named.upper()}. Set input.encoding = "{named}".')
+    if canonical(encoding) not in WIDE and (fault := _fault_of_zeros(head)):
+        raise InputError(f"{source}: {fault}.")
     text = head.decode(encoding, "replace").lstrip("\ufeff")
     if re.match("sep=.\r?\n", text):
         raise InputError(f'{source}: its first line, "sep=…", is for Excel only. Delete that line.')
@@ -104,10 +103,20 @@ def refuse_other_kind(head: bytes, source: str) -> None:
         raise InputError(f"{source}: {fault}.")
 
 
+def _contradicted(head: bytes, encoding: str) -> str | None:
+    """The encoding by the mark at the beginning, where lines in it cannot be read as the declared one."""
+    if (marked := mark_of(head)) is None:
+        return None
+    mark, named = marked
+    if canonical(encoding) not in WIDE:
+        return named if canonical(named) in WIDE else None
+    return None if mark.decode(encoding, "replace") in ("", "\ufeff") else named
+
+
 def _fault_of_zeros(head: bytes) -> str | None:
     """What zero bytes prove: text in an encoding that is not wide has almost none."""
     if (name := wide_without_mark(head)) is not None:
-        return f'it seems to be UTF-16. Set input.encoding = "{name}"'
+        return f'it seems to be {name[:6].upper()}. Set input.encoding = "{name}"'
     return "it is no text" if head.count(0) > len(head) / 4 else None
 
 
@@ -125,10 +134,27 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
             "or a number of a person. Add a header line before it."
         )
     if _is_title(first, second):
-        raise InputError(
-            f"{source}, line 1: it seems to be a title above the header, which has {len(second)} columns. "
-            "Delete that line."
-        )
+        _refuse_title(source, second)
+
+
+def refuse_lone_title(head: bytes, source: str, encoding: str, delimiters: Sequence[str]) -> None:
+    """Raises InputError where a file that seems to have one column has a title above a header of several."""
+    text = head.decode(encoding, "replace").lstrip("\ufeff")
+    lines = [line for line in io.StringIO(text, newline="") if line.strip()][:3]
+    for delimiter in delimiters:
+        records = list(_records(lines, delimiter))
+        if len(records) < 2 or not _is_title(*records[:2]):
+            continue
+        # A delimiter within one text makes no header: there are several, or the row below agrees.
+        if len(records[1]) > 2 or len(records[-1]) == len(records[1]):
+            _refuse_title(source, records[1])
+
+
+def _refuse_title(source: str, header: Sequence[str]) -> NoReturn:
+    raise InputError(
+        f"{source}, line 1: it seems to be a title above the header, which has {len(header)} columns. "
+        "Delete that line."
+    )
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:

@@ -33,7 +33,7 @@ def encoding_of(head: bytes) -> Encoding | None:
         return Encoding(name, "" if name == "utf-8" else "by the byte order mark at its beginning")
     if b"\0" in head:
         wide = wide_without_mark(head)  # other data with zeros is not text
-        return None if wide is None else Encoding(wide, "guessed: every other byte is zero")
+        return None if wide is None else Encoding(wide, "guessed by the zeros in it")
     whole, broken = _letters(head)
     if not broken:
         return Encoding("utf-8")

@@ -43,8 +43,8 @@ ERRORS = {
     "bad_bytes": "it contains bytes that are invalid in input.encoding",
     "too_long": "it is longer than input.max_row_bytes",
     "bad_quotes": "a quote is in the wrong place, or is not closed within input.max_row_bytes",
-    "swallowed_rows": "a quote opens here, and the lines up to the next quote are rows of their own; "
-    "if they are one text, set input.multiline = true",
+    "swallowed_rows": "a quote opens here, and a line up to the next quote is a row of its own; "
+    "if it is one text, set input.multiline = true",
     "bad_json": "it is not valid JSON",
     "not_an_object": "a JSONL row must be an object",
     "too_deep": "its lists and objects are nested more than 254 levels deep",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
+from engager.config.encodings import KEEP_BYTES, WIDE, canonical, encoder_of
 from engager.models import Outcome, Unreadable
 from engager.reader.outcome_fields import RESULT_COLUMNS, Redact, result_fields
 
@@ -20,6 +23,9 @@ REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "
 
 #: The column with the text of an unreadable record.
 _RAW = "engager_raw"
+
+#: A byte that the encoding does not have, as a text keeps it.
+_BYTE = re.compile("[\udc80-\udcff]")
 
 _MILLISECONDS = ("latency_ms", "waited_ms")
 
@@ -121,46 +127,88 @@ def _reasons(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     return dict(zip(REASON_COLUMNS, values, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How the characters of a file are written."""
+
+    encoding: str = "utf-8"
+    has_mark: bool = False  #: it begins with a byte order mark, also where the encoding needs none
+
+    def writer(self) -> tuple[Callable[[str], bytes], bytes]:
+        """What encodes the text of one file, and the mark that the file begins with."""
+        encode = encoder_of(self.encoding)
+        mark = encode("")
+        if self.has_mark and not mark and canonical(self.encoding) in ("utf_8", *WIDE):
+            mark = encode("\ufeff")
+        return encode, mark
+
+
 class RejectedJson:
-    """Rows of a JSONL input that were not engaged: the object of the input, and the reasons."""
+    """Rows of a JSONL input that were not engaged: the object as it was, and the reasons beside it.
+
+    JSON has no bytes: those that the encoding does not have stand as `\\xff` in `engager_raw`.
+    """
 
     suffix = ".jsonl"
-    head = b""
 
-    def __init__(self, redact: Redact) -> None:
-        self._redact = redact
+    def __init__(self, redact: Redact, form: TextForm | None = None) -> None:
+        form = form or TextForm()
+        self._redact, self._encoding = redact, form.encoding
+        self._is_utf8 = canonical(form.encoding) in ("utf_8", "utf_8_sig")
+        self._encode, self.head = form.writer()
 
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
         values = {} if isinstance(outcome.row, Unreadable) else dict(outcome.row.values)  # type: ignore[arg-type]
-        return orjson.dumps({**values, **_reasons(outcome, self._redact)}, option=orjson.OPT_APPEND_NEWLINE)
+        reasons = _reasons(outcome, self._redact)
+        if values.get(_RAW) is not None:
+            reasons[_RAW] = values[_RAW]  # a record that nobody mended yet
+        elif reasons[_RAW] is not None:
+            reasons[_RAW] = _BYTE.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", reasons[_RAW])
+        line = orjson.dumps({**values, **reasons}, option=orjson.OPT_APPEND_NEWLINE)
+        return line if self._is_utf8 else self._in_encoding(line)
 
-    @staticmethod
-    def survivors(path: Path) -> Iterator[Survivor]:
-        """Yields the complete lines of a file."""
-        return _json_survivors(path, "engager_row")
+    def _in_encoding(self, line: bytes) -> bytes:
+        """The line in the input's encoding; a character that it does not have is escaped as JSON has it."""
+        text = line.decode()
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            text = json.dumps(orjson.loads(line), separators=(",", ":")) + "\n"
+        return self._encode(text)
+
+    def survivors(self, path: Path) -> Iterator[Survivor]:
+        """The lines of a file that are whole."""
+        if self._is_utf8:
+            return _json_survivors(path, "engager_row")
+        return _encoded_survivors(path, "engager_row", self._encoding)
 
 
 class RejectedCsv:
     """Rows of a CSV input that were not engaged, in the dialect of the input: corrected, they are an input.
 
-    An unreadable record has empty columns and its text in `engager_raw`: guessed columns could be taken for
-    corrected ones and be sent.
+    A record that could not be read keeps its columns empty and its text in `engager_raw`, byte by byte, also
+    those that the encoding does not have: guessed columns could pass for mended ones and be sent.
     """
 
     def __init__(
-        self, columns: Sequence[str], delimiter: str, encoding: str, redact: Redact, suffix: str = ".csv"
+        self,
+        columns: Sequence[str],
+        delimiter: str,
+        form: TextForm,
+        redact: Redact,
+        suffix: str = ".csv",
     ) -> None:
         """`suffix`: of the name of the file; it gives the delimiter when the file becomes an input."""
         self.suffix = suffix
         # A rejected-rows file that is the input has the reasons of the earlier run.
         self._columns = [i for i, column in enumerate(columns) if column not in REASON_COLUMNS]
         self._raw = columns.index(_RAW) if _RAW in columns else None
-        self._delimiter, self._encoding = delimiter, encoding
+        self._delimiter, self._encoding = delimiter, form.encoding
         self._redact = redact
-        self._encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
+        self._encode, mark = form.writer()
         head = [columns[i] for i in self._columns] + list(REASON_COLUMNS)
-        self.head = self._encode(csv_line(head, delimiter))
+        self.head = mark + self._encode(csv_line(head, delimiter))
 
     def line(self, outcome: Outcome) -> bytes:
         """One line."""
@@ -180,16 +228,31 @@ class RejectedCsv:
 
 
 def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
-    """Yields the complete lines of a JSONL file; nothing if the file does not exist."""
+    """The whole lines of a JSONL file in UTF-8; none of one that is gone."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from _whole_json((line.removeprefix(codecs.BOM_UTF8) for line in file), column)
+
+
+def _encoded_survivors(path: Path, column: str, encoding: str) -> Iterator[Survivor]:
+    """The whole lines of a JSONL file in another encoding; none of one that is gone."""
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                fields = orjson.loads(line)
-                yield int(fields[column]), fields, line
-            except (ValueError, TypeError, KeyError):
-                continue
+    encode = encoder_of(encoding)
+    encode("")  # takes the byte order mark along
+    with path.open(newline="\n", encoding=encoding, errors=KEEP_BYTES) as file:
+        bare = (line.removeprefix("\ufeff").encode(errors="replace") for line in file)
+        for row, fields, line in _whole_json(bare, column):
+            yield row, fields, encode(line.decode())
+
+
+def _whole_json(lines: Iterable[bytes], column: str) -> Iterator[Survivor]:
+    for line in lines:
+        try:
+            fields = orjson.loads(line)
+            yield int(fields[column]), fields, line
+        except (ValueError, TypeError, KeyError):
+            continue
 
 
 def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[Survivor]:
@@ -197,13 +260,12 @@ def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> It
     if not path.exists():
         return
     csv.field_size_limit(_LONGEST)
-    encode = codecs.getincrementalencoder(encoding)(errors="replace").encode
-    encode("")
-    with path.open(newline="", encoding=encoding, errors="replace") as file:
+    encode = encoder_of(encoding)
+    encode("")  # takes the byte order mark along
+    with path.open(newline="", encoding=encoding, errors=KEEP_BYTES) as file:
         records = csv.reader(file, delimiter=delimiter)
         try:
-            header = next(records, [])
-            encode(csv_line(header, delimiter))  # consumes the byte order mark
+            header = [name.removeprefix("\ufeff") for name in next(records, [])]
             for record in records:
                 fields = dict(zip(header, record, strict=False))
                 if len(record) == len(header) and fields.get(column, "").isdecimal():

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from engager.config.encodings import LONGEST_MARK, mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
@@ -78,6 +79,7 @@ class Rows:
         self.format: Format = _format(spec, self.files)
         self.delimiter = spec.delimiter or _delimiter(self.files)
         self.columns: tuple[str, ...] | None = None
+        self.has_mark = False  #: the input begins with a byte order mark
         self._is_cut = False
         self._peeked: list[list[Record]] = []
         try:
@@ -141,6 +143,8 @@ class Rows:
         number = 1
         for source, stream, last, watch in self._opened():
             data = self._examined(blocks(stream, source, self._block), source)
+            if number == 1:
+                data = self._noting_mark(data)
             self._is_cut = False
             verified = self.verifier.watch(data, source, last)
             if watch is not None:
@@ -152,6 +156,14 @@ class Rows:
                         self._warn_of_cut(batch[-1])
                 yield batch
         self.verifier.end()
+
+    def _noting_mark(self, data: Iterator[bytes]) -> Iterator[bytes]:
+        head = b""
+        for block in data:
+            if len(head) < LONGEST_MARK:  # a pipe may give out single bytes
+                head += block[:LONGEST_MARK]
+                self.has_mark |= mark_of(head) is not None
+            yield block
 
     def _warn_of_cut(self, row: Row) -> None:
         self.warn(

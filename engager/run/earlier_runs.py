@@ -6,21 +6,27 @@ and skipped by that run because a run before it had reached them.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import orjson
 
 from engager.config.job import JobFile
+from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
+from engager.endpoint.address import Move, move_between
 from engager.errors import BusyError, EngagerError, RunDirectoryError
 from engager.models import EngageRequest, Row
 from engager.reader.results import results_of
 from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
+from engager.run.unsettled import is_unsettled, what_is_left
+from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
 from engager.store.state import RunState
@@ -70,7 +76,7 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
     missing = set(wanted)
     try:
         job_file = JobFile.from_source(found.invocation)
-        with closing(open_input(job_file, found.invocation["input"])) as rows:
+        with closing(open_input(job_file, found.input_path)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
             for record in (record for chunk in rows.chunks() for record in chunk):
                 if record.number in missing and isinstance(record, Row):
@@ -89,6 +95,69 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
     )
 
 
+def at_address(
+    found: RunDirectory, job_file: JobFile, input_path: str | None, accepted: bool, again: bool
+) -> tuple[RunDirectory, Move]:
+    """The run with the address that its job has now, and how that differs from the one before.
+
+    Args:
+        found: the run, whose lock is held.
+        job_file: the job as it is now.
+        input_path: an input that is named instead of the job's.
+        accepted: the operator has said that the run goes on at the new address.
+        again: another pass is asked for.
+
+    Raises:
+        RunDirectoryError: where the operator has to say so first, as the run has reached somebody.
+
+    """
+    endpoint, url = found.identity["endpoint"], job_file.job.endpoint.url
+    move = move_between(endpoint["url"], url)
+    if move is not Move.NONE and (people := _may_have_reached(found)):
+        if move is Move.REHEARSAL:
+            _refuse_rehearsal(found, endpoint["url"], job_file, input_path)
+        if not accepted:
+            _refuse_address(found, people, job_file, input_path, again)
+    identity = {**found.identity, "endpoint": {**endpoint, "url": url}}
+    given = found.invocation if move is Move.NONE else {**found.invocation, **job_file.source}
+    return replace(found, identity=identity, invocation=given), move
+
+
+def _may_have_reached(found: RunDirectory) -> int:
+    """The people of whom the endpoint may have taken a request."""
+    state = state_so_far(found)
+    settled = sum(count for status, count in state.rows.count_statuses().items() if status in REACHED)
+    doubtful = sum(known.in_doubt or row not in state.resting for row, known in state.open.items())
+    return settled + doubtful + state.lost_rows
+
+
+def _refuse_rehearsal(
+    found: RunDirectory, before: str, job_file: JobFile, input_path: str | None
+) -> NoReturn:
+    was, now = ("the sandbox", "the platform") if before == SANDBOX else ("the platform", "the sandbox")
+    again = command_of(job_file.source, input_path, _free(found.path))
+    raise RunDirectoryError(
+        f"{found.path}: this run was sent to {was}, and endpoint.url is {now} now. The sandbox reaches no "
+        f"person, so one run cannot be for both. This begins a run of its own, with every row:\n  {again}"
+    )
+
+
+def _refuse_address(
+    found: RunDirectory, people: int, job_file: JobFile, input_path: str | None, again: bool
+) -> NoReturn:
+    before, now = found.identity["endpoint"]["url"], job_file.job.endpoint.url
+    goes_on = command_of(job_file.source, input_path, found.path, new_address=True)
+    if again:
+        goes_on = shlex.join(["engager", "retry", str(found.path), "--new-address"])
+    anew = command_of(job_file.source, input_path, _free(found.path), (found.path,))
+    raise RunDirectoryError(
+        f"{found.path}: endpoint.url was {before} and is {now}. If the platform is at the new address now, "
+        f"this goes on there (another host does not know what the old one received: rows whose response is "
+        f"lost stay in doubt):\n  {goes_on}\nA new run would send again to {people:,} people whom this one "
+        f"may have reached; this leaves them out:\n  {anew}"
+    )
+
+
 def refuse_change(
     found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
 ) -> NoReturn:
@@ -99,8 +168,16 @@ def refuse_change(
     raise RunDirectoryError(
         f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
         f"same command then resumes. A new run would send again to {people:,} people that this one has "
-        f"reached; this excludes them:\n  {again}"
+        f"reached; this excludes them:\n  {again}{_unfinished(found)}"
     )
+
+
+def _unfinished(found: RunDirectory) -> str:
+    """How a run that is not settled goes on without the input that was replaced."""
+    if not is_unsettled(found) or kept_input(found.path) is None:
+        return ""
+    goes_on = command_of(found.invocation, found.input_path, found.path)
+    return f"\n{what_is_left(found)}; it keeps its input, and goes on by:\n  {goes_on}"
 
 
 def _free(path: Path) -> Path:

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import anyio
 
@@ -14,7 +13,7 @@ from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
-from engager.events import Serving, Summary, Watch, ignore_events
+from engager.events import Serving, Summary, Watch, ignore_events, utc_text
 from engager.models import Status
 from engager.policies.rules import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
@@ -164,14 +163,10 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         complete=rest is Remaining.NONE,
         exit_code=int(exit_code),
         stopped=stop.reason if stop.requested and rest is not Remaining.NONE else None,
-        started_at=_moment(run.directory.started_at),
-        finished_at=_moment(time.time()),
+        started_at=utc_text(run.directory.started_at),
+        finished_at=utc_text(time.time()),
         elapsed_seconds=round(seconds, 3),
         # A wall clock that was set back shows less than the time that was just measured.
         total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
         **tally.as_dict(),
     )
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -13,12 +13,21 @@ from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.requests.builder import NO_COLUMN, Builder, compile_builder
 
 
+def place_of_input(job_file: JobFile, input_path: str | None) -> tuple[str, Path]:
+    """The path of the job's input, or of another one, and the folder that it is relative to.
+
+    The job names its input from its own folder, a command from the working directory.
+    """
+    return (input_path, Path.cwd()) if input_path else (job_file.job.input.path, job_file.base)
+
+
 def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
     """Open the input of the job, or `input_path` relative to the working directory. Raises InputError."""
     given = job_file.job.input
+    path, base = place_of_input(job_file, input_path)
     spec = InputSpec(
-        path=input_path or given.path,
-        base=Path.cwd() if input_path else job_file.base,
+        path=path,
+        base=base,
         format=given.format,
         delimiter=given.delimiter,
         encoding=given.encoding,
@@ -48,4 +57,8 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
     if rows.columns is not None or not (seen := rows.peek_keys()):
         return
     if absent := sorted(builder.required_columns - seen):
-        raise JobError(f"no row at the beginning of the input has {', '.join(map(repr, absent))}.")
+        source = ", ".join(map(str, rows.files)) or "stdin"
+        raise JobError(
+            f"{source}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct the "
+            "names of columns in [request], or the input."
+        )

@@ -16,25 +16,28 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
-from engager.errors import BusyError, InputError, RunDirectoryError
+from engager.endpoint.address import Move
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary
 from engager.models import Status
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
-from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson
+from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson, TextForm
 from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
 from engager.requests.exclusion import Exclusion
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import refuse_change
-from engager.run.opening_input import builder_of, open_input
+from engager.run.earlier_runs import at_address, refuse_change
+from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
 from engager.run.run_selection import input_files, moment_of_name
+from engager.run.unsettled import rows_of
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
+from engager.store.files.kept_input import keep_input
 from engager.store.run_directory import (
     RunDirectory,
     find_run,
@@ -87,6 +90,7 @@ class _Opened:
     found: RunDirectory | None
     rows: Rows
     after: Sequence[str]  #: earlier runs, whose people are excluded
+    move: Move  #: how the address differs from the one that the run was sent to
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +109,54 @@ def prepare(
     input_path: str | None,
     again: frozenset[Status] = frozenset(),
     after: Sequence[str] = (),
+    new_address: bool = False,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
-    statuses. Raises JobError, InputError, RunDirectoryError or RecordingError.
+    statuses. With `new_address` a run is resumed at another address than it began with. Raises JobError,
+    InputError, RunDirectoryError or RecordingError.
     """
     with ExitStack() as resources:
-        opened = _open(job_file, out, input_path, after, resources)
+        found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
+        opened = _open(job_file, found, move, input_path, after, resources)
         identified = _identify(opened, out)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
             return summary
         return _prepare(identified, resources)
 
 
+def _find(
+    job_file: JobFile,
+    out: Path,
+    input_path: str | None,
+    again: bool,
+    new_address: bool,
+    resources: ExitStack,
+) -> tuple[RunDirectory | None, Move]:
+    """The run in a folder, if there is one, under its lock, and with the address that the job has now."""
+    found = _find_and_lock(out, resources)
+    if found is None:
+        return None, Move.NONE
+    return at_address(found, job_file, input_path, new_address, again)
+
+
 def _open(
-    job_file: JobFile, out: Path, input_path: str | None, after: Sequence[str], resources: ExitStack
+    job_file: JobFile,
+    found: RunDirectory | None,
+    move: Move,
+    input_path: str | None,
+    after: Sequence[str],
+    resources: ExitStack,
 ) -> _Opened:
     secret = token_of(job_file)
     tls_of(job_file)
-    found = _find_and_lock(out, resources)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
         found = _with_input(found, job_file, input_path)
         after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
     rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
     resources.callback(rows.close)
-    return _Opened(job_file, input_path, secret, found, rows, after)
+    return _Opened(job_file, input_path, secret, found, rows, after, move)
 
 
 def _identify(opened: _Opened, out: Path) -> _Identified:
@@ -176,7 +202,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
     """Whether the current input begins with all that the run has read."""
     verifier = InputVerifier(opening.checkpoints(found))
-    files = find_files(input_path or job_file.job.input.path, Path.cwd() if input_path else job_file.base)
+    files = find_files(*place_of_input(job_file, input_path))
     try:
         for file in files:
             with open_stream(file) as stream:
@@ -207,15 +233,22 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
     resumed = opened.found is not None
     if not resumed:
         _lock_new(directory.path, resources)
+        if opened.job_file.job.input.keep:
+            _keep_input(directory, opened)
     selection = selection_of(
         opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
     )
     if selection is not None:
         resources.callback(selection.close)
     exclusion = _report_excluded(identified, selection)
-    store = (opening.resume if resumed else opening.begin)(directory, identified.options)
+    if resumed:
+        knows_ids = opened.move in (Move.NONE, Move.SCHEME)
+        store = opening.resume(directory, identified.options, knows_ids)
+    else:
+        store = opening.begin(directory, identified.options)
     resources.callback(store.close)
     if resumed:
+        directory.given_up_path.unlink(missing_ok=True)
         write_run(directory)
     if exclusion is not None:
         replace_file(directory.excluded_path, exclusion.digests())
@@ -232,6 +265,23 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         resources.pop_all(),
         resumed,
     )
+
+
+def _keep_input(directory: RunDirectory, opened: _Opened) -> None:
+    """Copy the input into the run directory. Raises JobError, InputError or RunDirectoryError."""
+    files = opened.rows.files
+    if not files:
+        text = "a stream cannot be kept; write it to a file, and name that as the input"
+        raise JobError(opened.job_file.at("input.keep", text))
+    try:
+        copies = keep_input(files, directory.path)
+    except OSError as fault:
+        raise RunDirectoryError(
+            f"{directory.path}: the input cannot be copied there: {fault.strerror}. Nothing was sent. Make "
+            "space, or set input.keep = false."
+        ) from fault
+    if input_identity(copies) != directory.identity["input"]["files"]:
+        raise InputError(f"{files[0]}: the input changed while it was copied. Run the same command again.")
 
 
 def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
@@ -276,13 +326,14 @@ def _invocation(
     """The call of another pass, valid in every working directory, and the input of that pass."""
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path)
-    return {**job_file.source, "input": given, "reads": reads, "after": list(after)}
+    facts = {"input": given, "reads": reads, "after": list(after), "rows": rows_of(rows)}
+    return {**job_file.source, **facts}
 
 
 def _input_name(job_file: JobFile, input_path: str | None) -> str:
     """The name of the input, valid in every working directory."""
-    path = input_path or job_file.job.input.path
-    return "stdin" if path == STDIN else os.path.abspath(path if input_path else job_file.base / path)
+    path, base = place_of_input(job_file, input_path)
+    return "stdin" if path == STDIN else os.path.abspath(base / path)
 
 
 def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]:
@@ -318,8 +369,9 @@ def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
         return secret.redact(proxy.redact(text) if proxy else text)
 
     results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    form = TextForm(job.input.encoding, rows.has_mark)
     if rows.columns is None:
-        return Formats(results, RejectedJson(redact), redact)
+        return Formats(results, RejectedJson(redact, form), redact)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
-    reject = RejectedCsv(rows.columns, rows.delimiter, job.input.encoding, redact, suffix)
+    reject = RejectedCsv(rows.columns, rows.delimiter, form, redact, suffix)
     return Formats(results, reject, redact)

@@ -21,12 +21,16 @@ from typing import Any
 from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
 from engager.config.sanitize import name_fault
-from engager.errors import BusyError, JobError, RunDirectoryError
+from engager.errors import BusyError, JobError, RunDirectoryError, UnsettledRunError
 from engager.models import Status
 from engager.reader.identity import Files, input_identity
 from engager.reader.sources import STDIN, find_files
+from engager.run.opening_input import place_of_input
+from engager.run.unsettled import give_up, is_unsettled, what_is_left
+from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory, find_run
+from engager.store.status import read_status
 
 #: The latest runs of a name that are compared, at most.
 LOOKED_AT = 100
@@ -49,12 +53,15 @@ def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
 
 
 @contextmanager
-def choose_directory(job_file: JobFile, out: str | None, input_path: str | None) -> Iterator[ChosenDirectory]:
-    """The run directory of a start now, by `out` or by the job.
+def choose_directory(
+    job_file: JobFile, out: str | None, input_path: str | None, given_up: Sequence[str] = ()
+) -> Iterator[ChosenDirectory]:
+    """The run directory that `out` names, else the job, at this moment: for a start to begin in.
 
-    If the name has a date, only one start at a time chooses and begins: two could begin with one input before
-    and after midnight. Raises JobError; InputError; BusyError if another start takes too long or a run of the
-    same name is in progress; RunDirectoryError if a run has sent this input already.
+    Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
+    begin with one input. Runs that are `given_up` are not to be finished. Raises JobError, InputError,
+    BusyError where another start takes too long or a namesake is under way, UnsettledRunError where one is
+    not settled and has another input, and RunDirectoryError where one has sent this input already.
     """
     pattern = _pattern(job_file, out)
     if fault := name_fault(pattern):
@@ -65,6 +72,7 @@ def choose_directory(job_file: JobFile, out: str | None, input_path: str | None)
     except NamingError as fault:
         raise JobError(f"--out {out}: {fault}.") from None
     with turn:
+        give_up([Path(run) for run in given_up], job_file.job.job.name)
         moment = moment_of_name(job_file, time.time())
         if former is not None and not is_dated(pattern):
             _refuse_former(
@@ -170,15 +178,17 @@ def _among(
 ) -> ChosenDirectory:
     """The new directory, unless one of the earlier runs has the same input."""
     files = input_files(job_file, input_path)
-    unfinished = [found for found in earlier if not (found.summary() or {}).get("complete")]
-    for found in unfinished:
+    unsettled = [found for found in earlier if is_unsettled(found)]
+    for found in unsettled:
         if _input(found) == files:
             return _gone_on_with(found, path, job_file, input_path)
+    if unsettled:
+        raise _not_settled(unsettled, path, job_file, input_path)
     if files and not job_file.job.input.repeat:
         for found in earlier:
             if _input(found) == files and _reached_anybody(found):
                 raise _sent_already(found, path, job_file, input_path)
-    return ChosenDirectory(path, tuple(map(_incomplete, unfinished[:1])))
+    return ChosenDirectory(path)
 
 
 def input_files(job_file: JobFile, input_path: str | None) -> Files:
@@ -186,10 +196,8 @@ def input_files(job_file: JobFile, input_path: str | None) -> Files:
 
     Raises InputError.
     """
-    path = input_path or job_file.job.input.path
-    if path == STDIN:
-        return []
-    return input_identity(find_files(path, Path.cwd() if input_path else job_file.base))
+    path, base = place_of_input(job_file, input_path)
+    return [] if path == STDIN else input_identity(find_files(path, base))
 
 
 def _input(found: RunDirectory) -> Files:
@@ -197,8 +205,8 @@ def _input(found: RunDirectory) -> Files:
 
 
 def _reached_anybody(found: RunDirectory) -> bool:
-    statuses = (found.summary() or {}).get("statuses", {})
-    return any(statuses.get(status) for status in (Status.ENGAGED, Status.IN_DOUBT))
+    facts = read_status(found)
+    return any(facts["statuses"][status] for status in (Status.ENGAGED, Status.IN_DOUBT)) or facts["open"] > 0
 
 
 def _gone_on_with(
@@ -211,9 +219,9 @@ def _gone_on_with(
             (f"{found.path} is not complete and has the same input: it is resumed. For a new run: {begins}",),
         )
     raise RunDirectoryError(
-        f"{found.path}: it is not complete and reads a stream, too, which may be this one. "
-        f"Resume that run, or begin a new one:\n  {command_of(job_file.source, input_path, found.path)}\n"
-        f"  {command_of(job_file.source, input_path, path)}"
+        f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
+        f"Go on there, or begin anew:\n  {command_of(job_file.source, input_path, found.path)}\n"
+        f"  {command_of(job_file.source, input_path, path, given_up=(found.path,))}"
     )
 
 
@@ -227,21 +235,44 @@ def _sent_already(
     )
 
 
-def _incomplete(found: RunDirectory) -> str:
-    call = found.invocation
-    resumes = command_of(call, call.get("input"), found.path)
-    return f"{found.path} is not complete. With the input that it began with, this resumes it: {resumes}"
+def _not_settled(
+    unsettled: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None
+) -> UnsettledRunError:
+    reasons = [f"{found.path} is not settled: {what_is_left(found)}" for found in unsettled]
+    finish = [command_of(found.invocation, found.input_path, found.path) for found in unsettled]
+    gives_up = command_of(
+        job_file.source, input_path, path, given_up=tuple(found.path for found in unsettled)
+    )
+    own = (
+        "the input that it began with" if kept_input(unsettled[0].path) is None else "the input that it keeps"
+    )
+    advice = "\n  ".join((f"Nothing was sent. With {own}, it goes on by:", *finish))
+    return UnsettledRunError(
+        unsettled[0].path,
+        "; ".join(reasons),
+        f"{advice}\nThis gives it up, and sends the new input (--after leaves out whom it has reached):\n  "
+        f"{gives_up}",
+    )
 
 
 def command_of(
-    source: Mapping[str, Any], input_path: str | None, out: Path, after: Sequence[Path] = ()
+    source: Mapping[str, Any],
+    input_path: str | None,
+    out: Path,
+    after: Sequence[Path] = (),
+    given_up: Sequence[Path] = (),
+    new_address: bool = False,
 ) -> str:
-    """The call for a job, an input, a run directory, and the earlier runs to exclude."""
+    """What to call for a job, an input, a run directory, the runs whose people are left out or given up."""
     if source["job"] is None:
         runs = f", after={[str(run) for run in after]!r}" if after else ""
+        runs += f", give_up={[str(run) for run in given_up]!r}" if given_up else ""
+        runs += ", new_address=True" if new_address else ""
         return f"engager.run(job, out={escaped(str(out))!r}{runs})"
     overrides = [part for override in source["overrides"] for part in ("--set", override)]
     given = ["--input", input_path] if input_path else []
+    ended = [part for run in given_up for part in ("--give-up", str(run))]
     named = ["--out", escaped(str(out))]
     runs_ = [part for run in after for part in ("--after", str(run))]
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *named, *runs_])
+    moved = ["--new-address"] if new_address else []
+    return shlex.join(["engager", "run", source["job"], *overrides, *given, *ended, *named, *runs_, *moved])

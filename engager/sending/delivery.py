@@ -76,9 +76,10 @@ def _repeats_first_response(
     """Whether a response is the one to the first attempt under this request id, and so settles that attempt.
 
     Outside of the window the endpoint may have forgotten the first attempt and repeat the response to a later
-    one: the row stays in doubt. That an attempt is still in flight is no response to it.
+    one: the row stays in doubt. That an attempt is still in flight is no response to it, and a success under
+    an error status was done: its id is never renewed.
     """
-    repeated = verdict.duplicate and verdict.by_endpoint and verdict.error != IN_FLIGHT
+    repeated = verdict.duplicate and verdict.by_endpoint and verdict.error not in (0, IN_FLIGHT)
     return repeated and (not history.in_doubt or _is_remembered(delivery, history, now))
 
 

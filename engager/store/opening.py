@@ -44,8 +44,11 @@ def begin(run: RunDirectory, options: StoreOptions) -> ResultStore:
     return ResultStore(journal, files, RunState(), options)
 
 
-def resume(run: RunDirectory, options: StoreOptions) -> ResultStore:
-    """The store of a run that is resumed. Raises RunDirectoryError or RecordingError."""
+def resume(run: RunDirectory, options: StoreOptions, knows_ids: bool = True) -> ResultStore:
+    """The store of a run that is resumed; False: the endpoint is another one, and knows none of its ids.
+
+    Raises RunDirectoryError or RecordingError.
+    """
     seed, token = seed_of(run.run_id), token_of(options.token)
     chain = read_chain(run.path, seed)
     state, files = state_of(chain, run.started_at), ResultFiles(run.path, options.formats)
@@ -55,7 +58,7 @@ def resume(run: RunDirectory, options: StoreOptions) -> ResultStore:
         passes.open_again(another, state, files, options.formats)
     else:
         _reconcile(run, chain, state, files, options)
-    state.interrupt(same_token=_last_context(chain).token == token)
+    state.interrupt(knows_ids and _last_context(chain).token == token)
     state.committed = files.facts()
     files.sync()  # a snapshot relies on them
     journal = Journal(run.path, seed, token, chain.number, chain.turn)

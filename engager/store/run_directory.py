@@ -22,9 +22,12 @@ import orjson
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
 from engager.store.disk import open_draft, read_file, sync_folder
+from engager.store.files.kept_input import DRAFT, KEPT, kept_input
 from engager.store.lock import RunLock
 
-_OURS = frozenset({"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new"})
+_OURS = frozenset(
+    {"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new", KEPT, DRAFT}
+)
 
 #: The version of the format of the store; a run in another format is resumed with the version that began it.
 FORMAT = 2
@@ -60,6 +63,16 @@ class RunDirectory:
     def excluded_path(self) -> Path:
         """The path of the digests of excluded keys."""
         return self.path / "excluded"
+
+    @property
+    def given_up_path(self) -> Path:
+        """What stands there where the run is given up."""
+        return self.path / "given_up"
+
+    @property
+    def input_path(self) -> str | None:
+        """The input to name when the run is resumed: the copy that it keeps, or that of its first start."""
+        return kept_input(self.path) or self.invocation.get("input")
 
     @property
     def lock_path(self) -> Path:

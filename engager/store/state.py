@@ -217,20 +217,23 @@ class RunState:
                 if status is not None and row not in pending and not written[row]:
                     self.rows.store(row, code_without_line(status))
 
-    def interrupt(self, same_token: bool) -> None:
-        """Note that the sending process ended: the responses to requests in flight are lost."""
+    def interrupt(self, knows_ids: bool) -> None:
+        """Note that the sending process ended: the responses to requests in flight are lost.
+
+        `knows_ids`: the endpoint and the token are the same, so the endpoint knows the ids that it received.
+        """
         for row, history in self.open.items():
             now = history
             if row not in self.resting:
                 now = now.ended()._replace(in_doubt=True)
-            if not same_token and now.first_left is not None:
+            if not knows_ids and now.first_left is not None:
                 # The endpoint knows a request id only together with its token.
                 now = now._replace(first_left=-inf)
             if not now.in_doubt and now.first_left == -inf:
                 now = now.renewed()
             self.open[row] = now
         self.resting = set(self.open)
-        if not same_token:
+        if not knows_ids:
             self.rows.shift(-inf)
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 

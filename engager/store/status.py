@@ -78,5 +78,5 @@ def _command(run: RunDirectory) -> str | None:
     if given.get("job") is None:
         return None
     sets = [part for override in given["overrides"] for part in ("--set", override)]
-    source = ["--input", given["input"]] if given.get("input") else []
+    source = ["--input", run.input_path] if run.input_path else []
     return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets])

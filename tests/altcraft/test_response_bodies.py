@@ -42,6 +42,28 @@ def test_a_text_in_another_character_set_hides_no_code(form: bytes) -> None:
     assert answer.error == 0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": 404}',
+        b'{"error": 500, "message": "no upstream"}',
+        b"<xml><error>404</error></xml>",
+        b"error,message\n404,none\n",
+    ],
+)
+def test_an_error_without_its_text_is_of_another_server(body: bytes) -> None:
+    assert read_response(body) is None
+
+
+@pytest.mark.parametrize("body", [b'{"error": 0}', b"<xml><error>0</error></xml>"])
+def test_a_success_needs_no_text(body: bytes) -> None:
+    assert read_response(body) == ResponseBody(0, "")
+
+
+def test_a_text_may_be_null() -> None:
+    assert read_response(b'{"error": 404, "error_text": null}') == ResponseBody(404, "")
+
+
 @pytest.mark.parametrize("body", [b"", b"   ", b"\xef\xbb\xbf", b"[]", b"{", b"<html>", b"0", b"error\n0\n1"])
 def test_what_has_another_form_is_no_answer(body: bytes) -> None:
     assert read_response(body) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import shlex
 import shutil
@@ -90,18 +91,116 @@ async def test_a_job_that_was_changed_meanwhile_is_refused_as_before_midnight(be
     assert "request.resource_id" in ended.err
 
 
-async def test_another_input_begins_a_run_and_says_how_the_old_one_goes_on(bench: Any) -> None:
+def commands(text: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  engager run ")]
+
+
+async def killed(b: Any, *args: str, after: int = 100) -> None:
+    process = await b.start("run", "job.toml", "--out", YESTERDAY, *args)
+    while len(b.sandbox.log) < after:
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    await process.communicate()
+
+
+async def test_a_night_that_was_overwritten_stops_the_next_until_it_is_settled(bench: Any) -> None:
+    b = await bench(3000, "[limits]\nconcurrency = 4\n", latency="2ms")
+    await killed(b)
+    b.write_input(7, "today.csv")
+    today = ("run", "job.toml", "--input", "today.csv", *DATED)
+    for _ in range(2):
+        before = len(b.sandbox.log)
+        ended = await b.engager(*today)
+        assert (ended.code, len(b.sandbox.log), runs(b)) == (3, before, {"n-2020-01-01"})
+    told = re.search(
+        r"(\d+) of its 3,000 rows have an outcome, (\d) were in flight, and ([\d,]+) people", ended.err
+    )
+    assert told is not None
+    assert sum(int(number.replace(",", "")) for number in told.groups()) == 3000
+    goes_on, _ = commands(ended.err)
+    assert (await b.engager(*goes_on)).code == 0
+    assert len(b.results(YESTERDAY)) == 3000
+    assert (await b.engager(*today)).code == 0
+    assert set(b.sandbox.brain.effects.values()) == {1, 2}  # the people of today are among those of yesterday
+
+
+async def test_a_night_that_is_given_up_by_name_stops_none(bench: Any) -> None:
     b = await bench()
     await begun_yesterday(b, "--limit", "5")
     b.write_input(7, "today.csv")
-    ended = await b.engager("run", "job.toml", "--input", "today.csv", *DATED)
-    assert ended.code == 0
+    today = ("run", "job.toml", "--input", "today.csv", *DATED)
+    ended = await b.engager(*today)
+    assert ended.code == 3
+    _, gives_up = commands(ended.err)
+    assert (await b.engager(*gives_up)).code == 0
     assert len(b.sandbox.log) == 12
-    assert all(map(is_of_a_day, runs(b)))
-    command = next(line for line in ended.err.splitlines() if YESTERDAY in line).partition("engager ")[2]
-    assert (await b.engager(*shlex.split(command))).code == 0
-    assert len(b.results(YESTERDAY)) == 20
-    assert len(b.sandbox.log) == 27
+    assert len(runs(b)) == 2
+    b.write_input(9, "tomorrow.csv")
+    tomorrow = ("--input", "tomorrow.csv", "--out", "runs/n-{datetime}")
+    assert (await b.engager("run", "job.toml", *tomorrow)).code == 0
+
+
+async def test_a_run_that_is_given_up_has_reached_whom_it_reached(bench: Any) -> None:
+    b = await bench(3000, "[limits]\nconcurrency = 4\n", latency="2ms")
+    await killed(b)
+    before = len(b.sandbox.log)
+    ended = await b.engager("run", "job.toml", *DATED, "--give-up", YESTERDAY)
+    assert (ended.code, len(b.sandbox.log)) == (2, before)
+    # Gone on with, it is a run like any other: stopped again, it is not settled again.
+    assert (await b.engager("run", "job.toml", "--out", YESTERDAY, "--limit", "500")).code == 0
+    b.write_input(7, "today.csv")
+    assert (await b.engager("run", "job.toml", *DATED, "--input", "today.csv")).code == 3
+
+
+@pytest.mark.parametrize("named", ["runs/none", "runs/other"])
+async def test_only_a_run_of_the_job_can_be_given_up(bench: Any, named: str) -> None:
+    b = await bench()
+    other = ("--out", "runs/other", "--set", "job.name=other", "--limit", "2")
+    assert (await b.engager("run", "job.toml", *other)).code == 0
+    assert (await b.engager("run", "job.toml", *DATED, "--give-up", named)).code == 2
+    assert len(b.sandbox.log) == 2
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("name", ["people.csv", "*.csv", "people.csv.gz"])
+async def test_a_run_is_finished_from_the_input_that_it_keeps(bench: Any, name: str, in_place: bool) -> None:
+    b = await bench(20, "", latency="2ms")
+    (b.path / "more.csv").write_text("email,name\nq@example.com,Q\n")
+    (b.path / "people.csv.gz").write_bytes(gzip.compress((b.path / "people.csv").read_bytes()))
+    source = ("--input", name, "--set", "input.keep=true")
+    await begun_yesterday(b, *source, "--limit", "5")
+    file = b.path / name.replace("*", "people")
+    if not in_place:
+        file.unlink()
+    data = b"email,name\nz@example.com,Z\n"
+    file.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    ended = await b.engager("run", "job.toml", *DATED, *source)
+    assert ended.code == 3
+    goes_on, _ = commands(ended.err)
+    assert (await b.engager(*goes_on)).code == 0
+    rows = 21 if name == "*.csv" else 20
+    assert len(b.results(YESTERDAY)) == len(b.sandbox.log) == rows
+    assert not (b.path / YESTERDAY / "input").stat().st_mode & 0o077
+    # Another pass reads the same rows.
+    assert (await b.engager("retry", YESTERDAY)).code == 0
+
+
+async def test_the_input_that_a_run_keeps_finishes_it_under_a_name_without_a_date(bench: Any) -> None:
+    b = await bench()
+    keep = ("--set", "input.keep=true")
+    assert (await b.engager("run", "job.toml", *keep, "--limit", "5")).code == 0
+    b.write_input(7)
+    refused = await b.engager("run", "job.toml", *keep)
+    assert (refused.code, len(b.sandbox.log)) == (2, 5)
+    assert (await b.engager(*commands(refused.err)[-1])).code == 0
+    assert len(b.results()) == len(b.sandbox.log) == 20
+
+
+async def test_a_stream_cannot_be_kept(bench: Any) -> None:
+    b = await bench()
+    stream = ("--input", "-", "--set", "input.format=csv", "--set", "input.keep=true")
+    ended = await b.engager("run", "job.toml", *stream, stdin=(b.path / "people.csv").read_bytes())
+    assert (ended.code, b.sandbox.log) == (2, [])
 
 
 async def test_an_input_that_was_sent_already_is_not_sent_again(bench: Any) -> None:

@@ -141,6 +141,19 @@ async def test_the_end_and_a_stop_are_reported_without_a_secret(bench: Any, chat
     assert b"s3cret" not in kept + out + err + ended.out.encode() + ended.err.encode()
 
 
+async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any) -> None:
+    url, heard = chat
+    b = await bench()
+    assert (await b.engager("run", "job.toml", "--out", "runs/n-2020-01-01", "--limit", "5")).code == 0
+    b.write_job(f'[notify]\nurl = "{url}"\non = "trouble"\n')
+    b.write_input(7)
+    assert (await b.engager("run", "job.toml", "--out", "runs/n-{date}")).code == 3
+    (reported,) = heard
+    facts = {"event": "stopped", "exit_code": 3, "directory": "n-2020-01-01", "rows": 5, "complete": False}
+    assert facts.items() <= reported.items()
+    assert "15 people" in reported["stopped"]
+
+
 async def test_a_webhook_without_a_receiver_delays_the_end_by_its_deadline_at_most(
     bench: Any, chat: Any
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
 import shlex
 from collections import Counter
@@ -182,6 +183,21 @@ async def test_rows_of_a_run_that_are_fed_again_are_warned_of(bench: Any) -> Non
         "--after"
         not in (await b.engager("run", "job.toml", *failed[:3], "third", "--after", "runs/test")).err
     )
+
+
+async def test_a_row_with_bad_bytes_is_corrected_in_the_file_that_has_its_bytes(bench: Any) -> None:
+    b = await bench()
+    name = "Jörg".encode("latin-1")
+    data = codecs.BOM_UTF8 + b"email,name\na@x.org,Ann\nb@x.org," + name + b"\n"
+    (b.path / "people.csv").write_bytes(data)
+    assert (await b.engager("run", "job.toml")).code == 1
+    failed = (b.path / "runs/test/failed.csv").read_bytes()
+    assert failed.startswith(codecs.BOM_UTF8 + b"email,name,")
+    assert b"b@x.org," + name in failed
+    (b.path / "corrected.csv").write_bytes(failed.replace(b"\n,,", "\nb@x.org,Jörg,".encode()))
+    again = ("--input", "corrected.csv", "--out", "runs/again", "--after", "runs/test")
+    ended = await b.engager("run", "job.toml", *again)
+    assert (ended.code, len(b.sandbox.log)) == (0, 2), ended.err
 
 
 async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:

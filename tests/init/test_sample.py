@@ -82,6 +82,8 @@ def test_a_long_input_is_not_read_to_its_end(tmp_path: Path) -> None:
         ("a.json", b'[\n  {"email": "a@x.org"}\n]\n', "jq -c"),
         ("a.jsonl", b'{\n  "email": "a@x.org"\n}\n', "a.jsonl, line 1"),
         ("a.csv", b"ann@x.org,Ann\nbob@x.org,Bob\n", "header"),
+        ("a.csv", b"# exported on Monday\nemail;name\na@x.org;Ann\nb@x.org;Bob\n", "title"),
+        ("a.csv", b"Our people\r\remail,name\ra@x.org,Ann\rb@x.org,Bob\r", "title"),
         ("a.csv", b"Ann,+79160000000\nBob,+79160000001\n", "header"),
     ],
 )
@@ -91,6 +93,11 @@ def test_an_input_without_a_job_is_reported_with_a_way_out(
     with pytest.raises(InputError, match=re.escape(fact)) as refused:
         sampled(tmp_path, content, name)
     assert "ann@x.org" not in str(refused.value)
+
+
+def test_a_delimiter_within_the_text_of_one_column_is_no_header(tmp_path: Path) -> None:
+    sample = sampled(tmp_path, "name\nLee, Ann\nRay\nDoe; Cid\n")
+    assert sample.columns == ("name",)
 
 
 def test_stdin_and_a_missing_file(tmp_path: Path) -> None:

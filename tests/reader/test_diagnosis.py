@@ -30,6 +30,8 @@ SHARED = b"email,name\na@x.org,Ann\n"
         (SHARED.decode().encode("utf-16"), "csv", '"utf-16"'),
         (SHARED.decode().encode("utf-16-be"), "csv", '"utf-16-be"'),
         (b'{"a": 1}\n'.decode().encode("utf-16-le"), "jsonl", '"utf-16-le"'),
+        ("email,имя\na@x.org,Анна\n".encode("utf-32-le"), "csv", '"utf-32-le"'),
+        (b'{"a": 1}\n'.decode().encode("utf-32-be"), "jsonl", '"utf-32-be"'),
         (b"sep=;\r\nemail;name\r\na@x.org;Ann\r\n", "csv", "sep="),
         (b'\xef\xbb\xbfsep=,\n"email"\n', "csv", "sep="),
         (b'[\n{"email":"a@x.org"},\n{"email":"b@x.org"}\n]\n', "jsonl", "array"),
@@ -55,6 +57,20 @@ def test_a_wrong_file_is_refused_whole(
         Rows(InputSpec("people.txt", tmp_path, format_), block)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=fact):
         Rows(InputSpec("-", tmp_path, format_), block, io.BytesIO(data))  # type: ignore[arg-type]
+
+
+MARKED = ["utf-8-sig", "utf-16", "utf-32"]
+
+
+@pytest.mark.parametrize("declared", ["utf-16-be", "utf-32-be", *MARKED])
+@pytest.mark.parametrize("written", MARKED)
+def test_a_byte_order_mark_that_contradicts_the_job_is_told(written: str, declared: str) -> None:
+    spec = InputSpec("-", Path(), "csv", encoding=declared)
+    if written == declared:
+        assert Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written))).columns == ("email", "name")
+        return
+    with pytest.raises(InputError, match=f'"{written.removesuffix("-sig")}"'):
+        Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import orjson
@@ -9,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engager.config.encodings import mark_of
 from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.csv_rows import CsvRows
 from engager.reader.lines import lines
 from engager.reader.outcome_fields import result_fields
-from engager.reader.outcome_lines import CsvLines, RejectedCsv, guarded, without_guard
+from engager.reader.outcome_lines import (
+    CsvLines,
+    RejectedCsv,
+    RejectedJson,
+    TextForm,
+    guarded,
+    without_guard,
+)
+from engager.reader.rows import InputSpec, Rows, open_rows
 
 #: Values in which each character that means something to CSV is likely.
 VALUES = st.text(
@@ -27,7 +37,7 @@ def same(text: str) -> str:
 
 @given(values=st.tuples(VALUES, VALUES), delimiter=st.sampled_from(",;\t|"))
 def test_rejected_rows_are_an_input_again(values: tuple[str, str], delimiter: str) -> None:
-    rejected = RejectedCsv(("email", "name"), delimiter, "utf-8", same)
+    rejected = RejectedCsv(("email", "name"), delimiter, TextForm(), same)
     outcome = Outcome(Row(7, 8, "people.csv", values), "a@x.org", Status.FAILED, error_text=values[1])
     file = [rejected.head + rejected.line(outcome) + rejected.line(outcome)]
     rows = CsvRows(lines(file, "utf-8", 1 << 20), "failed.csv", delimiter, 1 << 20)
@@ -48,7 +58,7 @@ def test_rejected_rows_are_an_input_again(values: tuple[str, str], delimiter: st
 
 @pytest.mark.parametrize("raw", ["a\rb", "a\r", '"a\rb', "a,b"])
 def test_a_record_that_cannot_be_read_is_a_row_of_the_rejected_rows_file(raw: str) -> None:
-    rejected = RejectedCsv(("email",), ",", "utf-8", same)
+    rejected = RejectedCsv(("email",), ",", TextForm(), same)
     outcome = Outcome.unsent(Unreadable(3, 4, "people.csv", "bad_quotes", "a quote", raw))
     rows = CsvRows(
         lines([rejected.head + rejected.line(outcome)], "utf-8", 1 << 20), "failed.csv", ",", 1 << 20
@@ -56,6 +66,104 @@ def test_a_record_that_cannot_be_read_is_a_row_of_the_rejected_rows_file(raw: st
     ((row,),) = rows.batches(1)
     assert isinstance(row, Row)
     assert row.values[rows.header.index("engager_raw")] == raw  # type: ignore[index]
+
+
+TEXTS = [
+    ("utf-8", False, b"A\xff\xd0,n"),
+    ("utf-8", True, b"A\xff\xd0,n"),
+    ("utf-8-sig", True, b"\xff,n"),
+    ("cp1251", False, b"\xc0\x98,n"),
+    ("shift_jis", False, b"A\xff,n"),
+    ("utf-16", True, "Анна,n".encode("utf-16-le") + b"\x00\xd8"),
+    ("utf-16-le", True, "Анна,n".encode("utf-16-le") + b"\x00\xd8"),
+    ("utf-16-be", False, "Анна,n".encode("utf-16-be") + b"\xd8\x00"),
+]
+
+
+def bare(text: str, encoding: str) -> bytes:
+    return text.encode({"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(encoding, encoding))
+
+
+def opened(data: bytes, form: str, encoding: str) -> Rows:
+    return open_rows(InputSpec("-", Path(), form, encoding=encoding), io.BytesIO(data))  # type: ignore[arg-type]
+
+
+def records(rows: Rows) -> list[Row | Unreadable]:
+    return [record for chunk in rows.chunks() for record in chunk]
+
+
+def mended_again(data: bytes, encoding: str, path: Path) -> bytes:
+    """What the rejected-rows file holds of an input no row of which was engaged."""
+    rows = opened(data, "csv", encoding)
+    found = records(rows)
+    assert rows.columns is not None
+    rejected = RejectedCsv(rows.columns, ",", TextForm(encoding, rows.has_mark), same)
+    outcomes = [
+        Outcome.unsent(row)
+        if isinstance(row, Unreadable)
+        else Outcome(row, None, Status.INVALID, error="empty", error_text="")
+        for row in found
+    ]
+    path.write_bytes(rejected.head + b"".join(map(rejected.line, outcomes)))
+    assert [line for _, _, line in rejected.survivors(path)] == list(map(rejected.line, outcomes))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("encoding", "has_mark", "bad"), TEXTS)
+def test_a_mark_and_bad_bytes_stay_in_the_file_to_be_mended(
+    encoding: str, has_mark: bool, bad: bytes, tmp_path: Path
+) -> None:
+    data = bare("\ufeff" if has_mark else "", encoding) + bare("email,name\n", encoding)
+    data += bad + bare("\n", encoding)
+    rejected = mended_again(data, encoding, tmp_path / "failed.csv")
+    assert mark_of(rejected) == mark_of(data)
+    if not encoding.startswith("utf-16"):  # in which a byte is no character
+        assert bad in rejected
+    rows = opened(rejected, "csv", encoding)
+    assert rows.columns is not None
+    assert rows.columns[:3] == ("email", "name", "engager_row")
+    (row,) = records(rows)
+    # What stands in the columns that a run added is no part of the row: corrected, it can be sent.
+    assert isinstance(row, Row)
+    assert not any(row.values[:2])  # type: ignore[index]
+    again = mended_again(rejected, encoding, tmp_path / "failed.csv")
+    assert mended_again(again, encoding, tmp_path / "failed.csv") == again
+    if not encoding.startswith("utf-16"):
+        assert bad in again
+
+
+def test_bad_bytes_in_a_row_s_own_columns_are_its_fault() -> None:
+    data = b"email,name,engager_raw\na@x.org,A\xff,\nb@x.org,Bob,\xff\n"
+    first, second = records(opened(data, "csv", "utf-8"))
+    assert isinstance(first, Unreadable)
+    assert isinstance(second, Row)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("has_mark", [False, True])
+def test_objects_to_be_mended_are_an_input_in_the_same_encoding(
+    encoding: str, has_mark: bool, tmp_path: Path
+) -> None:
+    values = {"email": "a@x.org", "name": "Анна"}
+    rejected = RejectedJson(same, TextForm(encoding, has_mark))
+    outcome = Outcome(Row(7, 8, "people.jsonl", values), "a@x.org", Status.FAILED, error_text="今日は")
+    (tmp_path / "failed.jsonl").write_bytes(rejected.head + rejected.line(outcome) + rejected.line(outcome))
+    for row in records(opened((tmp_path / "failed.jsonl").read_bytes(), "jsonl", encoding)):
+        assert isinstance(row, Row)
+        assert {**values, "engager_error_text": "今日は"}.items() <= dict(row.values).items()  # type: ignore[arg-type]
+    kept = list(rejected.survivors(tmp_path / "failed.jsonl"))
+    assert [(row, line) for row, _, line in kept] == [(7, rejected.line(outcome))] * 2
+
+
+def test_bytes_that_json_cannot_hold_are_escaped_and_stay() -> None:
+    (record,) = records(opened(b'{"email": "a\xff"}\n', "jsonl", "utf-8"))
+    rejected = RejectedJson(same)
+    assert isinstance(record, Unreadable)
+    (row,) = records(opened(rejected.line(Outcome.unsent(record)), "jsonl", "utf-8"))
+    assert isinstance(row, Row)
+    assert row.values["engager_raw"] == '{"email": "a\\xff"}'  # type: ignore[call-overload]
+    again = orjson.loads(rejected.line(Outcome(row, None, Status.INVALID)))
+    assert again["engager_raw"] == row.values["engager_raw"]  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

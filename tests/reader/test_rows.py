@@ -396,6 +396,13 @@ def test_an_unreadable_record_shows_how_it_begins() -> None:
         (b'b@x.org,"Bob\ne@x.org,Eva"\n', ["swallowed_rows", ["e@x.org", 'Eva"']]),
         (b'1001,"Bob\n1002,Cid\n1003,Eva"\n', ["swallowed_rows", ["1002", "Cid"], ["1003", 'Eva"']]),
         (b'a-1,"Bob\nb-2,Cid\nc-3,Eva"\n', ["swallowed_rows", ["b-2", "Cid"], ["c-3", 'Eva"']]),
+        # the quote that ends the text is one that the second row opens
+        (b'b@x.org,"Bob\nc@x.org,"\nd@x.org,Dan\n', ["swallowed_rows", "bad_quotes", ["d@x.org", "Dan"]]),
+        # the first row has a text of two lines
+        (
+            b'b@x.org,"Bob\nRay\nc@x.org,Cid\nd@x.org,Dan"\n',
+            ["swallowed_rows", "field_count", ["c@x.org", "Cid"], ["d@x.org", 'Dan"']],
+        ),
         # a text of several lines, which may have as many commas
         (b'a@x.org,"Hello, Ann\nyes, it is\nBye, Bob"\n', [["a@x.org", "Hello, Ann\nyes, it is\nBye, Bob"]]),
         (b'a@x.org,"Main St 7\nflat 8, Rome"\n', [["a@x.org", "Main St 7\nflat 8, Rome"]]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import structure
+from tests.repository import structure
 
 LAW = (
     '[[tool.importlinter.contracts]]\nname = "law"\ntype = "layers"\ncontainers = ["engager"]\n'

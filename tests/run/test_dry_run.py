@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engager.config.job import JobFile
+from engager.errors import JobError
 from engager.run.dry_run import check, seconds_at_rate
 from tests.init.inputs import drafted
 
@@ -108,3 +109,12 @@ def test_errors_are_reported_by_kind_and_column(tmp_path: Path) -> None:
     reported = {(kind["error"], kind["column"]): kind["rows"] for kind in found.as_dict()["invalid"]}
     assert reported == {("empty", "age"): 2, ("empty", "email"): 1}
     assert (found.sendable, dict(found.skipped)) == (1, {"blank": 1})
+
+
+def test_a_column_that_no_object_has_is_named_with_its_file(tmp_path: Path) -> None:
+    job_of(tmp_path)
+    (tmp_path / "other.jsonl").write_text('{"mail": "a@x.org"}\n')
+    with pytest.raises(JobError, match=r"other\.jsonl.*'email'.*\[request\]"):
+        check(
+            JobFile(tmp_path / "job.toml", ["input.format=jsonl"]), str(tmp_path / "other.jsonl"), samples=0
+        )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.altcraft.classification import Meaning, Verdict
-from engager.models import UNATTEMPTED, Status
+from engager.altcraft.classification import Meaning, Verdict, judge
+from engager.models import UNATTEMPTED, Reply, Status
 from engager.policies.delivery import Delivery, Mode
 from engager.sending.delivery import Decision, decide, give_up
 
@@ -68,6 +68,15 @@ def test_a_repeated_error_renews_the_request_id_and_clears_the_doubt() -> None:
     _, settled = decide(EXACTLY, lost, REPLAYED_FAULT, 1)
     assert (settled.in_doubt, settled.request_id_version) == (False, 1)
     assert give_up(settled) is Status.FAILED
+
+
+@pytest.mark.parametrize("before", [[], [LOST]])
+def test_a_repeated_success_under_an_error_status_keeps_the_request_id(before: list[Verdict]) -> None:
+    history = UNATTEMPTED.departed(0)
+    for verdict in (*before, judge(Reply(502, b'{"error": 0, "error_text": "ok"}', duplicate=True))):
+        step, history = decide(EXACTLY, history, verdict, 1)
+        assert step is Decision.RETRY
+    assert (history.in_doubt, history.request_id_version) == (True, 0)
 
 
 def test_a_repeated_error_renews_the_id_of_a_row_that_is_not_in_doubt_however_late() -> None:

@@ -16,7 +16,7 @@ from engager.config.secret import Secret
 from engager.errors import RecordingError
 from engager.models import Outcome, Row, Status, Unreadable
 from engager.reader.outcome_fields import RESULT_COLUMNS, result_fields
-from engager.reader.outcome_lines import CsvLines, RejectedCsv, RejectedJson
+from engager.reader.outcome_lines import CsvLines, RejectedCsv, RejectedJson, TextForm
 from engager.store.status import existing_run, read_status
 from engager.store.store import CHUNK
 from tests.store.stored import finish, opened, request, settle
@@ -33,7 +33,7 @@ def keep(text: str) -> str:
     return text
 
 
-CSV = RejectedCsv(COLUMNS, ",", "utf-8", keep)
+CSV = RejectedCsv(COLUMNS, ",", TextForm(), keep)
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
@@ -122,7 +122,7 @@ async def test_rows_that_certainly_were_not_engaged_are_in_the_rejected_rows_fil
 
 
 async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
-    store = await opened(tmp_path, RejectedCsv(("почта", "имя"), ";", "cp1251", keep))
+    store = await opened(tmp_path, RejectedCsv(("почта", "имя"), ";", TextForm("cp1251"), keep))
     await settle(store, outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
     await finish(store)
     (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
