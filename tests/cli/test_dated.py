@@ -112,11 +112,11 @@ async def test_a_night_that_was_overwritten_stops_the_next_until_it_is_settled(b
         before = len(b.sandbox.log)
         ended = await b.engager(*today)
         assert (ended.code, len(b.sandbox.log), runs(b)) == (3, before, {"n-2020-01-01"})
-    told = re.search(
+    counts = re.search(
         r"(\d+) of its 3,000 rows have an outcome, (\d) were in flight, and ([\d,]+) people", ended.err
     )
-    assert told is not None
-    assert sum(int(number.replace(",", "")) for number in told.groups()) == 3000
+    assert counts is not None
+    assert sum(int(number.replace(",", "")) for number in counts.groups()) == 3000
     goes_on, _ = commands(ended.err)
     assert (await b.engager(*goes_on)).code == 0
     assert len(b.results(YESTERDAY)) == 3000
