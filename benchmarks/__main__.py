@@ -58,7 +58,7 @@ def main() -> None:
     reasons = {} if given.no_install else environment.install()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # nginx's worker is somebody else where root starts it
+        folder.chmod(0o755)  # the worker of nginx is another user if root starts it
         text = carry_out(given, folder, reasons)
     print(text)
     if given.keep:

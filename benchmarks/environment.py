@@ -1,6 +1,7 @@
 """A bare checkout in, the tools of the benchmark out: a virtual environment, Debian's packages, npm's.
 
-Everything of pip's and npm's goes to `.bench/`, which git ignores. What cannot be had is told, not fatal.
+Everything of pip's and npm's goes to `.bench/`, which git ignores. What cannot be installed is reported, not
+fatal.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def enter() -> None:
 
 
 def provide(venv: Path, source: Path, *more: str) -> None:
-    """An environment with a folder's engager and what more pip is told; made where need be."""
+    """An environment with the engager of a folder and further packages; created if it does not exist."""
     needed, stamp = _fingerprint(source), venv / "installed"
     if stamp.exists() and stamp.read_text() == needed:
         return
@@ -107,8 +108,12 @@ def _quietly(command: list[str]) -> str | None:
     print(shown, file=sys.stderr)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    told = (done.stderr or done.stdout).strip().splitlines()
-    return f"`{shown}`: {told[-1] if told else f'ended with {done.returncode}'}" if done.returncode else None
+    reported = (done.stderr or done.stdout).strip().splitlines()
+    return (
+        f"`{shown}`: {reported[-1] if reported else f'ended with {done.returncode}'}"
+        if done.returncode
+        else None
+    )
 
 
 def find(tool: str) -> str | None:

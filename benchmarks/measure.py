@@ -73,8 +73,8 @@ def run(command: Sequence[str], folder: Path, processes: int = 1, stderr: int | 
         peak = max(memory.total(), usage.ru_maxrss / 1024)
         if status:
             said.seek(0)
-            told = said.read().strip().splitlines() or [f"ended with {process.returncode}"]
-            raise FailedError(told[-1])
+            reported = said.read().strip().splitlines() or [f"ended with {process.returncode}"]
+            raise FailedError(reported[-1])
     return Usage(seconds, usage.ru_utime + usage.ru_stime, peak)
 
 

@@ -84,7 +84,7 @@ async def run_async(
             incomplete run of another date with the same input is resumed.
         input: an input to read instead of the one of the job; `"-"` is stdin.
         limit: the number of rows after which the run stops.
-        after: earlier runs; everybody whom they engaged, accepted or left in doubt is left out.
+        after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
         yes: confirm the rows after `limits.confirm_above`.
         new_address: go on at another `endpoint.url` than the run began with.

@@ -96,7 +96,7 @@ class Began:
     job: str
     resumed: bool  #: an earlier process started the run
     warnings: Sequence[str] = ()
-    notes: Sequence[str] = ()  #: such as the lists of keys that are left out
+    notes: Sequence[str] = ()  #: such as the exclusion lists
 
 
 @dataclass(frozen=True, slots=True)

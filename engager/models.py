@@ -31,7 +31,7 @@ class Unreadable:
     source: str
     error: str  #: a short machine word such as "field_count"
     error_text: str  #: what is wrong, for the operator
-    raw: str  #: the beginning of the record as it stands in the file
+    raw: str  #: the beginning of the record as it is in the file
 
 
 class AttemptHistory(NamedTuple):
@@ -85,7 +85,7 @@ class Invalid:
     key: str | None
     error: str  #: a short machine word such as "malformed"
     error_text: str  #: names the column
-    column: str | None = None  #: that is to be mended, where it is one
+    column: str | None = None  #: the column with the error, if it is in one
 
 
 @dataclass(slots=True)
@@ -94,18 +94,18 @@ class Skipped:
 
     row: Row
     key: str | None
-    error: str  #: a short machine word: "repeat", "excluded", "earlier_run" or "blank"
+    error: str  #: a code: "repeat", "excluded", "earlier_run" or "blank"
     error_text: str
 
 
 def is_blank(values: Values) -> bool:
-    """Whether a row of a table has nothing in any of its columns; an object was meant by somebody."""
+    """Whether all columns of a row of a table are empty. An object is never blank."""
     return not isinstance(values, Mapping) and len(values) > 1 and not any(map(str.strip, values))
 
 
 def blank(row: Row) -> Skipped:
-    """A row in which nothing stands: a line of delimiters, as a spreadsheet leaves them at its end."""
-    return Skipped(row, None, "blank", "nothing stands in it")
+    """An empty row: a line of delimiters, such as spreadsheets write at the end."""
+    return Skipped(row, None, "blank", "the row is empty")
 
 
 @dataclass(slots=True)

@@ -105,7 +105,7 @@ async def test_runs_in_one_process_keep_their_logs_apart_and_both_tokens_to_them
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
+def test_the_log_has_the_start_the_end_and_the_kinds_of_failed_rows(
     folder: Path, log_format: LogFormat
 ) -> None:
     engager.run(job(folder), out=folder / "run", limit=20, log_format=log_format)
@@ -117,9 +117,9 @@ def test_the_log_tells_how_a_run_began_and_ended_and_what_kinds_of_rows_failed(
         assert {line.pop("logger") for line in facts} == {"engager"}
     else:
         words = [line.split(" ", 4) for line in text.splitlines()]
-        facts = [{"event": event, **json.loads(told)} for _, _, _, event, told in words]
-    told = " ".join(line["event"] for line in facts)
-    assert told == "began ended reported began not_engaged ended reported"
+        facts = [{"event": event, **json.loads(written)} for _, _, _, event, written in words]
+    written = " ".join(line["event"] for line in facts)
+    assert written == "began ended reported began not_engaged ended reported"
     assert [line["resumed"] for line in facts if line["event"] == "began"] == [False, True]
     missed = next(line for line in facts if line["event"] == "not_engaged")
     assert (missed["status"], missed["error"], missed["rows"], missed["row"]) == (
@@ -151,7 +151,7 @@ def test_what_was_found_before_a_run_could_begin_stands_in_its_log(folder: Path)
     engager.run(job(folder), out=folder / "run")
     first, *_ = (folder / "run/engager.log").read_text().splitlines()
     assert "WARNING" in first
-    assert "the journal is damaged" in first
+    assert "journal" in first
 
 
 async def test_a_hand_on_the_run_pauses_it_and_lets_it_go_on(folder: Path) -> None:
@@ -198,9 +198,9 @@ async def test_a_hand_on_the_run_ends_it_and_the_same_call_goes_on(folder: Path)
 def test_a_hand_on_one_run_is_not_one_on_the_next(folder: Path) -> None:
     control = engager.Control()
     with pytest.raises(engager.InputError):
-        engager.run(job(folder, input={"path": "nobody.csv"}), out=folder / "run", control=control)
+        engager.run(job(folder, input={"path": "missing.csv"}), out=folder / "run", control=control)
     engager.run(job(folder), out=folder / "run", control=control)  # no run had begun with it
-    with pytest.raises(engager.JobError, match=r"Give every run a new Control\(\)"):
+    with pytest.raises(engager.JobError, match=r"new Control\(\)"):
         engager.run(job(folder), out=folder / "another", control=control)
     with pytest.raises(engager.JobError, match="new Control"):
         engager.retry(folder / "run", control=control)
@@ -231,7 +231,7 @@ def test_failed_rows_of_a_job_that_is_in_no_file_are_tried_again(folder: Path) -
 
 
 def test_what_a_person_must_act_on_is_raised_bare(folder: Path) -> None:
-    with pytest.raises(engager.JobError, match="did you mean 'rate'"):
+    with pytest.raises(engager.JobError, match=r"limits\.rat.*'rate'"):
         job(folder, limits={"rat": 5})
     with pytest.raises(engager.InputError):
         engager.run(job(folder, input={"path": "nobody.csv"}))
@@ -264,7 +264,7 @@ def test_without_a_folder_the_run_is_beside_the_base_of_its_job(folder: Path) ->
 
 
 @pytest.mark.parametrize("event_type", [Began, Progressed, Ended, Reported])
-def test_a_watcher_who_fails_is_dropped_and_the_run_goes_on(folder: Path, event_type: type[Event]) -> None:
+def test_a_watcher_that_fails_is_dropped_and_the_run_continues(folder: Path, event_type: type[Event]) -> None:
     heard: list[Event] = []
 
     def watch(event: Event) -> None:
@@ -355,7 +355,7 @@ def test_the_plain_call_stops_on_signals_too(folder: Path) -> None:
 
 
 async def test_where_no_signal_comes_nothing_is_sent(folder: Path) -> None:
-    with pytest.raises(engager.JobError, match="main thread"):
+    with pytest.raises(engager.JobError, match="stop_on_signals"):
         await asyncio.to_thread(engager.run, job(folder), out=folder / "run", stop_on_signals=True)
     runs = [
         engager.run_async(job(folder, sandbox={"latency": "50ms"}), out=folder / name, stop_on_signals=True)

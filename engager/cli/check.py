@@ -63,11 +63,11 @@ def _text(findings: Findings, limits: LimitsSection) -> str:
         for wrong, count in findings.invalid.most_common()
     ]
     if findings.repeats:
-        sent = "" if findings.skipped else "; input.unique = true would leave them out"
+        sent = "" if findings.skipped else "; input.unique = true skips them"
         lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
-        lines += [f"    {told}" for told in findings.repeated]
+        lines += [f"    {row}" for row in findings.repeated]
     lines += [
-        f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows left out"
+        f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows skipped"
         for found in findings.lists
     ]
     lines.append(_duration(findings.seconds, limits))
@@ -78,7 +78,7 @@ def _text(findings: Findings, limits: LimitsSection) -> str:
 
 
 def _in_column(column: str | None) -> str:
-    """Which column is to be mended, where it is one."""
+    """The column with the error, if it is in one."""
     return "" if column is None else f" in column {column!r}"
 
 

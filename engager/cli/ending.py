@@ -44,7 +44,7 @@ def _print_error(fault: BaseException) -> int:
         click.echo(Secret.redact_all(f"error: {text}"), err=True)
         return int(Exit.INTERNAL)
     click.echo(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
-    click.echo("error: this is a fault in engager; everything that was stored is kept.", err=True)
+    click.echo("error: this is a fault in engager; all stored outcomes are safe.", err=True)
     return int(Exit.INTERNAL)
 
 
@@ -58,4 +58,4 @@ def _machine_fault(fault: BaseException) -> str | None:
         what = f"a package that engager uses broke down, as it does without memory: {fault}"
     else:
         return None
-    return f"{what}. Everything that was stored is kept. Fix this, and run the same command again."
+    return f"{what}. All stored outcomes are safe. Fix this, and run the same command again."

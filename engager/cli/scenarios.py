@@ -125,7 +125,7 @@ def _switched(
 
     def carry_out() -> int:
         done = anyio.run(switched)
-        click.echo(_told(done))
+        click.echo(_result_text(done))
         return Exit.DONE if done.after is active else Exit.WRONG
 
     exit_with(carry_out)
@@ -137,7 +137,7 @@ def _called(number: int, scenario: Scenario | None) -> str:
     return f'scenario {number} "{_shown(scenario.name)}", which is {_STATES[scenario.active]}'
 
 
-def _told(done: SwitchResult) -> str:
+def _result_text(done: SwitchResult) -> str:
     before = _STATES[done.before.active] if done.before else "not listed"
     if done.asked:
         return f"scenario {done.id}: was {before}, is {_STATES[done.after]}"

@@ -42,7 +42,7 @@ SHOWN_ROWS = 20
     "--after",
     multiple=True,
     metavar="RUN",
-    help="Leave out everybody whom this run engaged, accepted or left in doubt; repeatable.",
+    help="Skip the people that this earlier run engaged, accepted or left in doubt; repeatable.",
 )
 @click.option(
     "--give-up",

@@ -61,7 +61,7 @@ class Output(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether output still waits for the reader."""
         return self._writer is not None
 
@@ -238,7 +238,7 @@ def fault_of_stdout() -> str | None:
 def stderr_is_behind() -> bool:
     """Whether output still waits for the reader of stderr."""
     output = _output(sys.stderr)
-    return output is not None and output.behind
+    return output is not None and output.is_behind
 
 
 def echo_json(document: bytes) -> None:

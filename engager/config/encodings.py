@@ -1,4 +1,4 @@
-"""The encodings that an input can have, and what the first bytes of a file say of its own."""
+"""The encodings that an input can have, and the encoding that the first bytes of a file prove."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_MARK = max(len(mark) for mark, _ in _MARKS)
 
 
 def mark_of(head: bytes) -> tuple[bytes, str] | None:
-    """The byte order mark at the beginning of a file, and the encoding that it stands for."""
+    """The byte order mark at the beginning of a file, and its encoding."""
     return next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), None)
 
 

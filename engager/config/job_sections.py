@@ -165,10 +165,10 @@ class InputSection(Section):
         json_schema_extra={"pattern": "^[A-Z]{2}$"},
     )
     empty: list[str] = Field(
-        [], description="Texts that stand for nothing in a column.", examples=[["NULL", "\\N"]]
+        [], description="Texts that mean an empty value in a column.", examples=[["NULL", "\\N"]]
     )
     decimal: Literal[".", ","] = Field(
-        ".", description="What stands before the fraction of a number that is cast by `{column:decimal}`."
+        ".", description="The decimal mark of a number that is cast by `{column:decimal}`."
     )
     repeat: bool = Field(
         False, description="Allow a run of another date to send an input that an earlier run has sent."
@@ -193,7 +193,7 @@ class InputSection(Section):
 
     exclude_encoding: str | None = Field(
         None,
-        description="The text encoding of the lists; else told by a mark at their beginning, or `utf-8`.",
+        description="The text encoding of the lists; default: by their byte order mark, or `utf-8`.",
         examples=["cp1251"],
     )
 

@@ -1,4 +1,4 @@
-"""The webhook of a job. Its address is a secret: everyone who has it can post there."""
+"""The webhook of a job. Its address is a secret: everyone with the address can post there."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 
 #: Profile ids begin with the second of their creation, in hexadecimal: this one is in the year 2106.
-NOBODY = "ffffffff"
+UNKNOWN_PROFILE = "ffffffff"
 
 #: Used if the rows name the scenario: no platform has so many.
 NO_SCENARIO = 2_147_483_647
@@ -69,7 +69,7 @@ _ADVICE: Mapping[Deduplication, str] = {
         "Request-ID and Duplicate-Request"
     ),
     Deduplication.SWALLOWS: (
-        "look for a gateway that sets Request-ID itself: rows would be lost and look like successes"
+        "find the gateway that sets Request-ID itself: rows would be lost and look like successes"
     ),
     Deduplication.UNKNOWN: (
         "ask the owner of the platform whether it deduplicates by Request-ID; if it does not, "
@@ -146,7 +146,7 @@ async def start_twice(destination: Destination, spec: RequestSpec, admission: Ad
     parameters = {
         "id": scenario if type(scenario) is int else NO_SCENARIO,
         "matching": "profile_id",
-        "profile_id": NOBODY + secrets.token_hex(8),
+        "profile_id": UNKNOWN_PROFILE + secrets.token_hex(8),
     }
     built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
     assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own

@@ -111,7 +111,7 @@ def rendered(compiled: Compiled, row: Any) -> Any:
 
 
 def obstacle(name: str, sample: InputSample) -> str:
-    """Why a column is left out; empty if a template can name it."""
+    """Why a column is not used; empty if a template can name it."""
     if name in REASON_COLUMNS:
         return "engager wrote it"
     if not name.strip():

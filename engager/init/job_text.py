@@ -166,7 +166,7 @@ def _request(
     ]
     names = _content_names(templates)
     lines += [_line(f"{toml_text.key(names[c])} = {toml_text.text(text)}") for c, text in templates.items()]
-    lines += [f"# left out: {toml_text.text(column)}, because {why}\n" for column, why in left_out.items()]
+    lines += [f"# not used: {toml_text.text(column)}, because {why}\n" for column, why in left_out.items()]
     return "".join(lines)
 
 
@@ -190,7 +190,7 @@ def _content_names(templates: Mapping[str, str]) -> Mapping[str, str]:
 
 def _warnings(sample: InputSample, key: MatchingKey, left_out: Mapping[str, str]) -> list[str]:
     warnings = [
-        f"column {toml_text.text(column)} is left out, because {why}" for column, why in left_out.items()
+        f"column {toml_text.text(column)} is not used, because {why}" for column, why in left_out.items()
     ]
     if sample.encoding.remark:
         warnings.append(f"input.encoding is {sample.encoding.name}, {sample.encoding.remark}")

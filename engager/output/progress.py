@@ -27,11 +27,11 @@ def can_move() -> bool:
 class Progress(AbstractContextManager["Progress"]):
     """Shows progress on stderr while it is entered. Colours obey NO_COLOR.
 
-    If `behind` returns True, output still waits for the reader of stderr, and the live view skips a frame.
+    If `is_behind` returns True, output still waits for the reader of stderr, and the live view skips a frame.
     """
 
-    def __init__(self, wanted: bool, behind: Callable[[], bool] = lambda: False) -> None:
-        self._wanted, self._behind = wanted, behind
+    def __init__(self, wanted: bool, is_behind: Callable[[], bool] = lambda: False) -> None:
+        self._wanted, self._is_behind = wanted, is_behind
         self._view: View | None = None
         self._printed_at = 0.0
         self._holders: set[str] = set()  #: holders of a pause that were printed
@@ -46,7 +46,7 @@ class Progress(AbstractContextManager["Progress"]):
         if not isinstance(event, Progressed):
             self._end()
         elif self._view is not None or can_move():
-            if not self._behind():
+            if not self._is_behind():
                 self._show(event.snapshot)
         elif (
             event.snapshot.elapsed_seconds - self._printed_at >= PLAIN_EVERY

@@ -1,7 +1,7 @@
 """The notification of a webhook at the end of a run. It contains no row, key or token.
 
-The address of the webhook is a secret: everyone who has it can post there. A notification that cannot be
-delivered is a warning, and never delays the end of a run for longer than its timeout.
+The address of the webhook is a secret: everyone with the address can post there. A notification that cannot
+be delivered is a warning, and never delays the end of a run for longer than its timeout.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ATTEMPTS = 3
 #: Seconds before the second attempt; they double.
 FIRST_DELAY = 0.5
 
-#: Seconds between two looks at the thread that delivers.
+#: Seconds between two checks of the thread that delivers.
 _POLL = 0.02
 
 

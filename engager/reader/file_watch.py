@@ -79,7 +79,7 @@ class FileWatch:
     def _refuse(self, how: str) -> NoReturn:
         raise InputError(
             f"{self._file}: it was {how} while it was read. Restore it, and run the same command again: "
-            "it resumes. A new run would send again to the people whom this run has reached."
+            "it resumes. A new run would send again to the people that this run has reached."
         )
 
 

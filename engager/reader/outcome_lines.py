@@ -162,7 +162,7 @@ class RejectedJson:
         values = {} if isinstance(outcome.row, Unreadable) else dict(outcome.row.values)  # type: ignore[arg-type]
         reasons = _reasons(outcome, self._redact)
         if values.get(_RAW) is not None:
-            reasons[_RAW] = values[_RAW]  # a record that nobody mended yet
+            reasons[_RAW] = values[_RAW]  # an unreadable record that is not corrected yet
         elif reasons[_RAW] is not None:
             reasons[_RAW] = _BYTE.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", reasons[_RAW])
         line = orjson.dumps({**values, **reasons}, option=orjson.OPT_APPEND_NEWLINE)
@@ -188,7 +188,7 @@ class RejectedCsv:
     """Rows of a CSV input that were not engaged, in the dialect of the input: corrected, they are an input.
 
     A record that could not be read keeps its columns empty and its text in `engager_raw`, byte by byte, also
-    those that the encoding does not have: guessed columns could pass for mended ones and be sent.
+    those that the encoding does not have: guessed columns could be taken for corrected ones.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ def at_address(
         again: another pass is asked for.
 
     Raises:
-        RunDirectoryError: where the operator has to say so first, as the run has reached somebody.
+        RunDirectoryError: the run has reached people, so the operator must confirm the change.
 
     """
     endpoint, url = found.identity["endpoint"], job_file.job.endpoint.url
@@ -124,7 +124,7 @@ def at_address(
 
 
 def _may_have_reached(found: RunDirectory) -> int:
-    """The people of whom the endpoint may have taken a request."""
+    """The number of people that a request may have reached."""
     state = state_so_far(found)
     settled = sum(count for status, count in state.rows.count_statuses().items() if status in REACHED)
     doubtful = sum(known.in_doubt or row not in state.resting for row, known in state.open.items())
@@ -146,15 +146,15 @@ def _refuse_address(
     found: RunDirectory, people: int, job_file: JobFile, input_path: str | None, again: bool
 ) -> NoReturn:
     before, now = found.identity["endpoint"]["url"], job_file.job.endpoint.url
-    goes_on = command_of(job_file.source, input_path, found.path, new_address=True)
+    resumes = command_of(job_file.source, input_path, found.path, new_address=True)
     if again:
-        goes_on = shlex.join(["engager", "retry", str(found.path), "--new-address"])
-    anew = command_of(job_file.source, input_path, _free(found.path), (found.path,))
+        resumes = shlex.join(["engager", "retry", str(found.path), "--new-address"])
+    new_run = command_of(job_file.source, input_path, _free(found.path), (found.path,))
     raise RunDirectoryError(
         f"{found.path}: endpoint.url was {before} and is {now}. If the platform is at the new address now, "
         f"this goes on there (another host does not know what the old one received: rows whose response is "
-        f"lost stay in doubt):\n  {goes_on}\nA new run would send again to {people:,} people whom this one "
-        f"may have reached; this leaves them out:\n  {anew}"
+        f"lost stay in doubt):\n  {resumes}\nA new run would send again to {people:,} people that this one "
+        f"may have reached; this excludes them:\n  {new_run}"
     )
 
 
@@ -176,8 +176,8 @@ def _unfinished(found: RunDirectory) -> str:
     """How a run that is not settled goes on without the input that was replaced."""
     if not is_unsettled(found) or kept_input(found.path) is None:
         return ""
-    goes_on = command_of(found.invocation, found.input_path, found.path)
-    return f"\n{what_is_left(found)}; it keeps its input, and goes on by:\n  {goes_on}"
+    resumes = command_of(found.invocation, found.input_path, found.path)
+    return f"\n{what_is_left(found)}; it keeps its input, and this resumes it:\n  {resumes}"
 
 
 def _free(path: Path) -> Path:

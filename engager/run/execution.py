@@ -115,7 +115,7 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     engine = Engine(run.rows, run.builder, run.selection, repeats, run.store)
     plan = _plan(run, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
-        limits = Limits.of(run.control.stopping, plan.pace)
+        limits = Limits.create(run.control.stopping, plan.pace)
         gate = limits.gate
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.attach(limits, gauges)

@@ -46,8 +46,8 @@ class Monitor:
         self._past.append((now, tally.rows, tally.latency))
         while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
             self._past.popleft()
-        account = tally.as_dict()
-        account["errors"] = kinds_of(tally)
+        statistics = tally.as_dict()
+        statistics["errors"] = kinds_of(tally)
         self._latest = Snapshot(
             elapsed_seconds=now - self._begun,
             total=self._total,
@@ -55,7 +55,7 @@ class Monitor:
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),
             recent_latency_ms=tally.latency.since(self._past[0][2]).as_dict(),
             rows_per_second=self._pace(_PACE),
-            **account,
+            **statistics,
             **self._sending(),
         )
         return self._latest

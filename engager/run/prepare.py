@@ -41,9 +41,9 @@ from engager.store.files.kept_input import keep_input
 from engager.store.run_directory import (
     RunDirectory,
     find_run,
+    lock_folder,
     new_run,
     replace_file,
-    take_folder,
     write_run,
 )
 from engager.store.status import existing_run
@@ -293,7 +293,7 @@ def _find_and_lock(out: Path, resources: ExitStack) -> RunDirectory | None:
 
 
 def _lock(out: Path, resources: ExitStack) -> None:
-    resources.callback(take_folder(out).release)
+    resources.callback(lock_folder(out).release)
 
 
 def _lock_new(out: Path, resources: ExitStack) -> None:

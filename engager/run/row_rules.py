@@ -99,7 +99,7 @@ def warnings_of_reasons(rows: Rows, job_file: JobFile, after: Sequence[str]) -> 
         return []
     runs = sorted({str(file.parent) for file in rows.files if (file.parent / "run.json").exists()})
     return [
-        "the input has columns engager_…: it comes from a run, and may contain people whom it reached. "
+        "the input has columns engager_…: it comes from a run, and may contain people that it reached. "
         f"--after {' '.join(runs) or 'RUN'} excludes them"
     ]
 

@@ -86,7 +86,7 @@ def _turn(pattern: str) -> Iterator[None]:
     parts = takewhile(lambda part: not is_dated(part), Path(pattern).parts)
     folder = Path(expanded(str(Path(*parts)), _NO_TIME))
     folder.mkdir(parents=True, exist_ok=True)
-    turn = RunLock.take(folder / ".engager.lock")
+    turn = RunLock.acquire(folder / ".engager.lock")
     try:
         yield
     finally:
@@ -220,7 +220,7 @@ def _gone_on_with(
         )
     raise RunDirectoryError(
         f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
-        f"Go on there, or begin anew:\n  {command_of(job_file.source, input_path, found.path)}\n"
+        f"Resume that run, or begin a new one:\n  {command_of(job_file.source, input_path, found.path)}\n"
         f"  {command_of(job_file.source, input_path, path, given_up=(found.path,))}"
     )
 
@@ -250,7 +250,7 @@ def _not_settled(
     return UnsettledRunError(
         unsettled[0].path,
         "; ".join(reasons),
-        f"{advice}\nThis gives it up, and sends the new input (--after leaves out whom it has reached):\n  "
+        f"{advice}\nThis gives it up and sends the new input (--after excludes people that it reached):\n  "
         f"{gives_up}",
     )
 

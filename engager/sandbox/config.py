@@ -105,7 +105,7 @@ def _made(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 def _refuse_wrong_types(where: str, table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
     for name, value in table.items():
         kind = kinds.get(name, object)
-        # true and false are numbers to Python, and to nobody else
+        # bool is a subtype of int in Python only
         if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
             raise ValueError(f"{where}{name} has a wrong type: {value!r}")
 

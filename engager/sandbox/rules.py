@@ -98,7 +98,7 @@ def _wrong_types(fields: Mapping[str, Any], types: Types = _TYPES) -> str | None
         if name not in types:
             return f"unknown parameter {name}"
         empty_in_xml = name == "content" and value == ""
-        # true and false are numbers to Python, and to nobody else
+        # bool is a subtype of int in Python only
         misread = isinstance(value, bool) and types[name] is not bool
         if misread or not (isinstance(value, types[name]) or empty_in_xml):
             return f"{name} has a wrong type"

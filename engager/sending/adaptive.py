@@ -60,7 +60,7 @@ class ConcurrencyLimiter:
             self.release()
 
     def set_limit(self, limit: float) -> None:
-        """Set the limit; attempts in flight go on."""
+        """Set the limit; attempts in flight continue."""
         self._limit = limit
         self._admit()
 

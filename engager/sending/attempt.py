@@ -12,10 +12,10 @@ from engager.sending.limits import Slot
 
 @dataclass(slots=True)
 class Attempt:
-    """One request under way, until it is settled or deferred."""
+    """One request in progress, until it is settled or deferred."""
 
     request: EngageRequest
-    request_id: str  #: the row's present one
+    request_id: str  #: the current request id of the row
     started_at: float  #: loop time
     ended_at: float  #: loop time at which the last attempt ended, or the first began
     due: float | None = None  #: loop time at which the present attempt was admitted
@@ -28,12 +28,12 @@ class Attempt:
     in_flight: float = 0.0  #: seconds, of all attempts
 
     def admitted(self, now: float, boot: float) -> None:
-        """The attempt leaves as soon as it is stored; `now` is loop time, `boot` is on the boot clock."""
+        """Record that the attempt is admitted; `now` is loop time, `boot` is on the boot clock."""
         self.due = now
         self.request.history = self.request.history.departed(boot)
 
     def ended(self) -> None:
-        """The present attempt ended, whether or not it left."""
+        """Record that the current attempt ended, whether or not it left."""
         self.request.history = self.request.history.ended()
         if self.due is not None:
             self.latency = self.ended_at - self.due
@@ -41,8 +41,8 @@ class Attempt:
         else:
             self.latency = None
 
-    def goes_on(self, history: AttemptHistory, verdict: Verdict) -> None:
-        """The verdict did not settle the row: keep why it is in doubt, while it is."""
+    def continue_after(self, history: AttemptHistory, verdict: Verdict) -> None:
+        """Record a verdict that did not settle the row: the history, and why the row is in doubt."""
         self.request.history = history
         if not history.in_doubt:
             self.doubt = None

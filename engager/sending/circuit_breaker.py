@@ -16,7 +16,7 @@ class CircuitBreaker:
 
     def __init__(self, breaker: Breaker, gate: PauseGate, stop: Stop) -> None:
         self._circuit = Circuit(breaker)
-        self.is_calm = True  #: no attempt failed since the last success: a further success is no news
+        self.is_calm = True  #: no attempt failed since the last success
         self._gate, self._stop = gate, stop
         self._loop = asyncio.get_running_loop()
         self._next_probe: asyncio.TimerHandle | None = None
@@ -40,7 +40,7 @@ class CircuitBreaker:
             self._stop.request(Exit.STOPPED, text)
         self._gate.pause(BREAKER)
         if self._next_probe is not None:
-            self._next_probe.cancel()  # it may be due still, from an outage that is over
+            self._next_probe.cancel()  # it may still be due from an outage that is over
         self._next_probe = self._loop.call_later(pause, self._gate.allow_probe)
 
 
@@ -48,5 +48,5 @@ def _is_down(verdict: Verdict) -> bool:
     """Whether no endpoint responds: no connection, no response, or a gateway without an endpoint."""
     if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_ACCEPTED):
         return False
-    # A rate limit shows that the endpoint is up, and a pause that it asks for is kept as it is.
+    # A rate limit shows that the endpoint is up, and a pause that it asks for is not changed.
     return verdict.error != OWN_MACHINE and verdict.http_status != 429 and verdict.retry_after is None

@@ -1,4 +1,4 @@
-"""The clock that tries are timed by."""
+"""The clocks that attempts are timed by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-#: Seconds that do not jump: the loop's, which tries are timed by.
+#: Seconds that do not jump: the loop's, which attempts are timed by.
 Clock = Callable[[], float]
 
 #: Seconds that neither jump nor stand still while the machine sleeps: for what the endpoint remembers.

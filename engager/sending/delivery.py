@@ -1,7 +1,7 @@
-"""What is done with a row after an attempt. Pure: every decision is a new value.
+"""Decides what follows an attempt of a row. Pure: every decision is a new value.
 
-A status is claimed only when it is known. Once an attempt may have had an effect, the row is in doubt until
-something proves otherwise.
+Invariant: a status is claimed only when it is proved. After an attempt that may have had an effect, the row
+is in doubt until a response proves otherwise.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def give_up(history: AttemptHistory) -> Status:
 
 
 def doubt_before(history: AttemptHistory) -> Verdict:
-    """Why a row was in doubt before this process took it up, as far as the journal says."""
+    """Why a row was in doubt before this process, as far as the journal says."""
     return IN_DOUBT_BEFORE if history.forced else INTERRUPTED
 
 

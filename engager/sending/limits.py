@@ -153,7 +153,7 @@ class PauseGate:
     async def wait(self, probing: bool = False) -> bool:
         """Wait until it is open, or the run stops; returns whether the request is a probe.
 
-        The circuit breaker does not hold a request that is a probe already; other holders do.
+        The circuit breaker does not block a request that is a probe already; other holders do.
         """
         while self.shut:
             if (probing or self._probe_allowed) and not self.blocks(probing=True):
@@ -249,8 +249,8 @@ class RateLimiter:
     async def wait(self, slot: Slot | None = None, probing: bool = False) -> Slot | None:
         """Wait for a slot; a slot that was given before and not used in time is exchanged for another one.
 
-        Returns None once the run stops or the gate is shut: a request that waited here would keep all after
-        it from the gate, where any of them may be the probe. A probe does not queue.
+        Returns None when the run stops or the gate is shut: a request that waited here would block all after
+        it, and any of them may be the probe. A probe does not queue.
         """
         now = self._now()
         if slot is not None and now - slot.at < _PUNCTUAL:
@@ -367,8 +367,8 @@ class Limits:
     rate_limiter: RateLimiter
 
     @classmethod
-    def of(cls, stop: Stop, pace: Pace | None, notify: Callable[[float], None] | None = None) -> Limits:
-        """The limits of one process, inside its running loop."""
+    def create(cls, stop: Stop, pace: Pace | None, notify: Callable[[float], None] | None = None) -> Limits:
+        """Create the limits of one process, inside its running loop."""
         gate = PauseGate(stop, notify)
         return cls(stop, gate, RateLimiter(pace, stop, gate))
 

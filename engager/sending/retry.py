@@ -88,7 +88,7 @@ class _Retrying:
         now = 0.0 if verdict.meaning is Meaning.ACCEPTED else self.clock()
         step, history = decide(self.delivery, attempt.request.history, verdict, now)
         if isinstance(step, Decision):
-            attempt.goes_on(history, verdict)
+            attempt.continue_after(history, verdict)
             if history.request_id_version:
                 self._renew_id(attempt)
             self.attempt_ended(attempt.request)

@@ -1,4 +1,4 @@
-"""Sends one attempt: asks who must wait, gives the request to the transport, and judges how that ended."""
+"""Sends one attempt: waits for the policies, passes the request to the transport, and judges its ending."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engager.sending.transport.base import Admission, SendBatch
 
 #: A transport's `send`.
 Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
-#: Admits an attempt, at once where there is nothing to wait for.
+#: Admits an attempt, at once if there is nothing to wait for.
 Admit = Callable[[Attempt], bool | SendBatch | Awaitable[bool | SendBatch]]
 
 
@@ -40,7 +40,7 @@ class Sender:
         slow_start: SlowStart | None = None,
         clean: Callable[[str], str] = str,
     ) -> None:
-        """`clean`: makes a text of others fit to be stored and shown; the one place where it comes in."""
+        """`clean`: cleans a text of others, at the only place where it enters."""
         self._send, self._admit, self._retry = send, admit, retry
         self._stop, self._gate = limits.stop, limits.gate
         self._breaker = None if breaker is None else CircuitBreaker(breaker, limits.gate, limits.stop)
@@ -56,8 +56,8 @@ class Sender:
         if start is not None:
             await start.enter(attempt)
         try:
-            # Also here, and not only before the first byte: an endpoint that refuses connections lets no
-            # attempt come that far.
+            # Here, too, and not only before the first byte: if the endpoint refuses connections, no attempt
+            # reaches that point.
             attempt.probing = self._gate.shut and await self._gate.wait()
             # An attempt that waited for the first response must not follow it after a stop.
             if self._stop.exit is None:
@@ -78,7 +78,7 @@ class Sender:
         attempt.ended_at = self._now()
         if verdict.meaning is Meaning.NOT_SENT:
             if attempt.probing:
-                self._gate.allow_probe()  # the endpoint was not asked
+                self._gate.allow_probe()  # the probe did not leave
             return EXPIRED if attempt.expired else verdict
         attempt.ended()
         accepted = verdict.meaning is Meaning.ACCEPTED
@@ -93,7 +93,7 @@ class Sender:
         return verdict if text is None else replace(verdict, error_text=self._clean(text))
 
     def _apply(self, verdict: Verdict) -> None:
-        """Stop or pause the run, where the response asks for it."""
+        """Stop or pause the run, if the response asks for it."""
         if verdict.meaning is Meaning.FATAL and not (verdict.duplicate and verdict.by_endpoint):
             self._stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(verdict)}")
         elif verdict.retry_after is not None:

@@ -1,4 +1,4 @@
-"""How long ago something was, also across restarts, by clocks that may not be trusted.
+"""Ages of moments, also across restarts, by clocks that may be wrong.
 
 The wall clock jumps: people and services set it. The kernel's boot clock does not, and it continues while
 the machine sleeps, but it means nothing to the next boot. So within a boot the boot clock alone counts;
@@ -19,11 +19,11 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment on every clock there is."""
+    """A moment on every available clock."""
 
     wall: float  #: seconds since the epoch
     boot: float  #: seconds on the boot clock
-    boot_id: int  #: which boot; 0 = unknown
+    boot_id: int  #: identifies the boot; 0 = unknown
 
 
 #: The boot clock in seconds: it does not jump, and continues while the machine sleeps.
@@ -31,7 +31,7 @@ seconds = partial(time.clock_gettime, _CLOCK)
 
 
 def boot_id() -> int:
-    """Which boot this is; 0 where the system does not say."""
+    """Identifies the current boot; 0 if the system does not provide it."""
     try:
         text = _BOOT_ID.read_bytes().strip()
     except OSError:
@@ -40,12 +40,12 @@ def boot_id() -> int:
 
 
 def this_moment(boot: int) -> Moment:
-    """Now, in the boot of that id."""
+    """The current moment, in the boot `boot_id`."""
     return Moment(time.time(), seconds(), boot)
 
 
 def on_boot_clock(then: Moment, now: Moment, latest_wall: float) -> float:
-    """When `then` was, on the boot clock of `now`; minus infinity when no clock can tell.
+    """When `then` was, on the boot clock of `now`; minus infinity if no clock shows it.
 
     `latest_wall` is the latest wall time that is known to have been.
     """

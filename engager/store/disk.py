@@ -13,10 +13,10 @@ from engager.errors import RecordingError
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a file of a run, and make it for its owner only.
+    """Open a file of a run, readable by its owner only.
 
-    No link is followed and no pipe is waited for: a file that another user placed there steers neither what
-    is read nor what is written. Raises OSError, also for what is not a regular file.
+    No link is followed and no pipe is opened, so that a file of another user cannot change what is read or
+    written. Raises OSError, also for a file that is not regular.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -32,36 +32,36 @@ def read_file(path: Path) -> bytes:
 
 
 def open_draft(path: Path) -> int:
-    """Make a file anew, in place of what a kill left there. Raises OSError."""
+    """Create a file, in place of one that a killed process left. Raises OSError."""
     path.unlink(missing_ok=True)
     return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
 def sync_data(descriptor: int) -> None:
-    """Bring a file's content to the disk. Raises OSError."""
+    """Sync the content of a file to the disk. Raises OSError."""
     (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)
 
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Raises RecordingError, with what to do, where the system refuses to write to a file."""
+    """Raises RecordingError, with advice, if the system refuses to write to a file."""
     try:
         yield
     except OSError as fault:
         raise RecordingError(
             f"{path}: it cannot be written: {fault.strerror}. "
-            "Nothing is lost: mend it, and run the same command again."
+            "Nothing is lost. Fix this, and run the same command again."
         ) from fault
 
 
 def refuse_vanished(descriptor: int, path: Path) -> None:
-    """Raises RecordingError when the open file's name was removed: what is stored from now on is lost."""
+    """Raises RecordingError if the open file was removed: what is written to it from now on is lost."""
     if os.fstat(descriptor).st_nlink == 0:
         raise RecordingError(f"{path}: it was removed during the run.")
 
 
 def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk. Raises OSError."""
+    """Sync the names in a folder to the disk. Raises OSError."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

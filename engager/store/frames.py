@@ -1,10 +1,10 @@
-"""Frames of the journal: what one write brings, whole or not at all.
+"""Frames of the journal. Invariant: a frame is what one write stores, whole or not at all.
 
     head (magic, checksum, length, number) | context | records | tail (magic, checksum, number, context)
 
-A number is given to each frame, and the frames of a journal follow one another without a gap. A tail that
-is whole says that the frame was written to its end: what a kill tore has none, so a frame that is not whole
-but has its tail was damaged later, and what left with it did leave.
+The frames of a journal are numbered without gaps. A complete tail proves that the frame was written to its
+end: a frame that a kill tore has none. So a damaged frame with its tail was damaged later, and the requests
+in it have left.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _FORCED: Final = 4
 
 
 class Context(NamedTuple):
-    """What each frame says besides its records."""
+    """The facts of each frame besides its records."""
 
     wall: float  #: seconds since the epoch
     boot: float  #: seconds on the boot clock
     boot_id: int
-    token: int  #: by which the token is known again
+    token: int  #: identifies the token, which cannot be derived from it
     last_row: int  #: the largest row of which an attempt has left, in this pass
 
 
 class Kind(IntEnum):
-    """What a record is."""
+    """The kinds of records."""
 
     ENGAGED = 1
     SETTLED = 2
@@ -69,7 +69,7 @@ class Settlement(NamedTuple):
     row: int
     code: int  #: its state
     first_left: float  #: when its first attempt under that id left, on the boot clock
-    reject: int  #: the file that keeps the row
+    reject: int  #: the rejected-rows or in-doubt file of the row
     line: bytes  #: its fields of results, as a line of JSON; empty where the file has it
     rejected: bytes  #: its line in the file of `reject`
 
@@ -92,7 +92,7 @@ class Frame:
     context: Context
     records: memoryview | None  #: None: they are damaged
     is_snapshot: bool = False
-    end: int = 0  #: where the next one begins
+    end: int = 0  #: the position of the next one
 
 
 def framed(
@@ -108,7 +108,7 @@ def framed(
 
 
 def frames_of(data: bytes, seed: int) -> Iterator[Frame]:
-    """Each frame of a file that is whole, and of each other one what its tail says."""
+    """Yields each complete frame of a file; of a damaged one, the facts in its tail."""
     view, at = memoryview(data), 0
     while (at := _next_magic(data, at)) >= 0:
         found = _frame_at(view, at, seed) or _tail_at(view, at, seed)
@@ -168,7 +168,7 @@ def engaged(rows: list[int], lines: Sequence[bytes]) -> bytes:
 
 
 def engaged_of(body: memoryview) -> tuple[list[int], bytes]:
-    """The rows of such a record, and their lines in one piece."""
+    """The rows of such a record, and their lines as one text."""
     count, length = _ENGAGED.unpack_from(body)
     rows = array("Q")
     rows.frombytes(body[_ENGAGED.size : _ENGAGED.size + 8 * count])
@@ -223,7 +223,7 @@ def first_attempts_of(body: memoryview) -> tuple[float, list[int]]:
 
 
 def commit(facts: bytes) -> bytes:
-    """A record of how far the result files have come."""
+    """A record of the positions of the result files."""
     return _record(5, facts)
 
 
@@ -233,13 +233,13 @@ def checkpoint(position: int, digest: bytes, final: bool) -> bytes:
 
 
 def checkpoint_of(body: memoryview) -> tuple[int, bytes, bool]:
-    """The position, the digest, and whether the checkpoint stays."""
+    """The position, the digest, and whether the checkpoint is final."""
     position, digest, final = _CHECKPOINT.unpack(body)
     return position, digest, bool(final)
 
 
 def rows(facts: bytes, blocks: bytes) -> bytes:
-    """A record of the states of all rows, and of what is known of the run."""
+    """A record of the states of all rows, and of the facts of the run."""
     return _record(7, _LENGTH.pack(len(facts)), facts, blocks)
 
 

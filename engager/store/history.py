@@ -1,4 +1,4 @@
-"""What earlier processes left of the rows that are due: attempts, open requests, outcomes without a line."""
+"""The history of due rows from earlier processes: attempts, open requests, outcomes without a line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable
 from engager.store.frames import OpenRequest
 
-#: A row that is not a request, or will be none.
+#: A row that is not a request and will not become one.
 Unsent = Invalid | Skipped | Unreadable
 
 #: A row of the input, whether or not it is a request yet.
@@ -17,7 +17,7 @@ Record = Row | EngageRequest | Unsent
 
 
 class RowHistory(NamedTuple):
-    """What is known of one row."""
+    """The history of one row."""
 
     status: Status | None  #: of a settled row whose line was lost, or that an open request carries
     request: OpenRequest | None  #: the request that carries it; None: no attempt has left
@@ -32,7 +32,7 @@ class History:
     known: Mapping[int, RowHistory] = field(default_factory=dict)  #: by row; empty: nothing of any
 
     def applied(self, works: list[EngageRequest | Unsent]) -> list[EngageRequest | Unsent | Outcome]:
-        """The due rows, once they are built, with what is known of them."""
+        """The due rows after they are built, with their histories."""
         return [self._applied(work) for work in works] if self.known else [*works]
 
     def _applied(self, work: EngageRequest | Unsent) -> EngageRequest | Unsent | Outcome:

@@ -1,8 +1,8 @@
 """The journal of a run: two files in turn, to which frames are only appended.
 
-When a file has grown past its limit, the other one is begun anew with a snapshot: the whole state after the
-frame of the same number. The frames before it stay in their file until the next turn, so that a damaged
-snapshot costs nothing: the state before it and the frames up to it say the same.
+When a file exceeds its limit, the other one is replaced by a snapshot: the whole state after the frame of the
+same number. The frames before it remain in their file until the next turn. Invariant: a damaged snapshot
+loses nothing, because the state before it and the frames up to it give the same state.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engager.store.disk import (
 )
 from engager.store.frames import Context, Frame, framed, frames_of
 
-#: Bytes after which the other file is begun; less where a test wants to see many turns.
+#: Bytes after which the other file is begun; tests set less, to have many turns.
 LIMIT = 4 << 20
 
 NAMES: Final = ("journal.0", "journal.1")
@@ -39,17 +39,17 @@ _DRAFT: Final = "journal.new"
 
 
 def token_of(mark: str) -> int:
-    """A number by which a token is known again; `mark` is what a secret gives out for that."""
+    """A number that identifies a token; `mark` is the digest that a secret provides for this."""
     return int.from_bytes(blake2b(mark.encode(), digest_size=8).digest(), "little")
 
 
 def seed_of(run_id: str) -> int:
-    """Where the checksums of a run begin: what a row holds can then never pass for a frame."""
+    """The seed of the checksums of a run: the content of a row can then never look like a frame."""
     return crc32(run_id.encode())
 
 
 class Journal:
-    """The journal, open for writing. Every write raises RecordingError where the system refuses it."""
+    """The journal, open for writing. A write raises RecordingError if the system refuses it."""
 
     def __init__(self, folder: Path, seed: int, token: int, number: int = 0, turn: int = 0) -> None:
         self._folder, self._seed, self._token = folder, seed, token
@@ -62,11 +62,11 @@ class Journal:
 
     @property
     def path(self) -> Path:
-        """The file that is written to."""
+        """The file that is written."""
         return self._folder / NAMES[self._turn]
 
     def begin(self) -> None:
-        """Make the journal of a new run."""
+        """Create the journal of a new run."""
         for name in NAMES:
             (self._folder / name).unlink(missing_ok=True)
         with refusing(self.path):
@@ -85,7 +85,7 @@ class Journal:
             self._descriptors[self._turn] = open_file(self.path, os.O_RDWR | os.O_CREAT)
 
     def write(self, records: Sequence[bytes], last_row: int) -> None:
-        """Append one frame; when this returns, no kill can take it. Raises RecordingError, then always."""
+        """Append one frame, which survives a kill when this returns. Raises RecordingError, then always."""
         self._number += 1
         self._write(framed(self._number, self._context(last_row), records, self._seed))
 
@@ -99,7 +99,7 @@ class Journal:
             with refusing(self.path):
                 write_all(self._descriptor, data, self._at)
         except RecordingError as fault:
-            self._fault = fault  # part of the frame may stand there, and nothing may follow it
+            self._fault = fault  # a part of the frame may be written, and nothing may follow it
             raise
         self._at += len(data)
 
@@ -114,9 +114,9 @@ class Journal:
         return self._may_turn and self._at > max(LIMIT, 4 * self._snapshot_size)
 
     def begin_anew(self, snapshot: bytes, last_row: int) -> Callable[[], None]:
-        """Continue in the other file, after a snapshot; returns what brings both to the disk, in a thread.
+        """Continue in the other file, after a snapshot; returns a function that syncs both, for a thread.
 
-        Call `turned` when it has: only then may there be another turn.
+        Call `turned` after it: only then is another turn allowed.
         """
         before = self._descriptor
         self._turn ^= 1
@@ -138,7 +138,7 @@ class Journal:
             sync_folder(self._folder)
 
     def turned(self) -> None:
-        """Both files are on the disk."""
+        """Note that both files are on the disk."""
         self._may_turn = True
 
     def begin_in_draft(self, snapshot: bytes, last_row: int) -> None:
@@ -154,7 +154,7 @@ class Journal:
             sync_folder(self._folder)
 
     def sync(self) -> Callable[[], None]:
-        """What brings all that was written by now to the disk: to be called in a thread."""
+        """Returns a function that syncs all that is written by now, for a thread."""
         return partial(self._bring_one, self._descriptor, self.path)
 
     @staticmethod
@@ -163,11 +163,11 @@ class Journal:
             sync_data(descriptor)
 
     def check(self) -> None:
-        """Raises RecordingError when the file was removed: what is written from now on would be lost."""
+        """Raises RecordingError if the file was removed: what is written from now on would be lost."""
         refuse_vanished(self._descriptor, self.path)
 
     def close(self) -> None:
-        """Close the files; what was written stays."""
+        """Close the files."""
         for turn, descriptor in enumerate(self._descriptors):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -175,7 +175,7 @@ class Journal:
 
 
 def write_all(descriptor: int, data: bytes, at: int) -> None:
-    """Write all of it at a position, also where the system writes it in parts. Raises OSError."""
+    """Write all of the data at a position, also if the system writes it in parts. Raises OSError."""
     written = os.pwrite(descriptor, data, at)
     while written < len(data):
         written += os.pwrite(descriptor, memoryview(data)[written:], at + written)
@@ -183,11 +183,11 @@ def write_all(descriptor: int, data: bytes, at: int) -> None:
 
 @dataclass(slots=True)
 class Chain:
-    """What a journal says: a snapshot, and the frames after it."""
+    """The content of a journal: a snapshot, and the frames after it."""
 
     base: Frame | None
-    frames: list[Frame] = field(default_factory=list)  #: by their numbers; of damaged ones only the context
-    turn: int = 0  #: the file that stays while the other one is replaced
+    frames: list[Frame] = field(default_factory=list)  #: by number; of damaged ones only the context
+    turn: int = 0  #: the file that remains while the other one is replaced
 
     @property
     def number(self) -> int:
@@ -203,12 +203,12 @@ class Chain:
 
 
 def read_chain(folder: Path, seed: int) -> Chain:
-    """Read a journal, also while a process writes to it. Raises RunDirectoryError where there is none."""
+    """Read a journal, also while a process writes to it. Raises RunDirectoryError if there is none."""
     files = [_read(folder / name) for name in NAMES]
     if files == [None, None]:
         raise RunDirectoryError(
-            f"{folder / NAMES[0]}: the journal is gone, and with it the memory of what was sent. Name a new "
-            "run with --out, with an input that does not hold the rows of the results."
+            f"{folder / NAMES[0]}: the journal is missing, and with it the record of what was sent. Name "
+            "a new run with --out, with an input that does not contain the rows of the results."
         )
     found = [list(frames_of(data or b"", seed)) for data in files]
     snapshots = [
@@ -225,8 +225,8 @@ def read_chain(folder: Path, seed: int) -> Chain:
             later[frame.number] = frame
     if base is None and not later:
         raise RunDirectoryError(
-            f"{folder / NAMES[0]}: the journal is damaged. Name a new run with --out, and leave out with "
-            "--after whom this one engaged."
+            f"{folder / NAMES[0]}: the journal is damaged. Name a new run with --out, and exclude with "
+            "--after the people that this one engaged."
         )
     if turn < 0:  # no snapshot yet: what there is is the first file's
         turn = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from engager.errors import BusyError, RunDirectoryError
 from engager.store.disk import open_file
 
-#: File systems whose locks are kept elsewhere, by a server that may not know of all holders.
+#: File systems whose locks are managed by a server, which may not know all holders.
 NETWORKED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "ocfs2"}
     | {"gfs2", "9p", "virtiofs", "davfs"}
@@ -29,17 +29,17 @@ class RunLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path) -> RunLock:
-        """Acquire the lock of this file. Raises BusyError when another process has it."""
+    def acquire(cls, path: Path) -> RunLock:
+        """Acquire the lock of this file. Raises BusyError if another process has it."""
         refuse_networked(path.parent)
         descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + _PATIENCE
         while not _locked(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                holder = os.read(descriptor, 100).decode(errors="replace").strip() or "somebody"
+                holder = os.read(descriptor, 100).decode(errors="replace").strip() or "another process"
                 os.close(descriptor)
                 raise BusyError(
-                    f"{path.parent}: {holder} is working in this run directory. Wait for it to end, or "
+                    f"{path.parent}: {holder} is working in this run directory. Wait for its end, or "
                     "name another directory with --out."
                 )
             time.sleep(0.05)
@@ -83,7 +83,7 @@ def refuse_networked(path: Path, mounts: Path = _MOUNTS) -> None:
 
 
 def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The kind of file system that a folder is on; "" where the system does not say."""
+    """The kind of the file system of a folder; "" if the system does not provide it."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -92,7 +92,7 @@ def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str:
     for line in lines:
         before, _, after = line.partition(" - ")
         point = Path(before.split(" ")[4].encode().decode("unicode_escape"))
-        # Of two mounts on one point the later one is on top.
+        # Of two mounts on one point the later one counts.
         if full.is_relative_to(point) and len(point.parts) >= found[0]:
             found = (len(point.parts), after.split(" ")[0])
     return found[1]

@@ -1,4 +1,4 @@
-"""Opens the store of a run, new or after whatever ended the last process."""
+"""Opens the store of a run: of a new one, or of one whose last process ended in any way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def begin(run: RunDirectory, options: StoreOptions) -> ResultStore:
         files.results.open()
     except OSError as fault:
         journal.close()
-        raise RunDirectoryError(f"{run.path}: the run cannot be begun: {fault.strerror}.") from fault
+        raise RunDirectoryError(f"{run.path}: the run cannot begin: {fault.strerror}.") from fault
     except BaseException:
         journal.close()
         raise
@@ -60,7 +60,7 @@ def resume(run: RunDirectory, options: StoreOptions, knows_ids: bool = True) -> 
         _reconcile(run, chain, state, files, options)
     state.interrupt(knows_ids and _last_context(chain).token == token)
     state.committed = files.facts()
-    files.sync()  # a snapshot vouches for them
+    files.sync()  # a snapshot relies on them
     journal = Journal(run.path, seed, token, chain.number, chain.turn)
     try:
         journal.begin_in_draft(state.snapshot(), state.last_row)
@@ -79,17 +79,17 @@ def _last_context(chain: Chain) -> Any:
 
 
 def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOptions) -> None:
-    """Warn the operator of what the journal may have lost."""
+    """Warn the operator of records that the journal may have lost."""
     if not chain.is_whole:
         log.warning(
-            "%s: a part of the journal is damaged. Rows of which it may have spoken are treated as if the "
-            "answer to their request was lost",
+            "%s: a part of the journal is damaged. Rows that it may concern are treated as if the "
+            "response to their request was lost",
             run.path,
         )
     elif state.open and _last_context(chain).boot_id != clock.boot_id() and not options.synced:
         log.warning(
-            "%s: the machine was started anew while the run was under way. Without delivery.durability = "
-            '"disk" a power cut may have removed what was stored in the last seconds before',
+            "%s: the machine was restarted during the run. Without delivery.durability = "
+            '"disk" a power failure may have removed what was stored in the last seconds before it',
             run.path,
         )
 
@@ -97,7 +97,7 @@ def _warn(run: RunDirectory, chain: Chain, state: RunState, options: StoreOption
 def _reconcile(
     run: RunDirectory, chain: Chain, state: RunState, files: ResultFiles, options: StoreOptions
 ) -> None:
-    """Continue the files where they stood; where they are not as they were, write them anew."""
+    """Continue the files at their ends; rewrite those that have changed."""
     nothing: dict[str, Any] = ResultFiles(run.path, options.formats).facts()
     saved = state.saved or nothing
     for facts in (state.committed or nothing, saved) if chain.is_whole else ():
@@ -106,15 +106,15 @@ def _reconcile(
         if files.take_up(facts, b"".join(map(options.formats.results.line, unwritten.results))):
             state.unwritten = unwritten
             return
-    log.warning("%s: files of the run were damaged; what was lost is written again", run.path)
+    log.warning("%s: files of the run were damaged; the lost lines are written again", run.path)
     _repair(files, state, options.formats)
 
 
 def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
-    """Leave in the files the lines of settled rows, and count anew; a row that lacks a line is due for it."""
+    """Keep the lines of settled rows only, and count them; a row without its line is due for it."""
     tally, end = Tally(), max(state.rows.end, state.last_row + 1)
     pending = {int(orjson.loads(line)["row"]) for line in state.unwritten.results}
-    rejected = {file: rows_in(files.of(file).path, formats.reject, end) for file in REJECT_FILES}
+    rejected = {file: rows_in(files.file(file).path, formats.reject, end) for file in REJECT_FILES}
 
     def is_whole(row: int, fields: dict[str, Any]) -> bool:
         status = STATUS_OF[state.rows[row]]
@@ -134,9 +134,9 @@ def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
     written = rewrite(path, path, formats.results, is_whole, end)
     files.results.replaced(written.count(1))
     for file in REJECT_FILES:
-        path = files.of(file).path
+        path = files.file(file).path
         still = rewrite(path, path, formats.reject, partial(_is_of, file, state, written), end)
-        files.of(file).replaced(still.count(1))
+        files.file(file).replaced(still.count(1))
     state.lose_lines(written, pending)
     tally.count([orjson.loads(line) for line in state.unwritten.results])
     state.tally = tally
@@ -148,5 +148,5 @@ def _is_of(file: RejectFile, state: RunState, written: bytearray, row: int, _: d
 
 
 def checkpoints(run: RunDirectory) -> list[Checkpoint]:
-    """What is known of the input as far as it was read. Raises RunDirectoryError."""
+    """The checkpoints of the input. Raises RunDirectoryError."""
     return state_of(read_chain(run.path, seed_of(run.run_id)), run.started_at).checkpoints.known()

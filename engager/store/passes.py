@@ -1,7 +1,7 @@
-"""Another pass over rows that were not engaged: their lines are set aside, and the rows are due again.
+"""Another pass over rows that were not engaged: their lines are set aside, and the rows become due again.
 
-What was said of them before stays in `results.1.jsonl` and its like. A kill in the middle costs nothing: the
-intent is written first, and carried out again from the files that were set aside.
+Their previous outcomes remain in `results.1.jsonl` and so on. Invariant: a kill at any moment loses nothing,
+as the intent is written first, and carried out again from the files that were set aside.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from engager.store.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The intent to try rows again."""
+    """The intent to send rows again."""
 
     number: int  #: 1 = the first pass after the run itself
     statuses: tuple[str, ...]
-    done: bool = False  #: the rows are due; whether they were tried is the journal's to know
+    done: bool = False  #: the rows are due; the journal says whether they were sent
 
 
 def latest(run: RunDirectory) -> Pass | None:
-    """The latest pass that was asked for."""
+    """The latest requested pass."""
     try:
         facts = orjson.loads(read_file(run.path / "pass.json"))
     except FileNotFoundError:
@@ -51,18 +51,18 @@ def begun(run: RunDirectory) -> Pass | None:
 
 
 def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
-    """Write the intent down: the process that resumes the run carries it out. Raises RunDirectoryError."""
+    """Store the intent: the process that resumes the run carries it out. Raises RunDirectoryError."""
     before = latest(run)
     number = before.number + 1 if before else 1
     try:
         write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
     except OSError as fault:
-        raise RunDirectoryError(f"{run.path}: another pass cannot be begun: {fault.strerror}.") from fault
+        raise RunDirectoryError(f"{run.path}: another pass cannot begin: {fault.strerror}.") from fault
     run.write_summary({**(run.summary() or {}), "complete": False})
 
 
 def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
-    """Make the rows due, and remove them from files and statistics: in memory, until a snapshot says so."""
+    """Make the rows due, and remove them from files and statistics: in memory, until the next snapshot."""
     tally = Tally()
 
     def stays(row: int, fields: dict[str, Any]) -> bool:
@@ -83,7 +83,7 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
         if (old := _set_aside(file.path, asked)).exists():
             still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
             file.replaced(still.count(1))
-    tally.attempts = state.tally.attempts  # attempts that were made stay made
+    tally.attempts = state.tally.attempts  # the attempts were made, and still count
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
 
 
@@ -103,7 +103,7 @@ def _reopen(state: RunState, row: int) -> bool:
 
 
 def _set_aside(path: Path, asked: Pass) -> Path:
-    """The file as it was before the pass, under a name of its own; also when the pass is begun again."""
+    """The file as it was before the pass, under its own name; also if the pass is carried out again."""
     old = path.with_name(f"{path.stem}.{asked.number}{path.suffix}")
     if path.exists() and not old.exists():
         os.link(path, old)

@@ -1,7 +1,7 @@
 """The state of every row, one byte each; a block of rows that no longer changes is compressed.
 
-Rows settle nearly in the order of the input, so few blocks are held as bytes. Beside them stands, for each
-block, a moment that is not later than any first attempt of its rows that failed.
+Rows settle nearly in the order of the input, so few blocks are uncompressed. For each block, a moment is
+stored that is not later than any first attempt of its failed rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from engager.models import Status
 
-#: Rows of a block, and blocks that are held as bytes.
+#: Rows of a block, and blocks that are uncompressed.
 BLOCK: Final = 1 << 16
 _HOT: Final = 8
 
@@ -28,12 +28,12 @@ SKIPPED: Final = 4
 # endpoint returns an old error for such an id, and the next version follows.
 FAILED: Final = 0x20
 IN_DOUBT: Final = 0x40
-AGAIN: Final = 0x60  #: it had failed, and another pass was asked for
-AGAIN_IN_DOUBT: Final = 0x80  #: it was in doubt, and another pass was asked for
+AGAIN: Final = 0x60  #: it had failed, and another pass was requested
+AGAIN_IN_DOUBT: Final = 0x80  #: it was in doubt, and another pass was requested
 LOST: Final = 0xA0  #: an attempt may have left, and the part of the journal that would say so is damaged
 VERSIONS: Final = 0x1F
 
-#: A settled row whose lines the files lost; the lower bits say which status it has.
+#: A settled row whose lines the files lost; the lower bits are its status.
 LINE_LOST: Final = 0xC0
 
 _CODES: Final = {
@@ -46,7 +46,7 @@ _CODES: Final = {
 }
 _STATUSES: Final = {code: status for status, code in _CODES.items()}
 
-#: Of each code the status that it stands for; None for rows that are not settled.
+#: The status of each code; None for rows that are not settled.
 STATUS_OF: Final = [_STATUSES.get(code if code < FAILED else code & ~VERSIONS) for code in range(256)]
 _LOST_STATUSES: Final = {LINE_LOST + index: status for index, status in enumerate(_CODES)}
 ALL_SETTLED: Final = bytes(code for code, status in enumerate(STATUS_OF) if status is not None)
@@ -59,7 +59,7 @@ def code_of(status: Status, version: int = 0) -> int:
 
 
 def is_lost(code: int) -> bool:
-    """Whether the journal lost what it knew of a row, and so which request carried it."""
+    """Whether the journal lost its records of a row, and so which request carried it."""
     return code & ~VERSIONS == LOST
 
 
@@ -74,7 +74,7 @@ def status_without_line(code: int) -> Status | None:
 
 
 class RowStates:
-    """What became of each row so far. Rows are counted from 1."""
+    """The state of each row so far. Rows are counted from 1."""
 
     def __init__(self) -> None:
         self._hot: dict[int, bytearray] = {}
@@ -110,7 +110,7 @@ class RowStates:
         return self.read(row, 1)[0]
 
     def read(self, first: int, count: int) -> bytes:
-        """The codes of some rows that follow one another."""
+        """The codes of consecutive rows."""
         index, place = (first - 1) >> 16, (first - 1) & 0xFFFF
         found = bytes(self._block(index)[place : place + count])
         while len(found) < count:
@@ -134,7 +134,7 @@ class RowStates:
             yield (index << 16) + 1, self._block(index)
 
     def count(self) -> Counter[int]:
-        """How many rows have which code; untouched ones are left out."""
+        """The number of rows by code, without untouched rows."""
         counts: Counter[int] = Counter()
         for _, block in self.blocks():
             for code in set(block) - {UNTOUCHED}:
@@ -142,7 +142,7 @@ class RowStates:
         return counts
 
     def count_statuses(self) -> Counter[Status]:
-        """How many rows are settled with which status."""
+        """The number of settled rows by status."""
         counts: Counter[Status] = Counter()
         for code, rows in self.count().items():
             if (status := STATUS_OF[code]) is not None:
@@ -155,7 +155,7 @@ class RowStates:
         return max((first + BLOCK for first, _ in self.blocks()), default=1)
 
     def mark(self, row: int, moment: float) -> None:
-        """Remember when the first attempt of a row left, in seconds on the boot clock."""
+        """Store when the first attempt of a row left, in seconds on the boot clock."""
         index = (row - 1) >> 16
         self._moments[index] = min(self._moments.get(index, inf), moment)
 
@@ -180,7 +180,7 @@ class RowStates:
                 self._heat(index)[:] = changed
 
     def state(self) -> tuple[dict[str, Any], bytes]:
-        """All of it, for `restored`: facts as JSON can hold them, and bytes beside them."""
+        """Returns the whole state for `restored`: facts as JSON values, and bytes."""
         packed = {index: _packed(self._block(index)) for index in sorted({*self._hot, *self._packed})}
         facts = {
             "blocks": [[index, len(data)] for index, data in packed.items()],

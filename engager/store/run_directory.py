@@ -1,7 +1,7 @@
-"""The folder of a run: belongs to one job and one input, to one process at a time, and to its owner only.
+"""The folder of a run. Invariant: it belongs to one job, one input, one process at a time, and its owner.
 
-It is a run as soon as `run.json` stands there, which is written last; what is there without it is the
-beginning of a run that never sent anything.
+A folder is a run directory when it has `run.json`, which is written last; a folder without it is the
+beginning of a run that has sent nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OURS = frozenset(
     {"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new", KEPT, DRAFT}
 )
 
-#: Of what the store writes; a run of another form is resumed with the version that began it.
+#: The version of the format of the store; a run in another format is resumed with the version that began it.
 FORMAT = 2
 
 
@@ -46,22 +46,22 @@ class RunDirectory:
 
     @property
     def results_path(self) -> Path:
-        """Where the results are."""
+        """The path of the results."""
         return self.path / f"results.{self.identity['output']['results']}"
 
     @property
     def summary_path(self) -> Path:
-        """Where the account is left at the end."""
+        """The path of the summary."""
         return self.path / "summary.json"
 
     @property
     def log_path(self) -> Path:
-        """Where the log is."""
+        """The path of the log."""
         return self.path / "engager.log"
 
     @property
     def excluded_path(self) -> Path:
-        """Where digests of the keys are that the run leaves out."""
+        """The path of the digests of excluded keys."""
         return self.path / "excluded"
 
     @property
@@ -76,11 +76,11 @@ class RunDirectory:
 
     @property
     def lock_path(self) -> Path:
-        """Where the lock is."""
+        """The path of the lock."""
         return self.path / "lock"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Leave the account, whole or not at all. Raises RecordingError."""
+        """Write the summary, whole or not at all. Raises RecordingError."""
         try:
             write_whole(self.summary_path, dict(summary))
         except OSError as fault:
@@ -89,11 +89,11 @@ class RunDirectory:
             ) from fault
 
     def summary(self) -> dict[str, Any] | None:
-        """The account that the last process left, if it came to that."""
+        """The summary of the last process, if it wrote one."""
         return _read(self.summary_path)
 
     def difference_to(self, identity: Mapping[str, Any]) -> str | None:
-        """The first difference to a job and its input; None where this run is theirs."""
+        """The first difference to a job and its input; None if this run belongs to them."""
         return _difference("", self.identity, identity)
 
     def difference_of_input(self, files: Files, name: str) -> str:
@@ -105,15 +105,15 @@ class RunDirectory:
 
 
 def find_run(path: Path) -> RunDirectory | None:
-    """The run in a folder; None where none was begun. Raises RunDirectoryError for what is no run's."""
+    """The run in a folder; None if none has begun. Raises RunDirectoryError for a foreign folder."""
     begun = _read(path / "run.json")
     if begun is None:
         return None
     try:
         if begun.get("format") != FORMAT and "run_id" in begun:
             raise RunDirectoryError(
-                f"{path}: another version of engager began this run, and keeps it in another form. Go on "
-                "with that version: a new run would send to everybody in its input."
+                f"{path}: another version of engager began this run, in another format. Resume it "
+                "with that version: a new run would send to all people of its input again."
             )
         names = ("run_id", "started_at", "identity", "invocation", "format")
         return RunDirectory(path, *(begun[name] for name in names))
@@ -123,14 +123,14 @@ def find_run(path: Path) -> RunDirectory | None:
         ) from None
 
 
-def take_folder(path: Path) -> RunLock:
-    """Make the folder where it is missing, and acquire its lock. Raises RunDirectoryError."""
+def lock_folder(path: Path) -> RunLock:
+    """Create the folder if it is missing, and acquire its lock. Raises RunDirectoryError."""
     try:
         _make(path)
         _refuse_shared(path)
         if not (path / "run.json").exists():
             _refuse_foreign_files(path)
-        return RunLock.take(path / "lock")
+        return RunLock.acquire(path / "lock")
     except FileExistsError as fault:
         raise RunDirectoryError(f"{path}: it is a file. Name another with --out.") from fault
     except OSError as fault:
@@ -138,7 +138,7 @@ def take_folder(path: Path) -> RunLock:
 
 
 def _make(path: Path) -> None:
-    """Make a folder and those above it, so that a power cut takes none of their names away."""
+    """Create a folder and its parents, so that their names survive a power failure."""
     if path.is_dir():
         return
     for folder in (*reversed(path.parents), path):
@@ -157,7 +157,7 @@ def _refuse_shared(path: Path) -> None:
         return
     if any(path.iterdir()):
         raise RunDirectoryError(
-            f"{path}: other users may write to this folder. Look at its files; then chmod go-w {path}, "
+            f"{path}: other users may write to this folder. Check its files; then run chmod go-w {path}, "
             "or name another with --out."
         )
     path.chmod(0o700)
@@ -165,16 +165,16 @@ def _refuse_shared(path: Path) -> None:
 
 def _refuse_foreign_files(path: Path) -> None:
     if any(found.name not in _OURS for found in path.iterdir()):
-        raise RunDirectoryError(f"{path}: the folder is not empty and holds no run. Name another with --out.")
+        raise RunDirectoryError(f"{path}: the folder is not empty and has no run. Name another with --out.")
 
 
 def new_run(path: Path) -> RunDirectory:
-    """A run that is about to begin in a folder; what it belongs to is not known yet."""
+    """A run that is about to begin in a folder; its job and input are not known yet."""
     return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
 
 
 def write_run(run: RunDirectory) -> None:
-    """Write that the run has begun: from now on it is resumed where it stopped. Raises RunDirectoryError."""
+    """Store that the run has begun: from now on it can be resumed. Raises RunDirectoryError."""
     facts = asdict(run)
     del facts["path"]
     try:
@@ -199,13 +199,13 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         draft.replace(path)
     except BaseException:
-        draft.unlink(missing_ok=True)  # on a full disk it would use the space of what matters
+        draft.unlink(missing_ok=True)  # on a full disk it would use space that other files need
         raise
     sync_folder(path.parent)
 
 
 def _difference(where: str, before: Any, now: Any) -> str | None:
-    """The first thing that differs, in words."""
+    """The first difference, as text."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             name = f"{where}.{key}" if where else str(key)
@@ -239,7 +239,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise RunDirectoryError(f"{path.parent}: it is a file. Name another with --out.") from None
     except (OSError, orjson.JSONDecodeError) as fault:
         if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # the machine is to blame, and not the file
+            raise  # a fault of the machine, not of the file
         raise RunDirectoryError(f"{path}: it cannot be read: {fault}.") from fault
     if not isinstance(content, dict):
         raise RunDirectoryError(f"{path}: it is not a file of a run.")

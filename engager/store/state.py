@@ -1,4 +1,4 @@
-"""What is known of a run: the state that the frames of the journal change and its snapshots say."""
+"""The state of a run, which the frames of the journal change and its snapshots contain."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from engager.store.row_states import (
 )
 from engager.store.tally import Tally
 
-#: Stands for minus infinity in a snapshot, as JSON has none.
+#: Represents minus infinity in a snapshot, as JSON has none.
 _LONG_AGO: Final = -1e12
 
-#: When something was, on the clock that is gone by now.
+#: A moment on the clock of an earlier boot.
 OnThisClock = Callable[[float, Context], float]
 
 
@@ -52,7 +52,7 @@ class Unwritten:
             self.rejected.append((settlement.row, settlement.reject, settlement.rejected))
 
     def after(self, results: int, rejected: Sequence[int]) -> Unwritten:
-        """Without so many lines of results, and of each reject file, at the beginning."""
+        """The lines after the first ones of the results and of each reject file."""
         seen, left = [0, 0, 0], []
         for one in self.rejected:
             seen[one[1]] += 1
@@ -63,10 +63,10 @@ class Unwritten:
 
 @dataclass(slots=True)
 class RunState:
-    """What is known of a run. Moments are seconds on the boot clock of this boot."""
+    """The state of a run. Moments are seconds on the boot clock of this boot."""
 
     rows: RowStates = field(default_factory=RowStates)
-    #: Of each row without an outcome that an open request carries, what is known of that request.
+    #: The open request of each row without an outcome, if one carries it.
     open: dict[int, AttemptHistory] = field(default_factory=dict)
     #: The first and the last row of the request, of those that carry several.
     ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -74,14 +74,14 @@ class RunState:
     tally: Tally = field(default_factory=Tally)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     last_row: int = 0  #: the largest row of which an attempt left, in this pass
-    passes: int = 0  #: how often rows were opened again
-    lost_since: float = inf  #: what a damaged part of the journal said did not happen before
-    committed: dict[str, Any] = field(default_factory=dict)  #: how far the result files have come
-    saved: dict[str, Any] = field(default_factory=dict)  #: how far they had come at the snapshot
-    unwritten: Unwritten = field(default_factory=Unwritten)  #: what came after `saved`
+    passes: int = 0  #: the number of further passes
+    lost_since: float = inf  #: a damaged part of the journal may contain events since this moment
+    committed: dict[str, Any] = field(default_factory=dict)  #: the positions of the result files
+    saved: dict[str, Any] = field(default_factory=dict)  #: their positions at the snapshot
+    unwritten: Unwritten = field(default_factory=Unwritten)  #: the lines after `saved`
 
     def open_request(self, one: OpenRequest) -> None:
-        """Remember a request of which an attempt has left, in place of those that carried its rows."""
+        """Store a request of which an attempt has left, in place of those that carried its rows."""
         rows: Sequence[int] = (one.first,)
         if one.last > one.first:
             codes = self.rows.read(one.first, one.last - one.first + 1)
@@ -113,7 +113,7 @@ class RunState:
         self.forget(one.row)
 
     def forget(self, row: int) -> None:
-        """The request of a row is not open any more."""
+        """Note that the request of a row is not open any more."""
         if self.open.pop(row, None) is not None:
             self.resting.discard(row)
             self.ranges.pop(row, None)
@@ -126,7 +126,7 @@ class RunState:
         return lost - sum(self.rows[row] & ~VERSIONS == LOST for row in self.open)
 
     def snapshot(self) -> bytes:
-        """All of it, as the records of a frame."""
+        """Returns the whole state as the records of a frame."""
         facts, blocks = self.rows.state()
         facts |= {
             "last_row": self.last_row,
@@ -197,14 +197,14 @@ class RunState:
         self.tally.count([orjson.loads(line) for line in lines])
 
     def lose(self, since: float) -> None:
-        """A part of the journal is damaged: whatever it may have said may have happened."""
+        """Note that a part of the journal is damaged: any event that it could contain may have happened."""
         self.lost_since = min(self.lost_since, since)
         for first, history in self.open.items():
             self.open[first] = history._replace(in_doubt=True)
         self.rows.lose(self.last_row)
 
     def note_line(self, row: int) -> None:
-        """The files have a line of a row that is not settled: an attempt may have left at any time."""
+        """Note a line of a row that is not settled: an attempt may have left at any time."""
         if self.rows[row] == UNTOUCHED and row not in self.open:
             self.rows.store(row, LOST)
             self.lost_since = -inf
@@ -218,7 +218,7 @@ class RunState:
                     self.rows.store(row, code_without_line(status))
 
     def interrupt(self, knows_ids: bool) -> None:
-        """The process that sent is gone: the answers to what was in flight are lost.
+        """Note that the sending process ended: the responses to requests in flight are lost.
 
         `knows_ids`: the endpoint and the token are the same, so the endpoint knows the ids that it received.
         """
@@ -227,7 +227,7 @@ class RunState:
             if row not in self.resting:
                 now = now.ended()._replace(in_doubt=True)
             if not knows_ids and now.first_left is not None:
-                # The endpoint knows an id together with its token only.
+                # The endpoint knows a request id only together with its token.
                 now = now._replace(first_left=-inf)
             if not now.in_doubt and now.first_left == -inf:
                 now = now.renewed()
@@ -238,7 +238,7 @@ class RunState:
             self.lost_since = min(self.lost_since, -inf) if self.lost_since < inf else inf
 
     def request_of(self, row: int) -> OpenRequest | None:
-        """The request that carries a row without an outcome; None where no attempt of it has left."""
+        """The request that carries a row without an outcome; None if no attempt of it has left."""
         history = self.open.get(row) or self._history_of(row)
         if history is None:
             return None
@@ -247,7 +247,7 @@ class RunState:
         )
 
     def _history_of(self, row: int) -> AttemptHistory | None:
-        """What is known of a row of which no attempt is known to have left in this pass."""
+        """The history of a row of which no attempt is known to have left in this pass."""
         code = self.rows[row]
         version, form = code & VERSIONS, code & ~VERSIONS
         if form == AGAIN:
@@ -264,17 +264,17 @@ class RunState:
 
 
 def open_request(request: EngageRequest, in_flight: bool) -> OpenRequest:
-    """A request, as the journal knows it."""
+    """A request as it is in the journal."""
     first = request.row.number
     return OpenRequest(first, request.last or first, request.history, in_flight)
 
 
 def state_of(chain: Chain, begun: float) -> RunState:
-    """What a journal says, its moments on the clock of this boot.
+    """The state in a journal, with its moments on the clock of this boot.
 
     Args:
-        chain: the journal as it was read.
-        begun: when the run began, in seconds since the epoch.
+        chain: the content of the journal.
+        begun: the start of the run, in seconds since the epoch.
 
     """
     now, contexts = this_moment(clock.boot_id()), [frame.context for frame in chain.frames]

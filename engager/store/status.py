@@ -1,4 +1,4 @@
-"""What became of the rows of a run so far, read from outside: also while a process works on them."""
+"""Reads the state of the rows of a run from its files, also while a process sends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engager.store.row_states import AGAIN, LOST, VERSIONS
 from engager.store.run_directory import RunDirectory, find_run
 from engager.store.state import RunState, state_of
 
-#: Reads of a journal that is begun anew at that moment.
+#: Attempts to read a journal whose files are replaced at that moment.
 _READS = 3
 
 
 def existing_run(path: Path) -> RunDirectory:
-    """The run in a folder. Raises RunDirectoryError when there is none."""
+    """The run in a folder. Raises RunDirectoryError if there is none."""
     found = find_run(path)
     if found is None:
         raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
@@ -32,7 +32,7 @@ def state_so_far(run: RunDirectory) -> RunState:
 
 
 def read_status(run: RunDirectory) -> dict[str, Any]:
-    """What became of the rows so far. Raises RunDirectoryError."""
+    """The state of the rows so far, as JSON values. Raises RunDirectoryError."""
     running = RunLock.is_held(run.lock_path)
     state = state_so_far(run)
     summary = run.summary() or {}
@@ -67,13 +67,13 @@ def _unwritten(state: RunState) -> int:
 
 
 def _again(state: RunState) -> int:
-    """Rows that another pass is still to try."""
+    """Rows that another pass is still to send."""
     waiting = sum(rows for code, rows in state.rows.count().items() if AGAIN <= code & ~VERSIONS < LOST)
     return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.open)
 
 
 def _command(run: RunDirectory) -> str | None:
-    """The command that resumes a run; None where only a program can."""
+    """The command that resumes a run; None if only a program can resume it."""
     given = run.invocation
     if given.get("job") is None:
         return None

@@ -1,8 +1,8 @@
-"""The store of a run: what happens to each row, in the journal at once and in the result files soon after.
+"""The store of a run: all events of rows, in the journal at once and in the result files soon after.
 
-What one round of the event loop brings is one write: the outcomes first, then the attempts that are about
-to leave. When it returns, no kill can take it, and only then do the bytes leave. No outcome waits for a disk
-unless the run is to survive a power cut, and no buffer grows without end.
+One round of the event loop is one write: its outcomes first, then the attempts that are about to leave.
+Invariant: bytes leave only after the write returns, and then it survives a kill. No outcome waits for a disk
+unless the run must survive a power failure, and every buffer is bounded.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from engager.store.state import RunState, Unwritten, open_request
 from engager.store.syncing import Disk
 from engager.store.tally import Tally
 
-#: Outcomes that are appended to the files in one go.
+#: Outcomes that are appended to the files at once.
 CHUNK: Final = 1024
 
-#: Seconds after which an outcome stands in its files at the latest; less where a test wants to see more.
+#: Seconds after which an outcome is in its files at the latest; tests set less.
 FRESH_SECONDS = 0.5
 
 #: Seconds between the first attempts of one record, at most.
 _TOGETHER: Final = 1.0
 
-# To ask an enumeration for a member takes a call, and this one is asked for with every row.
+# Looking up a member of an enumeration is a call, and this one is needed for every row.
 _ENGAGED: Final = Status.ENGAGED
 
 
@@ -50,12 +50,12 @@ class StoreOptions:
     """How a run is stored."""
 
     formats: Formats
-    synced: bool  #: what is stored is brought to the disk before it is relied on
-    token: str  #: by which a token is known again, and cannot be guessed
+    synced: bool  #: a record is synced to the disk before anything relies on it
+    token: str  #: identifies the token, which cannot be derived from it
 
 
 class ResultStore:
-    """The open store of a run. Made outside of the event loop, used within it after `start`."""
+    """The open store of a run. Create it outside the event loop; use it within the loop after `start`."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class ResultStore:
     ) -> None:
         self.files, self.state = files, state
         self.settled = 0  #: rows that this process has settled
-        #: Called for each row that was not engaged: how many are settled by then, and what became of it.
+        #: Called for each row that was not engaged, with the number of settled rows and the error.
         self.failing: Callable[[int, str], None] | None = None
         self.clock: Callable[[], float] = clock.seconds
         self._journal, self._formats, self._synced = journal, options.formats, options.synced
-        self._redact = lru_cache(maxsize=256)(options.formats.redact)  # what endpoints say, they say often
+        self._redact = lru_cache(maxsize=256)(options.formats.redact)  # endpoints repeat most of their texts
         self._rows: list[int] = []  #: engaged rows that the journal does not have yet, and their lines
         self._lines: list[bytes] = []
-        self._records: list[bytes] = []  #: attempts that ended and settled nothing
+        self._records: list[bytes] = []  #: attempts that ended and settled no row
         self._settlements: list[Settlement] = []
         self._leaving: list[EngageRequest] = []  #: to be stored with the next sync
         self._waiting = 0  #: rows whose lines are not being appended yet
@@ -108,14 +108,14 @@ class ResultStore:
 
     @property
     def tally(self) -> Tally:
-        """The account so far."""
+        """The statistics so far."""
         self._count()
         return self.state.tally.copy()
 
-    # What happens to rows
+    # Events of rows
 
     def history(self, records: Sequence[Record]) -> History:
-        """Those of some rows, which follow one another, that are due, with what is known of them."""
+        """The due rows among consecutive rows, with their histories."""
         if not self._past or not records:
             return History(records)
         first, last = number_of(records[0]), number_of(records[-1])
@@ -136,14 +136,15 @@ class ResultStore:
         return RowHistory(STATUS_OF[code], request, is_lost(code))
 
     def checkpoint(self, position: int, digest: bytes, final: bool) -> None:
-        """Remember the input's beginning, before any row leaves that it covers. Called from any thread."""
+        """Store a checkpoint of the input before any row before it leaves. Call it from any thread."""
         self._checkpoints.append((position, digest, final))
 
     def before_send(self, requests: list[EngageRequest]) -> asyncio.Future[None] | None:
-        """Store the attempts that are about to leave, and all that came before; `requests` is emptied.
+        """Store the attempts that are about to leave, and all records before them; `requests` is emptied.
 
-        When this returns None, no kill can take it. With `durability = "disk"` it returns what is done when
-        the disk has it, which many share: shield it from a cancellation. Raises RecordingError.
+        When this returns None, the records survive a kill. With `durability = "disk"` it returns a future
+        that is done after the sync, and that many attempts share: shield it from a cancellation. Raises
+        RecordingError.
         """
         if self._disk is None:
             self._store_leaving(requests)
@@ -177,16 +178,16 @@ class ResultStore:
         self._store([*leaving, frames.opened(others)] if others else leaving)
 
     def after(self, outcomes: Sequence[Outcome], due: Sequence[EngageRequest] = ()) -> Awaitable[None] | None:
-        """Store what the end of an attempt brought: in one frame, so that no kill takes a part of it.
+        """Store the result of an attempt in one frame, so that it survives a kill whole or not at all.
 
         The journal has it within two rounds of the loop, and before anything else leaves.
 
         Args:
-            outcomes: of the rows that are settled.
-            due: requests that carry the other rows of the attempt, and are to be sent again.
+            outcomes: the outcomes of settled rows.
+            due: requests with the other rows of the attempt, which must be sent again.
 
         Returns:
-            Now and then what the caller must await, so that the files do not fall behind.
+            An awaitable if the caller must wait until the files have caught up; otherwise None.
 
         """
         for request in due:
@@ -198,11 +199,11 @@ class ResultStore:
         self.settled += len(outcomes)
         self._store_soon()
         before, self._waiting = self._waiting, self._waiting + len(outcomes)
-        # One worker writes while the others continue, until the disk falls too far behind.
+        # One worker writes while the others continue, until too many lines wait for the disk.
         return self.flush() if before < CHUNK <= self._waiting or self._waiting >= 2 * CHUNK else None
 
     def _store_due(self, request: EngageRequest) -> None:
-        if request.row.number in self.state.open:  # else no attempt has left: the row is as it was
+        if request.row.number in self.state.open:  # otherwise no attempt has left: the row is unchanged
             one = open_request(request, False)
             self.state.open_request(one)
             self._records.append(frames.opened([one]))
@@ -241,7 +242,7 @@ class ResultStore:
             self._loop.call_soon(self._store_later)
 
     def _store_later(self) -> None:
-        """In the next round but one: by then, requests that leave have brought most outcomes along."""
+        """Write in the second round from now: by then, requests that leave have stored most outcomes."""
         self._flush_steps -= 1
         if self._flush_steps:
             self._loop.call_soon(self._store_later)
@@ -250,7 +251,7 @@ class ResultStore:
                 self._store([])
 
     def _store(self, leaving: list[bytes]) -> None:
-        """Write what came since the last write, in one frame. Raises RecordingError."""
+        """Write all records since the last write, in one frame. Raises RecordingError."""
         records: list[bytes] = []
         while self._checkpoints:
             one = self._checkpoints.pop(0)
@@ -275,14 +276,14 @@ class ResultStore:
     # The result files
 
     async def flush(self) -> None:
-        """Append what is pending to the files, in order."""
+        """Append the pending lines to the files, in order."""
         asked = self._writes
         async with self._writing:
-            if self._writes <= asked:  # else by the write that began after this was asked for
+            if self._writes <= asked:  # otherwise the write that began after this call has done it
                 await self._write(self._append_pending)
 
     async def _write(self, step: Callable[[], Awaitable[None]]) -> None:
-        """One step at a time, and to its end: only the step has the lines that it writes."""
+        """Complete one step at a time: only the step has the lines that it writes."""
         if self._fault is not None:
             raise self._fault
         self._writes += 1
@@ -290,7 +291,7 @@ class ResultStore:
             try:
                 await step()
             except Exception as fault:
-                self._fault = fault  # nothing may be committed after what was not written
+                self._fault = fault  # nothing may be committed after lines that were not written
                 raise
 
     async def _append_pending(self, sync: bool = False) -> None:
@@ -310,7 +311,7 @@ class ResultStore:
         except OSError as fault:
             raise RecordingError(
                 f"{fault.filename or self.files.folder}: outcomes cannot be written: {fault.strerror}. "
-                "Nothing is lost: mend it, and run the same command again."
+                "Nothing is lost. Fix this, and run the same command again."
             ) from fault
 
     async def keep_fresh(self) -> None:
@@ -320,7 +321,7 @@ class ResultStore:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Append what is pending, and begin the journal anew where it has grown. Raises RecordingError."""
+        """Append the pending lines, and turn the journal if it has grown. Raises RecordingError."""
         self._journal.check()
         if self._journal.is_full:
             async with self._writing:
@@ -329,7 +330,7 @@ class ResultStore:
             await self.flush()
 
     async def _turn(self) -> None:
-        """Begin the journal anew. The lines of settled rows are on the disk then, or in the snapshot."""
+        """Turn the journal. The lines of settled rows are then on the disk, or in the snapshot."""
         await self._append_pending(sync=True)
         self._store([])
         self._count()
@@ -343,16 +344,16 @@ class ResultStore:
         self.state.tally.count(fresh)
 
     async def finish(self) -> None:
-        """Append the rest; with `durability = "disk"`, all of it is on the disk then."""
+        """Append the remaining lines; with `durability = "disk"`, they are on the disk when this returns."""
         async with self._writing:
             await self._write(partial(self._append_pending, self._synced))
             if self._synced:
                 await to_thread.run_sync(self._journal.sync())
 
     def close(self) -> None:
-        """Close the files; what was stored stays."""
+        """Close the files."""
         try:
-            # What is about to leave has not left; what has become of other rows is known.
+            # The requests that are about to leave have not left; the outcomes of other rows are known.
             if not self._journal.is_broken:
                 self._store([])
         finally:

@@ -1,6 +1,6 @@
 """Syncs the journal, once for all requests that wait within a millisecond.
 
-A sync costs the processor as much as some rows do, for one request as for many; so it begins with a delay.
+A sync costs as much CPU time as some rows, for one request as for many, so it begins with a delay.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engager.errors import RecordingError
 #: Seconds from the first request to its sync: about as long as a disk takes.
 _LINGER: Final = 0.001
 
-#: So many requests in that time: a sync for each few of them would cost more than the requests.
+#: Requests that start a sync before that: a sync for each few of them would cost more than the requests.
 _MANY: Final = 8
 
 
-#: What brings something to the disk, and for whom.
+#: A sync, and the future of the requests that wait for it.
 _Sync = tuple[Callable[[], None], asyncio.Future[None]]
 
 

@@ -106,7 +106,7 @@ Sample = tuple[int, str | None, str]
 
 
 class Tally:
-    """The run's account."""
+    """The statistics of a run."""
 
     def __init__(self) -> None:
         self.statuses: Counter[Status] = Counter()
@@ -142,7 +142,7 @@ class Tally:
             self.samples[self._count_error(status, error)] = sample
 
     def merge(self, other: Tally) -> None:
-        """Enter all that another account holds."""
+        """Add all counts of another tally."""
         self.statuses.update(other.statuses)
         for kind, rows in other.errors.items():
             self._count_error(*kind, rows)
@@ -160,13 +160,13 @@ class Tally:
         return kind
 
     def copy(self) -> Tally:
-        """The account as it is now."""
+        """Returns the statistics."""
         copy = Tally()
         copy.merge(self)
         return copy
 
     def state(self) -> dict[str, Any]:
-        """All of it as JSON can hold it, for `restored`."""
+        """Returns the whole state as JSON values, for `restored`."""
         return {
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "errors": [[str(status), error, rows] for (status, error), rows in self.errors.items()],
@@ -190,7 +190,7 @@ class Tally:
         return tally
 
     def as_dict(self) -> dict[str, Any]:
-        """The account as `summary.json` has it."""
+        """Returns the statistics as in `summary.json`."""
         return {
             "rows": self.rows,
             "statuses": {str(status): self.statuses[status] for status in Status},

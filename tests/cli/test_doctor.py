@@ -25,7 +25,7 @@ async def test_all_is_well(bench: Any) -> None:
     assert not (b.path / "runs").exists()
 
 
-async def test_what_is_wrong_is_told_with_a_way_out_and_an_exit_code(bench: Any) -> None:
+async def test_an_error_has_advice_and_an_exit_code(bench: Any) -> None:
     b = await bench(**WELL)
     ended = await b.engager("doctor", "job.toml", "--set", "request.id=13", "--output", "json")
     assert ended.code == 2

@@ -1,4 +1,4 @@
-"""However a command ends, its exit code tells the truth, and a person is told what to do."""
+"""However a command ends, its exit code is right, and the error says what to do."""
 
 from __future__ import annotations
 

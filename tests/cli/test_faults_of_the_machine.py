@@ -1,4 +1,4 @@
-"""A disk that is full, a folder that is gone, a clock that lies: told plainly, and nothing is lost by it."""
+"""A full disk, a missing folder, a wrong clock: each is reported, and no row is lost."""
 
 from __future__ import annotations
 
@@ -228,8 +228,8 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
     while not b.sandbox.log:
         await asyncio.sleep(0.01)
     second = await b.engager("run", "job.toml")
-    ended_plainly(second, 3, f"process {first.pid} is working in this run directory")
-    ended_plainly(await b.engager("retry", "runs/test"), 3, "is working in this run directory")
+    ended_plainly(second, 3, f"process {first.pid} ")
+    ended_plainly(await b.engager("retry", "runs/test"), 3, f"process {first.pid} ")
     first.send_signal(signal.SIGINT)
     await first.communicate()
     assert first.returncode == 130
@@ -238,12 +238,12 @@ async def test_a_second_start_while_one_runs(bench: Any) -> None:
 
 async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> None:
     late = (
-        "from engager.run import prepare as r; import pathlib, time; take = r.take_folder\n"
+        "from engager.run import prepare as r; import pathlib, time; take = r.lock_folder\n"
         "def late(path):\n"
         "    pathlib.Path('waits').touch()\n"
         "    while pathlib.Path('waits').exists(): time.sleep(0.01)\n"
         "    return take(path)\n"
-        "r.take_folder = late\n"
+        "r.lock_folder = late\n"
     )
     b = await bench(20)
     await b.engager("run", "job.toml", "--limit", "5")
@@ -253,6 +253,6 @@ async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> Non
     await goes_on(b, 20)
     (b.path / "waits").unlink()
     _, err = await second.communicate()
-    assert (second.returncode, b"nothing was sent" in err) == (0, True)
+    assert second.returncode == 0, err
     assert not (b.path / "runs/test/pass.json").exists()
     assert len(b.sandbox.log) == 20

@@ -49,9 +49,9 @@ async def ended(bench: Any) -> Any:
 
 
 async def read(b: Any, *args: str) -> Any:
-    told = await b.engager(*args, "--output", "json")
-    assert told.out, told.err
-    return json.loads(told.out)
+    reported = await b.engager(*args, "--output", "json")
+    assert reported.out, reported.err
+    return json.loads(reported.out)
 
 
 async def test_results_and_summary(ended: Any) -> None:
@@ -99,6 +99,6 @@ async def test_scenarios_and_doctor(ended: Any) -> None:
 
 
 async def test_schema(ended: Any) -> None:
-    told = await ended.engager("schema")
-    schema = json.loads(told.out)
+    reported = await ended.engager("schema")
+    schema = json.loads(reported.out)
     assert {"job", "endpoint", "input", "request", "limits", "stop", "breaker"} <= schema["properties"].keys()

@@ -117,7 +117,7 @@ async def chat() -> Any:
     await runner.cleanup()
 
 
-async def test_the_end_and_a_stop_are_told_and_no_secret_is(bench: Any, chat: Any) -> None:
+async def test_the_end_and_a_stop_are_reported_without_a_secret(bench: Any, chat: Any) -> None:
     url, heard = chat
     b = await bench(300, SLOW + f'[notify]\nurl = "{url}/s3cret"\n', latency="10ms")
     process = await b.start("run", "job.toml")
@@ -134,27 +134,27 @@ async def test_the_end_and_a_stop_are_told_and_no_secret_is(bench: Any, chat: An
     ]
     assert heard[0]["stopped"] == "interrupted by SIGINT"
     assert heard[1]["statuses"]["engaged"] == 300
-    told = json.dumps(heard)
-    assert "@example.com" not in told
-    assert "t0ken" not in told
+    reported = json.dumps(heard)
+    assert "@example.com" not in reported
+    assert "t0ken" not in reported
     kept = b"".join(path.read_bytes() for path in (b.path / "runs/test").rglob("*") if path.is_file())
     assert b"s3cret" not in kept + out + err + ended.out.encode() + ended.err.encode()
 
 
-async def test_a_night_that_is_not_settled_is_told(bench: Any, chat: Any) -> None:
+async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any) -> None:
     url, heard = chat
     b = await bench()
     assert (await b.engager("run", "job.toml", "--out", "runs/n-2020-01-01", "--limit", "5")).code == 0
     b.write_job(f'[notify]\nurl = "{url}"\non = "trouble"\n')
     b.write_input(7)
     assert (await b.engager("run", "job.toml", "--out", "runs/n-{date}")).code == 3
-    (told,) = heard
+    (reported,) = heard
     facts = {"event": "stopped", "exit_code": 3, "directory": "n-2020-01-01", "rows": 5, "complete": False}
-    assert facts.items() <= told.items()
-    assert "15 people" in told["stopped"]
+    assert facts.items() <= reported.items()
+    assert "15 people" in reported["stopped"]
 
 
-async def test_a_message_that_nobody_takes_delays_the_end_by_no_more_than_was_said(
+async def test_a_webhook_without_a_receiver_delays_the_end_by_its_deadline_at_most(
     bench: Any, chat: Any
 ) -> None:
     url, heard = chat
@@ -181,7 +181,7 @@ async def test_the_second_signal_ends_the_waiting_and_changes_no_exit_code(bench
     assert process.returncode == 0
 
 
-async def test_failed_rows_are_mended_and_fed_again_as_the_manual_shows(bench: Any) -> None:
+async def test_failed_rows_are_corrected_and_sent_again_as_the_manual_shows(bench: Any) -> None:
     """The manual's own example, by its own commands."""
     section = README[README.index("### Correct rejected rows") :]
     text = re.search(r"^```csv\n(.*?)^```", section, re.MULTILINE | re.DOTALL)

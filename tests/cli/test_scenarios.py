@@ -67,7 +67,7 @@ async def test_what_is_so_already_is_not_asked_for(bench: Any) -> None:
     assert len(b.sandbox.log) == 1
 
 
-async def test_without_a_terminal_nothing_is_switched_unless_told_so(bench: Any) -> None:
+async def test_without_a_terminal_nothing_is_switched_without_yes(bench: Any) -> None:
     b = await bench(scenarios=THREE)
     ended = await b.engager("scenarios", "activate", "job.toml", "7")
     assert (ended.code, ended.out) == (2, "")
@@ -90,7 +90,7 @@ async def test_a_person_at_a_terminal_is_asked(bench: Any, answer: bytes, code: 
         stderr=theirs,
     )
     os.close(theirs)
-    os.write(ours, answer)  # the terminal keeps it until somebody asks
+    os.write(ours, answer)  # the terminal buffers it until it is read
     out, _ = await process.communicate()
     os.close(ours)
     assert process.returncode == code
@@ -110,7 +110,7 @@ async def test_a_person_at_a_terminal_is_asked(bench: Any, answer: bytes, code: 
         ({}, ("list", "no-such.toml"), 2, "no-such.toml"),
     ],
 )
-async def test_what_is_wrong_is_told_and_never_with_the_token(
+async def test_errors_are_reported_without_the_token(
     bench: Any, settings: dict[str, Any], args: tuple[str, ...], code: int, fact: str
 ) -> None:
     b = await bench(**settings)

@@ -56,9 +56,12 @@ async def test_a_run_says_at_its_start_how_many_keys_its_lists_have(bench: Any) 
     (b.path / "gone.txt").write_text("p7@example.com\n")
     (b.path / "none.csv").write_text("email\n")
     ended = await b.engager("run", "job.toml")
-    told = [(line.split(":")[0] == "warning", line.split("/")[-1]) for line in ended.err.splitlines()]
-    assert [(warns, name.split(":")[0]) for warns, name in told] == [(True, "none.csv"), (False, "gone.txt")]
-    assert "1 keys" in told[1][1]
+    reported = [(line.split(":")[0] == "warning", line.split("/")[-1]) for line in ended.err.splitlines()]
+    assert [(warns, name.split(":")[0]) for warns, name in reported] == [
+        (True, "none.csv"),
+        (False, "gone.txt"),
+    ]
+    assert "1 keys" in reported[1][1]
 
 
 @pytest.mark.parametrize("rules", ["", 'exclude = "gone.txt"'])
@@ -68,7 +71,7 @@ async def test_a_job_that_is_silent_on_repeats_is_warned_of_the_first(bench: Any
     ended = await b.engager("run", "job.toml")
     said = re.findall(r"row (\d+) has the same key as row (\d+)", ended.err)
     assert [int(row) - int(first) for row, first in said] == [300]
-    assert "has the same key as row" in (b.path / "runs/test/engager.log").read_text()
+    assert re.search(r"WARNING.*row \d+ .*row \d+", (b.path / "runs/test/engager.log").read_text())
 
 
 async def test_a_job_that_means_its_repeats_is_not_warned(bench: Any) -> None:
@@ -114,18 +117,18 @@ async def test_a_list_that_only_grew_is_taken_up(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("left", ["p9@example.com\n", ""])
-async def test_a_list_that_lost_a_key_says_whom_a_new_run_would_reach_again(bench: Any, left: str) -> None:
+async def test_a_list_that_lost_a_key_is_refused_with_the_people_at_risk(bench: Any, left: str) -> None:
     b = await make(bench, 'unique = true\nexclude = "gone.txt"')
     (b.path / "gone.txt").write_text("p7@example.com\np8@example.com\n")
     await b.engager("run", "job.toml", "--limit", "5")
     (b.path / "gone.txt").write_text(left)
     ended = await b.engager("run", "job.toml")
-    assert (ended.code, "2 keys" in ended.err, "to 5 people" in ended.err) == (2, True, True)
+    assert (ended.code, "2 keys" in ended.err, "5 people" in ended.err) == (2, True, True)
     await b.engager(*shlex.split(ended.err.splitlines()[-1])[1:])
     assert {b.sandbox.brain.effects[f"email=p{n}@example.com"] for n in range(6)} == {1}
 
 
-async def test_a_run_after_another_leaves_out_whom_that_reached(bench: Any) -> None:
+async def test_a_run_after_another_skips_the_people_that_it_reached(bench: Any) -> None:
     b = await make(bench, "unique = true")
     await b.engager("run", "job.toml", "--limit", "100")
     await b.engager("run", "job.toml", "--out", "second", "--after", "runs/test", "--limit", "150")
@@ -155,7 +158,7 @@ async def test_a_run_directory_may_be_a_list(bench: Any) -> None:
     assert set(b.sandbox.brain.effects.values()) == {1}
 
 
-async def test_whoever_was_in_flight_when_a_run_was_killed_counts_as_reached(bench: Any) -> None:
+async def test_rows_in_flight_at_a_kill_count_as_reached(bench: Any) -> None:
     b = await make(bench, "unique = true", "[limits]\nconcurrency = 8\n", latency="50ms")
     process = await b.start("run", "job.toml")
     while len(b.sandbox.log) < 40:
@@ -211,5 +214,5 @@ async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
     )
     (b.path / "job.toml").write_text(job)
     ended = await b.engager("run", "job.toml")
-    assert (ended.code, "input.exclude: a custom_request has no key" in ended.err) == (2, True)
+    assert (ended.code, "input.exclude" in ended.err) == (2, True)
     assert b.sandbox.log == []

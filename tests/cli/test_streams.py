@@ -41,9 +41,9 @@ async def ended(b: Any, *args: str, **options: Any) -> Ended:
     process = await start(b, *args, **options)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
-    told = (err or b"").decode("ascii", "replace")
-    assert "Traceback" not in told
-    return Ended(process.returncode, (out or b"").decode(), told)
+    reported = (err or b"").decode("ascii", "replace")
+    assert "Traceback" not in reported
+    return Ended(process.returncode, (out or b"").decode(), reported)
 
 
 @contextmanager
@@ -116,7 +116,7 @@ async def test_a_closed_stdin_is_no_empty_input(bench: Any) -> None:
         (("--no-progress",), ">/dev/full 2>&1"),
     ],
 )
-async def test_a_full_disk_behind_a_run(bench: Any, more: tuple[str, ...], shell: str) -> None:
+async def test_a_full_disk_after_a_run(bench: Any, more: tuple[str, ...], shell: str) -> None:
     b = await bench(20, '[notify]\nurl = "env:NOBODY"\n')
     environment = {"NOBODY": "http://127.0.0.1:9/"}  # a warning
     assert (await ended(b, "run", "job.toml", *more, shell=shell, environment=environment)).code == 0

@@ -27,7 +27,7 @@ def test_a_token_prints_as_a_mask() -> None:
     assert secret.reveal() == VALUE
 
 
-def test_the_mark_tells_tokens_apart_and_does_not_hold_them() -> None:
+def test_the_mark_distinguishes_tokens_and_does_not_contain_them() -> None:
     assert Secret(VALUE).mark("run") == Secret(VALUE).mark("run")
     assert (
         len({Secret(VALUE).mark("run"), Secret(VALUE).mark("other"), Secret("another-token").mark("run")})

@@ -10,5 +10,5 @@ from engager.config.version import __version__
 
 def test_the_module_is_the_command() -> None:
     command = [sys.executable, "-m", "engager", "--version"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told == f"engager, version {__version__}\n"
+    reported = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert reported == f"engager, version {__version__}\n"

@@ -49,7 +49,7 @@ unique = {unique}
 id = 12
 email = "{{email}}"
 [limits]
-concurrency = {crew}
+concurrency = {concurrency}
 [retry]
 attempts = {attempts}
 base_delay = 0.005
@@ -74,7 +74,7 @@ class Case:
     endpoint: str
     suffix: str
     rows: int
-    crew: int
+    concurrency: int
     attempts: int
     kills: int  #: at most, until the end and again in each further pass
     faults: bool
@@ -106,7 +106,7 @@ class Case:
             forced.get("endpoint", endpoint),
             draw.choice(("csv", "jsonl")),
             rows=draw.randint(40, 80) + 12 * workers,
-            crew=workers,
+            concurrency=workers,
             attempts=draw.choice((6, 6, 1)) if not rare else 1,
             kills=draw.randint(2, 9) if point is None else 3 if point in OFTEN else 5,
             faults=draw.random() < 0.4 or rare,

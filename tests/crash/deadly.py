@@ -273,11 +273,11 @@ RESUMING = ("before_resumption", "after_resumption", "before_cut", "after_cut")
 SHORT_JOURNAL = 12_000
 
 
-def run(folder: str, args: list[str], point: str | None, count: int, told: str = "told.txt") -> None:
+def run(folder: str, args: list[str], point: str | None, count: int, reported: str = "reported.txt") -> None:
     """Run the command in a folder, until it ends or dies."""
     os.chdir(folder)
     for stream in (1, 2):
-        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+        os.dup2(os.open(reported, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
     journal.LIMIT = SHORT_JOURNAL
     store.FRESH_SECONDS = 0.02
     if point is not None:

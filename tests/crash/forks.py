@@ -49,13 +49,13 @@ class Forked:
         self._process.kill()
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        told = await asyncio.gather(self.stdout.read(), self.stderr.read())
+        reported = await asyncio.gather(self.stdout.read(), self.stderr.read())
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._process.sentinel, ended.set)
         await ended.wait()
         loop.remove_reader(self._process.sentinel)
         self._process.join()
-        return told[0], told[1]
+        return reported[0], reported[1]
 
 
 async def engager_in(folder: Path, args: Sequence[str], environment: Mapping[str, str]) -> Forked:

@@ -41,7 +41,7 @@ STARTS = 4
 
 
 @dataclass
-class Told:
+class Report:
     """What became of some runs."""
 
     runs: int = 0
@@ -54,8 +54,8 @@ class Told:
 class Course:
     """The course of one case."""
 
-    def __init__(self, case: Case, folder: Path, sandbox: Sandbox, told: Told) -> None:
-        self.case, self.folder, self.sandbox, self.told = case, folder, sandbox, told
+    def __init__(self, case: Case, folder: Path, sandbox: Sandbox, report: Report) -> None:
+        self.case, self.folder, self.sandbox, self.report = case, folder, sandbox, report
         self.draw = random.Random(-case.seed)
         self.killed = 0
         self.asked_for = False  #: rows in doubt were tried again by hand
@@ -68,14 +68,14 @@ class Course:
         self._journal_damaged = False
 
     def wrong(self, what: str) -> None:
-        self.told.wrong.append(f"{what}\n    {self.case.again}")
+        self.report.wrong.append(f"{what}\n    {self.case.again}")
 
     async def happens(self) -> None:
         """The run with its deaths, and its further passes with theirs."""
         self.people = self.case.write(self.folder, self.sandbox.url, self.draw)
         await self._comes_to_its_end([["run", "job.toml"]])
         for flags in self.case.passes:
-            if self.told.wrong:
+            if self.report.wrong:
                 return
             self.passes += 1
             self.asked_for |= "--in-doubt" in flags
@@ -105,15 +105,15 @@ class Course:
         if code not in (0, 1):
             self.wrong(f"the last process ended with {code}: {self._last_words()}")
             return
-        self.told.wrong += [
+        self.report.wrong += [
             f"{wrong}\n    {self.case.again}" for wrong in judged(self.folder / RUN, self._truth())
         ]
-        self.told.statuses.update(json.loads((self.folder / RUN / "summary.json").read_text())["statuses"])
+        self.report.statuses.update(json.loads((self.folder / RUN / "summary.json").read_text())["statuses"])
 
     def _truth(self) -> Truth:
         case = self.case
         settles = case.calm and case.mode == "exactly-once" and not (case.rotates or self._damaged)
-        uncertain = self.killed * case.crew + self._damaged
+        uncertain = self.killed * case.concurrency + self._damaged
         return Truth(
             people=self.people,
             skipped=case.skipped(self.people),
@@ -133,7 +133,7 @@ class Course:
         ended = await self._process(args, point, at, mortal=True)
         if ended == -signal.SIGKILL:
             self.killed += 1
-            self.told.kills[point or "any moment"] += 1
+            self.report.kills[point or "any moment"] += 1
         elif ended not in (0, 1) and ended not in self._ends_early(point):
             self.wrong(f"{args} ended with {ended}: {self._last_words()}")
 
@@ -148,11 +148,11 @@ class Course:
         point: str | None = None,
         at: int = 0,
         mortal: bool = False,
-        told: str = "told.txt",
+        report: str = "report.txt",
     ) -> int | None:
         """One process; killed at a point, or at any moment, or, if it is not mortal, not at all."""
         options = [] if args[0] == "status" else ["--no-progress"]
-        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *options], point, at, told))
+        process = FORKS.Process(target=run, args=(str(self.folder), [*args, *options], point, at, report))
         process.start()
         if mortal and point is None:
             await self._strikes(process)
@@ -178,9 +178,9 @@ class Course:
     async def _look(self) -> None:
         """`status`, while a process is at work and after it died: it never fails, and it adds up."""
         (self.folder / "seen.txt").unlink(missing_ok=True)
-        code = await self._process(["status", str(RUN), "--output", "json"], told="seen.txt")
+        code = await self._process(["status", str(RUN), "--output", "json"], report="seen.txt")
         seen = (self.folder / "seen.txt").read_text()
-        self.told.looks += 1
+        self.report.looks += 1
         if code == 2 and "there is no run here" in seen:
             return
         if code != 0:
@@ -188,7 +188,7 @@ class Course:
             return
         status = json.loads(seen)
         # A damaged journal may have spoken of any row.
-        most = self.case.rows if self._journal_damaged else self.case.crew + self._damaged
+        most = self.case.rows if self._journal_damaged else self.case.concurrency + self._damaged
         for wrong in looked(status, self.case.rows, most, self._settled if not self.passes else 0):
             self.wrong(wrong)
         self._settled = status["rows"]
@@ -200,10 +200,10 @@ class Course:
         return summary.exists() and bool(json.loads(summary.read_bytes())["complete"])
 
     def _last_words(self) -> str:
-        return (self.folder / "told.txt").read_text()[-400:]
+        return (self.folder / "report.txt").read_text()[-400:]
 
 
-async def carry_out(case: Case, folder: Path, told: Told) -> None:
+async def carry_out(case: Case, folder: Path, report: Report) -> None:
     """Let a case happen, and judge it."""
     table = {
         "faults": FAULTS if case.faults else {},
@@ -213,23 +213,23 @@ async def carry_out(case: Case, folder: Path, told: Told) -> None:
         "keep_log": True,
     }
     async with Sandbox(SandboxConfig.from_mapping(table)) as sandbox:
-        await Course(case, folder, sandbox, told).happens()
-    told.runs += 1
+        await Course(case, folder, sandbox, report).happens()
+    report.runs += 1
 
 
 async def series(
-    cases: Iterable[Case], told: Told, kills: int = 0, jobs: int = 4, keep: bool = False
+    cases: Iterable[Case], report: Report, kills: int = 0, jobs: int = 4, keep: bool = False
 ) -> None:
     """Cases, some at a time, until they end, or there were enough kills, or one went wrong."""
     left = iter(cases)
 
     async def worker() -> None:
-        while not told.wrong and (not kills or told.kills.total() < kills) and (case := next(left, None)):
+        while not report.wrong and (not kills or report.kills.total() < kills) and (case := next(left, None)):
             folder = Path(tempfile.mkdtemp(prefix="crash-"))
             try:
-                await carry_out(case, folder, told)
+                await carry_out(case, folder, report)
             finally:
-                if told.wrong and keep:
+                if report.wrong and keep:
                     print(f"kept: {folder}")
                 else:
                     shutil.rmtree(folder)
@@ -254,15 +254,18 @@ def main() -> None:
     names = ("point", "mode", "endpoint", "durability", "token", "unique")
     forced = {name: value for name in names if (value := getattr(given, name))}
     seeds = range(given.seed, given.seed + given.runs) if given.runs else count(given.seed)
-    told = Told()
+    report = Report()
     cases = (Case.drawn(seed, **forced) for seed in seeds)
-    asyncio.run(series(cases, told, given.kills, given.jobs, given.keep))
-    for point, number in told.kills.most_common():
+    asyncio.run(series(cases, report, given.kills, given.jobs, given.keep))
+    for point, number in report.kills.most_common():
         print(f"{number:6} killed: {point}")
-    print(f"{told.runs} runs, {told.kills.total()} kills, {told.looks} looks, rows: {dict(told.statuses)}")
-    for wrong in told.wrong:
+    print(
+        f"{report.runs} runs, {report.kills.total()} kills, {report.looks} looks, "
+        f"rows: {dict(report.statuses)}"
+    )
+    for wrong in report.wrong:
         print(f"WRONG {wrong}")
-    sys.exit(bool(told.wrong))
+    sys.exit(bool(report.wrong))
 
 
 if __name__ == "__main__":

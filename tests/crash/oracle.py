@@ -69,14 +69,14 @@ def judged(run: Path, truth: Truth) -> list[str]:
     return wrong + list(_seen(truth)) + list(_vouched(results, truth))
 
 
-def looked(status: dict[str, Any], rows: int, crew: int, settled: int) -> Iterator[str]:
+def looked(status: dict[str, Any], rows: int, concurrency: int, settled: int) -> Iterator[str]:
     """Everything that is wrong with what `status` tells; so many rows were settled when it last did."""
     if status["rows"] != sum(status["statuses"].values()):
         yield f"status does not add up: {status}"
     if status["rows"] + status["open"] + status["pending_retry"] > rows:
         yield f"status knows of more than {rows} rows: {status}"
-    if status["open"] > crew:
-        yield f"{status['open']} rows were in flight with a crew of {crew}"
+    if status["open"] > concurrency:
+        yield f"{status['open']} rows were in flight with a concurrency of {concurrency}"
     if status["rows"] < settled:
         yield f"{status['rows']} rows are settled, and {settled} were before"
 
@@ -136,9 +136,11 @@ def _account(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) 
         wrong.append(f"no line for the rows {missing[:10]}")
     wrong += [f"row {row} has {count} lines" for row, count in lines.items() if count > 1 or row > rows]
     statuses = Counter(line["status"] for line in results)
-    told = {status: count for status, count in summary["statuses"].items() if count}
-    if told != statuses or summary["rows"] != rows or not summary["complete"]:
-        wrong.append(f"the summary says {told} of {summary['rows']}, the results {dict(statuses)} of {rows}")
+    reported = {status: count for status, count in summary["statuses"].items() if count}
+    if reported != statuses or summary["rows"] != rows or not summary["complete"]:
+        wrong.append(
+            f"the summary says {reported} of {summary['rows']}, the results {dict(statuses)} of {rows}"
+        )
     return wrong
 
 
@@ -149,11 +151,11 @@ def _effects(truth: Truth, row: int) -> int:
 
 def _left_out(results: list[dict[str, Any]], skipped: frozenset[int]) -> list[str]:
     """What is wrong with the rows that were skipped: they are those that an uninterrupted run skips."""
-    told = {line["row"] for line in results if line["status"] == "skipped"}
+    reported = {line["row"] for line in results if line["status"] == "skipped"}
     wrong = []
-    if more := told - skipped:
+    if more := reported - skipped:
         wrong.append(f"the rows {sorted(more)[:10]} were skipped, and are nobody's repeat")
-    if less := skipped - told:
+    if less := skipped - reported:
         wrong.append(f"the rows {sorted(less)[:10]} are repeats, and were not skipped")
     return wrong
 

@@ -6,37 +6,37 @@ from itertools import product
 
 from tests.crash.case import ENDPOINTS, MODES, Case
 from tests.crash.deadly import POINTS
-from tests.crash.harness import Told, series
+from tests.crash.harness import Report, series
 
 
 async def test_no_death_at_any_point_breaks_a_promise() -> None:
-    told = Told()
+    report = Report()
     cases = (Case.drawn(seed, point=point, mode="exactly-once") for seed, point in enumerate(POINTS, 100))
-    await series(cases, told)
-    assert told.wrong == []
-    assert set(told.kills) == set(POINTS)
+    await series(cases, report)
+    assert report.wrong == []
+    assert set(report.kills) == set(POINTS)
 
 
 async def test_no_death_breaks_the_promise_of_a_mode() -> None:
-    told = Told()
+    report = Report()
     pairs = [pair for pair in product(MODES, ENDPOINTS) if pair != ("exactly-once", "does not deduplicate")]
     drawn = [Case.drawn(seed, mode=mode, endpoint=name) for seed, (mode, name) in enumerate(pairs, 200)]
     assert {case.mode for case in drawn if case.spoils} == set(MODES) == {c.mode for c in drawn if c.unique}
-    await series(drawn, told)
-    assert told.wrong == []
-    assert told.kills.total() > len(drawn)
-    assert told.statuses["skipped"], "some of these runs had people that came again"
+    await series(drawn, report)
+    assert report.wrong == []
+    assert report.kills.total() > len(drawn)
+    assert report.statuses["skipped"], "some of these runs had people that came again"
 
 
 async def test_no_death_makes_a_changed_token_a_second_message() -> None:
-    told = Told()
+    report = Report()
     pairs = product(("exactly-once", "at-most-once"), list(ENDPOINTS)[:3])
     await series(
         (
             Case.drawn(seed, mode=mode, endpoint=endpoint, token="changes")
             for seed, (mode, endpoint) in enumerate(pairs, 300)
         ),
-        told,
+        report,
     )
-    assert told.wrong == []
-    assert told.kills
+    assert report.wrong == []
+    assert report.kills

@@ -10,7 +10,7 @@ import pytest
 
 from engager.endpoint import deduplication
 from engager.endpoint.deduplication import (
-    NOBODY,
+    UNKNOWN_PROFILE,
     Deduplication,
     RepeatedRequest,
     list_twice,
@@ -105,7 +105,7 @@ async def test_no_profile_id_is_used_twice(settings: dict[str, Any]) -> None:
     assert proof_of(start, listing).answer is Deduplication.YES
     log = sandbox.log
     assert [entry.error for entry in log] == [400, 400, 0, 0]
-    assert log[0].key.startswith(f"profile_id={NOBODY}")
+    assert log[0].key.startswith(f"profile_id={UNKNOWN_PROFILE}")
     assert len({entry.request_id for entry in log}) == 2
     assert sandbox.brain.effects.total() == 0
 

@@ -65,6 +65,6 @@ def test_a_phone_that_is_a_number_is_sent_as_text(tmp_path: Path) -> None:
         ("level\nA\nA\n", "{level}"),
     ],
 )
-def test_else_a_column_that_tells_people_apart(tmp_path: Path, content: str, template: str) -> None:
+def test_otherwise_a_column_that_identifies_people(tmp_path: Path, content: str, template: str) -> None:
     found = key(tmp_path, content)
     assert (found.mode, found.template) == ("custom", template)

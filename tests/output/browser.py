@@ -65,7 +65,7 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def complaints(self) -> list[str]:
-        """What the console was told since the last question: faults of scripts, breaches of the CSP."""
+        """The messages of the console since the last call: faults of scripts, breaches of the CSP."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def overflow(self) -> int:

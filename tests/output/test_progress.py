@@ -46,5 +46,5 @@ def test_a_pace_of_rows_is_not_taken_for_one_of_requests() -> None:
     assert text in seen(NOW, 80)
 
 
-def test_where_there_is_no_limit_none_is_told() -> None:
+def test_without_a_limit_none_is_shown() -> None:
     assert "333 rows/s, 64 in flight" in status_line(replace(NOW, rate=None))

@@ -1,4 +1,4 @@
-"""Who is to be told of the end of a run is told, as a real server bears witness; and nobody waits long."""
+"""The webhook is notified of the end of a run, at a real server, and never delays the end for long."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_DELAY", 0.01)
 
 
-async def told(url: str, within: float = 10.0) -> None:
+async def notified(url: str, within: float = 10.0) -> None:
     await post(Webhook(Secret(url), False, within), message_of(SUMMARY, "spring"))
 
 
 async def test_a_message_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
     async with chat(200) as room:
-        await told(room.url)
+        await notified(room.url)
         ((path, kind, message),) = room.heard
     assert (path, kind, message) == (PATH, "application/json", message_of(SUMMARY, "spring"))
     assert caplog.records == []
@@ -97,17 +97,17 @@ async def test_a_message_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("first", [500, 503, 429])
 async def test_what_may_pass_is_tried_again(caplog: pytest.LogCaptureFixture, first: int) -> None:
     async with chat(first, first, 204) as room:
-        await told(room.url)
+        await notified(room.url)
         assert len(room.heard) == 3
     assert caplog.records == []
 
 
 @pytest.mark.parametrize(("status", "tries"), [(404, 1), (307, 1), (500, 3)])
-async def test_a_refusal_is_a_warning_that_does_not_tell_the_address(
+async def test_a_refusal_is_a_warning_without_the_address(
     caplog: pytest.LogCaptureFixture, status: int, tries: int
 ) -> None:
     async with chat(status) as room:
-        await told(room.url)
+        await notified(room.url)
         assert len(room.heard) == tries
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -115,8 +115,8 @@ async def test_a_refusal_is_a_warning_that_does_not_tell_the_address(
     assert "s3cret" not in caplog.text
 
 
-async def test_nobody_there_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    await told(f"http://127.0.0.1:9{PATH}")
+async def test_a_webhook_without_a_server_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    await notified(f"http://127.0.0.1:9{PATH}")
     assert "Connection refused" in caplog.text
     assert "s3cret" not in caplog.text
 
@@ -124,22 +124,24 @@ async def test_nobody_there_is_a_warning(caplog: pytest.LogCaptureFixture) -> No
 async def test_one_that_hangs_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     async with chat(0) as room:
         async with asyncio.timeout(10):  # the webhook itself would take 30
-            await told(room.url, 0.4)
+            await notified(room.url, 0.4)
         assert 1 <= len(room.heard) <= 2  # for a third try there is no time left
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-async def test_one_that_hung_once_is_told_at_the_second_try(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_receiver_that_hung_once_is_notified_at_the_second_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with chat(0, 200) as room:
-        await told(room.url, 2.0)
+        await notified(room.url, 2.0)
         assert len(room.heard) == 2
     assert caplog.records == []
 
 
-async def test_a_name_that_is_looked_up_for_ever_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_name_lookup_delays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(30))
     async with asyncio.timeout(10):
-        await told("http://slow.example/", 0.2)
+        await notified("http://slow.example/", 0.2)
         await asyncio.get_running_loop().shutdown_default_executor()  # as at the end of every program
     assert [thread for thread in threading.enumerate()[1:] if not thread.daemon] == []
 
@@ -148,7 +150,7 @@ async def test_a_certificate_that_does_not_verify_gets_no_message(caplog: pytest
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("localhost").configure_cert(tls)
     async with chat(200, tls=tls) as room:
-        await told(room.url)
+        await notified(room.url)
         assert room.heard == []
     assert "certificate" in caplog.text
 
@@ -225,7 +227,7 @@ def test_an_address_in_a_job_file_is_taken_and_in_an_argument_is_not(tmp_path: P
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "https://", "https://[s3cret"])
-def test_a_variable_that_holds_no_address_is_told_before_anything_is_sent(
+def test_a_variable_without_an_address_is_reported_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("HOOK", value)

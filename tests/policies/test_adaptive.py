@@ -31,7 +31,7 @@ def test_it_doubles_until_its_ceiling_and_no_further() -> None:
     assert reached == [1, 2, 4, 8, 16, 32, 64, 64]
 
 
-def test_a_low_ceiling_holds_from_the_start() -> None:
+def test_a_low_ceiling_applies_from_the_start() -> None:
     assert rate_settings(0.5).begin().value == 0.5
     assert rate_settings(0.5).next(Level(0.5), replace(FULL, limited=1)).value == 0.5
 

@@ -56,7 +56,7 @@ async def openings(keeper: Scheduler, hours: float) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.virtual_time
-async def test_it_holds_the_run_outside_of_its_hours_also_when_clocks_are_put_back() -> None:
+async def test_it_pauses_the_run_outside_its_hours_also_when_clocks_are_put_back() -> None:
     seen = await openings(timekeeper("2026-10-25T01:29", "01:30-03:00"), 0.1)
     assert [(moment[:8], held) for moment, held in seen] == [("25 01:29", True), ("25 01:30", False)]
     begun = asyncio.get_running_loop().time()

@@ -113,7 +113,7 @@ def test_a_repeat_gets_the_first_answer_and_has_no_effect() -> None:
     assert (repeat.effect, repeat.duplicate, endpoint.effects.total()) == (False, True, 1)
 
 
-def test_a_request_id_is_forgotten_behind_the_window() -> None:
+def test_a_request_id_is_forgotten_after_the_window() -> None:
     endpoint = brain(assumptions={"dedupe_window": 10.0})
     assert [ask(endpoint, now, request_id="r", **ok()).effect for now in (0, 9.9, 10)] == [True, False, True]
 
@@ -205,16 +205,16 @@ def test_a_scenario_is_switched_in_xml() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "fact"),
     [
-        ({"falts": {}}, "did you mean 'faults'"),
-        ({"faults": {"504": 0.1}}, "unknown fault"),
+        ({"falts": {}}, "'faults'"),
+        ({"faults": {"504": 0.1}}, "504"),
         ({"faults": {"503": 2}}, "0 to 1"),
         ({"faults": {"503": 0.6, "500": 0.6}}, "more than 1"),
         ({"assumptions": {"dedup": True}}, "assumptions.dedup"),
         ({"latency": "soon"}, "20ms"),
     ],
 )
-def test_wrong_settings_are_told(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ValueError, match=fact):
         SandboxConfig.from_mapping(settings)

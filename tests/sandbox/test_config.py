@@ -1,4 +1,4 @@
-"""Settings: what is taken, and what is told before anything is served."""
+"""Settings: which are valid, and which are refused before anything is served."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from engager.sandbox.config import Scenario
         {"assumptions": {"dedupe_window": "1h"}},
     ],
 )
-def test_a_wrong_type_is_told_at_once(settings: dict[str, Any]) -> None:
+def test_a_wrong_type_is_refused_at_once(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings)).rstrip("s")):
         SandboxConfig.from_mapping(settings)
 
@@ -55,6 +55,6 @@ def test_options_of_a_command_line(tmp_path: Path) -> None:
     assert config.assumptions.old_headers
 
 
-def test_an_option_that_is_no_pair_is_told() -> None:
+def test_an_option_that_is_not_a_pair_is_refused() -> None:
     with pytest.raises(ValueError, match="NAME=VALUE"):
         sandbox_config(faults=["503"])

@@ -79,7 +79,7 @@ async def test_a_drip_comes_in_pieces_and_a_client_may_leave_it(caplog: pytest.L
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_latency_holds_an_answer_back() -> None:
+async def test_latency_delays_an_answer() -> None:
     async with served(latency="60-80ms") as (_, session, url):
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -66,9 +66,9 @@ class Shape:
     faults: Course = NONE  #: share that ends at once, as a 500
     seconds: float = 80.0
 
-    def best(self, now: float, crew: int) -> float:
-        """Requests a second that it could carry out for a crew."""
-        workers = min(self.workers(now), self.room, crew)
+    def best(self, now: float, concurrency: int) -> float:
+        """Requests per second that it could serve at a concurrency."""
+        workers = min(self.workers(now), self.room, concurrency)
         return min(workers / self.service(now), self.rate) * (self.faults(now) < 1)
 
 
@@ -167,7 +167,7 @@ class Account:
         return self.reached / self.best
 
 
-#: What is adaptive → the policies, and the crew.
+#: What is adaptive → the policies, and the concurrency.
 KNOBS: dict[str, tuple[Adaptive, int]] = {
     "concurrency": (Adaptive(concurrency=concurrency_settings(256)), 256),
     "rate": (Adaptive(rate=rate_settings(1e9)), 64),
@@ -188,8 +188,8 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     return with_retry(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
 
 
-async def engaged(shape: Shape, adaptive: Adaptive, crew: int) -> Account:
-    """Let a crew send to the shape for its time."""
+async def engaged(shape: Shape, adaptive: Adaptive, concurrency: int) -> Account:
+    """Send to the shape, with a concurrency, for its duration."""
     stop, endpoint, numbers = Stop(), Endpoint(shape), count(1)
     engage = compose(endpoint, adaptive, stop)
 
@@ -199,15 +199,15 @@ async def engaged(shape: Shape, adaptive: Adaptive, crew: int) -> Account:
             await engage(EngageRequest(Row(number, number, "people.csv", []), "key", str(number), (b"",)))
 
     asyncio.get_running_loop().call_later(shape.seconds, stop.request, Exit.STOPPED, "enough")
-    await asyncio.gather(*(work() for _ in range(crew)))
-    return _account(endpoint, crew)
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+    return _account(endpoint, concurrency)
 
 
-def _account(endpoint: Endpoint, crew: int) -> Account:
+def _account(endpoint: Endpoint, concurrency: int) -> Account:
     shape = endpoint.shape
     late = shape.seconds * 3 / 4
     ended = [left + seconds for left, seconds in endpoint.taken]
-    bests = [shape.best(second + 0.5, crew) for second in range(int(shape.seconds))]
+    bests = [shape.best(second + 0.5, concurrency) for second in range(int(shape.seconds))]
     slowed = [seconds / shape.service(left) for left, seconds in endpoint.taken if left >= late]
     return Account(
         best=fmean(bests[int(late) :]),

@@ -33,7 +33,7 @@ async def test_so_many_are_in_flight_and_the_others_follow_in_their_order() -> N
 
 
 @pytest.mark.virtual_time
-async def test_a_moved_limit_counts_at_once_and_throws_nobody_out() -> None:
+async def test_a_changed_limit_applies_at_once_and_cancels_no_attempt() -> None:
     limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
     loop.call_later(0.5, limiter.set_limit, 4)
     loop.call_later(0.6, limiter.set_limit, 1)
@@ -60,7 +60,7 @@ async def test_who_gives_up_waiting_takes_no_place_along(admitted: bool) -> None
 
 
 @pytest.mark.virtual_time
-async def test_an_error_keeps_its_place_as_long_as_it_is_told() -> None:
+async def test_an_error_occupies_its_place_as_long_as_required() -> None:
     limiter, entered, loop = ConcurrencyLimiter(1), list[float](), asyncio.get_running_loop()
     assert limiter.try_acquire()
     limiter.release_after(2)
@@ -106,7 +106,7 @@ def test_what_left_under_an_old_limit_raises_no_new_one() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_while_the_rate_moves_the_second_holds_for_the_highest_one_in_it() -> None:
+async def test_while_the_rate_changes_the_highest_one_of_the_second_is_the_bound() -> None:
     rate_limiter, chance, loop = (
         RateLimiter(Pace(100), Stop()),
         random.Random(4711),

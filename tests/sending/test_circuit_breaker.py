@@ -70,7 +70,7 @@ def compose(
     )
 
 
-async def run(engage: Engage, rows: int, crew: int) -> list[Status | None]:
+async def run(engage: Engage, rows: int, concurrency: int) -> list[Status | None]:
     numbers, statuses = iter(range(1, rows + 1)), list[Status | None]()
 
     async def work() -> None:
@@ -78,7 +78,7 @@ async def run(engage: Engage, rows: int, crew: int) -> list[Status | None]:
             outcome = await engage(EngageRequest(Row(n, n, "f", []), "k", f"id-{n}", (b"{}",)))
             statuses.append(None if outcome is None else outcome.status)
 
-    await asyncio.gather(*(work() for _ in range(crew)))
+    await asyncio.gather(*(work() for _ in range(concurrency)))
     return statuses
 
 
@@ -144,7 +144,9 @@ async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_t
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(("pause", "longest_pause"), [(30, 30), (30, 600), (7, 80), (300, 600)])
 @pytest.mark.parametrize("pace", [None, Pace(5)], ids=["free", "paced"])
-async def test_it_gives_up_when_it_was_told_to(pause: float, longest_pause: float, pace: Pace | None) -> None:
+async def test_it_gives_up_after_the_configured_time(
+    pause: float, longest_pause: float, pace: Pace | None
+) -> None:
     """Not when the next probe would have been due, which may be long after."""
     stop = Stop()
     gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
@@ -184,7 +186,7 @@ async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> No
 
 
 @pytest.mark.virtual_time
-async def test_a_probe_that_nobody_was_there_for_is_not_kept_for_the_next_outage() -> None:
+async def test_an_unused_probe_is_not_saved_for_the_next_outage() -> None:
     gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
     gate.pause(BREAKER)
     gate.allow_probe()
@@ -196,7 +198,7 @@ async def test_a_probe_that_nobody_was_there_for_is_not_kept_for_the_next_outage
 
 
 @pytest.mark.virtual_time
-async def test_a_stop_lets_everybody_go_who_waits() -> None:
+async def test_a_stop_releases_every_waiting_worker() -> None:
     stop = Stop()
     gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, DOWN[0])
     engage = compose(endpoint, Breaker(failures=3, pause=3000), gate, stop, None)

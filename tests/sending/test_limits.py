@@ -45,13 +45,13 @@ async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
 
     await asyncio.gather(*(worker() for _ in range(64)))
     assert worst_second(left) <= max(1, rate * 1.02)
-    # all but the crew's last overshoot, over the time it took
+    # all but the last overshoot of the workers, over the time it took
     assert len(left) / (left[-1] - left[0] + 1 / rate) >= rate * 0.96
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [10, 100, 500])
-async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
+async def test_requests_delayed_by_a_stall_are_made_up_for(rate: float) -> None:
     rate_limiter, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(1)
     left: list[float] = []
     stalls = 0.0
@@ -69,7 +69,7 @@ async def test_what_a_stall_kept_back_is_made_up_for(rate: float) -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("rate", [100, 500, 2500])
-async def test_what_a_stall_keeps_back_behind_its_slot_counts_as_it_leaves(rate: float) -> None:
+async def test_a_request_delayed_by_a_stall_counts_when_it_leaves(rate: float) -> None:
     rate_limiter, loop, chance = RateLimiter(Pace(rate), Stop()), asyncio.get_running_loop(), random.Random(2)
     left: list[float] = []
 
@@ -126,7 +126,7 @@ async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised()
 
 
 @pytest.mark.virtual_time
-async def test_a_new_pace_owes_nobody_a_slot() -> None:
+async def test_a_new_rate_makes_up_for_no_earlier_slot() -> None:
     """A rate that is moved again and again would let one go each time, however low it is."""
     rate_limiter, loop, left = RateLimiter(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
     for second in range(1, 200, 3):
@@ -151,7 +151,7 @@ async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace
 
 
 @pytest.mark.virtual_time
-async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left() -> None:
+async def test_a_rate_that_is_lowered_and_raised_again_counts_every_sent_request() -> None:
     rate_limiter, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(1.5, loop.stall, 0.45)  # type: ignore[attr-defined]
     loop.call_later(2.0, rate_limiter.set_pace, Pace(1))
@@ -164,8 +164,8 @@ async def test_a_rate_that_is_lowered_and_raised_again_forgets_nobody_who_left()
 
 
 @pytest.mark.virtual_time
-@pytest.mark.parametrize(("before", "behind"), [(100, 80), (3, 3)])
-async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: int, behind: int) -> None:
+@pytest.mark.parametrize(("before", "after_it"), [(100, 80), (3, 3)])
+async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, after_it: int) -> None:
     stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(before), stop, gate)
@@ -178,13 +178,13 @@ async def test_a_slot_that_came_in_a_pause_is_not_made_up_for_behind_it(before: 
                 left.append(loop.time())
 
     loop.call_later(2.05, gate.close, 1)
-    if behind != before:
-        loop.call_later(2.05, rate_limiter.set_pace, Pace(behind))
+    if after_it != before:
+        loop.call_later(2.05, rate_limiter.set_pace, Pace(after_it))
     await asyncio.gather(*(worker() for _ in range(64)))
     after = [moment for moment in left if moment >= 3.05]
-    together = 1 + behind * Pace(behind).tick
+    together = 1 + after_it * Pace(after_it).tick
     for count, moment in enumerate(after[:40], 1):
-        assert count <= together + (moment - after[0]) * behind
+        assert count <= together + (moment - after[0]) * after_it
 
 
 class IrregularLoop(VirtualLoop):
@@ -260,7 +260,7 @@ async def test_a_probe_does_not_queue() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_pause_sends_back_at_once_who_waits_and_the_breaker_lets_the_probe_wait() -> None:
+async def test_a_pause_returns_waiting_requests_at_once_and_the_probe_waits() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(0.1), stop, gate)
@@ -274,7 +274,7 @@ async def test_a_pause_sends_back_at_once_who_waits_and_the_breaker_lets_the_pro
 
 
 @pytest.mark.virtual_time
-async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
+async def test_a_cancelled_wait_wastes_no_slot() -> None:
     rate_limiter, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
     await rate_limiter.wait()
     given_up, waiting = (asyncio.create_task(rate_limiter.wait()) for _ in range(2))
@@ -285,7 +285,7 @@ async def test_who_gives_up_waiting_costs_nobody_a_slot() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_pause_holds_everybody_and_the_longer_one_counts() -> None:
+async def test_a_pause_blocks_every_request_and_the_longer_one_counts() -> None:
     gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
     gate.close(30)
     gate.close(10)
@@ -303,7 +303,7 @@ async def test_a_pause_that_grows_while_it_is_waited_for() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_stop_wakes_everybody_who_waits() -> None:
+async def test_a_stop_wakes_every_waiting_worker() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     gate, rate_limiter = PauseGate(stop), RateLimiter(Pace(0.001), stop)
     gate.close(3600)

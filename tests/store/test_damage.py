@@ -1,4 +1,4 @@
-"""A damaged journal: no row is lost or sent again as if nothing had left, and the operator is told."""
+"""A damaged journal: no row is lost or sent again as if nothing had left, and the damage is reported."""
 
 from __future__ import annotations
 

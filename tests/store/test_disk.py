@@ -10,7 +10,7 @@ import pytest
 
 from engager.errors import RunDirectoryError
 from engager.store.disk import open_draft, open_file, read_file
-from engager.store.run_directory import find_run, replace_file, take_folder
+from engager.store.run_directory import find_run, lock_folder, replace_file
 
 
 def link(path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_run_directory_with_what_is_no_file_is_refused(
     run.mkdir(mode=0o700)
     plant(run / name)
     with pytest.raises(RunDirectoryError):
-        (find_run if name == "run.json" else take_folder)(run)
+        (find_run if name == "run.json" else lock_folder)(run)
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
@@ -74,11 +74,11 @@ def test_a_folder_that_others_may_write_to_is_refused(folder: Path, mode: int) -
     run = folder / "run"
     run.mkdir()
     run.chmod(mode)
-    take_folder(run).release()  # it was empty: it is made private
+    lock_folder(run).release()  # it was empty: it is made private
     assert run.stat().st_mode & 0o777 == 0o700
     run.chmod(mode)
     with pytest.raises(RunDirectoryError, match="chmod"):
-        take_folder(run)
+        lock_folder(run)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
@@ -87,10 +87,10 @@ def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
     run.mkdir(mode=0o700)
     os.chown(run, 12345, -1)
     with pytest.raises(RunDirectoryError):
-        take_folder(run)
+        lock_folder(run)
 
 
 def test_the_folders_that_are_made_are_private(folder: Path) -> None:
-    take_folder(folder / "runs/spring/first").release()
+    lock_folder(folder / "runs/spring/first").release()
     for made in ("runs", "runs/spring", "runs/spring/first"):
         assert (folder / made).stat().st_mode & 0o777 == 0o700

@@ -78,7 +78,7 @@ def test_a_torn_frame_never_was(payloads: list[bytes], data: st.DataObject) -> N
     assert set(read) >= set(range(1, len(payloads)))
 
 
-def test_what_a_row_holds_is_no_frame_to_another_seed() -> None:
+def test_the_content_of_a_row_is_no_frame_under_another_seed() -> None:
     inner = framed(9, CONTEXT, [b"x"], SEED + 1)
     assert whole(journal(inner)) == {1: inner}
     damaged = bytearray(journal(inner))

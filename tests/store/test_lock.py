@@ -20,29 +20,29 @@ MOUNTS = """\
 
 
 def test_a_second_one_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
-    first = RunLock.take(tmp_path / "lock")
+    first = RunLock.acquire(tmp_path / "lock")
     assert RunLock.is_held(tmp_path / "lock")
-    with pytest.raises(RunDirectoryError, match=r"process \d+ is working in this run directory"):
-        RunLock.take(tmp_path / "lock")
+    with pytest.raises(RunDirectoryError, match=r"process \d+ .*--out"):
+        RunLock.acquire(tmp_path / "lock")
     first.release()
     assert not RunLock.is_held(tmp_path / "lock")
-    RunLock.take(tmp_path / "lock").release()
+    RunLock.acquire(tmp_path / "lock").release()
 
 
 def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, signal; from engager.store.lock import RunLock\n"
-        f"RunLock.take(pathlib.Path({str(tmp_path / 'lock')!r})); os.kill(os.getpid(), signal.SIGKILL)"
+        f"RunLock.acquire(pathlib.Path({str(tmp_path / 'lock')!r})); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    RunLock.take(tmp_path / "lock").release()
+    RunLock.acquire(tmp_path / "lock").release()
 
 
 @pytest.mark.parametrize(
     ("folder", "kind"),
     [("", "ext4"), ("share/runs", "nfs4"), ("with space", "cifs"), ("share/local/runs", "xfs")],
 )
-def test_file_systems_are_told_apart(tmp_path: Path, folder: str, kind: str) -> None:
+def test_file_systems_are_distinguished(tmp_path: Path, folder: str, kind: str) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS.format(path=tmp_path.resolve()))
     assert file_system_of(tmp_path / folder, mounts) == kind

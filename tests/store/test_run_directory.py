@@ -1,4 +1,4 @@
-"""A run directory belongs to one input: whoever gives it another one is told of both."""
+"""A run directory belongs to one input; the error for another one names both."""
 
 from __future__ import annotations
 
@@ -24,35 +24,36 @@ def refusal(run: RunDirectory, *files: Any, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("begun", "files", "name", "told"),
+    ("begun", "files", "name", "facts"),
     [
         (
             begun_with(MARCH),
             [APRIL],
             "/data/april.csv",
-            "began with /data/march.csv (1,200 bytes), and /data/april.csv (34 bytes) is another input",
+            ["/data/march.csv (1,200 bytes)", "/data/april.csv (34 bytes)"],
         ),
         (
             begun_with(MARCH),
             [],
             "stdin",
-            "began with /data/march.csv (1,200 bytes), and stdin (a stream) is another input",
+            ["/data/march.csv (1,200 bytes)", "stdin"],
         ),
         (
             begun_with(MARCH, APRIL, name="/data/*.csv"),
             [MARCH],
             "/data/march.csv",
-            "began with /data/*.csv (1,234 bytes in 2 files), and /data/march.csv (1,200 bytes) is another",
+            ["/data/*.csv (1,234 bytes in 2 files)", "/data/march.csv (1,200 bytes)"],
         ),
     ],
 )
 def test_another_input_is_refused_with_the_names_of_both(
-    begun: RunDirectory, files: list[Any], name: str, told: str
+    begun: RunDirectory, files: list[Any], name: str, facts: list[str]
 ) -> None:
     said = refusal(begun, *files, name=name)
-    assert told in said
+    assert [fact for fact in facts if fact not in said] == []
 
 
 def test_an_input_that_was_edited_is_refused_by_its_one_name() -> None:
     said = refusal(begun_with(MARCH), APRIL, name="/data/march.csv")
-    assert "/data/march.csv has changed since this run began with it: 1,200 bytes then, 34 bytes now" in said
+    assert said.count("/data/march.csv") == 1
+    assert said.index("1,200 bytes") < said.index("34 bytes")

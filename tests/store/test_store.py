@@ -104,7 +104,7 @@ async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-async def test_rows_that_certainly_were_not_engaged_can_be_mended(tmp_path: Path) -> None:
+async def test_rows_that_certainly_were_not_engaged_are_in_the_rejected_rows_file(tmp_path: Path) -> None:
     store = await opened(tmp_path, CSV)
     for number, status in enumerate(Status, 1):
         await settle(store, outcome(number, status, error="why", error_text="because"))
@@ -144,7 +144,7 @@ def nested(depth: int) -> object:
 
 
 @pytest.mark.parametrize("value", [nested(300), "\ud800", 1 << 70], ids=["deep", "half", "big"])
-async def test_a_row_that_cannot_be_kept_costs_no_other(tmp_path: Path, value: object) -> None:
+async def test_a_row_that_cannot_be_stored_loses_no_other_row(tmp_path: Path, value: object) -> None:
     store = await opened(tmp_path, RejectedJson(keep))
     why = {"error": "word", "error_text": "\udfff"}
     await settle(store, outcome(1, Status.INVALID, {"email": "a", "x": value}, **why))
@@ -173,15 +173,15 @@ async def test_a_file_that_the_system_lets_grow_no_more_is_reported_as_such(tmp_
 def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
     secret = Secret("s3cr3t-t0ken")
     text = "x" * 495 + "s3cr3t-t0ken"
-    told = result_fields(outcome(1, error_text=text), secret.redact)["error_text"]
-    assert "s3cr" not in told
-    assert told.endswith("x***")
+    reported = result_fields(outcome(1, error_text=text), secret.redact)["error_text"]
+    assert "s3cr" not in reported
+    assert reported.endswith("x***")
 
 
 def test_results_as_csv() -> None:
     fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456), keep)
     lines = CsvLines.head + CsvLines().line(orjson.dumps(fields))
     head, line = csv.reader(lines.decode().splitlines())
-    told = dict(zip(head, line, strict=True))
+    reported = dict(zip(head, line, strict=True))
     assert tuple(head) == RESULT_COLUMNS
-    assert (told["status"], told["duplicate"], told["latency_ms"]) == ("engaged", "true", "1.235")
+    assert (reported["status"], reported["duplicate"], reported["latency_ms"]) == ("engaged", "true", "1.235")

@@ -32,7 +32,7 @@ def connected(clock: Clock = lambda: 0.0) -> tuple[Connection, socket.socket]:
     return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), clock), theirs
 
 
-async def test_a_reset_that_comes_together_with_a_part_of_an_answer_is_told_at_once() -> None:
+async def test_a_reset_with_a_part_of_an_answer_is_reported_at_once() -> None:
     connection, theirs = connected()
     waiter = connection.begin(REQUEST)
     connection.depart(deadline=inf)

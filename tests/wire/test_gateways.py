@@ -60,7 +60,7 @@ def for_a_while(act: Act, seconds: float = 0.6) -> Gateway:
     ],
     ids=lambda act: f"{act.status} {act.body[:12]!r}",
 )
-async def test_a_gateways_page_for_a_moment_costs_nobody(tmp_path: Path, page: Act) -> None:
+async def test_a_gateways_page_for_a_moment_loses_no_row(tmp_path: Path, page: Act) -> None:
     async with serving(for_a_while(page)) as endpoint:
         summary = await run(tmp_path, endpoint.url, 800, limits={"rate": 1500})
     assert endpoint.requests > 800
@@ -73,7 +73,7 @@ async def test_a_gateways_page_for_a_moment_costs_nobody(tmp_path: Path, page: A
     [NOT_FOUND, Act(False, 302, b""), Act(False, 400, b"<html>blocked</html>")],
     ids=lambda act: act.status,
 )
-async def test_a_gateways_page_for_two_seconds_costs_nobody(tmp_path: Path, page: Act) -> None:
+async def test_a_gateways_page_for_two_seconds_loses_no_row(tmp_path: Path, page: Act) -> None:
     async with serving(for_a_while(page, 2)) as endpoint:
         summary = await run(tmp_path, endpoint.url, 2000, limits={"rate": 1500})
     assert (summary.exit_code, summary.statuses["engaged"]) == (0, 2000)
@@ -82,7 +82,7 @@ async def test_a_gateways_page_for_two_seconds_costs_nobody(tmp_path: Path, page
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("concurrency", [1, 4, 64])
-async def test_an_outage_rejects_nobody_in_any_mode(tmp_path: Path, mode: str, concurrency: int) -> None:
+async def test_an_outage_rejects_no_row_in_any_mode(tmp_path: Path, mode: str, concurrency: int) -> None:
     async with serving(for_a_while(NOT_FOUND)) as endpoint:
         summary = await run(
             tmp_path,
@@ -154,7 +154,7 @@ async def test_an_endpoint_that_was_never_heard_stops_the_run(
     assert engager.status(tmp_path / "run")["stopped"]
 
 
-async def test_a_run_that_was_stopped_so_goes_on_once_that_is_mended(tmp_path: Path) -> None:
+async def test_a_run_that_was_stopped_so_resumes_after_the_correction(tmp_path: Path) -> None:
     wrong = True
     async with serving(lambda moment: SIGN_IN if wrong else PASS) as endpoint:
         assert (await run(tmp_path, endpoint.url, 200)).exit_code == 3
@@ -165,7 +165,7 @@ async def test_a_run_that_was_stopped_so_goes_on_once_that_is_mended(tmp_path: P
 
 
 @pytest.mark.parametrize("url", ["http://nobody.invalid", "http://127.0.0.1:1", "https://127.0.0.1:1"])
-async def test_an_address_where_nobody_is_stops_the_run_and_fails_no_row(tmp_path: Path, url: str) -> None:
+async def test_an_address_without_a_server_stops_the_run_and_fails_no_row(tmp_path: Path, url: str) -> None:
     summary = await run(tmp_path, url, 2000, retry={"attempts": 2, "base_delay": 0.01})
     assert (summary.exit_code, summary.rows) == (3, 0)
 
@@ -196,7 +196,7 @@ async def test_the_first_request_is_alone_until_the_endpoint_was_heard(tmp_path:
 
 
 async def test_a_text_of_others_is_cleaned_where_it_comes_in(tmp_path: Path) -> None:
-    """No secret, no character that steers a terminal, in whatever is stored, shown or told."""
+    """No secret and no character that controls a terminal is in what is stored or shown."""
     text = "t0ken-of-the-tests \\u001b[2J\\u202e" + "x" * 480 + "t0ken-of-the-tests"
     body = b'{"data":null,"error":401,"error_text":"%b"}' % text.encode()
     async with serving(lambda moment: Act(False, 200, body) if moment.number > 3 else PASS) as endpoint:

@@ -105,9 +105,7 @@ async def test_a_proxy_reads_no_byte_of_the_token() -> None:
     assert f"Authorization: Bearer {TOKEN}".encode() in request
 
 
-async def test_a_proxy_is_told_its_password_and_nobody_else_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_the_proxy_receives_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXY", "http://ann:pass%2Fword-of-the-proxy@127.0.0.1:3128")
     proxy = proxy_of(job(tmp_path, 'proxy = "env:PROXY"'))
     assert proxy is not None

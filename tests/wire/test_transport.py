@@ -210,7 +210,7 @@ async def test_silence_is_lost_as_a_timeout(steps: list[bytes]) -> None:
     assert ending.error == "timeout"
 
 
-async def test_nobody_listens() -> None:
+async def test_a_port_without_a_listener() -> None:
     async with server(scripted()) as url:
         pass
     async with transport_to(url) as transport:
@@ -397,7 +397,7 @@ async def test_connections_are_kept_and_nothing_is_sent_twice() -> None:
     assert (connections, requests) == (1, 3)
 
 
-async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() -> None:
+async def test_an_unrequested_answer_is_not_taken_for_the_next_one() -> None:
     scripts = [[answer()], [answer(), answer()], [answer(head="Duplicate-Request: true\r\n")]]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -533,7 +533,7 @@ async def test_a_certificate_that_does_not_verify_is_not_sent_to(authority: trus
     assert ending.error == "tls"
 
 
-async def test_a_server_that_asks_who_we_are() -> None:
+async def test_a_server_that_asks_for_a_client_certificate() -> None:
     context = trusting(AUTHORITY)
     AUTHORITY.issue_cert("client.example").configure_cert(context)
     assert await send_over_tls(context, asks=True) == [Reply(200, OK * 2000)]

@@ -186,13 +186,13 @@ async def serving(run: Run, monitor: Monitor, address: str) -> AsyncIterator[str
             listening = await asyncio.get_running_loop().create_server(door, host, port)
         except OSError as fault:
             raise JobError(f"--page {address}: the page cannot be served there: {fault.strerror}.") from fault
-        telling = asyncio.create_task(page.publish_forever())
+        publishing = asyncio.create_task(page.publish_forever())
         try:
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{listening.sockets[0].getsockname()[1]}/?key={page.guard.key}"
         finally:
             listening.close()
-            telling.cancel()
+            publishing.cancel()
             await page.publish_end()
     finally:
         await runner.cleanup()

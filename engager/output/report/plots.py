@@ -147,7 +147,7 @@ class OverTime:
 
 
 def _timeline(figures: Figures) -> Timeline:
-    return Timeline.of([index * figures.width for index in sorted(figures.cells)], figures.width)
+    return Timeline.from_cells([index * figures.width for index in sorted(figures.cells)], figures.width)
 
 
 def _moment(seconds: float, form: str, width: float) -> str:

@@ -38,7 +38,7 @@ class Timeline:
     stretches: tuple[Stretch, ...]
 
     @classmethod
-    def of(cls, begins: Sequence[float], width: float) -> Timeline:
+    def from_cells(cls, begins: Sequence[float], width: float) -> Timeline:
         """The axis for cells with these beginnings, in ascending order, and this width in seconds."""
         bounds = _bounds(begins, width)
         lasting = sum(end - begin for begin, end in bounds)

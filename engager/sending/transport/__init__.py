@@ -1,1 +1,1 @@
-"""Transports: one request out, one ending back. HTTP/1.1 of our own, and aiohttp."""
+"""Transports, which send one request and return its ending: an own HTTP/1.1 client, and aiohttp."""

@@ -143,7 +143,7 @@ class AiohttpTransport:
         except _WithheldError:
             return Withheld()
         except TimeoutError:
-            return _ended(departure, "timeout", f"no answer within {self._destination.timeout:g} s")
+            return _ended(departure, "timeout", f"no response within {self._destination.timeout:g} s")
         except Exception as fault:
             # Once it has left, only the library's reading of the response can fail.
             if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):

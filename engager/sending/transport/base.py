@@ -1,4 +1,4 @@
-"""What a transport is: it sends one request and returns how that ended."""
+"""The interface of a transport: it sends one request and returns how that ended."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS,
 class SendBatch:
     """Attempts that are admitted and leave together, once they are stored."""
 
-    #: What they wait for, not to be cancelled; it raises its fault. None: the end of this round of the loop.
+    #: The future that they wait for, not to be cancelled; it may raise. None: the end of this round of the
+    #: loop.
     stored: asyncio.Future[None] | None
-    #: Called once for all of them, right before they leave. False: each asks for admission again. Where it
+    #: Called once for all of them, right before they leave. False: each asks for admission again. If it
     #: raises, none of them leaves.
     may_leave: Callable[[], bool]
 
@@ -61,7 +62,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where requests go and what each carries."""
+    """The address of the endpoint, and the headers of every request."""
 
     url: str
     headers: Mapping[str, str]
@@ -102,7 +103,7 @@ def why_not_connected(fault: OSError) -> str:
 
 
 def plain_body(body: bytes, encoding: str) -> tuple[bytes, bool]:
-    """A body that was compressed although nobody asked for that, and whether it is whole.
+    """Decompress a body, which was compressed without a request for it; returns also whether it is complete.
 
     Args:
         body: all of it, as it came.
@@ -114,7 +115,7 @@ def plain_body(body: bytes, encoding: str) -> tuple[bytes, bool]:
     """
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         return body, True
-    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # looks itself which of the two it is
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # detects which of the two it is
     try:
         plain = reader.decompress(body, MAX_ANSWER)
     except zlib.error:

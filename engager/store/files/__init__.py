@@ -1,1 +1,1 @@
-"""The files of outcomes: how a line looks, appending, and keeping what is whole of a damaged file."""
+"""The files of outcomes: their formats, appending, and repair of a damaged file."""

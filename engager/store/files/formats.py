@@ -23,16 +23,16 @@ _BRIEF.maxlist = _BRIEF.maxdict = 50
 
 
 class RejectFile(IntEnum):
-    """The file that keeps a row which was not engaged."""
+    """The file of a row that was not engaged."""
 
     NONE = 0
-    FAILED = 1  #: to be mended and sent again
+    FAILED = 1  #: to be corrected and sent again
     IN_DOUBT = 2  #: to be looked into
 
 
 REJECT_FILES: Final = (RejectFile.FAILED, RejectFile.IN_DOUBT)
 
-#: Rows that are certainly not engaged may be mended and sent again; those that may be engaged must not be
+#: Rows that are certainly not engaged may be corrected and sent again; those that may be engaged must not be
 #: among them.
 REJECT_FILE = {
     Status.REJECTED: RejectFile.FAILED,

@@ -1,4 +1,4 @@
-"""Result files written anew: of damaged ones the whole lines, at a further pass those of the other rows.
+"""Rewrites result files: damaged ones with their complete lines, at a further pass without its rows.
 
 A kill needs none of this. A disk does that lost what it had confirmed, and an editor that changed the files.
 """

@@ -1,4 +1,4 @@
-"""The result files: lines are only appended, and how far each has come is known with a checksum of its end.
+"""The result files: lines are only appended, and the position of each is stored with a checksum of its end.
 
 What stands after that is the beginning of a write that was never finished: it is cut off, and appended again
 from the journal.
@@ -67,11 +67,11 @@ class ResultFile:
 
     @property
     def facts(self) -> list[Any]:
-        """How far it has come."""
+        """The position of its end, with a checksum."""
         return [self._end, list(self._windows), self.lines]
 
     def is_as(self, facts: Sequence[Any]) -> bool:
-        """Whether the file holds what stood in it at that time, as far as its end tells."""
+        """Whether the file still has the content of that time, by its length and the checksum of its end."""
         end, windows, _ = facts
         if not self.path.exists():
             return not end
@@ -99,7 +99,7 @@ class ResultFile:
             os.truncate(self.path, self._end)
 
     def replaced(self, lines: int) -> None:
-        """Its content was made anew as a whole: all of it stands."""
+        """Note that the file was rewritten as a whole: all of it is committed."""
         self.close()
         self.lines = lines
         self._end = self.path.stat().st_size if self.path.exists() else 0
@@ -130,7 +130,7 @@ class ResultFiles:
     def __iter__(self) -> Iterator[ResultFile]:
         return iter((self.results, self.failed, self.in_doubt))
 
-    def of(self, file: int) -> ResultFile:
+    def file(self, file: int) -> ResultFile:
         """A reject file."""
         return self.failed if file == RejectFile.FAILED else self.in_doubt
 
@@ -138,7 +138,7 @@ class ResultFiles:
         """Append lines of results, and lines of rows that were not engaged. Raises OSError."""
         self.results.append(results)
         for file in REJECT_FILES:
-            self.of(file).append([line for _, each, line in rejected if each == file])
+            self.file(file).append([line for _, each, line in rejected if each == file])
 
     def sync(self) -> None:
         """Bring all of them to the disk, and their names. Raises OSError."""

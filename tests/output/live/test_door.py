@@ -18,7 +18,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n%b\r\n"
 
 @asynccontextmanager
 async def served() -> AsyncIterator[int]:
-    """A server that knows whoever says so; gives its port."""
+    """A server that trusts every request with the key; yields its port."""
 
     async def answer(request: web.Request) -> web.Response:
         if "Known" in request.headers:

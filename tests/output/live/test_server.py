@@ -44,7 +44,7 @@ class Shown:
 
     @property
     def looks(self) -> list[int]:
-        """The rows that were settled, whenever somebody looked."""
+        """The numbers of settled rows of all events."""
         return [event.snapshot.rows for event in self.events if isinstance(event, Progressed)]
 
     @property
@@ -195,7 +195,7 @@ async def test_the_page_sets_no_rate_above_the_jobs(tmp_path: Path, browser: Bro
         assert run.control.rate == 99
 
 
-async def test_only_who_has_the_key_gets_in_and_the_key_opens_once(tmp_path: Path) -> None:
+async def test_the_page_needs_the_key_and_the_key_opens_once(tmp_path: Path) -> None:
     async with shown(tmp_path) as (run, _):
         parts = urlsplit(run.url)
         door = f"{parts.path}?{parts.query}"
@@ -217,7 +217,7 @@ async def test_only_who_has_the_key_gets_in_and_the_key_opens_once(tmp_path: Pat
         assert (await off_loop(run.get, "/", Host="evil.example", **known)).status == 403
 
 
-async def test_nobody_elses_page_can_act(tmp_path: Path) -> None:
+async def test_no_page_of_another_origin_can_act(tmp_path: Path) -> None:
     async with shown(tmp_path) as (run, _):
         parts = urlsplit(run.url)
         entered = await off_loop(run.get, f"{parts.path}?{parts.query}")
@@ -246,7 +246,7 @@ def settled_of(found: dict[tuple[str, ...], float]) -> float:
     return sum(value for (name, *_), value in found.items() if name == "engager_rows_total")
 
 
-async def test_metrics_are_prometheus_and_hold_nobodys_data(tmp_path: Path) -> None:
+async def test_metrics_are_prometheus_and_contain_no_personal_data(tmp_path: Path) -> None:
     limits = {"rate": 400, "concurrency": 16}
     async with shown(tmp_path, limits=limits) as (run, _):
         await until(lambda: run.rows > 60)

@@ -59,6 +59,6 @@ async def made(
     tally = store.tally.as_dict()
     store.close()
     if complete:
-        told = {"complete": True, "stopped": None, "finished_at": "2026-11-24T09:00:00Z", **tally}
-        run.write_summary(told)
+        summary = {"complete": True, "stopped": None, "finished_at": "2026-11-24T09:00:00Z", **tally}
+        run.write_summary(summary)
     return run

@@ -33,7 +33,7 @@ def test_a_line_is_broken_where_there_is_no_value_and_no_time() -> None:
     assert line("p50", SPANS, [None, None, None]) == '<path class="line p50" d=""/>'
 
 
-def test_what_is_told_is_text() -> None:
+def test_labels_are_text() -> None:
     assert "<b>" not in hits([Span(0, 1, "<b>")])
     assert "<b>" not in x_axis([Tick(0.5, "<b>")])
 

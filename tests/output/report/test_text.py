@@ -8,7 +8,7 @@ from engager.output.report.text import duration, milliseconds, number, plural, s
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "fact"),
     [
         (0, "0"),
         (0.5, "0.5"),
@@ -18,12 +18,12 @@ from engager.output.report.text import duration, milliseconds, number, plural, s
         (10_000_000, "10,000,000"),
     ],
 )
-def test_numbers(value: float, told: str) -> None:
-    assert number(value) == told
+def test_numbers(value: float, fact: str) -> None:
+    assert number(value) == fact
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "told"),
+    ("part", "whole", "fact"),
     [
         (0, 0, "0 %"),
         (0, 9, "0 %"),
@@ -34,23 +34,23 @@ def test_numbers(value: float, told: str) -> None:
         (999, 1000, "99.90 %"),
     ],
 )
-def test_only_nothing_is_none_and_only_all_is_all(part: int, whole: int, told: str) -> None:
-    assert share(part, whole) == told
+def test_only_nothing_is_none_and_only_all_is_all(part: int, whole: int, fact: str) -> None:
+    assert share(part, whole) == fact
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0.001, "0.001 ms"), (12.345, "12.3 ms"), (999.7, "1 s"), (90_000, "1 min 30 s")]
+    ("value", "fact"), [(0.001, "0.001 ms"), (12.345, "12.3 ms"), (999.7, "1 s"), (90_000, "1 min 30 s")]
 )
-def test_milliseconds(value: float, told: str) -> None:
-    assert milliseconds(value) == told
+def test_milliseconds(value: float, fact: str) -> None:
+    assert milliseconds(value) == fact
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "fact"),
     [(0.5, "0.5 s"), (59.9, "59.9 s"), (60, "1 min"), (3_661, "1 h 1 min"), (86_400 * 3 + 7_200, "3 d 2 h")],
 )
-def test_durations(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations(seconds: float, fact: str) -> None:
+    assert duration(seconds) == fact
 
 
 def test_one_and_many() -> None:

@@ -17,7 +17,7 @@ DAY = 86_400
 )
 def test_moments_keep_their_order_and_stay_on_the_axis(indexes: list[int], width: float) -> None:
     begins = [index * width for index in sorted(indexes)]
-    line = Timeline.of(begins, width)
+    line = Timeline.from_cells(begins, width)
     places = [line.place(begin) for begin in begins]
     assert places == sorted(places)
     assert len(set(places)) == len(places)
@@ -29,19 +29,19 @@ def test_moments_keep_their_order_and_stay_on_the_axis(indexes: list[int], width
 
 def test_a_run_that_went_on_after_days_is_seen_from_near() -> None:
     monday, thursday = range(600), range(3 * DAY, 3 * DAY + 300)
-    line = Timeline.of([*monday, *thursday], 1.0)
+    line = Timeline.from_cells([*monday, *thursday], 1.0)
     assert line.lasting == 900
     ((place, seconds),) = line.cuts()
     assert (round(place, 2), seconds) == (0.66, 3 * DAY - 600)
 
 
 def test_a_pause_that_belongs_to_the_run_stays() -> None:
-    line = Timeline.of([*range(60), *range(90, 600)], 1.0)
+    line = Timeline.from_cells([*range(60), *range(90, 600)], 1.0)
     assert list(line.cuts()) == []
 
 
 def test_rows_that_come_once_an_hour_are_no_run_of_cuts() -> None:
-    line = Timeline.of([hour * 3600.0 for hour in range(48)], 1.0)
+    line = Timeline.from_cells([hour * 3600.0 for hour in range(48)], 1.0)
     assert list(line.cuts()) == []
 
 
@@ -57,7 +57,7 @@ def test_rows_that_come_once_an_hour_are_no_run_of_cuts() -> None:
 )
 def test_ticks_are_round_times(lasting: float, width: float, labels: list[str]) -> None:
     begin = 1_795_507_200.0
-    line = Timeline.of([begin + width * n for n in range(int(lasting / width))], width)
-    told = [label for _, label in line.ticks()]
-    assert told[:2] == labels
-    assert len(told) <= 7
+    line = Timeline.from_cells([begin + width * n for n in range(int(lasting / width))], width)
+    labels_shown = [label for _, label in line.ticks()]
+    assert labels_shown[:2] == labels
+    assert len(labels_shown) <= 7

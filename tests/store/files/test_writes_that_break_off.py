@@ -37,7 +37,7 @@ async def test_what_a_full_disk_refused_is_written_by_the_next_process(
     monkeypatch.setattr(result_files, "os", SimpleNamespace(**{**vars(os), "write": full}))
     with pytest.raises(RecordingError, match="No space left"):
         await store.flush()
-    monkeypatch.undo()  # somebody made room
+    monkeypatch.undo()  # the disk has space again
     await settle(store, *map(outcome, later))
     with pytest.raises(RecordingError, match="No space left"):
         await store.flush()
@@ -59,7 +59,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     assert await rows_after_a_resume(tmp_path) == [1, 2]
 
 
-async def test_a_journal_that_cannot_be_written_stops_all_who_send(
+async def test_a_journal_that_cannot_be_written_stops_all_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await opened(tmp_path)

@@ -37,7 +37,7 @@ class _State(IntEnum):
     READY = auto()  #: it has a request that must not leave yet
     LEAVING = auto()  #: its request may leave, and no byte of it has left
     SENT = auto()  #: a byte of its request has left
-    RECEIVING = auto()  #: a part of the response has come
+    RECEIVING = auto()  #: a part of the response was received
     REUSABLE = auto()  #: its exchange ended, and it can carry another after `finish`
     USED_UP = auto()  #: its exchange ended, and it cannot carry another
     CLOSED = auto()
@@ -58,12 +58,12 @@ class Connection:
         known: KnownAnswers,
         now: Clock,
     ) -> None:
-        self.deadline = inf  #: when the present exchange is given up
+        self.deadline = inf  #: the moment at which the current exchange is given up
         self._state = _State.IDLE
         self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
         self._parser = AnswerParser()
-        self._waiter: asyncio.Future[Ending | None] = loop.create_future()  #: of the present exchange
+        self._waiter: asyncio.Future[Ending | None] = loop.create_future()  #: of the current exchange
         self._request: Iterable[bytes] = ()  #: while it must not leave yet
         self._unsent: deque[bytes | memoryview] = deque()
         self._piece: bytes | memoryview = b""  #: is being sent
@@ -118,7 +118,7 @@ class Connection:
             self._waiter.set_exception(fault)
 
     def finish(self, now: float) -> bool:
-        """The exchange is over, whatever ended it; returns whether the connection is idle now, or closed."""
+        """Finish the exchange, however it ended; returns whether the connection is idle now, or closed."""
         self._request, self.deadline, self._used_at = (), inf, now
         if self._state is _State.REUSABLE and not (self._unsent or self._piece):
             self._state = _State.IDLE
@@ -127,11 +127,11 @@ class Connection:
         return self._state is _State.IDLE
 
     def give_up(self, error_text: str) -> None:
-        """End the present exchange without a response."""
+        """End the current exchange without a response."""
         self._end(Lost("timeout", error_text))
 
     def _flush(self) -> None:
-        """Send what the socket takes; the rest follows when it is ready for more."""
+        """Send as much as the socket accepts; the rest follows when it is ready for more."""
         try:
             while self._piece or self._unsent:
                 piece = self._piece or self._next_piece()
@@ -160,14 +160,14 @@ class Connection:
             self._lose(fault)
 
     def _readable(self) -> None:
-        """Read what has come: a response, a fault, or bytes out of turn."""
-        # After a part of a response all is read that is there: uvloop reports a connection that broke once,
-        # together with what came before it.
+        """Read the available bytes: a response, a fault, or bytes out of turn."""
+        # After a part of a response, all available bytes are read: uvloop reports a broken connection only
+        # once, together with the bytes before the break.
         while self._received() and self._state in _OPEN and not self._waiter.done():
             pass
 
     def _received(self) -> bool:
-        """Read what can be read at once; returns whether there may be more."""
+        """Read the bytes that are available; returns whether there may be more."""
         try:
             data = self._receive(BLOCK)
             records = None if self._tls is None else self._decrypted(self._tls, data)
@@ -216,7 +216,7 @@ class Connection:
                 assert parser.answer is not None  # noqa: S101 - what both have just said
                 self._end(parser.answer, parser.reusable)
             elif not data:
-                self._end(Lost("connection_lost", "the server closed the connection without an answer"))
+                self._end(Lost("connection_lost", "the server closed the connection without a response"))
         except NotHttpError as fault:
             self._end(Lost("not_http", str(fault)))
 

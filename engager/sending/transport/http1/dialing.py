@@ -19,7 +19,7 @@ AddressInfo = tuple[int, int, int, str, Any]
 #: Seconds for which a looked-up name is valid.
 _NAME_LIFE = 30.0
 
-#: Seconds until the next address is tried beside one that does not answer (RFC 8305).
+#: Seconds until the next address is tried besides one that does not respond (RFC 8305).
 _HEAD_START = 0.25
 
 

@@ -1,7 +1,7 @@
 """Responses that were parsed before, by their bytes: an endpoint repeats most of its responses.
 
-A response that came complete and in one piece means the same whenever the same bytes come again, so most need
-not be parsed. Nothing is guessed: a response that differs in one byte is parsed.
+The same bytes always are the same response, if they were received complete and at once, so most responses
+need no parsing. Invariant: a response that differs in one byte is parsed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final
 
 from engager.models import Reply
 
-#: Bytes of the longest response that is kept.
+#: Bytes of the longest response that is cached.
 _LONGEST: Final = 2048
 
-#: Responses that are kept. A header with the time in it makes a new one per second.
+#: Responses that are cached. A header with the time makes a new one every second.
 _MOST: Final = 64
 
 
@@ -27,7 +27,7 @@ class KnownAnswers:
         self.find: Callable[[bytes], Reply | None] = self._replies.get
 
     def add(self, data: bytes, reply: Reply) -> None:
-        """Keep bytes that are a complete response, after which the connection can be used again."""
+        """Cache the bytes of a complete response, after which the connection can be used again."""
         if len(data) > _LONGEST:
             return
         if len(self._replies) >= _MOST:

@@ -1,7 +1,7 @@
-"""The bytes of one connection in, its answers out. No socket: every split of every answer is the same to it.
+"""Parses the responses of one connection, without a socket. Invariant: the splits of the bytes do not matter.
 
-The grammar is llhttp's, through `httptools`; what is decided here is where an answer ends when the server
-closes, how much of it is read, and whether the connection can be used again.
+The grammar is that of llhttp, through `httptools`. This module decides where a response ends if the server
+closes the connection, how much of it is read, and whether the connection can be used again.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from engager.models import Reply
 from engager.sending.transport.base import MAX_ANSWER, plain_body
 
-#: Bytes of a head, interim ones included, beyond which it is not read on.
+#: The most bytes of a head, interim ones included.
 MAX_HEAD = 1 << 16
 
 
 class NotHttpError(Exception):
-    """What came is no answer in HTTP/1."""
+    """The received bytes are not a response in HTTP/1."""
 
 
 class AnswerParser:
-    """Answers, one at a time. The connection asks for each by `expect`."""
+    """Parses one response at a time. The connection announces each by `expect`."""
 
     __slots__ = (
         "_date",
@@ -51,11 +51,11 @@ class AnswerParser:
         self._feed = self._parser.feed_data
 
     def expect(self) -> None:
-        """A request is about to leave: what comes from now on is its answer."""
-        self.answer: Reply | None = None  #: the answer, once it is whole or will never be
+        """Expect a response: all bytes from now on belong to it."""
+        self.answer: Reply | None = None  #: the response, when it is complete or cannot become complete
         self.reusable = True  #: whether another request may follow on the connection
         self._head = b""
-        self._torn = False  #: the head was refused before it was whole: it is read once more when it is
+        self._torn = False  #: the head was refused while incomplete: it is parsed again when complete
         self._begin()
 
     def _begin(self) -> None:
@@ -67,7 +67,7 @@ class AnswerParser:
         self._encoding: str | None = None
 
     def feed(self, data: bytes | memoryview) -> bool:
-        """Take bytes in; returns whether the answer is there. Raises NotHttpError."""
+        """Parse bytes; returns whether the response is complete. Raises NotHttpError."""
         if not self._headed:
             self._head += data
         try:
@@ -84,7 +84,7 @@ class AnswerParser:
         return self.answer is not None
 
     def _refused(self, fault: HttpParserError) -> None:
-        # What comes behind a whole answer was not asked for: it says nothing about that answer.
+        # Bytes after a complete response were not requested: they prove nothing about that response.
         self.reusable = False
         if self.answer is not None:
             return
@@ -97,7 +97,7 @@ class AnswerParser:
             raise NotHttpError(str(fault) or type(fault).__name__) from None
 
     def _read_head_again(self) -> None:
-        """Read a head that was refused, once it is whole, without lengths that it says twice.
+        """Parse a refused head again, when it is complete, without repeated lengths.
 
         RFC 9110, 8.6: the same length twice may be taken for one.
         """
@@ -110,14 +110,14 @@ class AnswerParser:
         self._feed(b"\r\n".join(_without_repeats(head.split(b"\r\n"))) + rest)
 
     def broken(self) -> Reply | None:
-        """The connection broke; returns the answer that had begun, cut off."""
+        """Handle a broken connection; returns the response that had begun, as incomplete."""
         self.reusable = False
         if self.answer is None and self._headed:
             self._settle(False)
         return self.answer
 
     def end(self) -> bool:
-        """The server closed the connection; returns whether that leaves an answer, whole or cut off."""
+        """Handle a close by the server; returns whether there is a response, complete or not."""
         self.reusable = False
         if self.answer is None and self._headed:
             self._settle(not self._delimited)
@@ -129,13 +129,13 @@ class AnswerParser:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; most of them are nobody's business."""
+        """One header; most of them are ignored."""
         take = _TAKERS.get(name.lower())
         if take is not None and self.answer is None:
             take(self, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole: an interim one, or the answer's."""
+        """The head is complete: an interim one, or that of the response."""
         if self.answer is None:
             self._status = self._parser.get_status_code()
             self._headed = self._status >= 200
@@ -164,7 +164,7 @@ class AnswerParser:
         body = b"".join(self._parts)[:MAX_ANSWER]
         if complete and self._encoding is not None:
             body, complete = plain_body(body, self._encoding)
-        # Elsewhere the date would only make two equal answers differ.
+        # In other responses the date would only make two equal ones differ.
         date = None if self._retry_after is None else self._date
         self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
 

@@ -1,4 +1,4 @@
-"""TLS as a pure matter of bytes: what is to be said in, what goes over the wire out, and the other way round.
+"""Encrypts and decrypts the bytes of one connection with TLS, without a socket.
 
 A socket under TLS reads every record in two calls to the system, the record's length first. Here all that has
 come is read at once, and only then looked into.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-#: Longer than any record: what one holds is taken out in one go.
+#: Longer than any record: the content of a record is read at once.
 _RECORD: Final = 1 << 15
 
 
@@ -41,7 +41,7 @@ class Tls:
 
     @property
     def owes(self) -> bool:
-        """Whether something is to be sent that nobody said: TLS's own business."""
+        """Whether there are bytes of TLS itself to send."""
         return self._leaving.pending > 0
 
     def leaves(self) -> bytes:

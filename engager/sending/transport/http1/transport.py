@@ -1,4 +1,4 @@
-"""The lean transport: keep-alive connections to one origin, as many as there are attempts at a time."""
+"""The own transport: keep-alive connections to one origin, as many as there are attempts at a time."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class LeanTransport:
         now = self._now()
         for connection in self._all:
             if connection.deadline <= now:
-                connection.give_up(f"no answer within {self._timeout:g} s")
+                connection.give_up(f"no response within {self._timeout:g} s")
         self._timer = self._loop.call_later(self._step, self._sweep)
 
     @property

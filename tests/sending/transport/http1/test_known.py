@@ -19,7 +19,7 @@ def test_only_the_very_same_bytes_are_known() -> None:
     assert known.find(b"") is None
 
 
-def test_long_answers_are_not_kept() -> None:
+def test_long_answers_are_not_cached() -> None:
     known = KnownAnswers()
     known.add(bytes(5000), REPLY)
     assert known.find(bytes(5000)) is None

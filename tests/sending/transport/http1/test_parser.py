@@ -91,7 +91,7 @@ def test_one_answer_after_the_other_on_one_connection() -> None:
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\n", b"\x00garbage", b"x"])
-def test_what_comes_behind_an_answer_spoils_the_connection_and_not_the_answer(more: bytes) -> None:
+def test_bytes_after_an_answer_close_the_connection_and_keep_the_answer(more: bytes) -> None:
     data = b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + BODY
     assert heard(data + more) == (Reply(200, BODY), False)
 
@@ -124,7 +124,7 @@ def test_a_connection_that_breaks_cuts_an_answer_off() -> None:
     assert parser.broken() == Reply(200, b"abc", complete=False)
 
 
-def test_an_answer_without_end_is_not_kept() -> None:
+def test_an_answer_without_end_is_not_cached() -> None:
     parser = AnswerParser()
     parser.feed(b"HTTP/1.1 200 OK\r\n\r\n")
     fed = 0

@@ -93,7 +93,7 @@ def test_what_was_said_before_a_fault_counts(pair: Pair) -> None:
     assert pair.ours.opened(bytes(wire)) == [b"answer"]
 
 
-def test_a_question_behind_the_handshake_is_answered_at_once() -> None:
+def test_a_request_after_the_handshake_is_answered_at_once() -> None:
     pair = Pair(asks_later=True)
     pair.shake_hands()
     assert not pair.ours.owes
