@@ -1,4 +1,4 @@
-"""Counts one row's way through the code: `python -m tests.walk [--rows 4000] [--set KEY=VALUE …]`.
+"""Counts one row's way through the code: `python -m tests.run.walk [--rows 4000] [--set KEY=VALUE …]`.
 
 A whole run against a local endpoint is watched with `sys.setprofile`: how many functions of engager a row
 enters (a coroutine that goes on counts as entered again), and how often that leads into another file. What a
@@ -106,7 +106,7 @@ def walked(url: str, rows: int, settings: Sequence[str]) -> Walk:
 
 def main() -> None:
     """Print the walk of a row."""
-    parser = argparse.ArgumentParser(prog="python -m tests.walk", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.run.walk", description=__doc__)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--set", action="append", default=[], help="a key of the job: limits.concurrency=1")
     options = parser.parse_args()
