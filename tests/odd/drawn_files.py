@@ -178,7 +178,7 @@ class _Writing:
             data = plain[:cut]
         data = _pack(data, traits["pack"], draw)
         if traits["pack"] and not self.tidy and draw.random() < 0.2:
-            at = draw.randrange(len(data) + 1)
+            at = draw.randrange(8, len(data) + 1)  # of less nobody can say what it was
             traits["packed_cut"] = f"{at} of {len(data)}"
             data = data[:at]
         suffix = "" if not self.tidy and draw.random() < 0.1 else traits["pack"]
@@ -230,6 +230,10 @@ class _Writing:
     def _bytes(self, text: str) -> bytes:
         return text.encode(self.traits["encoding"], "replace")
 
+    def _bad_bytes(self) -> bytes:
+        """Bytes that most encodings do not have; whole units, after which the rest can still be read."""
+        return b"\xff\x81" * (2 if self.traits["encoding"].startswith("utf-32") else 1)
+
     def _csv(self, person: Person) -> bytes:
         kind, delimiter = self.wrong.get(person.number), self.traits["delimiter"]
         cells = {column: self._cell(text) for column, text in person.values.items()}
@@ -250,7 +254,7 @@ class _Writing:
             del record[1]
         line = self._bytes(delimiter.join(record) + self._end())
         if kind == "bad_bytes":
-            line = line.replace(self._bytes(person.ref), self._bytes(person.ref) + b"\xff\x81", 1)
+            line = line.replace(self._bytes(person.ref), self._bytes(person.ref) + self._bad_bytes(), 1)
         after = b"".join(self._bytes(text + self._end()) for text in self._extra_csv(kind))
         return line + (line if kind == "again" else after)
 
@@ -283,7 +287,7 @@ class _Writing:
         extra = {"blank_line": self._end(), "blanks": "  \t" + self._end()}.get(kind or "", "")
         line = self._bytes(text + self._end())
         if kind == "bad_bytes":
-            line = line.replace(self._bytes(person.ref), self._bytes(person.ref) + b"\xff\x81", 1)
+            line = line.replace(self._bytes(person.ref), self._bytes(person.ref) + self._bad_bytes(), 1)
         return line * (2 if kind == "again" else 1) + self._bytes(extra)
 
 
