@@ -118,10 +118,14 @@ class Reply:
     retry_after: str | None = None
     duplicate: bool = False  #: the endpoint marked the response as a repeat
     date: str | None = None  #: when it was written, by the clock that `retry_after` refers to
+    location: str | None = None  #: where a redirect leads to
 
 
 #: The error of an attempt for which this machine had no resources.
 OWN_MACHINE = "own_machine"
+
+#: The error of an attempt whose server wants another client certificate, or one at all.
+CLIENT_CERT = "client_cert"
 
 
 @dataclass(slots=True)

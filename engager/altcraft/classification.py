@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from engager.altcraft.response_bodies import read_response
-from engager.models import OWN_MACHINE, Ending, Lost, NotSent, Reply
+from engager.models import CLIENT_CERT, OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
 class Meaning(IntEnum):
@@ -95,7 +95,7 @@ def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
         judged = _judged_often if len(ending.body) <= _SHORT else _judged
         complete = ending.complete and len(ending.body) <= longest
         said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
-        return judged(*said)
+        return judged(*said, ending.location)
     if isinstance(ending, NotSent):
         return Verdict(_of_not_sent(ending), ending.error, ending.error_text, sent=False)
     if isinstance(ending, Lost):
@@ -106,11 +106,18 @@ def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
 def _of_not_sent(ending: NotSent) -> Meaning:
     # A certificate that does not verify is wrong for every row, and so is a machine without sockets: no wait
     # repairs it, and no row may fail for it.
-    return Meaning.FATAL if ending.error in ("tls", OWN_MACHINE) else Meaning.NOT_ACCEPTED
+    fatal = ending.error in ("tls", CLIENT_CERT, OWN_MACHINE)
+    return Meaning.FATAL if fatal else Meaning.NOT_ACCEPTED
 
 
 def _judged(
-    status: int, body: bytes, complete: bool, retry_after: str | None, duplicate: bool, date: str | None
+    status: int,
+    body: bytes,
+    complete: bool,
+    retry_after: str | None,
+    duplicate: bool,
+    date: str | None,
+    location: str | None,
 ) -> Verdict:
     answer = read_response(body) if complete else None
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
@@ -118,7 +125,8 @@ def _judged(
     if answer is None:
         meaning = _of_gateway(status)
         error = "unusable_answer" if 200 <= status < 300 else f"http_{status}"
-        text = f"HTTP {status}: {_excerpt(body, complete)}"
+        leads = f"it leads to {_without_query(location)}; " if location else ""
+        text = f"HTTP {status}: {leads}{_excerpt(body, complete)}"
     else:
         meaning, error, text = _of_both(status, answer.error), answer.error, answer.error_text
     return Verdict(
@@ -163,11 +171,19 @@ def _excerpt(body: bytes, complete: bool) -> str:
     return " ".join(text.split())[:200] or "a response without text"
 
 
+def _without_query(location: str) -> str:
+    """Where a redirect leads to, without what it hands over: that may be a secret."""
+    return re.split(r"[?#]", location, maxsplit=1)[0][:200]
+
+
 def fatal_reason(verdict: Verdict) -> str:
     """Why no row can succeed, for the operator."""
     if verdict.error == OWN_MACHINE:
         what = "this machine has run out of sockets or memory"
         return f"{what}; raise `ulimit -n` or lower limits.concurrency ({verdict.error_text})"
+    if verdict.error == CLIENT_CERT:
+        what = "the endpoint accepts only clients with a certificate that it trusts"
+        return f"{what}; set endpoint.client_cert ({verdict.error_text})"
     codes = [code for code in (verdict.error, verdict.http_status) if isinstance(code, int)]
     named = (why for code in codes for r, m, why in TABLE if code in r and m is Meaning.FATAL)
     return f"{next(named, 'the endpoint cannot be trusted')} ({verdict.error_text})"

@@ -11,9 +11,10 @@ import engager
 from engager import Exit, Findings
 from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, output_format
-from engager.cli.streams import echo_json
+from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.job_sections import LimitsSection
+from engager.config.sanitize import sanitized
 from engager.output.text import duration
 
 
@@ -42,18 +43,19 @@ def check_command(
         job_file = engager.load_job(job, overrides)
         findings = engager.check(job_file, input=input_path, samples=samples, limit=limit)
         for warning in findings.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {sanitized(warning, ' ')}", err=True)
         if output == "json":
             echo_json(as_json(findings.as_dict(), indented=True))
         else:
-            click.echo(_text(findings, job_file.job.limits))
+            say(_text(findings, job_file.job.limits))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
     exit_with(validate)
 
 
 def _text(findings: Findings, limits: LimitsSection) -> str:
-    lines = [f"{sample}\n" for sample in findings.samples]
+    samples = [f"{sample}\n" for sample in findings.samples]
+    lines = []
     counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
     if skipped := findings.skipped.total():
         counts.append(f"{skipped:,} are skipped")
@@ -74,7 +76,8 @@ def _text(findings: Findings, limits: LimitsSection) -> str:
     if findings.ends_at is not None:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
         lines.append(f"A run that starts now ends {findings.ends_at}{openings}.")
-    return "\n".join(lines)
+    # A line end in a value of a row or in the name of a file must not begin a line of its own.
+    return "\n".join([*samples, *(sanitized(line, " ") for line in lines)])
 
 
 def _in_column(column: str | None) -> str:

@@ -10,7 +10,7 @@ import click
 
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
-from engager.cli.streams import echo_json
+from engager.cli.streams import echo_json, say
 from engager.config.job import JobFile
 from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.doctor import document_of, examine
@@ -26,7 +26,7 @@ def doctor_command(job: Path, overrides: tuple[str, ...], output: str) -> NoRetu
 
     def show(finding: Finding) -> None:
         if output == "text":
-            click.echo(finding)
+            say(finding)
 
     def test() -> int:
         findings = anyio.run(examine, JobFile(job, overrides), show)

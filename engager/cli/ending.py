@@ -7,9 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import click
-
-from engager.cli.streams import drain, fault_of_stdout
+from engager.cli.streams import drain, fault_of_stdout, say
 from engager.config.secret import Secret
 from engager.errors import EngagerError, Exit
 
@@ -32,19 +30,19 @@ def honest(code: Any) -> Any:
     drain()
     if (fault := fault_of_stdout()) is None:
         return code
-    click.echo(f"error: stdout: {fault}. The output is not complete.", err=True)
+    say(f"error: stdout: {fault}. The output is not complete.", err=True)
     return int(Exit.INTERNAL)
 
 
 def _print_error(fault: BaseException) -> int:
     if isinstance(fault, EngagerError):
-        click.echo(Secret.redact_all(f"error: {fault}"), err=True)
+        say(Secret.redact_all(f"error: {fault}"), err=True)
         return int(fault.exit)
     if text := _machine_fault(fault):
-        click.echo(Secret.redact_all(f"error: {text}"), err=True)
+        say(Secret.redact_all(f"error: {text}"), err=True)
         return int(Exit.INTERNAL)
-    click.echo(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
-    click.echo("error: this is a fault in engager; all stored outcomes are safe.", err=True)
+    say(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
+    say("error: this is a fault in engager; all stored outcomes are safe.", err=True)
     return int(Exit.INTERNAL)
 
 

@@ -11,6 +11,7 @@ import click
 
 from engager import Exit
 from engager.cli.ending import exit_with
+from engager.cli.streams import say
 from engager.config.job_sections import JobSection
 from engager.errors import JobError
 
@@ -28,8 +29,8 @@ def init_command(input_path: str, out: Path | None, name: str | None, force: boo
 
     def report(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:
-            click.echo(f"warning: {warning}", err=True)
-        click.echo(_written(job, f"matched by {made.key.mode}, columns in content: {made.columns}", called))
+            say(f"warning: {warning}", err=True)
+        say(_written(job, f"matched by {made.key.mode}, columns in content: {made.columns}", called))
 
     def write() -> int:
         called = _name(name, input_path)

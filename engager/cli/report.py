@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from engager.cli.ending import exit_with
+from engager.cli.streams import say
 from engager.errors import Exit
 from engager.store.status import existing_run
 
@@ -26,7 +27,7 @@ def report_command(run_path: Path, out: Path | None) -> NoReturn:
     from engager.output.report.page import write_report
 
     def write() -> int:
-        click.echo(str(write_report(existing_run(run_path), out)))
+        say(str(write_report(existing_run(run_path), out)))
         return Exit.DONE
 
     exit_with(write)

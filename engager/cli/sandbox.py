@@ -12,6 +12,7 @@ import anyio
 import click
 
 from engager.cli.ending import exit_with
+from engager.cli.streams import say
 from engager.errors import Exit, JobError
 
 
@@ -69,7 +70,7 @@ def sandbox_command(host: str, port: int, **settings: Any) -> NoReturn:
             except OSError as fault:
                 text = os.strerror(fault.errno) if fault.errno else str(fault)
                 raise JobError(f"--port {port}: the sandbox cannot listen there: {text}") from fault
-            click.echo(f"sandbox listening on {sandbox.url}")
+            say(f"sandbox listening on {sandbox.url}")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     return

@@ -14,7 +14,7 @@ from engager.altcraft.scenarios import Scenario
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
-from engager.cli.streams import echo_json
+from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.sanitize import sanitized
@@ -59,7 +59,7 @@ def list_command(
         if output == "json":
             echo_json(_as_json(chosen))
         else:
-            click.echo(_as_table(chosen))
+            say(_as_table(chosen))
 
         return Exit.DONE
 
@@ -125,7 +125,7 @@ def _switched(
 
     def carry_out() -> int:
         done = anyio.run(switched)
-        click.echo(_result_text(done))
+        say(_result_text(done))
         return Exit.DONE if done.after is active else Exit.WRONG
 
     exit_with(carry_out)

@@ -18,9 +18,8 @@ import engager
 from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
-from engager.cli.streams import fault_of_stdout, in_background, stderr_is_behind
+from engager.cli.streams import fault_of_stdout, in_background, say, stderr_is_behind
 from engager.config.log import log
-from engager.config.sanitize import sanitized
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
@@ -202,32 +201,32 @@ def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
         _print_how_to_resume(event)
     if isinstance(event, Reported) and not options.quiet:
         command = shlex.join(["engager", "report", str(event.directory)])
-        click.echo(f"report: {event.page}" if event.page else f"report: write it with {command}")
+        say(f"report: {event.page}" if event.page else f"report: write it with {command}")
 
 
 def _print_event(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         for note in () if quiet else event.notes:
-            click.echo(note, err=True)
+            say(note, err=True)
     elif isinstance(event, Serving):
-        click.echo(f"live page: {event.url} (this address opens once)", err=True)
+        say(f"live page: {event.url} (this address opens once)", err=True)
     elif isinstance(event, AlreadyComplete) and not quiet:
-        click.echo(f"{event.directory}: {event.reason}; nothing was sent.", err=True)
+        say(f"{event.directory}: {event.reason}; nothing was sent.", err=True)
 
 
 def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    click.echo(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
+    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
     for error in summary.errors[:10]:
-        click.echo(f"  {error['rows']:,} {error['status']}: {error['error']}")
-    click.echo(f"results and rejected rows: {directory}")
+        say(f"  {error['rows']:,} {error['status']}: {error['error']}")
+    say(f"results and rejected rows: {directory}")
     if summary.complete and summary.statuses[Status.FAILED]:
         command = shlex.join(["engager", "retry", str(directory)])
-        click.echo(f"send the failed rows again: {command}")
+        say(f"send the failed rows again: {command}")
 
 
 def _show_rows(directory: Path, last_row: int) -> None:
@@ -240,7 +239,7 @@ def _show_rows(directory: Path, last_row: int) -> None:
         text = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
         line = f"row {row:<6} {found.status:<9} {found.key or ''} {text}".rstrip()
         # The content of a row or a response must not control the terminal.
-        click.echo(sanitized(line))
+        say(line)
 
 
 def _print_how_to_resume(ended: Ended) -> None:
@@ -249,15 +248,13 @@ def _print_how_to_resume(ended: Ended) -> None:
         return
     if ended.unconfirmed:
         advice = f"stopped: {summary.stopped}. Check the outcomes of these rows; this sends the rest:"
-        click.echo(f"{advice}\n  {_again('--yes')}", err=True)
+        say(f"{advice}\n  {_again('--yes')}", err=True)
     elif ended.last_row is not None and not summary.stopped:
-        click.echo(
-            "the same command without --limit, or with a larger one, continues after these rows", err=True
-        )
+        say("the same command without --limit, or with a larger one, continues after these rows", err=True)
     else:
         why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
         after = "Fix this first. The" if summary.exit_code == Exit.WRONG else "The"
-        click.echo(
+        say(
             f"{why}{ended.directory} is not complete. {after} same command resumes it:\n  {_again()}",
             err=True,
         )

@@ -11,8 +11,9 @@ import engager
 from engager import Exit
 from engager.cli.ending import exit_with
 from engager.cli.options import output_format
-from engager.cli.streams import echo_json
+from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
+from engager.config.sanitize import sanitized
 
 
 @click.command("status", short_help="Show the counts and state of a run.")
@@ -26,7 +27,7 @@ def status_command(run_path: Path, output: str) -> NoReturn:
         if output == "json":
             echo_json(as_json(seen, indented=True))
         else:
-            click.echo(_text(seen))
+            say(_text(seen))
         return Exit.DONE
 
     exit_with(show)
@@ -48,5 +49,5 @@ def _text(seen: dict[str, Any]) -> str:
         lines.append(f"  stopped: {seen['stopped']}")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     if seen["resume_command"]:
-        lines.append(f"resume with:\n  {seen['resume_command']}")
-    return "\n".join(lines)
+        lines += ["resume with:", f"  {seen['resume_command']}"]
+    return "\n".join(sanitized(line, " ") for line in lines)  # whoever wrote the run may have forged it

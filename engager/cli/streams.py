@@ -17,7 +17,10 @@ from contextlib import contextmanager, suppress
 from threading import Condition, Thread
 from typing import Any, TextIO
 
+import click
 import orjson
+
+from engager.config.sanitize import printable
 
 #: Bytes that a pipe takes atomically.
 _PIECE = 4096
@@ -239,6 +242,14 @@ def stderr_is_behind() -> bool:
     """Whether output still waits for the reader of stderr."""
     output = _output(sys.stderr)
     return output is not None and output.is_behind
+
+
+def say(text: object, err: bool = False) -> None:
+    """Print a text: the one way of every command to do so.
+
+    What others wrote in it (file names, columns, values, responses) cannot control the terminal.
+    """
+    click.echo(printable(str(text)), err=err)
 
 
 def echo_json(document: bytes) -> None:

@@ -35,16 +35,27 @@ def _job_name(name: str) -> str:
     return name
 
 
+def _refuse_long_name(host: str) -> None:
+    """Raises ValueError for a name that no name server can have."""
+    try:
+        name = host.encode("idna")
+    except UnicodeError:
+        name = b""
+    if not 0 < len(name) <= 253:
+        raise ValueError("a part of the host name is empty or longer than 63 letters, or all of it than 253")
+
+
 def proxy_address(text: str) -> str:
     """Validate the address of a proxy. Raises ValueError, whose text does not contain the address."""
-    advice = 'give "http://HOST:PORT"; other kinds of proxy are not supported'
     try:
         parts = urlsplit(text)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return text
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        pass
-    raise ValueError(advice)
+        known = None
+    if not known:
+        raise ValueError('give "http://HOST:PORT"; other kinds of proxy, such as socks5, are not supported')
+    _refuse_long_name(parts.hostname or "")
+    return text
 
 
 def _directory(name: str) -> str:
@@ -119,6 +130,7 @@ class EndpointSection(Section):
             raise ValueError(
                 'give "https://HOST" or "https://HOST:PORT", without a path, a query, a user or a token'
             )
+        _refuse_long_name(parts.hostname or "")
         return url.rstrip("/")
 
     @field_validator("proxy")
@@ -254,9 +266,9 @@ def _rate(value: Any) -> Any:
 
 
 def _processes(value: Any) -> Any:
-    if value == AUTO or (type(value) is int and value == 1):
+    if type(value) is int and value == 1:
         return value
-    raise ValueError('give 1 or "auto", which is 1 in this release')
+    raise ValueError("give 1: one process sends in this release, and this number is never chosen for you")
 
 
 class LimitsSection(Section):
@@ -270,8 +282,8 @@ class LimitsSection(Section):
         description='Requests per second, retries included; absent = no limit; `"auto"` finds it.',
         examples=[500],
     )
-    processes: Annotated[Literal[1, "auto"], BeforeValidator(_processes)] = Field(
-        1, description='Number of processes: must be 1 in this release; `"auto"` is 1.'
+    processes: Annotated[Literal[1], BeforeValidator(_processes)] = Field(
+        1, description="Number of processes: must be 1 in this release."
     )
     max_concurrency: int | None = Field(
         None,

@@ -8,6 +8,11 @@ def sanitized(text: str, instead: str = "\ufffd") -> str:
     return "".join(character if character.isprintable() else instead for character in text)
 
 
+def printable(text: str) -> str:
+    """A text of several lines as it may reach a terminal: only the ends of its lines are not printable."""
+    return "\n".join(map(sanitized, text.split("\n")))
+
+
 def name_fault(name: str) -> str | None:
     """Why the name of a file cannot be written to results and logs; None if it can."""
     try:

@@ -6,6 +6,7 @@ a failure.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -13,11 +14,13 @@ from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judg
 from engager.altcraft.scenarios import Scenario, read_listing
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
+from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
 from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.deduplication import (
     Deduplication,
+    RepeatedRequest,
     admission_of,
     describe,
     list_twice,
@@ -43,10 +46,18 @@ async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> l
             found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
             if found.state is State.FAILED and name in NEEDED:
                 failed = name
-            seen = " ".join(Secret.redact_all(found.seen).split())
-            findings.append(replace(found, seen=seen, check=name))
+            seen, advice = (
+                " ".join(sanitized(Secret.redact_all(text), " ").split())
+                for text in (found.seen, found.advice)
+            )
+            findings.append(replace(found, seen=seen, advice=advice, check=name))
             on_finding(findings[-1])
     return findings
+
+
+def _shown(text: str) -> str:
+    """One line without secrets and without what controls a terminal."""
+    return " ".join(sanitized(Secret.redact_all(text), " ").split())
 
 
 def document_of(findings: Sequence[Finding]) -> bytes:
@@ -55,9 +66,28 @@ def document_of(findings: Sequence[Finding]) -> bytes:
     return as_json(shown, indented=True)
 
 
+#: Seconds before a further attempt, where the endpoint or a gateway says that it is not available.
+_DELAYS = (0.5, 2.0)
+
+
+async def _asked(ask: Callable[[], Awaitable[RepeatedRequest]]) -> RepeatedRequest:
+    """Ask, and ask again where the response speaks of that moment only: one 503 says little."""
+    for delay in _DELAYS:
+        found = await ask()
+        if not any(_is_of_the_moment(judge(ending, MAX_ANSWER)) for ending in (found.first, found.second)):
+            return found
+        await asyncio.sleep(delay)
+    return await ask()
+
+
+def _is_of_the_moment(verdict: Verdict) -> bool:
+    codes = [code for code in (verdict.http_status, verdict.error) if isinstance(code, int)]
+    return any(code in (408, 425, 429) or 500 <= code < 600 for code in codes)
+
+
 async def check_endpoint(probe: Probe) -> Finding:
     """The server responds in the endpoint's own format, and is available."""
-    probe.start = await start_twice(probe.destination, probe.spec, probe.admission)
+    probe.start = await _asked(lambda: start_twice(probe.destination, probe.spec, probe.admission))
     verdict = judge(probe.start.first)
     if not verdict.by_endpoint:
         advice = "verify that endpoint.url is the address of the platform, and check the gateway before it"
@@ -75,7 +105,7 @@ def _is_of_token(verdict: Verdict) -> bool:
 
 async def check_token(probe: Probe) -> Finding:
     """The endpoint accepts the token."""
-    probe.listing = await list_twice(probe.destination, probe.spec, probe.admission)
+    probe.listing = await _asked(lambda: list_twice(probe.destination, probe.spec, probe.admission))
     start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
     reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
     # An endpoint may check the parameters before the token.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engager.config.as_json import as_json
+from engager.config.sanitize import printable, sanitized
 from engager.config.secret import RedactingFormatter, Secret
 from engager.errors import EngagerError
 from engager.events import ErrorKind, Event, Progressed, Serving, Watch
@@ -55,7 +56,11 @@ class TextFormatter(logging.Formatter):
         """Format the line of a record."""
         text = super().formatMessage(record)
         facts = {name: fact for name, fact in getattr(record, "facts", {}).items() if name != "event"}
-        return f"{text} {as_json(facts).decode()}" if facts else text
+        return sanitized(f"{text} {as_json(facts).decode()}" if facts else text, " ")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        """Format an exception, whose text others may have written."""
+        return printable(super().formatException(ei))
 
 
 class EventLog:

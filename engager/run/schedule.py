@@ -1,4 +1,4 @@
-"""Pauses and stops a run by the wall clock.
+"""Pauses and stops a run by the clock.
 
 Invariant: no request leaves outside the sending window or after the deadline. Wall clocks jump and machines
 sleep, so the clock is read every second, however far the next moment is.
@@ -15,6 +15,7 @@ import anyio
 from engager.config.job_sections import Job
 from engager.policies.schedule import Window, moment_of, moment_text
 from engager.run.control import Control
+from engager.store.clock import seconds as boot_seconds
 
 #: The holder of the pause outside of the sending window.
 WINDOW = "window"
@@ -33,17 +34,32 @@ class Scheduler:
     control: Control
     window: Window | None
     stops: bool  #: outside of the window the run stops instead of waiting
-    deadline: float | None  #: a moment
+    deadline: float | None  #: a moment on the clock of the deadline
     deadline_text: str
-    clock: Callable[[], float]
+    clock: Callable[[], float]  #: seconds since the epoch
+    deadline_clock: Callable[[], float]
 
     @classmethod
-    def for_job(cls, job: Job, control: Control, clock: Callable[[], float] = time.time) -> Scheduler:
-        """The scheduler of a run that begins."""
+    def for_job(
+        cls,
+        job: Job,
+        control: Control,
+        clock: Callable[[], float] = time.time,
+        elapsing: Callable[[], float] = boot_seconds,
+    ) -> Scheduler:
+        """The scheduler of a run that begins.
+
+        A duration ends by the clock that nobody sets (`elapsing`), a time of day by the one on the wall.
+        """
         deadline, zone = job.stop.deadline, job.window.tz
-        moment = None if deadline is None else moment_of(deadline, clock(), zone)
-        text = "" if moment is None else moment_text(moment, zone)
-        return cls(control, job.window.policy, job.window.outside == "stop", moment, text, clock)
+        policy, stops = job.window.policy, job.window.outside == "stop"
+        if deadline is None:
+            return cls(control, policy, stops, None, "", clock, clock)
+        moment = moment_of(deadline, clock(), zone)
+        text = moment_text(moment, zone)
+        if isinstance(deadline, str):
+            return cls(control, policy, stops, moment, text, clock, clock)
+        return cls(control, policy, stops, elapsing() + deadline, text, clock, elapsing)
 
     async def run(self) -> None:
         """Read the clock until cancelled."""
@@ -56,8 +72,9 @@ class Scheduler:
         now = self.clock()
         waits = [_CHECK]
         if self.deadline is not None:
-            waits.append(self.deadline - now)
-            if now >= self.deadline:
+            left = self.deadline - self.deadline_clock()
+            waits.append(left)
+            if left <= 0:
                 self.control.stop(f"the deadline is reached ({self.deadline_text})")
         if self.window is not None:
             waits.append(self._judge(self.window, now))

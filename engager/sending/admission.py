@@ -52,9 +52,13 @@ class AdmissionControl:
     async def _admit_when_due(self, attempt: Attempt) -> bool | SendBatch:
         """Wait for the end of the pause, for a slot of the rate limit, and for the disk.
 
-        An attempt that is asked about again, as its connection was closed or the disk was slow, exchanges its
+        An attempt that is asked about again, as there was no connection or the disk was slow, exchanges its
         slot: it does not queue again, and nothing leaves in a burst.
         """
+        if attempt.slot is not None:
+            self._slots = [
+                slot for slot in self._slots if slot is not attempt.slot
+            ]  # it has not left with it
         while True:
             if self._gate.shut:
                 attempt.probing = await self._gate.wait(attempt.probing)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engager import build_job
+from engager import JobError, build_job
 
 PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
 
@@ -51,3 +51,16 @@ def test_a_proxy_of_the_environment_is_not_ignored_in_silence(
     assert warnings(tmp_path, url="https://127.0.0.1") == 0
     monkeypatch.setenv("no_proxy", "crm.example")
     assert warnings(tmp_path, url="https://crm.example") == 0
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", ".".join(["a" * 60] * 5)])
+@pytest.mark.parametrize("key", ["url", "proxy"])
+def test_a_name_that_no_host_can_have_is_an_error_of_its_key(tmp_path: Path, key: str, host: str) -> None:
+    tables = {
+        "job": {"name": "test"},
+        "endpoint": {"url": "https://a.example", "token": "env:TOKEN", key: f"http://{host}:81"},
+        "input": {"path": "people.csv"},
+        "request": {"id": 12, "email": "{email}"},
+    }
+    with pytest.raises(JobError, match=rf"endpoint\.{key}"):
+        build_job(tables, base=tmp_path)

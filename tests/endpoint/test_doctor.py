@@ -230,3 +230,21 @@ async def test_a_port_that_does_not_speak_tls(tmp_path: Path) -> None:
         found = await findings(tmp_path, sandbox.url.replace("http:", "https:"))
     assert states(found, "connection", "certificate") == ["ok", "failed"]
     assert "TLS" in found["certificate"].seen
+
+
+async def test_one_moment_without_service_fails_nothing(tmp_path: Path) -> None:
+    answers = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answers
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            answers += 1
+            body = b'{"data":[{"id":12,"is_active":true}],"error":0,"error_text":"ok"}'
+            status = b"503 x" if answers in (1, 4) else b"200 x"
+            writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+
+    async with listening(serve) as port:
+        found = await findings(tmp_path, f"http://127.0.0.1:{port}")
+    assert states(found, "endpoint", "token", "scenario") == ["ok", "ok", "ok"]

@@ -1,8 +1,4 @@
-<<<<<<<< HEAD:tests/repository/walk.py
 """Counts one row's way through the code: `python -m tests.repository.walk [--rows 4000] [--set KEY=VALUE …]`.
-========
-"""Counts one row's way through the code: `python -m tests.run.walk [--rows 4000] [--set KEY=VALUE …]`.
->>>>>>>> bf6c622d92540b254a35a8af0877e76ae8e338a1:tests/run/walk.py
 
 A whole run against a local endpoint is watched with `sys.setprofile`: how many functions of engager a row
 enters (a coroutine that goes on counts as entered again), and how often that leads into another file. What a
@@ -110,11 +106,7 @@ def walked(url: str, rows: int, settings: Sequence[str]) -> Walk:
 
 def main() -> None:
     """Print the walk of a row."""
-<<<<<<<< HEAD:tests/repository/walk.py
     parser = argparse.ArgumentParser(prog="python -m tests.repository.walk", description=__doc__)
-========
-    parser = argparse.ArgumentParser(prog="python -m tests.run.walk", description=__doc__)
->>>>>>>> bf6c622d92540b254a35a8af0877e76ae8e338a1:tests/run/walk.py
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--set", action="append", default=[], help="a key of the job: limits.concurrency=1")
     options = parser.parse_args()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
 
+import engager
 from engager.errors import Exit
 from engager.policies.schedule import Hours, Window
 from engager.run.control import Control
@@ -23,7 +25,32 @@ def timekeeper(begin: str, hours: str = "", stops: bool = False, deadline: str =
     window = Window(BERLIN, hours=(Hours.parse(hours),)) if hours else None
     end = datetime.fromisoformat(deadline).replace(tzinfo=BERLIN).timestamp() if deadline else None
     zero = loop.time()
-    return Scheduler(Control(), window, stops, end, deadline, lambda: start + loop.time() - zero)
+
+    def clock() -> float:
+        return start + loop.time() - zero
+
+    return Scheduler(Control(), window, stops, end, deadline, clock, clock)
+
+
+def test_a_duration_is_measured_by_a_clock_that_nobody_sets(tmp_path: Path) -> None:
+    tables = {
+        "job": {"name": "test"},
+        "endpoint": {"url": "sandbox"},
+        "input": {"path": "people.csv"},
+        "request": {"id": 12, "email": "{email}"},
+        "stop": {"deadline": "1h"},
+    }
+    wall, elapsed = 1_800_000_000.0, 500.0
+    keeper = Scheduler.for_job(
+        engager.build_job(tables, base=tmp_path).job, Control(), lambda: wall, lambda: elapsed
+    )
+    for moved in (86_400.0, -2 * 86_400.0):
+        wall += moved
+        keeper.check_now()
+        assert not keeper.control.stopping.requested
+    elapsed += 3600.0
+    keeper.check_now()
+    assert keeper.control.stopping.exit is Exit.STOPPED
 
 
 class Diary:

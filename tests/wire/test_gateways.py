@@ -212,3 +212,13 @@ async def test_a_text_of_others_is_cleaned_where_it_comes_in(tmp_path: Path) -> 
 
 def texts_of(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.suffix in {".json", ".jsonl", ".csv", ".html", ".log"}]
+
+
+async def test_a_run_that_is_redirected_says_where_to(tmp_path: Path) -> None:
+    moved = Act(False, 301, b"", "Location: https://elsewhere.example/api\u202e?token=s3cret\r\n")
+    async with serving(lambda moment: moved) as endpoint:
+        summary = await run(tmp_path, endpoint.url, 20)
+    assert (summary.exit_code, summary.statuses["engaged"]) == (3, 0)
+    assert "https://elsewhere.example/api" in (summary.stopped or "")
+    assert "s3cret" not in (summary.stopped or "")
+    assert (summary.stopped or "").isprintable()

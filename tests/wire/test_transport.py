@@ -160,7 +160,7 @@ async def test_what_arrives_is_what_was_sent() -> None:
         ([answer(head="Duplicate-Request: true\r\n")], Reply(200, OK, duplicate=True)),
         ([answer(head="X-Duplicate-Request: true\r\n")], Reply(200, OK, duplicate=True)),
         ([answer(head="Duplicate-Request: false\r\n")], Reply(200, OK)),
-        ([answer(b"", "302 Found", "Location: /elsewhere\r\n")], Reply(302, b"")),
+        ([answer(b"", "302 Found", "Location: /elsewhere\r\n")], Reply(302, b"", location="/elsewhere")),
     ],
 )
 async def test_answers(steps: list[bytes], ending: Reply) -> None:

@@ -1,11 +1,17 @@
-"""Access to the live page: a key that is valid once, then a cookie, for this origin only."""
+"""Access to the live page: keys that are valid once, then a cookie, for this origin only.
+
+The run prints the first key. A browser that has been let in can ask for one more at a time, for another
+device.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
+from math import inf
 
 from aiohttp import web
 
@@ -26,6 +32,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+#: Seconds for which a further key is valid.
+INVITATION = 600.0
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -38,32 +47,40 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The key of a page and the cookie of the browser that has used it."""
+    """The keys of a page and the cookie of the browser that has used it."""
 
     def __init__(self, host: str) -> None:
         self.admit: Callable[[web.Request], None] = lambda request: (
             None
         )  #: called for every request that may stay
         self.key = secrets.token_urlsafe(24)
-        self._key_is_good = True
+        self._keys = {self.key: inf}  #: those that are valid, and until when on the monotonic clock
         self._cookie = secrets.token_urlsafe(32)
         self._name = f"{COOKIE}_{secrets.token_hex(4)}"
         self._loopback = is_loopback(host)
 
+    def invite(self) -> str:
+        """A key for one more device; one that was made before and not used is invalid from now on."""
+        made = secrets.token_urlsafe(24)
+        self._keys = {key: until for key, until in self._keys.items() if until == inf}
+        self._keys[made] = time.monotonic() + INVITATION
+        return made
+
     def enter(self, request: web.Request) -> web.StreamResponse:
-        """Exchange the key for a cookie; after that the key is invalid."""
-        given = request.query.get("key", "")
-        if not self._key_is_good or not compare_digest(given.encode("utf-8", "replace"), self.key.encode()):
+        """Exchange a key for a cookie; after that the key is invalid."""
+        given = request.query.get("key", "").encode("utf-8", "replace")
+        key = next((key for key in self._keys if compare_digest(given, key.encode())), "")
+        if time.monotonic() >= self._keys.pop(key, 0.0):
             raise web.HTTPForbidden(
-                text="This key is wrong or was used before. Start the run again for a new one.\n"
+                text="This key is wrong, too old, or was used before. A browser that has the page open can "
+                "add a device; or start the run again for a new key.\n"
             )
-        self._key_is_good = False
         response = web.Response(status=303, headers={"Location": "/", **_HEADERS})
         response.set_cookie(self._name, self._cookie, httponly=True, samesite="Strict", path="/")
         return response
 
     def is_authenticated(self, request: web.Request) -> bool:
-        """Whether the request comes from a browser that has used the key."""
+        """Whether the request comes from a browser that has used a key."""
         return compare_digest(
             request.cookies.get(self._name, "").encode("utf-8", "replace"), self._cookie.encode()
         )

@@ -64,6 +64,7 @@ class Page:
                 web.get("/charts", self._charts),
                 web.get("/events", self._events),
                 web.post("/control", self._control_run),
+                web.post("/invite", self._invite),
                 web.get("/metrics", self._metrics),
                 web.get("/health", self._health),
             ]
@@ -117,6 +118,9 @@ class Page:
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)
+
+    async def _invite(self, request: web.Request) -> web.Response:
+        return web.Response(text=self.guard.invite())
 
     async def _metrics(self, request: web.Request) -> web.Response:
         try:

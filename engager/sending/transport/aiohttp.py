@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from engager.models import Ending, Lost, NotSent, Reply, Withheld
+from engager.models import CLIENT_CERT, Ending, Lost, NotSent, Reply, Withheld
 from engager.sending.transport.base import (
     MAX_ANSWER,
+    REST,
     Admission,
     Destination,
     Proxy,
     is_admitted,
+    is_of_client_cert,
     plain_body,
     why_not_connected,
 )
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 #: Bodies up to this size are handed over as they are; for longer ones the session warns of that.
 _SMALL = 1 << 16
 
+#: Seconds after the deadline in which a response is read that came while the process was suspended.
+_LAST_READ = 0.05
+
 
 class _WithheldError(Exception):
     """The request is withheld."""
@@ -39,15 +45,28 @@ class _Departure:
 
     def __init__(self, admission: Admission, timeout: float) -> None:
         self.left = False
+        self.dialled = False  #: a connection was made for it
+        self.protocol: ResponseHandler | None = None  #: of the connection that carries it
         self._admission = admission
         self._timeout = timeout
         # Waiting for admission is no fault of the endpoint, and connecting has a deadline of its own.
         self.deadline = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
 
     async def admit(self) -> None:
         if not await is_admitted(self._admission):
             raise _WithheldError
-        self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+        self.release()
+        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._end_soon)
+
+    def _end_soon(self) -> None:
+        # A loop that was suspended runs its timers before it reads.
+        self.deadline.reschedule(asyncio.get_running_loop().time() + _LAST_READ)
+
+    def release(self) -> None:
+        """Cancel the deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 #: The departure of the current task. The session passes nothing of ours to its connector.
@@ -55,7 +74,11 @@ _departure: ContextVar[_Departure] = ContextVar("_departure")
 
 
 class _AdmittingConnector(aiohttp.TCPConnector):
-    """Returns a connection only when its attempt is admitted and the connection still stands."""
+    """Returns a connection only when its attempt is admitted and the connection still stands.
+
+    None is reserved for an attempt: one that waits for its admission would leave it at rest until the server
+    closes it, while another has just been used.
+    """
 
     async def connect(
         self,
@@ -64,17 +87,32 @@ class _AdmittingConnector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class's signature
     ) -> Connection:
         departure = _departure.get()
+        (await super().connect(req, traces, timeout)).release()
+        await departure.admit()
+        departure.dialled = False
+        connection = await super().connect(req, traces, timeout)
         while True:
-            connection = await super().connect(req, traces, timeout)
-            try:
-                await departure.admit()
-            except BaseException:
-                connection.release()
-                raise
+            if departure.dialled:  # that took its time: the attempt asks again, and holds it
+                departure.dialled = False
+                try:
+                    await departure.admit()
+                except BaseException:
+                    connection.release()
+                    raise
             if _stands(connection):
-                departure.left = True
+                departure.left, departure.protocol = True, connection.protocol
                 return connection
             connection.close()  # the server closed it meanwhile, or sent bytes out of turn
+            connection = await super().connect(req, traces, timeout)
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class's signature
+    ) -> ResponseHandler:
+        _departure.get().dialled = True
+        return await super()._create_connection(req, traces, timeout)
 
 
 def _stands(connection: Connection) -> bool:
@@ -111,7 +149,7 @@ class AiohttpTransport:
         connector = _AdmittingConnector(
             limit=connections,
             ssl=destination.ssl if destination.ssl is not None else True,
-            keepalive_timeout=60,
+            keepalive_timeout=REST,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -149,8 +187,11 @@ class AiohttpTransport:
             if not departure.left and not isinstance(fault, aiohttp.ClientError | OSError | ValueError):
                 raise
             text = f"{type(fault).__name__}: {fault}"
-            return _ended(departure, _word(fault), self._proxy.redact(text) if self._proxy else text)
+            return _ended(
+                departure, _word(fault, departure), self._proxy.redact(text) if self._proxy else text
+            )
         finally:
+            departure.release()
             self._under_way -= 1
 
     async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
@@ -175,6 +216,7 @@ class AiohttpTransport:
                 retry_after,
                 _is_duplicate(response.headers),
                 None if retry_after is None else response.headers.get("Date"),
+                response.headers.get("Location") if 300 <= response.status < 400 else None,
             )
 
     async def aclose(self) -> None:
@@ -212,12 +254,15 @@ def _is_duplicate(headers: Mapping[str, str]) -> bool:
 
 
 def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
-    if departure.left:
+    if departure.left and error != CLIENT_CERT:
         return Lost(error, error_text)
     return NotSent("connect_timeout" if error == "timeout" else error, error_text)
 
 
-def _word(fault: Exception) -> str:
+def _word(fault: Exception, departure: _Departure) -> str:
+    broken = None if departure.protocol is None else departure.protocol.exception()
+    if is_of_client_cert(fault) or is_of_client_cert(broken):
+        return CLIENT_CERT
     if isinstance(fault, aiohttp.ClientConnectorCertificateError):
         return "tls"
     if isinstance(fault, aiohttp.ClientConnectorError):

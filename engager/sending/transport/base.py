@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engager.models import OWN_MACHINE, Ending
+from engager.models import CLIENT_CERT, OWN_MACHINE, Ending
 
 #: Bytes of a response that are read: those of the contract are far below a kilobyte.
 MAX_ANSWER = 1 << 20
+
+#: Seconds for which a connection may rest if the server has not announced how long it waits. Common servers
+#: close after two seconds or more, and whatever is sent in that moment is lost.
+REST = 0.5
 
 #: The errors of a machine, not of the endpoint, that has no resources left.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
@@ -95,8 +99,35 @@ class Transport(Protocol):
         ...
 
 
+#: The alerts of a server that accepts no client without a certificate, or not with this one (RFC 8446, 6.2).
+#: It sends them before the handshake is over for it, so no request has been read.
+_OF_CLIENT_CERT = frozenset(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+
+
+def is_of_client_cert(fault: BaseException | None) -> bool:
+    """Whether a fault, or what caused it, is a server's refusal of a client for its certificate."""
+    while fault is not None:
+        if isinstance(fault, ssl.SSLError) and getattr(fault, "reason", None) in _OF_CLIENT_CERT:
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
+
+
 def why_not_connected(fault: OSError) -> str:
     """The error of a connection that could not be made."""
+    if is_of_client_cert(fault):
+        return CLIENT_CERT
     if isinstance(fault, ssl.SSLCertVerificationError):
         return "tls"
     return OWN_MACHINE if fault.errno in _EXHAUSTED else "connect_failed"

@@ -19,6 +19,7 @@ from selenium.webdriver.common.keys import Keys
 
 import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
+from engager.output.live import access
 from tests.output.browser import Browser
 
 STATUS_OF_CONTROL = (
@@ -215,6 +216,28 @@ async def test_the_page_needs_the_key_and_the_key_opens_once(tmp_path: Path) -> 
             await off_loop(run.get, "/", Cookie=f"{known['Cookie'].partition('=')[0]}=guess")
         ).status == 403
         assert (await off_loop(run.get, "/", Host="evil.example", **known)).status == 403
+
+
+async def test_who_is_in_lets_in_one_more_device_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown(tmp_path) as (run, _):
+        parts = urlsplit(run.url)
+        script = {"X-Engager": "1"}
+        assert (await off_loop(run.get, "/invite", "POST", **script)).status == 403
+        entered = await off_loop(run.get, f"{parts.path}?{parts.query}")
+        known = {"Cookie": entered.headers["Set-Cookie"].split(";")[0]}
+        assert (await off_loop(run.get, "/invite", "POST", **known)).status == 403
+        first, second = [(await off_loop(run.get, "/invite", "POST", **script, **known)).text for _ in "12"]
+        assert (await off_loop(run.get, f"/?key={first}")).status == 403
+        other = await off_loop(run.get, f"/?key={second}")
+        assert other.status == 303
+        assert (await off_loop(run.get, f"/?key={second}")).status == 403
+        theirs = {"Cookie": other.headers["Set-Cookie"].split(";")[0]}
+        assert (await off_loop(run.get, "/", **theirs)).status == 200
+        monkeypatch.setattr(access, "INVITATION", 0.0)
+        late = (await off_loop(run.get, "/invite", "POST", **script, **theirs)).text
+        assert (await off_loop(run.get, f"/?key={late}")).status == 403
 
 
 async def test_no_page_of_another_origin_can_act(tmp_path: Path) -> None:

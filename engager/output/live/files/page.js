@@ -122,6 +122,17 @@ byId("rate").addEventListener("input", () => { typed = true; });
 byId("stop").addEventListener("click", () => byId("sure").showModal());
 byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === "yes") send({ do: "stop" }); });
 
+byId("invite").addEventListener("click", async () => {
+  const told = byId("invitation");
+  try {
+    const response = await fetch("/invite", { method: "POST", headers: { "X-Engager": "1" } });
+    const text = await response.text();
+    told.textContent = response.ok ? `Open this address on the other device within 10 minutes; it opens once: ${location.origin}/?key=${text}` : text;
+  } catch {
+    told.textContent = "The run does not respond. It may have ended.";
+  }
+});
+
 const stream = new EventSource("/events");
 stream.addEventListener("head", (event) => {
   const { job } = JSON.parse(event.data);

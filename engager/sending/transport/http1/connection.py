@@ -14,8 +14,9 @@ from enum import IntEnum, auto
 from math import inf
 from typing import Final
 
-from engager.models import Ending, Lost, NotSent
+from engager.models import CLIENT_CERT, Ending, Lost, NotSent
 from engager.sending.clock import Clock
+from engager.sending.transport.base import REST, is_of_client_cert
 from engager.sending.transport.http1.known import KnownAnswers
 from engager.sending.transport.http1.parser import AnswerParser, NotHttpError
 from engager.sending.transport.http1.tls import Tls
@@ -69,6 +70,7 @@ class Connection:
         self._piece: bytes | memoryview = b""  #: is being sent
         self._now = now
         self._used_at = now()
+        self._answered = False  #: a response has come, so the handshake is over for the server, too
         self._tls = tls
         self._receive, self._send = sock.recv, sock.send
         loop.add_reader(self._descriptor, self._readable)
@@ -78,11 +80,21 @@ class Connection:
         """Whether it is closed."""
         return self._state is _State.CLOSED
 
-    def stands(self, now: float) -> bool:
-        """Whether it can carry a request: a server may have closed it while it was idle."""
-        if now - self._used_at > _RESTED and self._state is not _State.CLOSED:
+    def stands(self, now: float, rested: bool = False) -> bool:
+        """Whether it can carry a request: a server may have closed it while it was idle, or may do so now.
+
+        With `rested` only what the server has done counts.
+        """
+        if not rested and self.has_rested(now):
+            self.close()
+        elif now - self._used_at > _RESTED and self._state is not _State.CLOSED:
             self._received()
         return self._state is not _State.CLOSED
+
+    def has_rested(self, now: float) -> bool:
+        """Whether it has been idle for so long that the server may close it any moment."""
+        rest = self._known.rest
+        return now - self._used_at > (rest if self._answered else max(rest, REST))
 
     def begin(self, parts: Iterable[bytes]) -> asyncio.Future[Ending | None]:
         """Accept one request, for `depart` to send; returns its ending, None if it was recalled.
@@ -112,7 +124,7 @@ class Connection:
         try:
             self._flush()
         except OSError as fault:
-            self._end(self._unanswered(f"{type(fault).__name__}: {fault}"))
+            self._lose(self._alert() or fault)
         except Exception as fault:  # its attempt must raise it, and the requests after it must leave
             self._state = _State.USED_UP
             self._waiter.set_exception(fault)
@@ -127,7 +139,11 @@ class Connection:
         return self._state is _State.IDLE
 
     def give_up(self, error_text: str) -> None:
-        """End the current exchange without a response."""
+        """End the current exchange without a response, unless one has come in the meantime.
+
+        A process that was suspended finds its deadlines passed before it has read what arrived.
+        """
+        self._readable()
         self._end(Lost("timeout", error_text))
 
     def _flush(self) -> None:
@@ -157,6 +173,7 @@ class Connection:
         try:
             self._flush()
         except OSError as fault:
+            self._readable()  # what the server said before it closed
             self._lose(fault)
 
     def _readable(self) -> None:
@@ -214,6 +231,8 @@ class Connection:
         try:
             if parser.feed(data) if data else parser.end():
                 assert parser.answer is not None  # noqa: S101 - what both have just said
+                if parser.keep_alive is not None:
+                    self._known.announce(parser.keep_alive)
                 self._end(parser.answer, parser.reusable)
             elif not data:
                 self._end(Lost("connection_lost", "the server closed the connection without a response"))
@@ -223,13 +242,25 @@ class Connection:
     def _lose(self, fault: OSError) -> None:
         """The connection broke; a response that had begun is incomplete."""
         error_text = f"{type(fault).__name__}: {fault}"
-        if self._state is _State.READY:
+        if self._state in _OPEN and not self._answered and is_of_client_cert(fault):
+            self._end(NotSent(CLIENT_CERT, error_text))
+        elif self._state is _State.READY:
             self._break_early(error_text, sent=False)
         elif self._state in _OPEN:
             broken = self._parser.broken() if self._state is _State.RECEIVING else None
             self._end(broken or self._unanswered(error_text))
         else:
             self.close()
+
+    def _alert(self) -> OSError | None:
+        """The alert of TLS that the server sent before it closed, if there is one to be read."""
+        if self._tls is None:
+            return None
+        try:
+            self._tls.opened(self._receive(BLOCK))
+        except OSError as fault:
+            return fault if is_of_client_cert(fault) else None
+        return None
 
     def _break_early(self, error_text: str, sent: bool) -> None:
         """The connection broke before its request was to leave.
@@ -252,6 +283,7 @@ class Connection:
         if self._state not in _OPEN:
             return
         self._state = _State.REUSABLE if reusable else _State.USED_UP
+        self._answered = self._answered or reusable
         if not self._waiter.done():
             self._waiter.set_result(ending)
 

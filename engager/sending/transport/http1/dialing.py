@@ -22,6 +22,9 @@ _NAME_LIFE = 30.0
 #: Seconds until the next address is tried besides one that does not respond (RFC 8305).
 _HEAD_START = 0.25
 
+#: Seconds to wait for a name server while the last addresses are known.
+_PATIENCE = 1.0
+
 
 class Dialer:
     """Makes connections to one host and port."""
@@ -35,7 +38,12 @@ class Dialer:
     async def dial(self) -> tuple[socket.socket, Tls | None]:
         """A connected socket that does not block, and its TLS. Raises OSError, also for faults of TLS."""
         loop = asyncio.get_running_loop()
-        sock = await start_connection(await self._resolved(loop), happy_eyeballs_delay=_HEAD_START, loop=loop)
+        addresses = await self._resolved(loop)
+        try:
+            sock = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, loop=loop)
+        except BaseException:  # also when it is cancelled, since it took too long
+            self._looked_up = float("-inf")  # the name may have another address by now
+            raise
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is None:
@@ -48,10 +56,20 @@ class Dialer:
         return sock, tls
 
     async def _resolved(self, loop: asyncio.AbstractEventLoop) -> Sequence[AddressInfo]:
-        """The host's addresses; workers that start at once look them up once."""
+        """The host's addresses; workers that start at once look them up once.
+
+        While the name server is away, the last ones are used: no attempt is spent on that.
+        """
         async with self._looking_up:
             if loop.time() - self._looked_up > _NAME_LIFE:
-                self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                try:
+                    async with asyncio.timeout(_PATIENCE if self._addresses else None):
+                        self._addresses = await loop.getaddrinfo(
+                            self._host, self._port, type=socket.SOCK_STREAM
+                        )
+                except OSError:
+                    if not self._addresses:
+                        raise
                 self._looked_up = loop.time()
         return self._addresses
 

@@ -6,6 +6,7 @@ closes the connection, how much of it is read, and whether the connection can be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -15,6 +16,9 @@ from engager.sending.transport.base import MAX_ANSWER, plain_body
 
 #: The most bytes of a head, interim ones included.
 MAX_HEAD = 1 << 16
+
+#: What a server says of connections at rest, in whole seconds.
+_KEEP_ALIVE = re.compile(rb"(?i)\btimeout\s*=\s*\"?([0-9]{1,9})\b")
 
 
 class NotHttpError(Exception):
@@ -32,6 +36,7 @@ class AnswerParser:
         "_feed",
         "_head",
         "_headed",
+        "_location",
         "_parser",
         "_parts",
         "_retry_after",
@@ -39,6 +44,7 @@ class AnswerParser:
         "_status",
         "_torn",
         "answer",
+        "keep_alive",
         "reusable",
     )
 
@@ -54,6 +60,7 @@ class AnswerParser:
         """Expect a response: all bytes from now on belong to it."""
         self.answer: Reply | None = None  #: the response, when it is complete or cannot become complete
         self.reusable = True  #: whether another request may follow on the connection
+        self.keep_alive: float | None = None  #: seconds after which the server closes it at rest
         self._head = b""
         self._torn = False  #: the head was refused while incomplete: it is parsed again when complete
         self._begin()
@@ -65,6 +72,7 @@ class AnswerParser:
         self._retry_after: str | None = None
         self._date: str | None = None
         self._encoding: str | None = None
+        self._location: str | None = None
 
     def feed(self, data: bytes | memoryview) -> bool:
         """Parse bytes; returns whether the response is complete. Raises NotHttpError."""
@@ -166,7 +174,8 @@ class AnswerParser:
             body, complete = plain_body(body, self._encoding)
         # In other responses the date would only make two equal ones differ.
         date = None if self._retry_after is None else self._date
-        self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date)
+        location = self._location if 300 <= self._status < 400 else None
+        self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date, location)
 
     def _take_retry_after(self, value: bytes) -> None:
         self._retry_after = value.decode("latin-1")
@@ -179,6 +188,13 @@ class AnswerParser:
 
     def _take_duplicate(self, value: bytes) -> None:
         self._duplicate = self._duplicate or value.strip().lower() in (b"true", b"1")
+
+    def _take_location(self, value: bytes) -> None:
+        self._location = value.decode("latin-1")
+
+    def _take_keep_alive(self, value: bytes) -> None:
+        if found := _KEEP_ALIVE.search(value):
+            self.keep_alive = float(found[1])
 
     def _take_framing(self, value: bytes) -> None:
         self._delimited = True
@@ -202,6 +218,8 @@ _TAKERS = {
     b"duplicate-request": AnswerParser._take_duplicate,
     b"x-duplicate-request": AnswerParser._take_duplicate,
     b"content-encoding": AnswerParser._take_encoding,
+    b"location": AnswerParser._take_location,
+    b"keep-alive": AnswerParser._take_keep_alive,
     b"content-length": AnswerParser._take_framing,
     b"transfer-encoding": AnswerParser._take_framing,
 }

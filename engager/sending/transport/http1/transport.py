@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,23 +45,22 @@ class LeanTransport:
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
-        now = self._now
+        now, held = self._now, False
         while True:
-            connection = self._pop_idle(now()) or await self._dial()
-            if isinstance(connection, NotSent):
-                return connection
-            try:
+            if not self._has_idle(now()):
+                dialled = await self._dial()
+                if isinstance(dialled, NotSent):
+                    return dialled
+                self._idle.append(dialled)
+            with self._holding(held) as own:
                 admitted = admission()
                 if not isinstance(admitted, bool | SendBatch):
                     admitted = await admitted
-            except BaseException:
-                self._idle.append(connection)
-                raise
             if admitted is False:
-                self._idle.append(connection)
                 return Withheld()
-            if not connection.stands(now()):
-                self._all.discard(connection)
+            connection = self._pop_idle(now(), own)
+            if connection is None:
+                held = True  # admission takes longer than a connection may rest, or others were faster
                 continue
             try:
                 waiter = connection.begin(self._request(body, request_id))
@@ -106,14 +107,34 @@ class LeanTransport:
         head = b"%s%d%s%s\r\n\r\n" % (self._head, size, self._tail, request_id.encode())
         return (head + body[0],) if len(body) == 1 and size <= _SMALL else (head, *body)
 
-    def _pop_idle(self, now: float) -> Connection | None:
-        """An idle connection that stands, the one that was used last."""
+    def _has_idle(self, now: float) -> bool:
+        """Whether an idle connection stands.
+
+        None is reserved for an attempt: one that waits for its admission would leave it at rest until the
+        server closes it, while another has just been used.
+        """
         while self._idle:
-            connection = self._idle.pop()
-            if connection.stands(now):
-                return connection
-            self._all.discard(connection)
-        return None
+            if self._idle[-1].stands(now):
+                return True
+            self._all.discard(self._idle.pop())
+        return False
+
+    @contextmanager
+    def _holding(self, held: bool) -> Iterator[Connection | None]:
+        """Take an idle connection out of the reach of others, if it is to be held."""
+        own = self._idle.pop() if held else None
+        try:
+            yield own
+        finally:
+            if own is not None:
+                self._idle.append(own)
+
+    def _pop_idle(self, now: float, own: Connection | None) -> Connection | None:
+        """The idle connection that was used last, if one stands: the attempt's own one, if it has one."""
+        if own is not None and own.stands(now, rested=True):
+            self._idle.remove(own)
+            return own
+        return self._idle.pop() if self._has_idle(now) else None
 
     async def _dial(self) -> Connection | NotSent:
         try:
@@ -130,8 +151,12 @@ class LeanTransport:
         return connection
 
     def _sweep(self) -> None:
-        """Give up the exchanges that have reached their deadlines."""
+        """Give up the exchanges that have reached their deadlines, and close what has rested for too long."""
         now = self._now()
+        while self._idle and self._idle[0].has_rested(now):
+            connection = self._idle.pop(0)
+            self._all.discard(connection)
+            connection.close()
         for connection in self._all:
             if connection.deadline <= now:
                 connection.give_up(f"no response within {self._timeout:g} s")
