@@ -220,6 +220,11 @@ class Rows:
         return any(len(batch) > 1 for batch in self._peeked)
 
     @property
+    def first_records(self) -> list[Record]:
+        """The records that were read before the first is handed out."""
+        return [record for batch in self._peeked for record in batch]
+
+    @property
     def _name(self) -> str:
         return ", ".join(map(str, self.files)) or "stdin"
 

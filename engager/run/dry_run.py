@@ -21,7 +21,7 @@ from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
-from engager.run.row_rules import selection_of, sources_of, warning_of
+from engager.run.row_rules import PhoneForms, selection_of, sources_of, warning_of
 
 #: An attachment's data beyond this is told by its size.
 SHOWN_BYTES = 4096
@@ -110,11 +110,12 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - who looks is given one
+        phones = PhoneForms(job_file, builder)
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
-                    _look_at(row, findings, job_file.job, builder, selection, samples)
-            findings.warnings += rows.warnings
+                    phones.note(_look_at(row, findings, job_file.job, builder, selection, samples))
+            findings.warnings += [*rows.warnings, *phones.warnings]
             _tell_lists(findings, selection)
             _tell_trimmed(findings, builder)
     finally:
@@ -126,19 +127,21 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
 
 def _look_at(
     row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
-) -> None:
+) -> EngageRequest | None:
+    """Count one row; returns its request, where it would be sent."""
     findings.rows += 1
     built = builder.build(row) if isinstance(row, Row) else row
     judged = built if isinstance(built, Unreadable) else selection.judge(built)
     if isinstance(judged, Skipped) and findings.leaves_out(judged, job):
-        return
+        return None
     if isinstance(built, Invalid | Unreadable):
         findings.note(built)
     if not isinstance(built, EngageRequest):
-        return
+        return None
     findings.sendable += 1
     if len(findings.samples) < samples:
         findings.samples.append(_shown(job, built))
+    return built
 
 
 def _tell_lists(findings: Findings, selection: Selection) -> None:

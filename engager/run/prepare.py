@@ -31,7 +31,14 @@ from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.earlier_runs import refuse_change
 from engager.run.opening_input import builder_of, open_input, place_of_input
-from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
+from engager.run.row_rules import (
+    lost_keys,
+    selection_of,
+    sources_of,
+    warning_of,
+    warnings_of_phones,
+    warnings_of_reasons,
+)
 from engager.run.run_selection import known_by, moment_of_name
 from engager.run.unsettled import rows_of
 from engager.store import opening, passes
@@ -140,6 +147,7 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     directory = opened.found or new_run(out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
+    builder.warnings += warnings_of_phones(job_file, builder, rows)
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory.run_id)
