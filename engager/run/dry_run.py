@@ -125,6 +125,17 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     return findings
 
 
+def worth_of_directory(job: Job, now: float) -> str:
+    """What a person loses with the run directory."""
+    ends = job.forgotten_at(now)
+    if ends is None:
+        return "Keep the run directory. Without it the same command sends to everybody again."
+    return (
+        "Keep the run directory. Without it the same command repeats every request under the same Request-ID "
+        f"until {moment_text(ends, job.window.tz)}, and sends nothing after that."
+    )
+
+
 def _look_at(
     row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
 ) -> EngageRequest | None:

@@ -38,11 +38,20 @@ class Scheduler:
     clock: Callable[[], float]
 
     @classmethod
-    def for_job(cls, job: Job, control: Control, clock: Callable[[], float] = time.time) -> Scheduler:
-        """The scheduler of a run that begins."""
+    def for_job(
+        cls,
+        job: Job,
+        control: Control,
+        clock: Callable[[], float] = time.time,
+        forgotten_at: float | None = None,
+    ) -> Scheduler:
+        """The scheduler of a run that begins; `forgotten_at` is a deadline that the job does not set."""
         deadline, zone = job.stop.deadline, job.window.tz
         moment = None if deadline is None else moment_of(deadline, clock(), zone)
         text = "" if moment is None else moment_text(moment, zone)
+        if forgotten_at is not None and (moment is None or forgotten_at < moment):
+            moment = forgotten_at
+            text = f"{moment_text(moment, zone)}: the deduplication window after job.run_since"
         return cls(control, job.window.policy, job.window.outside == "stop", moment, text, clock)
 
     async def run(self) -> None:
