@@ -27,6 +27,7 @@ from engager.reader.results import Result, latest_results, results_of
 from engager.run import dry_run as checking
 from engager.run import loop
 from engager.run.control import Control
+from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
@@ -260,6 +261,7 @@ async def _retry(
     found = existing_run(Path(run_directory))
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
+    refuse_other_destination(found, job, overrides)
     webhook = webhook_of(job)
 
     async def carry_out(options: _RunOptions) -> Summary:
@@ -268,6 +270,7 @@ async def _retry(
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run
+            run.builder.notes.insert(0, destination_of(job))
             return await _carried_out(run, NO_LIMIT, options, log, webhook)
 
     return await _stoppable(carry_out, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from engager.config.as_json import as_json
 from engager.config.job_sections import LimitsSection
 from engager.config.sanitize import sanitized
 from engager.output.text import duration
+from engager.run.dry_run import worth_of_directory
 
 
 @click.command("check", short_help="Validate the job and every row; send nothing.")
@@ -48,6 +50,7 @@ def check_command(
             echo_json(as_json(findings.as_dict(), indented=True))
         else:
             say(_text(findings, job_file.job.limits))
+            say(worth_of_directory(job_file.job, time.time()))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
     exit_with(validate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -17,6 +18,7 @@ from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
 from engager.config.positions import locate
 from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
+from engager.policies.delivery import Mode
 
 
 def _names_proxy(url: SplitResult) -> bool:
@@ -31,6 +33,9 @@ def _names_proxy(url: SplitResult) -> bool:
 
 #: Keys whose values are printed nowhere.
 _SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"})
+
+#: Seconds by which the clocks of two machines may differ.
+_CLOCKS = 60.0
 
 
 class JobFile:
@@ -84,9 +89,22 @@ class JobFile:
         if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
             unchosen = f"choose the scenario; {UNCHOSEN} is the placeholder of engager init"
             raise JobError(self.at("request.id", unchosen))
+        self._refuse_unsafe_name(job)
         self._refuse_visible_address(job.notify.url)
         self._refuse_proxy(job.endpoint)
         return job
+
+    def _refuse_unsafe_name(self, job: Job) -> None:
+        """Refuse a named run that the endpoint would not recognize, or of which no end is known."""
+        if (job.job.run_name is None) != (job.job.run_since is None):
+            text = "run_name and run_since go together: a name is safe for the deduplication window"
+            raise JobError(self.at("job.run_name", text))
+        if job.job.run_name is None:
+            return
+        if job.delivery.mode is not Mode.EXACTLY_ONCE:
+            raise JobError(self.at("job.run_name", 'it needs delivery.mode = "exactly-once"'))
+        if job.named_since is not None and job.named_since > time.time() + _CLOCKS:
+            raise JobError(self.at("job.run_since", "it is in the future; give that of the first start"))
 
     @property
     def warnings(self) -> list[str]:

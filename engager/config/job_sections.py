@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from datetime import datetime
 from ipaddress import ip_address
 from math import inf
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from engager.policies.adaptive import CEILING, Adaptive, concurrency_settings, r
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import LEAST_RATE, MOST_RATE, Pace
 from engager.policies.retry import Retry
+from engager.policies.schedule import moment_of
 
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
@@ -58,6 +60,24 @@ def proxy_address(text: str) -> str:
     return text
 
 
+def _run_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(
+            "use up to 100 letters, digits, dots, dashes and underscores, a letter or digit first"
+        )
+    return name
+
+
+def _moment(value: Any) -> Any:
+    """A date and time, of TOML or as text."""
+    text = value.isoformat() if isinstance(value, datetime) else value
+    try:
+        datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ValueError('give a date and time such as "2026-11-29T02:00" or with "+03:00"') from None
+    return text
+
+
 def _directory(name: str) -> str:
     if not example_of(name).strip():
         raise ValueError("give the name of a directory")
@@ -70,6 +90,17 @@ class JobSection(Section):
     name: Annotated[str, AfterValidator(_job_name)] = Field(
         description="Name of job and run directory: letters, digits, dot, dash, underscore, `{date}`.",
         json_schema_extra={"pattern": f"^([A-Za-z0-9]|{PLACEHOLDER})([A-Za-z0-9._-]|{PLACEHOLDER}){{0,99}}$"},
+    )
+    run_name: Annotated[str, AfterValidator(_run_name)] | None = Field(
+        None,
+        description="Name of the run, from which its Request-IDs derive, also without its run directory.",
+        examples=["spring-2026"],
+        json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"},
+    )
+    run_since: Annotated[str, BeforeValidator(_moment)] | None = Field(
+        None,
+        description="Date and time of the first start under `run_name`, its own zone or `window.zone`.",
+        examples=["2026-11-29T02:00"],
     )
 
 
@@ -416,6 +447,21 @@ class Job(Section):
     sandbox: dict[str, Any] = Field(
         {}, description="Behaviour of the embedded sandbox.", examples=[{"latency": "20-80ms"}]
     )
+
+    @property
+    def named_since(self) -> float | None:
+        """When a run with a name was started first, in seconds since the epoch; None without a name."""
+        since = self.job.run_since
+        return None if since is None else moment_of(since, 0.0, self.window.tz)
+
+    def forgotten_at(self, started_at: float) -> float | None:
+        """When nothing may leave any more of a run that has a name, and a directory begun at that moment.
+
+        A directory that is younger than the run takes the place of a lost one: what that one has sent is not
+        known, and the endpoint remembers it until the window has passed. None where no other directory was.
+        """
+        since = self.named_since
+        return None if since is None or started_at <= since else since + self.delivery.dedupe_window
 
     @property
     def pace(self) -> Pace | None:

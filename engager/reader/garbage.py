@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
+from collections.abc import Callable, Iterator
+
+from engager.config.encodings import WIDE, canonical
 
 #: The letters that are half of any Russian text, and the signs that appear in it.
 _FREQUENT = frozenset("оеаинтсрвлОЕАИНТСРВЛ")
@@ -27,6 +31,55 @@ _FEW = 6
 #: No Russian word has a capital within it, or a Latin letter beside its own.
 _MIXED = re.compile(r"[а-яё](?=[А-ЯЁ])|[A-Za-z](?=[^\x00-\x7f])|[^\x00-\x7f](?=[A-Za-z])")
 _LOST = re.compile(r"\?{3,}")
+_LOST_BYTES = b"???"
+
+#: Bytes of a sample while a file is read, which takes some milliseconds, and how many of them say enough.
+_SAMPLE, _ENOUGH = 1 << 11, 1 << 8
+
+
+class GarbageWatch:
+    """Looks at samples of a file while it is read: at its first block, and twice as far each time after that.
+
+    Blocks of plain ASCII cost nothing but the look whether they are; there is one warning a file.
+    """
+
+    def __init__(self, source: str, encoding: str, warn: Callable[[str], object]) -> None:
+        self._source, self._encoding, self._warn = source, encoding, warn
+        self._blocks, self._next, self._position = 0, 1, 0
+
+    def watched(self, data: Iterator[bytes]) -> Iterator[bytes]:
+        """The bytes, each block looked at before it is handed on."""
+        if canonical(self._encoding) in WIDE:  # in which any letter may have bytes of ASCII
+            self._next = sys.maxsize
+        for block in data:
+            self._blocks += 1
+            if self._blocks >= self._next and (not block.isascii() or _LOST_BYTES in block):
+                self._look(block)
+            self._position += len(block)
+            yield block
+
+    def _look(self, block: bytes) -> None:
+        sample = _telling_lines(block)
+        if told := garbled(sample, self._encoding):
+            where = f" (at byte {self._position:,} or after)" if self._position else ""
+            self._warn(f"{self._source}: {told}{where}")
+            self._next = sys.maxsize
+        elif len(sample) >= _ENOUGH:
+            self._next = 2 * self._blocks
+
+
+def _telling_lines(block: bytes) -> bytes:
+    """Lines of a block that have more than ASCII, or lost letters: whole ones, as far as there are."""
+    lines = block.split(b"\n")
+    lines = lines[1:-1] if len(lines) > 2 else lines
+    found, size = [], 0
+    for line in lines:
+        if not line.isascii() or _LOST_BYTES in line:
+            found.append(line[:_SAMPLE])
+            size += len(line)
+            if size >= _SAMPLE:
+                break
+    return b"\n".join(found)
 
 
 def likeness(text: str) -> float:

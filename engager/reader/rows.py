@@ -19,7 +19,7 @@ from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
 from engager.reader.diagnosis import HEAD, examined
 from engager.reader.file_watch import FileWatch
-from engager.reader.garbage import garbled
+from engager.reader.garbage import GarbageWatch, garbled
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.jsonl_rows import JsonlRows
 from engager.reader.lines import AnyLine, lines, text_of
@@ -73,6 +73,7 @@ class Rows:
         #: Called with each warning about the input; until it is replaced, warnings are collected.
         self.warnings: list[str] = []
         self.warn: Callable[[str], object] = self.warnings.append
+        self._garbled: set[str] = set()  #: files that are warned of already
         self._streams: list[BinaryIO] = []
         self.files: list[Path] = [] if spec.path == STDIN else find_files(spec.path, spec.base)
         refuse_repeated(self.files)
@@ -110,6 +111,7 @@ class Rows:
         with open_stream(file) as stream:
             head = next(self._examined(blocks(stream, str(file), HEAD), str(file)), b"")[:HEAD]
         if fault := garbled(head, self._spec.encoding):
+            self._garbled.add(_called(file))
             self.warn(f"{file}: {fault}")
 
     def _examined(self, data: Iterator[bytes], source: str) -> Iterator[bytes]:
@@ -145,6 +147,8 @@ class Rows:
             data = self._examined(blocks(stream, source, self._block), source)
             if number == 1:
                 data = self._noting_mark(data)
+            if source not in self._garbled:
+                data = GarbageWatch(source, self._spec.encoding, lambda text: self.warn(text)).watched(data)
             self._is_cut = False
             verified = self.verifier.watch(data, source, last)
             if watch is not None:
@@ -214,6 +218,11 @@ class Rows:
     def has_several(self) -> bool:
         """Whether the first rows, which are read before any is sent, are several."""
         return any(len(batch) > 1 for batch in self._peeked)
+
+    @property
+    def first_records(self) -> list[Record]:
+        """The records that were read before the first is handed out."""
+        return [record for batch in self._peeked for record in batch]
 
     @property
     def _name(self) -> str:

@@ -27,6 +27,11 @@ class RequestIds:
         return digest.hexdigest()
 
 
+def run_id_of(job: str, name: str) -> str:
+    """The id of a run that has a name: the same wherever the job is started under that name."""
+    return blake2b(f"{job}\0{name}".encode(), digest_size=_SIZE, person=b"engager-run").hexdigest()
+
+
 def fresh(first: str, generation: int) -> str:
     """Returns a further request id of the same row, for use when every earlier attempt is settled."""
     return blake2b(b"%d" % generation, digest_size=_SIZE, key=first.encode()).hexdigest()

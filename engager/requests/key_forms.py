@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from functools import partial
 
 from engager.altcraft.parameters import PARAMETERS
@@ -24,6 +25,10 @@ _QUOTES = "\"'`«»“”„‘’"
 _ANGLE = re.compile(r"[^<>@]*<([^<>]*)>[^<>@]*")
 _BETWEEN = re.compile(r"[,;\t|]|\s(?=[^\s<]+@)")
 _COMMENT = re.compile(r"\s(#|//).*")
+
+#: Digits of a number within a country whose numbers have ten, with the 8 before it: Russia, Kazakhstan.
+_WITH_TRUNK = 11
+
 _PHONE_SIGNS = re.compile(r"[\s().\u2010-\u2015-]")
 
 
@@ -85,6 +90,24 @@ def international(text: str, region: str) -> str | None:
     if number.extension or not phonenumbers.is_possible_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+class PhoneForm(StrEnum):
+    """How much of a telephone number stands there. One number in two of these forms is two keys."""
+
+    COUNTRY = "with the code of a country"
+    TRUNK = "with the 0 or 8 that is dialled within a country"
+    BARE = "with neither"
+
+
+def phone_form(text: str) -> PhoneForm:
+    """The form of a telephone number, as far as its digits tell without knowing the country."""
+    digits = _number(text)
+    if text.lstrip().startswith(("+", "00")):
+        return PhoneForm.COUNTRY
+    if digits.startswith("0") or (len(digits) == _WITH_TRUNK and digits.startswith("8")):
+        return PhoneForm.TRUNK
+    return PhoneForm.BARE if len(digits) < _WITH_TRUNK else PhoneForm.COUNTRY
 
 
 def listed_keys(text: str, field: str) -> list[str] | None:

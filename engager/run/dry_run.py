@@ -21,7 +21,7 @@ from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
 from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
-from engager.run.row_rules import selection_of, sources_of, warning_of
+from engager.run.row_rules import PhoneForms, selection_of, sources_of, warning_of
 
 #: Bytes of a part of a body that are shown; of a longer part, the size is shown, too.
 SHOWN_BYTES = 4096
@@ -110,11 +110,12 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one
+        phones = PhoneForms(job_file, builder)
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
-                    _examine(row, findings, job_file.job, builder, selection, samples)
-            findings.warnings += rows.warnings
+                    phones.note(_examine(row, findings, job_file.job, builder, selection, samples))
+            findings.warnings += [*rows.warnings, *phones.warnings]
             _report_lists(findings, selection)
             _report_trimmed(findings, builder)
     finally:
@@ -124,21 +125,34 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
     return findings
 
 
+def worth_of_directory(job: Job, now: float) -> str:
+    """The consequence of a lost run directory, for the operator."""
+    ends = job.forgotten_at(now)
+    if ends is None:
+        return "Keep the run directory. Without it the same command sends to everybody again."
+    return (
+        "Keep the run directory. Without it the same command repeats every request under the same Request-ID "
+        f"until {moment_text(ends, job.window.tz)}, and sends nothing after that."
+    )
+
+
 def _examine(
     row: Row | Unreadable, findings: Findings, job: Job, builder: Builder, selection: Selection, samples: int
-) -> None:
+) -> EngageRequest | None:
+    """Count one row; returns its request, where it would be sent."""
     findings.rows += 1
     built = builder.build(row) if isinstance(row, Row) else row
     judged = built if isinstance(built, Unreadable) else selection.judge(built)
     if isinstance(judged, Skipped) and findings.count_skipped(judged, job):
-        return
+        return None
     if isinstance(built, Invalid | Unreadable):
         findings.count_invalid(built)
     if not isinstance(built, EngageRequest):
-        return
+        return None
     findings.sendable += 1
     if len(findings.samples) < samples:
         findings.samples.append(_shown(job, built))
+    return built
 
 
 def _report_lists(findings: Findings, selection: Selection) -> None:

@@ -77,7 +77,9 @@ def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
 
 
 async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:
-    scheduler, monitor = Scheduler.for_job(run.job_file.job, run.control), Monitor(run)
+    job, monitor = run.job_file.job, Monitor(run)
+    forgotten_at = job.forgotten_at(run.directory.started_at)
+    scheduler = Scheduler.for_job(job, run.control, forgotten_at=forgotten_at)
     scheduler.check_now()
     begun = time.monotonic()
     async with _shown(run, monitor, watch, serve), anyio.create_task_group() as watchers:

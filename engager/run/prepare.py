@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,9 @@ from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
 from engager.endpoint.address import Move
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError
-from engager.events import Summary
+from engager.events import Summary, utc_text
 from engager.models import Status
+from engager.policies.schedule import moment_text
 from engager.reader.identity import input_identity
 from engager.reader.input_verifier import InputVerifier
 from engager.reader.outcome_fields import Redact
@@ -28,11 +30,19 @@ from engager.reader.rows import BLOCK, Rows
 from engager.reader.sources import STDIN, blocks, find_files, open_stream
 from engager.requests.builder import Builder
 from engager.requests.exclusion import Exclusion
+from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.earlier_runs import at_address, refuse_change
 from engager.run.opening_input import builder_of, open_input, place_of_input
-from engager.run.row_rules import lost_keys, selection_of, sources_of, warning_of, warnings_of_reasons
+from engager.run.row_rules import (
+    lost_keys,
+    selection_of,
+    sources_of,
+    warning_of,
+    warnings_of_phones,
+    warnings_of_reasons,
+)
 from engager.run.run_selection import input_files, moment_of_name
 from engager.run.unsettled import rows_of
 from engager.store import opening, passes
@@ -121,6 +131,8 @@ def prepare(
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
         opened = _open(job_file, found, move, input_path, after, resources)
         identified = _identify(opened, out)
+        if again or not _is_complete(opened.found):
+            _refuse_forgotten(job_file, identified.directory)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
             return summary
         return _prepare(identified, resources)
@@ -161,9 +173,10 @@ def _open(
 
 def _identify(opened: _Opened, out: Path) -> _Identified:
     job_file, rows, secret = opened.job_file, opened.rows, opened.secret
-    directory = opened.found or new_run(out)
+    directory = opened.found or _new_run(job_file, out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
+    builder.warnings += warnings_of_phones(job_file, builder, rows)
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory.run_id)
@@ -175,6 +188,30 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
         invocation = _invocation(job_file, rows, opened.input_path, opened.after)
         directory = replace(directory, identity=identity, invocation=invocation)
     return _Identified(opened, builder, directory, options)
+
+
+def _new_run(job_file: JobFile, out: Path) -> RunDirectory:
+    """A run that is about to begin; one with a name has the id that the name gives it."""
+    directory, job = new_run(out), job_file.job.job
+    return directory if job.run_name is None else replace(directory, run_id=run_id_of(job.name, job.run_name))
+
+
+def _is_complete(found: RunDirectory | None) -> bool:
+    return found is not None and bool((found.summary() or {}).get("complete"))
+
+
+def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
+    """Raises RunDirectoryError where the endpoint may have forgotten what a lost run directory sent."""
+    ends, zone = job_file.job.forgotten_at(directory.started_at), job_file.job.window.tz
+    if ends is None or time.time() < ends:
+        return
+    raise RunDirectoryError(
+        f"{directory.path}: the run {job_file.job.job.run_name} was first started at "
+        f"{job_file.job.job.run_since}, this directory is younger, and since {moment_text(ends, zone)} the "
+        "endpoint may have forgotten what was sent before: everybody could get a second message. Nothing was "
+        "sent. Restore the directory of that start. If there never was one, set job.run_since to "
+        f"{utc_text(directory.started_at + 1)} or later."
+    )
 
 
 def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
@@ -355,6 +392,8 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
         },
         "output": {"results": job.output.results},
     }
+    if job.job.run_name is not None:
+        identity["run"] = {"name": job.job.run_name}
     if job.input.unique:
         identity["input"]["unique"] = True
     # As it will be read again: dates of TOML become texts in JSON.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from engager.config.job import JobFile
 from engager.errors import JobError
+from engager.models import EngageRequest, Row
 from engager.reader.outcome_lines import REASON_COLUMNS
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
-from engager.requests.key_forms import fold_of
+from engager.requests.key_forms import PhoneForm, fold_of, phone_form
 from engager.requests.keys import DIGEST_SIZE
 from engager.requests.repeats import OnRepeat, RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.earlier_runs import exclude_reached
 from engager.store.disk import read_file
 from engager.store.run_directory import RunDirectory
+
+#: Rows whose telephone numbers are looked at before a run, at most: it takes some hundredths of a second.
+FIRST_RECORDS = 1000
 
 
 def selection_of(
@@ -90,6 +95,46 @@ def repeats_of(job_file: JobFile, builder: Builder, on_repeat: OnRepeat) -> Repe
         return None
     builder.identifies = builder.key_is_part
     return RepeatDetector(fold_of(*builder.key_fields, region=job_file.job.input.region), on_repeat)
+
+
+class PhoneForms:
+    """The forms of the telephone numbers that people are matched by, where no region makes them one form."""
+
+    def __init__(self, job_file: JobFile, builder: Builder) -> None:
+        self._is_wanted = builder.key_field == "phone" and job_file.job.input.region is None
+        self._rows: Counter[PhoneForm] = Counter()
+        self._examples: dict[PhoneForm, int] = {}
+
+    def note(self, request: EngageRequest | None) -> None:
+        """Count the number of one row, if it has a request."""
+        if self._is_wanted and request is not None:
+            form = phone_form(request.key)
+            self._rows[form] += 1
+            self._examples.setdefault(form, request.row.number)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A warning if one person may have several keys."""
+        if len(self._rows) < 2:
+            return []
+        forms = "; ".join(
+            f"{count:,} {form} (such as row {self._examples[form]})"
+            for form, count in self._rows.most_common()
+        )
+        return [
+            f"request.phone: the numbers have several forms: {forms}. One person in two forms counts as two. "
+            'input.region = "RU", or another country, brings them to one form'
+        ]
+
+
+def warnings_of_phones(job_file: JobFile, builder: Builder, rows: Rows) -> list[str]:
+    """Warn of several forms among the rows that were read before the first is sent."""
+    forms = PhoneForms(job_file, builder)
+    if builder.key_field == "phone":
+        for record in rows.first_records[:FIRST_RECORDS]:
+            built = builder.build(record) if isinstance(record, Row) else None
+            forms.note(built if isinstance(built, EngageRequest) else None)
+    return forms.warnings
 
 
 def warnings_of_reasons(rows: Rows, job_file: JobFile, after: Sequence[str]) -> list[str]:

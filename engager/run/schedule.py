@@ -46,16 +46,21 @@ class Scheduler:
         control: Control,
         clock: Callable[[], float] = time.time,
         elapsing: Callable[[], float] = boot_seconds,
+        forgotten_at: float | None = None,
     ) -> Scheduler:
         """The scheduler of a run that begins.
 
         A duration ends by the clock that nobody sets (`elapsing`), a time of day by the one on the wall.
+        `forgotten_at` is a deadline, in seconds since the epoch, that the job does not set.
         """
         deadline, zone = job.stop.deadline, job.window.tz
         policy, stops = job.window.policy, job.window.outside == "stop"
-        if deadline is None:
+        moment = None if deadline is None else moment_of(deadline, clock(), zone)
+        if forgotten_at is not None and (moment is None or forgotten_at < moment):
+            text = f"{moment_text(forgotten_at, zone)}: the deduplication window after job.run_since"
+            return cls(control, policy, stops, forgotten_at, text, clock, clock)
+        if moment is None or deadline is None:
             return cls(control, policy, stops, None, "", clock, clock)
-        moment = moment_of(deadline, clock(), zone)
         text = moment_text(moment, zone)
         if isinstance(deadline, str):
             return cls(control, policy, stops, moment, text, clock, clock)

@@ -372,6 +372,29 @@ async def test_a_pass_that_was_killed_goes_on(bench: Any, command: tuple[str, ..
     assert rows_that_are(b, "failed") == set()
 
 
+async def test_retry_goes_nowhere_else_than_the_job_file_says(bench: Any) -> None:
+    b = await with_failures(bench)
+    run = b.path / "runs/test/run.json"
+    facts = json.loads(run.read_text())
+    before, sent = facts["invocation"]["overrides"], len(b.sandbox.log)
+    elsewhere = ["endpoint.url=http://127.0.0.1:9", "endpoint.token=env:HOME", "request.id=13"]
+    for override in elsewhere:
+        facts["invocation"]["overrides"] = [*before, override]
+        run.write_text(json.dumps(facts))
+        refused = await b.engager("retry", "runs/test")
+        assert (refused.code, len(b.sandbox.log)) == (2, sent)
+        assert override.partition("=")[2] in refused.err
+    facts["invocation"]["overrides"] = [*before, "request.id=13"]
+    run.write_text(json.dumps(facts))
+    # What the operator says is not refused for that; another scenario is another run.
+    assert "request.id was" in (await b.engager("retry", "runs/test", "--set", "request.id=13")).err
+    facts["invocation"]["overrides"] = before
+    run.write_text(json.dumps(facts))
+    ended = await b.engager("retry", "runs/test")
+    for shown in (b.sandbox.url, "scenario 12", "env:ENGAGER_TEST_TOKEN", str(b.path / "job.toml")):
+        assert shown in ended.err
+
+
 async def test_retry_where_there_is_nothing_to_retry(bench: Any) -> None:
     b = await bench(20)
     await b.engager("run", "job.toml", "--limit", "5")

@@ -204,6 +204,31 @@ async def test_a_row_with_bad_bytes_is_corrected_in_the_file_that_has_its_bytes(
     assert (ended.code, len(b.sandbox.log)) == (0, 2), ended.err
 
 
+@pytest.mark.parametrize(
+    ("phones", "rules", "is_warned"),
+    [
+        (["+79160000001", "89160000002", "9160000003"], "", True),
+        (["79160000001", "9160000003"], "", True),
+        (["+493012345678", "03012345678"], "", True),
+        (["+79160000001", "79160000002", "+493012345678"], "", False),
+        (["89160000001", "89160000002"], "", False),
+        (["+79160000001", "89160000002", "9160000003"], 'region = "RU"', False),
+    ],
+)
+async def test_a_column_that_mixes_the_forms_of_telephones_is_warned_of(
+    bench: Any, phones: list[str], rules: str, is_warned: bool
+) -> None:
+    b = await bench()
+    b.write_job()
+    text = (b.path / "job.toml").read_text()
+    text = text.replace('email = "{email}"', 'matching = "phone"\nphone = "{phone}"')
+    (b.path / "job.toml").write_text(text.replace('path = "people.csv"', f'path = "people.csv"\n{rules}'))
+    (b.path / "people.csv").write_text("phone,name\n" + "".join(f"{phone},N\n" for phone in phones))
+    for command in ("check", "run"):
+        ended = await b.engager(command, "job.toml")
+        assert (ended.code, "input.region" in ended.err) == (0, is_warned), ended.err
+
+
 async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
     b = await make(bench, 'exclude = "gone.txt"')
     (b.path / "gone.txt").write_text("p7@example.com\n")

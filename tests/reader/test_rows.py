@@ -484,6 +484,32 @@ def test_the_text_of_a_record_is_whole_or_says_that_it_is_cut() -> None:
     assert whole.raw.encode() == long
 
 
+@pytest.mark.parametrize("written", ["utf-8", "koi8-r"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", [0, 5_000, 20_000])
+def test_a_text_that_reads_as_garbage_is_told_wherever_it_begins(
+    written: str, packed: bool, before: int, tmp_path: Path
+) -> None:
+    plain = b"".join(b"p%d@x.org,Ann\n" % row for row in range(before))
+    data = HEADER + plain + "q@x.org,Анна Сергеевна Петрова\n".encode(written) * 2_000
+    file = tmp_path / ("people.csv.gz" if packed else "people.csv")
+    file.write_bytes(gzip.compress(data) if packed else data)
+    opened = Rows(InputSpec(str(file), tmp_path, encoding="cp1251"))
+    streamed = Rows(InputSpec("-", Path(), "csv", encoding="cp1251"), stdin=io.BytesIO(data))
+    for rows in (opened, streamed):
+        assert sum(map(len, rows.chunks())) == before + 2_000
+        (warning,) = rows.warnings
+        assert f'"{written}"' in warning
+        rows.close()
+
+
+def test_a_text_that_reads_well_is_not_warned_of() -> None:
+    data = HEADER + "q@x.org,Анна Сергеевна Петрова\n".encode("cp1251") * 20_000
+    rows = Rows(InputSpec("-", Path(), "csv", encoding="cp1251"), stdin=io.BytesIO(data))
+    assert sum(map(len, rows.chunks())) == 20_000
+    assert rows.warnings == []
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1251"])
 def test_bad_bytes_are_kept(encoding: str) -> None:
     (record,) = read(

@@ -1,0 +1,61 @@
+"""Where a pass sends, and with which secret: shown before it sends, and never other than the operator says.
+
+The call of a run stands in its run directory, which others may have made or changed. A pass follows it to
+another endpoint, scenario or token than the job file names only if the operator names that one, too.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engager.config.job import JobFile
+from engager.errors import RunDirectoryError
+from engager.store.run_directory import RunDirectory
+
+#: Keys of [endpoint] that say to whom requests and the token go.
+_LEADING = ("url", "token", "proxy", "ca_file", "client_cert", "transport")
+
+
+def destination_of(job_file: JobFile) -> str:
+    """The endpoint, the scenario and the reference to the token, for a person to look at."""
+    job = job_file.job
+    source = "" if job_file.path is None else f", by the job {job_file.path}"
+    token = job.endpoint.token or "none"
+    return f"sends to {job.endpoint.url}, scenario {job.request.get('id')}, token {token}{source}"
+
+
+def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: Sequence[str]) -> None:
+    """Refuse a call that leads elsewhere than the job file with the operator's own overrides.
+
+    A job that has no file, but was given by a program, has nothing to be compared with.
+
+    Raises:
+        RunDirectoryError: the call leads elsewhere.
+        JobError: the job file is not valid without the overrides of the run.
+
+    """
+    if job_file.path is None:
+        return
+    meant, stored = _leading(JobFile(Path(job_file.path), overrides)), _leading(job_file)
+    differing = [key for key in stored if stored[key] != meant.get(key)]
+    if not differing:
+        return
+    told = "; ".join(f"{key} is {stored[key]!r}, and in the job file {meant.get(key)!r}" for key in differing)
+    sets = [part for key in differing for part in ("--set", f"{key}={_as_given(stored[key])}")]
+    raise RunDirectoryError(
+        f"{found.path}: this run was begun with overrides by which another pass leads elsewhere than "
+        f"{job_file.path}: {told}. Nothing was sent. If that is meant, say so:\n  "
+        f"{shlex.join(['engager', 'retry', str(found.path), *sets])}"
+    )
+
+
+def _leading(job_file: JobFile) -> Mapping[str, Any]:
+    endpoint = {f"endpoint.{name}": getattr(job_file.job.endpoint, name) for name in _LEADING}
+    return {**endpoint, "request.id": job_file.job.request.get("id")}
+
+
+def _as_given(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
