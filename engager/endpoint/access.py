@@ -17,7 +17,7 @@ from engager.errors import JobError
 from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
 from engager.requests.template import Reading
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Destination, Proxy, Transport
 from engager.sending.transport.choice import transport_to
 

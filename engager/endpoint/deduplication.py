@@ -20,7 +20,8 @@ from engager.errors import Exit
 from engager.models import Ending, EngageRequest, Reply, Row, Withheld
 from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec, compile_builder
-from engager.sending.limits import RateLimiter, Stop
+from engager.sending.limits import RateLimiter
+from engager.sending.stop import Stop
 from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 

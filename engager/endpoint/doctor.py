@@ -29,7 +29,7 @@ from engager.endpoint.deduplication import (
 )
 from engager.endpoint.scenarios import Platform
 from engager.policies.delivery import Mode
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 from engager.sending.transport.base import MAX_ANSWER
 
 

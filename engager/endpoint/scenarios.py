@@ -17,7 +17,7 @@ from engager.endpoint.methods import request_to
 from engager.errors import EndpointError, Exit, JobError
 from engager.models import Ending, Reply
 from engager.requests.builder import RequestSpec
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 from engager.sending.transport.base import MAX_ANSWER, Admission, Destination
 from engager.sending.transport.choice import transport_to
 

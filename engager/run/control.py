@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engager.errors import Exit, JobError
 from engager.policies.rate import LEAST_RATE, MOST_RATE
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 
 #: The holder of a pause that a person asked for.
 OPERATOR = "operator"

@@ -15,7 +15,7 @@ from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, ignore_events, utc_text
 from engager.models import Status
-from engager.policies.rules import SlowStart
+from engager.policies.slow_start import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
 from engager.run.control import Gauges
 from engager.run.engine import Engine, Remaining
@@ -139,16 +139,16 @@ def _plan(run: Run, last_row: int | None) -> Plan:
     job = run.job_file.job
     breaker = job.breaker.policy
     return Plan(
-        job.limits.max_in_flight,
-        job.pace,
-        job.retry_policy,
-        job.delivery_policy,
-        job.adaptive,
-        breaker and breaker.for_concurrency(job.limits.max_in_flight),
-        SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
-        job.stop.threshold,
-        last_row,
-        lambda text: sanitized(run.redact(text), " ")[:MAX_TEXT],
+        concurrency=job.limits.max_in_flight,
+        pace=job.pace,
+        retry=job.retry_policy,
+        delivery=job.delivery_policy,
+        adaptive=job.adaptive,
+        breaker=breaker and breaker.for_concurrency(job.limits.max_in_flight),
+        slow_start=SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
+        threshold=job.stop.threshold,
+        last_row=last_row,
+        clean_text=lambda text: sanitized(run.redact(text), " ")[:MAX_TEXT],
     )
 
 

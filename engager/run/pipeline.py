@@ -18,9 +18,10 @@ from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
 from engager.sending.admission import AdmissionControl
-from engager.sending.limits import Limits, RetryBudget, Stop
+from engager.sending.limits import Limits, RetryBudget
 from engager.sending.retry import Engage, FreshId, with_retry
 from engager.sending.sender import Send, Sender
+from engager.sending.stop import Stop
 from engager.store.store import ResultStore
 
 #: Rows, or the requests or outcomes that they have become.
@@ -57,7 +58,15 @@ async def carry_out(
 def _with_policies(plan: Plan, send: Send, fresh_id: FreshId, store: ResultStore, limits: Limits) -> Engage:
     """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
     admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.is_synced)
-    sender = Sender(send, admission.admit, limits, plan.retry, plan.breaker, plan.slow_start, plan.clean_text)
+    sender = Sender(
+        send,
+        admission.admit,
+        limits,
+        plan.retry,
+        breaker=plan.breaker,
+        slow_start=plan.slow_start,
+        clean=plan.clean_text,
+    )
 
     def due_again(request: EngageRequest) -> None:
         store.after((), due=(request,))

@@ -11,10 +11,10 @@ from engager.policies.delivery import Delivery
 from engager.policies.failure_threshold import Threshold
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.policies.rules import SlowStart
+from engager.policies.slow_start import SlowStart
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How a run sends."""
 

@@ -37,7 +37,7 @@ class FaultPlan:
     shares: Mapping[str, float] = field(default_factory=dict)
     retry_after: str | None = None  #: of 429 and 503: seconds, or an HTTP date
     latency: tuple[float, float] = (0.0, 0.0)  #: seconds, drawn evenly from this range
-    drip: float = 0.01  #: seconds between two bytes
+    drip_pause: float = 0.01  #: seconds between two bytes of a drip
 
     def __post_init__(self) -> None:
         for name, share in self.shares.items():

@@ -12,6 +12,8 @@ import orjson
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from engager.sandbox.rules import INTEGERS
+
 _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml", "csv": "text/csv"}
 
 
@@ -35,7 +37,7 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
     if root.tag != "xml" or not isinstance(fields, dict):
         return None
     fields = {name: value for name, value in fields.items() if value != ""}  # an empty element is a null
-    for name in ("id", "resource_id", "from_id", "limit"):
+    for name in INTEGERS:
         if str(fields.get(name, "")).isdigit():
             fields[name] = int(fields[name])
     if fields.get("skip_profiles") in ("true", "false"):

@@ -56,6 +56,11 @@ _LISTING_TYPES: Types = {
     "attributes": dict,
 }
 
+#: Parameters that are whole numbers only. XML has texts alone, so these are read from it.
+INTEGERS = frozenset(
+    name for types in (_TYPES, _LISTING_TYPES) for name, kind in types.items() if kind is int
+)
+
 _FORMS = {
     "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+"),
     "phone": re.compile(r"\+?\d{5,15}"),

@@ -125,9 +125,9 @@ class Sandbox:
             os.write(self._log_file, orjson.dumps(asdict(entry), option=orjson.OPT_APPEND_NEWLINE))
 
     @property
-    def drip(self) -> float:
+    def drip_pause(self) -> float:
         """Seconds between two bytes of a slow response."""
-        return self.config.faults.drip
+        return self.config.faults.drip_pause
 
     @property
     def retry_after(self) -> str | None:
@@ -155,9 +155,13 @@ class _Reply:
         if fault.startswith("silence"):
             await self._sandbox.silence()
             return web.Response()
-        if fault in ("drip", "chunked", "garbage", "truncated"):
-            return await getattr(self, f"_{fault}")()  # type: ignore[no-any-return]
-        return self._altered(fault)
+        streamed = {
+            "drip": self._drip,
+            "chunked": self._chunked,
+            "garbage": self._garbage,
+            "truncated": self._truncated,
+        }
+        return await streamed[fault]() if fault in streamed else self._altered(fault)
 
     def _plain(self) -> web.Response:
         answer = self._answer
@@ -169,8 +173,9 @@ class _Reply:
 
     def _altered(self, fault: str) -> web.Response:
         response = self._plain()
-        if fault in ("429", "503") and (seconds := self._sandbox.retry_after) is not None:
-            response.headers["Retry-After"] = seconds
+        if fault in ("429", "500", "503"):  # the status is the sandbox's answer already
+            if fault != "500" and (seconds := self._sandbox.retry_after) is not None:
+                response.headers["Retry-After"] = seconds
         elif fault == "500_after":
             response = web.Response(status=500, body=_HTML, content_type="text/html")
         elif fault == "oversized":
@@ -181,6 +186,8 @@ class _Reply:
             response.body = b""
         elif fault == "close":
             response.force_close()
+        else:
+            raise ValueError(f"no response is known for the fault {fault!r}")
         return response
 
     def _abort(self) -> None:
@@ -204,7 +211,7 @@ class _Reply:
         with suppress(ConnectionResetError):  # the client gave up, which is what a drip is for
             for byte in self._answer.body:
                 await response.write(bytes((byte,)))
-                await asyncio.sleep(self._sandbox.drip)
+                await asyncio.sleep(self._sandbox.drip_pause)
         return response
 
     async def _garbage(self) -> web.StreamResponse:
@@ -214,6 +221,7 @@ class _Reply:
         return self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n" + self._answer.body[:20])
 
     def _raw(self, data: bytes) -> web.StreamResponse:
+        """Send bytes in place of a response and close; aiohttp drops the response that is returned then."""
         transport = self._request.transport
         if transport is not None:
             transport.write(data)

@@ -8,7 +8,8 @@ from engager.altcraft.classification import Meaning, Verdict
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
 from engager.policies.circuit_breaker import Breaker, Circuit
-from engager.sending.limits import BREAKER, PauseGate, Stop
+from engager.sending.pause import BREAKER, PauseGate
+from engager.sending.stop import Stop
 
 
 class CircuitBreaker:

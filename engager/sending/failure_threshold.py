@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from engager.errors import Exit
 from engager.policies.failure_threshold import Failures, Threshold
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 
 
 def failure_counter(threshold: Threshold | None, stop: Stop) -> Callable[[int, str], None] | None:

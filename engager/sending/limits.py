@@ -1,180 +1,23 @@
-"""The mechanisms that wait: pause, rate limit, retry budget; and the stop."""
+"""The rate limit and the retry budget of a run, and all that its attempts wait for together."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from math import ceil, inf
 from typing import Final
 
-import anyio
 from aiolimiter import AsyncLimiter
 
-from engager.errors import Exit
 from engager.policies.rate import Pace
 from engager.sending.clock import running_clock
+from engager.sending.pause import PauseGate
+from engager.sending.stop import Stop
 
 #: Seconds by which a request may leave after its slot; the rate limit has more than that in reserve.
 _PUNCTUAL: Final = 0.005
-
-
-class Stop:
-    """The request to end the run: every wait ends, and no request starts."""
-
-    def __init__(self) -> None:
-        self.exit: Exit | None = None
-        self.reason = ""
-        self._waiting: set[anyio.CancelScope] = set()
-        self._callbacks: list[Callable[[], None]] = []
-
-    @property
-    def requested(self) -> bool:
-        """Whether the run is to end."""
-        return self.exit is not None
-
-    def request(self, exit_code: Exit, reason: str) -> None:
-        """Ask the run to end; the first reason counts."""
-        if self.requested:
-            return
-        self.exit, self.reason = exit_code, reason
-        for scope in self._waiting:
-            scope.cancel()
-        for callback in self._callbacks:
-            callback()
-
-    def on_request(self, callback: Callable[[], None]) -> None:
-        """Call this when the stop is requested."""
-        self._callbacks.append(callback)
-
-    @contextmanager
-    def cancels(self) -> Iterator[None]:
-        """A context whose waits end at a stop, without an error."""
-        with anyio.CancelScope() as scope:
-            self._waiting.add(scope)
-            try:
-                if not self.requested:
-                    yield
-                else:
-                    scope.cancel()
-                    yield
-            finally:
-                self._waiting.discard(scope)
-
-    async def wait(self) -> None:
-        """Wait for the stop."""
-        with self.cancels():
-            await anyio.sleep_forever()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep for so long, or until the stop."""
-        with self.cancels():
-            await anyio.sleep(max(0.0, seconds))
-
-
-#: The holder of the pause while the circuit breaker is open.
-BREAKER = "breaker"
-
-
-class PauseGate:
-    """The pause of the run: its holders, and the time that the endpoint asked for."""
-
-    def __init__(self, stop: Stop, notify: Callable[[float], None] | None = None) -> None:
-        self._stop = stop
-        self._notify = notify  #: called when a pause begins here, with the loop time at which it ends
-        self._paused = self._until = 0.0
-        self._holders: set[str] = set()
-        self._probe_allowed = False
-        self._moved = asyncio.Event()
-        self._callbacks: list[Callable[[], None]] = []
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call this whenever a pause begins, moves or ends before its time."""
-        self._callbacks.append(callback)
-
-    @property
-    def shut(self) -> bool:
-        """Whether requests have to wait. A stop opens it: admission withholds the request then."""
-        until = self._until
-        return until > 0 and until > asyncio.get_running_loop().time() and not self._stop.requested
-
-    def close(self, seconds: float) -> None:
-        """Pause for so many seconds; of two pauses the one that ends later counts."""
-        until = asyncio.get_running_loop().time() + seconds
-        if self.close_until(until) and self._notify is not None:
-            self._notify(until)
-
-    def close_until(self, until: float) -> bool:
-        """Pause until this loop time; returns whether that is later than before."""
-        later = until > self._paused
-        self._paused = max(self._paused, until)
-        self._reckon()
-        return later
-
-    def pause(self, holder: str) -> None:
-        """Pause until this holder and all others resume."""
-        self._holders.add(holder)
-        if holder == BREAKER:
-            self._probe_allowed = False
-        self._reckon()
-
-    def resume(self, holder: str) -> None:
-        """End the pause of this holder."""
-        self._holders.discard(holder)
-        self._reckon()
-
-    def allow_probe(self) -> None:
-        """Admit one request although the circuit breaker is open: the probe."""
-        self._probe_allowed = BREAKER in self._holders
-        self._reckon()
-
-    @property
-    def paused_for(self) -> float:
-        """Seconds that remain of the pause that the endpoint asked for."""
-        return max(0.0, self._paused - asyncio.get_running_loop().time())
-
-    @property
-    def holders(self) -> frozenset[str]:
-        """The holders of the pause."""
-        return frozenset(self._holders)
-
-    def _reckon(self) -> None:
-        self._until = inf if self._holders else self._paused
-        self._moved.set()  # every waiting request checks again
-        self._moved = asyncio.Event()
-        for callback in self._callbacks:
-            callback()
-
-    async def wait(self, probing: bool = False) -> bool:
-        """Wait until it is open, or the run stops; returns whether the request is a probe.
-
-        The circuit breaker does not block a request that is a probe already; other holders do.
-        """
-        while self.shut:
-            if (probing or self._probe_allowed) and not self.blocks(probing=True):
-                self._probe_allowed = self._probe_allowed and probing
-                return True
-            await self._moves()
-        return probing
-
-    def blocks(self, probing: bool) -> bool:
-        """Whether a request that has passed, as a probe or not, has to wait after all."""
-        return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
-
-    def _is_paused(self) -> bool:
-        return self._paused > asyncio.get_running_loop().time()
-
-    async def _moves(self) -> None:
-        """Wait until the pause may have changed."""
-        now = asyncio.get_running_loop().time()
-        until = self._paused if self._paused > now else self._until
-        with self._stop.cancels(), anyio.move_on_after(max(0.0, until - now)):
-            await self._moved.wait()
 
 
 @dataclass(slots=True, eq=False)
@@ -407,36 +250,3 @@ class RetryBudget:
         self._at = now
         self._tokens = min(self._reserve, self._tokens + elapsed * self._rate) - 1
         return max(0.0, -self._tokens / self._rate)
-
-
-#: Seconds; no requested pause is longer, whatever the header says.
-LONGEST_PAUSE: Final = 366 * 86_400.0
-
-#: RFC 9110 knows whole seconds only; some gateways write a fraction.
-_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
-
-
-def pause_seconds(retry_after: str, now: float, date: str | None = None) -> float | None:
-    """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None when it is neither.
-
-    `date` is the Date header of the same response, if it has one: the clock by which a date counts. Otherwise
-    it counts by `now`, in seconds since the epoch.
-    """
-    text = retry_after.strip()
-    if _SECONDS.fullmatch(text):
-        seconds = float(text)
-    elif (until := _moment(text)) is not None:
-        written = _moment(date) if date else None
-        seconds = until - (now if written is None else written)
-    else:
-        return None
-    return min(max(0.0, seconds), LONGEST_PAUSE)
-
-
-def _moment(text: str) -> float | None:
-    """A date of HTTP in seconds since the epoch; None for any other text."""
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except Exception:  # the library raises more than it names, and these are foreign bytes
-        return None

@@ -22,7 +22,8 @@ from engager.sending.delivery import (
     give_up,
     may_attempt,
 )
-from engager.sending.limits import RetryBudget, Stop
+from engager.sending.limits import RetryBudget
+from engager.sending.stop import Stop
 
 #: Derives a further request id from the first one and its version.
 FreshId = Callable[[str, int], str]

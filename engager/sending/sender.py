@@ -12,12 +12,13 @@ from engager.errors import Exit
 from engager.models import Ending, Withheld
 from engager.policies.circuit_breaker import Breaker
 from engager.policies.retry import Retry
-from engager.policies.rules import SlowStart
+from engager.policies.slow_start import SlowStart
 from engager.sending.attempt import Attempt
 from engager.sending.circuit_breaker import CircuitBreaker
 from engager.sending.clock import running_clock
 from engager.sending.delivery import EXPIRED, STOPPED
-from engager.sending.limits import Limits, pause_seconds
+from engager.sending.limits import Limits
+from engager.sending.pause import pause_seconds
 from engager.sending.slow_start import StartLimiter
 from engager.sending.transport.base import Admission, SendBatch
 
@@ -36,6 +37,7 @@ class Sender:
         admit: Admit,
         limits: Limits,
         retry: Retry,
+        *,
         breaker: Breaker | None = None,
         slow_start: SlowStart | None = None,
         clean: Callable[[str], str] = str,

@@ -8,9 +8,9 @@ from collections import deque
 from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_no_response
 from engager.errors import Exit
 from engager.models import OWN_MACHINE
-from engager.policies.rules import FirstResponses, SlowStart
+from engager.policies.slow_start import FirstResponses, SlowStart
 from engager.sending.attempt import Attempt
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 
 
 class StartLimiter:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from engager.sandbox.faults import FAULTS
+
 FAST = "[retry]\nattempts = 8\nbase_delay = 0.01\nmax_delay = 0.05\n"
 
 
@@ -236,24 +238,7 @@ async def test_scenario_and_profile_errors_are_the_rows(bench: Any) -> None:
     assert {line["error"] for line in b.results()} == {0, 400}
 
 
-FAULTS = {
-    "429": 0.02,
-    "503": 0.04,
-    "500": 0.04,
-    "500_after": 0.04,
-    "reset_before": 0.04,
-    "reset_after": 0.04,
-    "silence_before": 0.02,
-    "silence_after": 0.02,
-    "drip": 0.02,
-    "garbage": 0.02,
-    "truncated": 0.02,
-    "oversized": 0.01,
-    "bad_bytes": 0.02,
-    "empty": 0.02,
-    "close": 0.02,
-    "chunked": 0.02,
-}
+SHARES = dict.fromkeys(FAULTS, 0.025)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +248,7 @@ FAULTS = {
 async def test_whatever_goes_wrong_no_claim_is_false(bench: Any, mode: str, language: str) -> None:
     """The endpoint's own account is the truth that the results are held against."""
     job = f'{FAST}[delivery]\nmode = "{mode}"\n[limits]\nconcurrency = 32\n'
-    b = await bench(250, job, faults=FAULTS, seed=7)
+    b = await bench(250, job, faults=SHARES, seed=7)
     b.write_job(job, timeout=0.5, format=language)
     ended = await b.engager("run", "job.toml")
     assert ended.code in (0, 1), ended.err

@@ -23,7 +23,7 @@ from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.policies.rate import Pace
 from engager.requests.builder import RequestSpec
 from engager.sandbox import Sandbox, SandboxConfig
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, Destination, is_admitted
 
 

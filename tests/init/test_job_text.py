@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engager.altcraft.parameters import FURTHER_MATCHING, MATCHING, PARAMETERS
 from engager.config.job import JobFile
 from engager.config.job_sections import Job
 from engager.config.sections import Section
@@ -64,6 +65,14 @@ def test_every_key_of_the_manual_stands_in_it(tmp_path: Path) -> None:
                 assert str(field.description).replace("`", "") in text or f"\n{key} = " in text
 
 
+def test_every_optional_parameter_stands_in_it(tmp_path: Path) -> None:
+    text = drafted(tmp_path, PEOPLE)[0].text
+    modes = [*MATCHING.values(), *FURTHER_MATCHING.values()]
+    matched = {name for mode in modes for name in mode.fields}
+    for name in {*PARAMETERS} - matched - {"custom_request", "content"}:
+        assert re.search(rf"^(# )?{name} = .+", text, re.MULTILINE), name
+
+
 def test_what_is_written_as_a_default_is_the_default(tmp_path: Path) -> None:
     """Every default that stands there as a comment may be taken for what it says."""
     made, job = drafted(tmp_path, PEOPLE)
@@ -82,8 +91,8 @@ def test_every_example_may_be_made_use_of(tmp_path: Path) -> None:
     (tmp_path / "files" / "offer.pdf").write_bytes(b"x")
     for line in re.findall(r"^# \w+ = .*\(not set\).*$", made.text, re.MULTILINE):
         section = re.findall(r"^(?:# )?\[(\w+)\]", made.text[: made.text.index(line)], re.MULTILINE)[-1]
-        if line.startswith(("# max_", "# delimiter")):
-            continue  # a ceiling stands beside "auto", and another delimiter is another file's
+        if line.startswith(("# max_", "# delimiter", "# run_")):
+            continue  # a ceiling goes with "auto", a delimiter with another file, a run's name with its start
         text = made.text.replace(line, line.removeprefix("# "))
         (tmp_path / "job.toml").write_text(text.replace(f"# [{section}]", f"[{section}]"))
         assert built(JobFile(tmp_path / "job.toml")), line

@@ -17,11 +17,13 @@ from engager.models import (
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.policies.rules import SlowStart
+from engager.policies.slow_start import SlowStart
 from engager.sending.admission import AdmissionControl, BeforeSend
-from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.limits import Limits, RateLimiter, RetryBudget
+from engager.sending.pause import PauseGate
 from engager.sending.retry import Engage, with_retry
 from engager.sending.sender import Send, Sender
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')

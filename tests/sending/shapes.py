@@ -27,9 +27,11 @@ from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from engager.sending.adaptive import with_adaptive_limit
 from engager.sending.admission import AdmissionControl
-from engager.sending.limits import Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.limits import Limits, RateLimiter, RetryBudget
+from engager.sending.pause import PauseGate
 from engager.sending.retry import Engage, with_retry
 from engager.sending.sender import Sender
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 from tests.conftest import VirtualLoop
 

@@ -12,7 +12,9 @@ from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptive import Adaptive, ConcurrencyAimd
 from engager.policies.rate import Pace
 from engager.sending.adaptive import AdaptiveController, ConcurrencyLimiter
-from engager.sending.limits import PauseGate, RateLimiter, Stop
+from engager.sending.limits import RateLimiter
+from engager.sending.pause import PauseGate
+from engager.sending.stop import Stop
 
 TAKEN, REFUSED = Verdict(Meaning.ACCEPTED), Verdict(Meaning.NOT_ACCEPTED, http_status=503)
 

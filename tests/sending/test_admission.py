@@ -17,7 +17,9 @@ from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.sending.admission import AdmissionControl
 from engager.sending.attempt import Attempt
-from engager.sending.limits import Limits, PauseGate, Stop
+from engager.sending.limits import Limits
+from engager.sending.pause import PauseGate
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, SendBatch, is_admitted
 from tests.sending.scripted import (
     OK,

@@ -15,9 +15,11 @@ from engager.policies.delivery import Delivery
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from engager.sending.admission import AdmissionControl
-from engager.sending.limits import BREAKER, Limits, PauseGate, RateLimiter, RetryBudget, Stop
+from engager.sending.limits import Limits, RateLimiter, RetryBudget
+from engager.sending.pause import BREAKER, PauseGate
 from engager.sending.retry import Engage, with_retry
 from engager.sending.sender import Sender
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
@@ -59,7 +61,7 @@ def compose(
     limits = Limits(stop, gate, RateLimiter(pace, stop, gate))
     admit = AdmissionControl(limits, Delivery(), clock, list.clear, False).admit
     return with_retry(
-        Sender(endpoint.send, admit, limits, retry, breaker).attempt_once,
+        Sender(endpoint.send, admit, limits, retry, breaker=breaker).attempt_once,
         retry,
         Delivery(),
         RetryBudget(100, 100),

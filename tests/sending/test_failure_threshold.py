@@ -5,7 +5,7 @@ from __future__ import annotations
 from engager.errors import Exit
 from engager.policies.failure_threshold import Threshold
 from engager.sending.failure_threshold import failure_counter
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 
 
 def test_too_many_failures_stop_the_run() -> None:

@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 
 from engager.errors import Exit
 from engager.policies.rate import Pace
-from engager.sending.limits import (
-    BREAKER,
-    LONGEST_PAUSE,
-    PauseGate,
-    RateLimiter,
-    RetryBudget,
-    Stop,
-    pause_seconds,
-)
+from engager.sending.limits import RateLimiter, RetryBudget
+from engager.sending.pause import BREAKER, LONGEST_PAUSE, PauseGate, pause_seconds
+from engager.sending.stop import Stop
 from tests.conftest import VirtualLoop
 
 

@@ -12,8 +12,8 @@ from engager.models import (
     Status,
 )
 from engager.policies.retry import Retry
-from engager.policies.rules import SlowStart
-from engager.sending.limits import Stop
+from engager.policies.slow_start import SlowStart
+from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission
 from tests.sending.scripted import (
     BUSY,

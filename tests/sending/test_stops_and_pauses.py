@@ -13,7 +13,7 @@ from engager.models import (
 )
 from engager.policies.rate import Pace
 from engager.policies.retry import Retry
-from engager.sending.limits import Stop
+from engager.sending.stop import Stop
 from tests.sending.scripted import (
     BUSY,
     OK,

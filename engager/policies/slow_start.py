@@ -1,7 +1,4 @@
-"""The rules that stop a run or make it wait, as pure values: too many failures, a deadline, hours, an outage.
-
-Moments are seconds since the epoch. No clock is read here.
-"""
+"""The slow start: how few requests are in flight until the endpoint has accepted a row. Pure, no clock."""
 
 from __future__ import annotations
 
@@ -17,10 +14,9 @@ class SlowStart:
     a row is accepted.
     """
 
-    strangers: int = (
-        5  #: responses in another form, and timeouts, that stop the run before the endpoint responds
-    )
-    absences: int = 10  #: the same for requests that could not be sent, which have no effect
+    #: Responses in another form, and timeouts, that stop the run before the endpoint responds.
+    foreign: int = 5
+    unsent: int = 10  #: the same for requests that could not be sent, which have no effect
     all_rejected: int = 100  #: first responses with one and the same error that stop the run; 0: never
     pause: float = 0.5  #: seconds until the next request after one without a response; doubled each time
     longest_pause: float = 1.0  #: seconds
@@ -33,8 +29,8 @@ class FirstResponses:
     policy: SlowStart
     responded: bool = False  #: a response was in the endpoint's own form
     over: bool = False  #: the slow start is over
-    _strange: int = 0
-    _absent: int = 0
+    _foreign: int = 0
+    _unsent: int = 0
     _rejected: int = 0
     _error: int | str | None = None
 
@@ -48,7 +44,7 @@ class FirstResponses:
     @property
     def pause(self) -> float:
         """Seconds until the next request may leave."""
-        unanswered = self._strange + self._absent
+        unanswered = self._foreign + self._unsent
         if self.responded or not unanswered:
             return 0.0
         return min(self.policy.longest_pause, self.policy.pause * 2.0 ** (unanswered - 1))
@@ -57,9 +53,9 @@ class FirstResponses:
         """A request had no response of the endpoint; returns whether no endpoint is to be expected there."""
         if self.responded:
             return False
-        self._strange += sent
-        self._absent += not sent
-        return self._strange >= self.policy.strangers or self._absent >= self.policy.absences
+        self._foreign += sent
+        self._unsent += not sent
+        return self._foreign >= self.policy.foreign or self._unsent >= self.policy.unsent
 
     def record_accepted(self) -> None:
         """The endpoint accepted a row: the job is right."""
