@@ -248,10 +248,10 @@ async def test_a_start_that_waited_until_the_run_was_complete(bench: Any) -> Non
     b = await bench(20)
     await b.engager("run", "job.toml", "--limit", "5")
     second = await b.start("run", "job.toml", before=late)
-    while not (b.path / "waits").exists():
+    while second.returncode is None and not (b.path / "waits").exists():
         await asyncio.sleep(0.01)
     await goes_on(b, 20)
-    (b.path / "waits").unlink()
+    (b.path / "waits").unlink(missing_ok=True)
     _, err = await second.communicate()
     assert second.returncode == 0, err
     assert not (b.path / "runs/test/pass.json").exists()

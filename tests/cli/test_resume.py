@@ -177,7 +177,7 @@ async def test_many_files_are_one_input(bench: Any) -> None:
     late = gzip.compress(b"email,name\np201@example.com,N\n")
     (b.path / "part-before.csv.gz").write_bytes(late)
     ended = await b.engager("run", "job.toml", "--input", "part*.csv.gz")
-    assert (ended.code, "part-before.csv.gz" in ended.err) == (2, True)
+    assert (ended.code, "in 5 files" in ended.err) == (2, True)
     (b.path / "part-before.csv.gz").unlink()
     assert (await b.engager("run", "job.toml", "--input", "part*.csv.gz")).code == 0
     assert has_every_row(b, 200)

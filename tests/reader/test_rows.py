@@ -338,7 +338,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {".zst": zstandard.compress, ".gz": 
 @pytest.mark.parametrize(
     ("name", "head", "row"), [("p.csv", b"a\n", b"1\n"), ("p.jsonl", b"", b'{"a":"1"}\n')]
 )
-@pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 20)], ids=["one line", "blank lines"])
+@pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 19)], ids=["one line", "blank lines"])
 def test_a_reader_is_never_blocked_for_long_by_empty_blocks(
     tmp_path: Path, name: str, head: bytes, row: bytes, filler: bytes, suffix: str
 ) -> None:
@@ -463,7 +463,7 @@ def test_a_record_of_lines_ends_at_the_limit_wherever_blocks_end(block: int) -> 
         st.sampled_from([b"a@x,A", b'"b', b"\r", b"\n", b"\r\n", b'"', b"x" * 600, b"\xff"]), max_size=30
     )
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_where_blocks_end_changes_nothing_about_line_ends(parts: list[bytes]) -> None:
     def outcome(block: int) -> list[object]:
         records = read(HEADER + b"".join(parts), block=block, max_row_bytes=1024, examine=False)
