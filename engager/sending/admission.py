@@ -56,9 +56,8 @@ class AdmissionControl:
         slot: it does not queue again, and nothing leaves in a burst.
         """
         if attempt.slot is not None:
-            self._slots = [
-                slot for slot in self._slots if slot is not attempt.slot
-            ]  # it has not left with it
+            # It has not left with that one.
+            self._slots = [slot for slot in self._slots if slot is not attempt.slot]
         while True:
             if self._gate.shut:
                 attempt.probing = await self._gate.wait(attempt.probing)
