@@ -55,6 +55,9 @@ attempts = {attempts}
 base_delay = 0.005
 max_delay = 0.02
 budget = 10000
+[breaker]
+pause = 0.02
+longest_pause = 0.1
 [delivery]
 mode = "{mode}"
 durability = "{durability}"
