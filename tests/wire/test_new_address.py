@@ -38,7 +38,7 @@ def job(folder: Path, url: str, mode: str = "exactly-once", **endpoint: Any) -> 
         "request": {"id": 12, "email": "{email}"},
         "output": {"report": False},
         "retry": {"base_delay": 60, "max_delay": 60},
-        "limits": {"concurrency": 4},
+        "limits": {"concurrency": 4, "rate": 10},  # a stop comes before all rows are settled
         "delivery": {"mode": mode},
     }
     return engager.build_job(tables, base=folder)
