@@ -9,13 +9,11 @@ delivery mode forbids it, the counts add up, and no run hangs.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import random
 import shutil
-import sys
 import tempfile
 import traceback
 from collections import Counter
@@ -27,6 +25,7 @@ from typing import Any
 import engager
 from engager import EngagerError, Summary
 from tests.odd.odd_server import ALL_TWISTS, Nature, OddServer
+from tests.odd.report import Report, end, parser_of
 from tests.wire.raw import listening
 
 MODES = ("exactly-once", "at-most-once", "at-least-once")
@@ -41,14 +40,12 @@ STARTS = 6
 
 
 @dataclass
-class Report:
-    """What became of some cases."""
+class EndpointReport(Report):
+    """What became of some runs."""
 
-    cases: int = 0
     requests: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ class Course:
             yield f"row {line['row']}: {status}, and {effects} messages went out ({line})"
 
 
-async def carry_out(case: Case, report: Report, keep: bool) -> None:
+async def carry_out(case: Case, report: EndpointReport, keep: bool) -> None:
     """Let a case happen, and add what became of it."""
     folder = Path(tempfile.mkdtemp(prefix="odd-"))
     server = OddServer(case.nature, case.seed)
@@ -234,9 +231,9 @@ async def carry_out(case: Case, report: Report, keep: bool) -> None:
         shutil.rmtree(folder)
 
 
-async def series(seeds: Iterable[int], jobs: int = 4, keep: bool = False) -> Report:
+async def series(seeds: Iterable[int], jobs: int = 4, keep: bool = False) -> EndpointReport:
     """The cases of some seeds, some at a time: they wait most of the time."""
-    report, left = Report(), iter(seeds)
+    report, left = EndpointReport(), iter(seeds)
     os.environ["ENGAGER_TEST_TOKEN"] = TOKEN
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: report.wrong.append(f"unhandled in the loop: {context}"))
@@ -250,19 +247,13 @@ async def series(seeds: Iterable[int], jobs: int = 4, keep: bool = False) -> Rep
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1, help="the first seed")
-    parser.add_argument("--cases", type=int, default=500, help="how many cases, from this seed on")
-    parser.add_argument("--jobs", type=int, default=4, help="cases at a time")
-    parser.add_argument("--keep", action="store_true", help="keep the folders of failed cases")
-    given = parser.parse_args()
+    given = parser_of(__doc__, cases=500, jobs=4).parse_args()
     report = asyncio.run(series(range(given.seed, given.seed + given.cases), given.jobs, given.keep))
-    for wrong in report.wrong:
-        print(f"WRONG {wrong}")
-    print(f"what happened: {dict(report.happened)}")
-    print(f"{report.cases} cases, {report.requests} requests, rows: {dict(report.statuses)}")
-    print(f"{len(report.wrong)} wrong")
-    sys.exit(bool(report.wrong))
+    end(
+        report,
+        f"what happened: {dict(report.happened)}",
+        f"{report.cases} cases, {report.requests} requests, rows: {dict(report.statuses)}",
+    )
 
 
 if __name__ == "__main__":

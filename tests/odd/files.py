@@ -9,12 +9,10 @@ file is refused with an error that names it and says what to do.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import random
-import re
 import shutil
 import sys
 import tempfile
@@ -33,7 +31,8 @@ from engager.init.job_text import draft, path_from
 from engager.init.sample import take_sample
 from tests.odd.drawn_files import ENCODINGS, OddFile, drawn_file
 from tests.odd.file_oracle import Seen, judged
-from tests.wire.raw import OK, listening
+from tests.odd.report import Report, end, parser_of
+from tests.wire.raw import OK, listening, read_body
 
 TOKEN = "t0ken-of-odd-files"
 
@@ -42,15 +41,13 @@ REAL = 50
 
 
 @dataclass
-class Report:
-    """What became of some cases."""
+class FileReport(Report):
+    """What became of some files."""
 
-    cases: int = 0
     real: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
 
-    def add(self, other: Report) -> None:
+    def add(self, other: FileReport) -> None:
         self.cases += other.cases
         self.real += other.real
         self.outcomes += other.outcomes
@@ -67,8 +64,7 @@ class Endpoint:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(OK), OK)
         while head := await reader.readuntil(b"\r\n\r\n"):
-            length = re.search(rb"(?i)content-length: *(\d+)", head)
-            self.requests.append(json.loads(await reader.readexactly(int(length[1]) if length else 0)))
+            self.requests.append(json.loads(await read_body(head, reader)))
             writer.write(answer)
 
 
@@ -206,21 +202,21 @@ class Course:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await process.communicate()
-        told = err.decode()
-        if process.returncode not in (0, 1, 2, 3) or "Traceback" in told:
-            raise AssertionError(f"{args[0]} ended with {process.returncode}: {told[-600:]}")
-        self.seen.warnings += [line for line in told.splitlines() if line.startswith("warning: ")]
+        errors = err.decode()
+        if process.returncode not in (0, 1, 2, 3) or "Traceback" in errors:
+            raise AssertionError(f"{args[0]} ended with {process.returncode}: {errors[-600:]}")
+        self.seen.warnings += [line for line in errors.splitlines() if line.startswith("warning: ")]
         if process.returncode in (Exit.WRONG, Exit.STOPPED):
-            self.seen.refused[args[0]] = engager.InputError(told.split("error: ", 1)[-1].strip())
+            self.seen.refused[args[0]] = engager.InputError(errors.split("error: ", 1)[-1].strip())
             return None
         if args[0] == "run":
             self.seen.exit_code = process.returncode
         return out
 
 
-async def series(seeds: Iterable[int], keep: bool = False) -> Report:
+async def series(seeds: Iterable[int], keep: bool = False) -> FileReport:
     """The cases of some seeds, one after the other."""
-    report, endpoint = Report(), Endpoint()
+    report, endpoint = FileReport(), Endpoint()
     os.environ.update(ENGAGER_TEST_TOKEN=TOKEN, ALTCRAFT_TOKEN=TOKEN)
     async with listening(endpoint.serve) as port:
         endpoint.url = f"http://127.0.0.1:{port}"
@@ -247,30 +243,21 @@ def _kinds(seen: Seen, file: OddFile) -> Iterator[str]:
     yield from (f"row {line['status']}" for line in seen.results)
 
 
-def _part(seeds: range, keep: bool) -> Report:
+def _part(seeds: range, keep: bool) -> FileReport:
     return asyncio.run(series(seeds, keep))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1, help="the first seed")
-    parser.add_argument("--cases", type=int, default=2000, help="how many files, from this seed on")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--keep", action="store_true", help="keep the folders of failed cases")
-    given = parser.parse_args()
+    given = parser_of(__doc__, cases=2000, jobs=1).parse_args()
     parts = [range(given.seed + job, given.seed + given.cases, given.jobs) for job in range(given.jobs)]
-    report = Report()
+    report = FileReport()
     if given.jobs == 1:
         report = _part(parts[0], given.keep)
     else:
         with ProcessPoolExecutor(given.jobs) as pool:
             for part in pool.map(_part, parts, [given.keep] * len(parts)):
                 report.add(part)
-    for wrong in report.wrong:
-        print(f"WRONG {wrong}")
-    print(f"{report.cases} files ({report.real} by the real command): {dict(report.outcomes)}")
-    print(f"{len(report.wrong)} wrong")
-    sys.exit(bool(report.wrong))
+    end(report, f"{report.cases} files ({report.real} by the real command): {dict(report.outcomes)}")
 
 
 if __name__ == "__main__":

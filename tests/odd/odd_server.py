@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from engager.sandbox.formats import read_request, write_answer
+from tests.wire.raw import read_body, request_id_of
 
 #: Responses of gateways that prove nothing: the endpoint may have done it.
 _UNPROVEN = (200, 201, 204, 302, 303, 408, 409, 500, 502, 504, 520)
@@ -202,10 +203,8 @@ class _Exchange:
     async def carry_out(self) -> bool:
         if self.draw.random() < 0.1 and (twist := self.server.twist(self.draw)) in ("reset_at_head", "early"):
             return await self._before_the_body(twist)
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.head)
-        self.body = await self.reader.readexactly(int(length[1]) if length else 0)
-        found = re.search(rb"(?i)\r\nrequest-id: *(\S+)", self.head)
-        self.request_id = found[1].decode() if found else ""
+        self.body = await read_body(self.head, self.reader)
+        self.request_id = request_id_of(self.head)
         self.person = self.server.note(self.request_id, self.body)
         self.server.attempts[self.person] += 1
         self.draw = self.server.drawing(self.person, self.server.attempts[self.person])

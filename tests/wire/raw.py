@@ -20,6 +20,18 @@ Gateway = Callable[["Moment"], "Act"]
 OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
 
 
+async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """The body of the request that begins with this head."""
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return await reader.readexactly(int(length[1]) if length else 0)
+
+
+def request_id_of(head: bytes) -> str:
+    """The Request-ID of a request; empty if it has none."""
+    found = re.search(rb"(?i)\r\nrequest-id: *(\S+)", head)
+    return found[1].decode() if found else ""
+
+
 @dataclass(frozen=True)
 class Moment:
     """When a request came."""
@@ -60,8 +72,7 @@ class Endpoint:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
-            length = re.search(rb"(?i)content-length: *(\d+)", head)
-            body = await reader.readexactly(int(length[1]) if length else 0)
+            body = await read_body(head, reader)
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
             await asyncio.sleep(0.001)
@@ -69,8 +80,7 @@ class Endpoint:
             writer.write(self._answer(head, body))
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
-        found = re.search(rb"(?i)request-id: *(\S+)", head)
-        request_id = found[1].decode() if found else ""
+        request_id = request_id_of(head)
         now = asyncio.get_running_loop().time()
         self._begun = now if self._begun is None else self._begun
         self.requests += 1
