@@ -46,11 +46,7 @@ async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> l
             found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
             if found.state is State.FAILED and name in NEEDED:
                 failed = name
-            seen, advice = (
-                " ".join(sanitized(Secret.redact_all(text), " ").split())
-                for text in (found.seen, found.advice)
-            )
-            findings.append(replace(found, seen=seen, advice=advice, check=name))
+            findings.append(replace(found, seen=_shown(found.seen), advice=_shown(found.advice), check=name))
             on_finding(findings[-1])
     return findings
 

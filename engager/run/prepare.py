@@ -131,7 +131,7 @@ def prepare(
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
         opened = _open(job_file, found, move, input_path, after, resources)
         identified = _identify(opened, out)
-        if again or not _is_complete(opened.found):
+        if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
             return summary
@@ -196,10 +196,6 @@ def _new_run(job_file: JobFile, out: Path) -> RunDirectory:
     return directory if job.run_name is None else replace(directory, run_id=run_id_of(job.name, job.run_name))
 
 
-def _is_complete(found: RunDirectory | None) -> bool:
-    return found is not None and bool((found.summary() or {}).get("complete"))
-
-
 def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
     """Raises RunDirectoryError where the endpoint may have forgotten what a lost run directory sent."""
     ends, zone = job_file.job.forgotten_at(directory.started_at), job_file.job.window.tz
@@ -229,9 +225,8 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
     log.warning(
         "the input has changed after what this run has read of it: %s", _input_name(job_file, input_path)
     )
-    summary = found.summary()
-    if summary is not None and summary.get("complete"):
-        found.write_summary({**summary, "complete": False})
+    if found.is_complete:
+        found.reopen()
     identity = {**found.identity, "input": {**found.identity["input"], "files": files}}
     return replace(found, identity=identity)
 

@@ -55,7 +55,7 @@ def _estimated(found: RunDirectory, rows: int) -> int | None:
 
 def is_unsettled(found: RunDirectory) -> bool:
     """Whether a run is neither complete nor given up."""
-    return not (found.summary() or {}).get("complete") and not found.given_up_path.exists()
+    return not found.is_complete and not found.given_up_path.exists()
 
 
 def give_up(paths: Sequence[Path], job_name: str) -> None:

@@ -58,7 +58,7 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
         write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
     except OSError as fault:
         raise RunDirectoryError(f"{run.path}: another pass cannot begin: {fault.strerror}.") from fault
-    run.write_summary({**(run.summary() or {}), "complete": False})
+    run.reopen()
 
 
 def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:

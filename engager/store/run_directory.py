@@ -92,6 +92,15 @@ class RunDirectory:
         """The summary of the last process, if it wrote one."""
         return _read(self.summary_path)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the summary says that no row is left."""
+        return bool((self.summary() or {}).get("complete"))
+
+    def reopen(self) -> None:
+        """Note in the summary that rows are left again. Raises RecordingError."""
+        self.write_summary({**(self.summary() or {}), "complete": False})
+
     def difference_to(self, identity: Mapping[str, Any]) -> str | None:
         """The first difference to a job and its input; None if this run belongs to them."""
         return _difference("", self.identity, identity)
