@@ -57,8 +57,7 @@ def encoder_of(encoding: str) -> Callable[[str], bytes]:
     Bytes that were read as `KEEP_BYTES` reads them come out as they were, but for wide encodings, in which a
     byte is no unit. Any other character that the encoding does not have becomes a question mark.
     """
-    encoder = codecs.getincrementalencoder(encoding)(errors=KEEP_BYTES)
-    return lambda text: encoder.encode(text)
+    return codecs.getincrementalencoder(encoding)(errors=KEEP_BYTES).encode
 
 
 def _keep_bytes(fault: UnicodeError) -> tuple[str | bytes, int]:

@@ -39,17 +39,22 @@ _PIECE = 512
 _LOOK_UP = 0.25
 
 
-def find_files(path: str, base: Path) -> list[Path]:
-    """The files that a path or a glob names, relative to `base`, sorted by name. Raises InputError."""
+def find_files(path: str, base: Path, of_input: bool = True) -> list[Path]:
+    """The files that a path or a glob names, relative to `base`, sorted by name. Raises InputError.
+
+    `of_input`: an error says how to name another input.
+    """
     full = base / path
     if full.exists():
         if full.is_dir():
-            raise InputError(f"{full}: it is a folder. Name a file, or a glob such as {path}/*.csv.")
+            advice = f" Name a file, or a glob such as {path}/*.csv." if of_input else ""
+            raise InputError(f"{full}: it is a folder.{advice}")
         return [full]
     found = sorted(Path(name) for name in glob.glob(str(full), recursive=True))
     files = [file for file in found if not file.is_dir()]
     if not files:
-        raise InputError(f"{full}: no such file. Correct input.path, or name the file with --input.")
+        advice = " Correct input.path, or name the file with --input." if of_input else ""
+        raise InputError(f"{full}: no such file.{advice}")
     return files
 
 

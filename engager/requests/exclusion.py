@@ -102,10 +102,9 @@ class Lists:
     def files(self) -> list[Path]:
         """The files that the paths name. Raises InputError."""
         try:
-            return [file for path in self.paths for file in find_files(path, self.base)]
+            return [file for path in self.paths for file in find_files(path, self.base, of_input=False)]
         except InputError as fault:
-            fault_text = str(fault).partition(" Correct ")[0].partition(" Name ")[0]
-            raise InputError(f"input.exclude: {fault_text}") from None
+            raise InputError(f"input.exclude: {fault}") from None
 
     def add_to(self, exclusion: Exclusion) -> None:
         """Add all keys of CSV and JSONL files, and of .txt files with one key per line; also if compressed.

@@ -101,13 +101,14 @@ class PhoneForms:
     """The forms of the telephone numbers that people are matched by, where no region makes them one form."""
 
     def __init__(self, job_file: JobFile, builder: Builder) -> None:
-        self._is_wanted = builder.key_field == "phone" and job_file.job.input.region is None
+        #: Whether forms matter to this job; otherwise no number is counted.
+        self.is_wanted = builder.key_field == "phone" and job_file.job.input.region is None
         self._rows: Counter[PhoneForm] = Counter()
         self._examples: dict[PhoneForm, int] = {}
 
     def note(self, request: EngageRequest | None) -> None:
         """Count the number of one row, if it has a request."""
-        if self._is_wanted and request is not None:
+        if self.is_wanted and request is not None:
             form = phone_form(request.key)
             self._rows[form] += 1
             self._examples.setdefault(form, request.row.number)
@@ -130,7 +131,7 @@ class PhoneForms:
 def warnings_of_phones(job_file: JobFile, builder: Builder, rows: Rows) -> list[str]:
     """Warn of several forms among the rows that were read before the first is sent."""
     forms = PhoneForms(job_file, builder)
-    if builder.key_field == "phone":
+    if forms.is_wanted:
         for record in rows.first_records[:FIRST_RECORDS]:
             built = builder.build(record) if isinstance(record, Row) else None
             forms.note(built if isinstance(built, EngageRequest) else None)
