@@ -50,4 +50,4 @@ def _text(seen: dict[str, Any]) -> str:
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     if seen["resume_command"]:
         lines += ["resume with:", f"  {seen['resume_command']}"]
-    return "\n".join(sanitized(line, " ") for line in lines)  # whoever wrote the run may have forged it
+    return "\n".join(sanitized(line, " ") for line in lines)  # another user may have written the run

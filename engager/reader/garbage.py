@@ -60,9 +60,9 @@ class GarbageWatch:
 
     def _look(self, block: bytes) -> None:
         sample = _telling_lines(block)
-        if told := garbled(sample, self._encoding):
+        if fault := garbled(sample, self._encoding):
             where = f" (at byte {self._position:,} or after)" if self._position else ""
-            self._warn(f"{self._source}: {told}{where}")
+            self._warn(f"{self._source}: {fault}{where}")
             self._next = sys.maxsize
         elif len(sample) >= _ENOUGH:
             self._next = 2 * self._blocks

@@ -32,7 +32,7 @@ _MILLISECONDS = ("latency_ms", "waited_ms")
 _LONGEST = 1 << 30
 
 #: The number of the row of a line that was read, its fields, and the line as it is written again.
-Survivor = tuple[int, dict[str, Any], bytes]
+WholeLine = tuple[int, dict[str, Any], bytes]
 
 
 class LineFormat(Protocol):
@@ -40,7 +40,7 @@ class LineFormat(Protocol):
 
     head: bytes
 
-    def survivors(self, path: Path) -> Iterator[Survivor]:
+    def whole_lines(self, path: Path) -> Iterator[WholeLine]:
         """Yields the complete lines of a file."""
         ...
 
@@ -57,9 +57,9 @@ class JsonLines:
         return fields
 
     @staticmethod
-    def survivors(path: Path) -> Iterator[Survivor]:
+    def whole_lines(path: Path) -> Iterator[WholeLine]:
         """Yields the complete lines of a file."""
-        return (one for one in _json_survivors(path, "row") if tuple(one[1]) == RESULT_COLUMNS)
+        return (one for one in _whole_json_lines(path, "row") if tuple(one[1]) == RESULT_COLUMNS)
 
 
 class CsvLines:
@@ -74,9 +74,9 @@ class CsvLines:
         return csv_line(map(_cell, orjson.loads(fields).values()), ",").encode()
 
     @staticmethod
-    def survivors(path: Path) -> Iterator[Survivor]:
+    def whole_lines(path: Path) -> Iterator[WholeLine]:
         """Yields the complete records of a file, with their fields in their types."""
-        for row, fields, line in _csv_survivors(path, "row", ",", "utf-8"):
+        for row, fields, line in _whole_csv_lines(path, "row", ",", "utf-8"):
             try:
                 numbers = {name: float(fields[name]) if fields[name] else None for name in _MILLISECONDS}
                 attempts, duplicate = int(fields["attempts"]), fields["duplicate"] == "true"
@@ -177,11 +177,11 @@ class RejectedJson:
             text = json.dumps(orjson.loads(line), separators=(",", ":")) + "\n"
         return self._encode(text)
 
-    def survivors(self, path: Path) -> Iterator[Survivor]:
+    def whole_lines(self, path: Path) -> Iterator[WholeLine]:
         """The lines of a file that are whole."""
         if self._is_utf8:
-            return _json_survivors(path, "engager_row")
-        return _encoded_survivors(path, "engager_row", self._encoding)
+            return _whole_json_lines(path, "engager_row")
+        return _whole_encoded_lines(path, "engager_row", self._encoding)
 
 
 class RejectedCsv:
@@ -222,19 +222,19 @@ class RejectedCsv:
         reasons = facts.values()
         return self._encode(csv_line([*values, *reasons], self._delimiter))
 
-    def survivors(self, path: Path) -> Iterator[Survivor]:
+    def whole_lines(self, path: Path) -> Iterator[WholeLine]:
         """Yields the complete records of a file."""
-        return _csv_survivors(path, "engager_row", self._delimiter, self._encoding)
+        return _whole_csv_lines(path, "engager_row", self._delimiter, self._encoding)
 
 
-def _json_survivors(path: Path, column: str) -> Iterator[Survivor]:
+def _whole_json_lines(path: Path, column: str) -> Iterator[WholeLine]:
     """The whole lines of a JSONL file in UTF-8; none of one that is gone."""
     if path.exists():
         with path.open("rb") as file:
             yield from _whole_json((line.removeprefix(codecs.BOM_UTF8) for line in file), column)
 
 
-def _encoded_survivors(path: Path, column: str, encoding: str) -> Iterator[Survivor]:
+def _whole_encoded_lines(path: Path, column: str, encoding: str) -> Iterator[WholeLine]:
     """The whole lines of a JSONL file in another encoding; none of one that is gone."""
     if not path.exists():
         return
@@ -246,7 +246,7 @@ def _encoded_survivors(path: Path, column: str, encoding: str) -> Iterator[Survi
             yield row, fields, encode(line.decode())
 
 
-def _whole_json(lines: Iterable[bytes], column: str) -> Iterator[Survivor]:
+def _whole_json(lines: Iterable[bytes], column: str) -> Iterator[WholeLine]:
     for line in lines:
         try:
             fields = orjson.loads(line)
@@ -255,7 +255,7 @@ def _whole_json(lines: Iterable[bytes], column: str) -> Iterator[Survivor]:
             continue
 
 
-def _csv_survivors(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[Survivor]:
+def _whole_csv_lines(path: Path, column: str, delimiter: str, encoding: str) -> Iterator[WholeLine]:
     """Yields the complete records of a CSV file after its header; nothing if the file does not exist."""
     if not path.exists():
         return

@@ -47,7 +47,7 @@ class Result:
 
 def results_of(path: Path) -> Iterator[Result]:
     """Yields the complete lines of a file of results, in the order in which rows were settled."""
-    yield from (Result.from_fields(fields) for _, fields, _ in _FORMATS[path.suffix].survivors(path))
+    yield from (Result.from_fields(fields) for _, fields, _ in _FORMATS[path.suffix].whole_lines(path))
 
 
 #: Bytes at the end of results that are read for the latest lines.

@@ -43,11 +43,13 @@ def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: 
     differing = [key for key in stored if stored[key] != meant.get(key)]
     if not differing:
         return
-    told = "; ".join(f"{key} is {stored[key]!r}, and in the job file {meant.get(key)!r}" for key in differing)
+    differences = "; ".join(
+        f"{key} is {stored[key]!r}, and in the job file {meant.get(key)!r}" for key in differing
+    )
     sets = [part for key in differing for part in ("--set", f"{key}={_as_given(stored[key])}")]
     raise RunDirectoryError(
         f"{found.path}: this run was begun with overrides by which another pass leads elsewhere than "
-        f"{job_file.path}: {told}. Nothing was sent. If that is meant, say so:\n  "
+        f"{job_file.path}: {differences}. Nothing was sent. If that is meant, say so:\n  "
         f"{shlex.join(['engager', 'retry', str(found.path), *sets])}"
     )
 

@@ -50,7 +50,7 @@ class Scheduler:
     ) -> Scheduler:
         """The scheduler of a run that begins.
 
-        A duration ends by the clock that nobody sets (`elapsing`), a time of day by the one on the wall.
+        A duration ends by a clock that cannot be set (`elapsing`), a time of day by the wall clock.
         `forgotten_at` is a deadline, in seconds since the epoch, that the job does not set.
         """
         deadline, zone = job.stop.deadline, job.window.tz

@@ -32,7 +32,7 @@ async def stopped_by_signals(control: Control, say: Callable[[str], object]) -> 
 
 @contextmanager
 def _handled() -> Iterator[list[signal.Signals]]:
-    """Yields the signals that are handled; afterwards the previous handlers are restored."""
+    """Yields the signals that are handled; the previous handlers are restored at the end."""
     if threading.current_thread() is not threading.main_thread():
         raise JobError(
             "stop_on_signals: only the main thread receives signals, and this is another one. Call it there, "

@@ -105,7 +105,7 @@ def mended_again(data: bytes, encoding: str, path: Path) -> bytes:
         for row in found
     ]
     path.write_bytes(rejected.head + b"".join(map(rejected.line, outcomes)))
-    assert [line for _, _, line in rejected.survivors(path)] == list(map(rejected.line, outcomes))
+    assert [line for _, _, line in rejected.whole_lines(path)] == list(map(rejected.line, outcomes))
     return path.read_bytes()
 
 
@@ -151,7 +151,7 @@ def test_objects_to_be_mended_are_an_input_in_the_same_encoding(
     for row in records(opened((tmp_path / "failed.jsonl").read_bytes(), "jsonl", encoding)):
         assert isinstance(row, Row)
         assert {**values, "engager_error_text": "今日は"}.items() <= dict(row.values).items()  # type: ignore[arg-type]
-    kept = list(rejected.survivors(tmp_path / "failed.jsonl"))
+    kept = list(rejected.whole_lines(tmp_path / "failed.jsonl"))
     assert [(row, line) for row, _, line in kept] == [(7, rejected.line(outcome))] * 2
 
 
@@ -173,7 +173,7 @@ def test_a_line_of_results_is_read_back_whole(text: str, tmp_path: Path) -> None
     outcome = Outcome(Row(7, 8, "people.csv", ()), text, Status.REJECTED, error=404, error_text=text)
     line = CsvLines.line(orjson.dumps(result_fields(outcome, same)))
     (tmp_path / CsvLines.name).write_bytes(CsvLines.head + line)
-    ((row, fields, kept),) = CsvLines.survivors(tmp_path / CsvLines.name)
+    ((row, fields, kept),) = CsvLines.whole_lines(tmp_path / CsvLines.name)
     assert (row, fields["key"], fields["error_text"], kept) == (7, text, text, line)
 
 

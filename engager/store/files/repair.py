@@ -20,7 +20,7 @@ Stays = Callable[[int, dict[str, Any]], bool]
 def rows_in(path: Path, form: LineFormat, end: int) -> bytearray:
     """Which rows below `end` have a whole line in a file: a byte a row."""
     found = bytearray(end)
-    for row, _, _ in form.survivors(path):
+    for row, _, _ in form.whole_lines(path):
         if 0 < row < end:
             found[row] = 1
     return found
@@ -35,7 +35,7 @@ def rewrite(source: Path, target: Path, form: LineFormat, stays: Stays, end: int
     descriptor = open_draft(draft)
     with os.fdopen(descriptor, "wb") as file:
         file.write(form.head)
-        for row, fields, line in form.survivors(source):
+        for row, fields, line in form.whole_lines(source):
             if 0 < row < end and not written[row] and stays(row, fields):
                 written[row] = 1
                 file.write(line if line.endswith(b"\n") else line + b"\n")  # a torn file lost its last end

@@ -123,13 +123,13 @@ byId("stop").addEventListener("click", () => byId("sure").showModal());
 byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === "yes") send({ do: "stop" }); });
 
 byId("invite").addEventListener("click", async () => {
-  const told = byId("invitation");
+  const shown = byId("invitation");
   try {
     const response = await fetch("/invite", { method: "POST", headers: { "X-Engager": "1" } });
     const text = await response.text();
-    told.textContent = response.ok ? `Open this address on the other device within 10 minutes; it opens once: ${location.origin}/?key=${text}` : text;
+    shown.textContent = response.ok ? `Open this address on the other device within 10 minutes; it opens once: ${location.origin}/?key=${text}` : text;
   } catch {
-    told.textContent = "The run does not respond. It may have ended.";
+    shown.textContent = "The run does not respond. It may have ended.";
   }
 });
 
