@@ -176,6 +176,12 @@ def _without_query(location: str) -> str:
     return re.split(r"[?#]", location, maxsplit=1)[0][:200]
 
 
+def is_transient(verdict: Verdict) -> bool:
+    """Whether the endpoint, or a gateway, says that it cannot respond at this moment."""
+    codes = [code for code in (verdict.http_status, verdict.error) if isinstance(code, int)]
+    return any(code in (408, 425, 429) or 500 <= code < 600 for code in codes)
+
+
 def fatal_reason(verdict: Verdict) -> str:
     """Why no row can succeed, for the operator."""
     if verdict.error == OWN_MACHINE:

@@ -60,8 +60,11 @@ def proxy_address(text: str) -> str:
     return text
 
 
+_RUN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
 def _run_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(_RUN_NAME, name):
         raise ValueError(
             "use up to 100 letters, digits, dots, dashes and underscores, a letter or digit first"
         )
@@ -95,7 +98,7 @@ class JobSection(Section):
         None,
         description="Name of the run, from which its Request-IDs derive, also without its run directory.",
         examples=["spring-2026"],
-        json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"},
+        json_schema_extra={"pattern": f"^{_RUN_NAME}$"},
     )
     run_since: Annotated[str, BeforeValidator(_moment)] | None = Field(
         None,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, is_transient, judge
 from engager.altcraft.scenarios import Scenario, read_listing
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
@@ -70,15 +70,10 @@ async def _asked(ask: Callable[[], Awaitable[RepeatedRequest]]) -> RepeatedReque
     """Ask, and ask again where the response speaks of that moment only: one 503 says little."""
     for delay in _DELAYS:
         found = await ask()
-        if not any(_is_of_the_moment(judge(ending, MAX_ANSWER)) for ending in (found.first, found.second)):
+        if not any(is_transient(judge(ending, MAX_ANSWER)) for ending in (found.first, found.second)):
             return found
         await asyncio.sleep(delay)
     return await ask()
-
-
-def _is_of_the_moment(verdict: Verdict) -> bool:
-    codes = [code for code in (verdict.http_status, verdict.error) if isinstance(code, int)]
-    return any(code in (408, 425, 429) or 500 <= code < 600 for code in codes)
 
 
 async def check_endpoint(probe: Probe) -> Finding:
