@@ -26,9 +26,9 @@ async def test_a_run_directory_of_others(bench: Any) -> None:
     run = json.loads((b.path / "runs/test/run.json").read_text())
     run["invocation"]["overrides"] = [EVIL]
     (b.path / "runs/test/run.json").write_text(json.dumps(run))
-    told = await b.engager("status", "runs/test")
-    assert told.code == 0
-    assert_harmless(told.out, told.err)
+    status = await b.engager("status", "runs/test")
+    assert status.code == 0
+    assert_harmless(status.out, status.err)
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

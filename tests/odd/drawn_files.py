@@ -100,7 +100,7 @@ class OddFile:
     tidy: bool  #: everybody must be engaged
     traits: dict[str, Any]
     ends: list[int] = field(default_factory=list)  #: where the head ends, and the record of each person
-    cut: int | None = None  #: how many of the plain bytes are left; None: all, or nobody knows
+    cut: int | None = None  #: how many of the plain bytes are left; None: all, or unknown
 
     def is_whole(self, person: Person) -> bool:
         """Whether the record of a person lies before the cut."""
@@ -178,7 +178,7 @@ class _Writing:
             data = plain[:cut]
         data = _pack(data, traits["pack"], draw)
         if traits["pack"] and not self.tidy and draw.random() < 0.2:
-            at = draw.randrange(8, len(data) + 1)  # of less nobody can say what it was
+            at = draw.randrange(8, len(data) + 1)  # of fewer, its kind cannot be recognized
             traits["packed_cut"] = f"{at} of {len(data)}"
             data = data[:at]
         suffix = "" if not self.tidy and draw.random() < 0.1 else traits["pack"]

@@ -1,4 +1,4 @@
-"""The judge of odd files: nobody is lost or taken for another person, and each refusal says what to do."""
+"""The judge of odd files: no person is lost or taken for another, and each refusal says what to do."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _requests(file: OddFile, seen: Seen) -> Iterator[str]:
         person = by_key.get(str(key))
         if person is None:
             if not _is_cut_key(file, seen, str(key)):
-                yield f"somebody who is not in the file is engaged: {key!r}"
+                yield f"a person who is not in the file is engaged: {key!r}"
         elif times > (2 if file.wrong.get(person.number) == "again" else 1):
             yield f"{key} is engaged {times} times"
     for request in seen.requests:

@@ -10,7 +10,7 @@ from tests.odd.files import series
 FOUND = (29, 206, 637, 10047, 10348, 20436)
 
 
-async def test_nobody_of_an_odd_file_is_lost_or_taken_for_another() -> None:
+async def test_no_person_of_an_odd_file_is_lost_or_taken_for_another() -> None:
     report = await series(chain(FOUND, range(50, 80)))
     assert report.wrong == []
     assert report.real

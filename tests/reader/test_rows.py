@@ -487,7 +487,7 @@ def test_the_text_of_a_record_is_whole_or_says_that_it_is_cut() -> None:
 @pytest.mark.parametrize("written", ["utf-8", "koi8-r"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("before", [0, 5_000, 20_000])
-def test_a_text_that_reads_as_garbage_is_told_wherever_it_begins(
+def test_garbled_text_is_reported_wherever_it_begins(
     written: str, packed: bool, before: int, tmp_path: Path
 ) -> None:
     plain = b"".join(b"p%d@x.org,Ann\n" % row for row in range(before))

@@ -34,7 +34,7 @@ async def test_retry_after_pauses_every_row(status: int) -> None:
     times = sorted(moment for moment, _ in script.left)
     assert times[2] < 1
     assert times[3] >= 30
-    # and behind the pause the pace holds as ever
+    # after the pause the pace holds as before
     assert all(b - a > 0.99 for a, b in zip(times[3:], times[13:], strict=False))
     assert all(outcome and outcome.status is Status.ENGAGED for outcome in outcomes)
 

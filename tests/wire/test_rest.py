@@ -1,4 +1,4 @@
-"""People whom nobody tried: connections at rest, a suspended process, a server that wants a certificate."""
+"""Rows that no attempt can have reached: idle connections, a suspended process, a refused certificate."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def refusing(context: ssl.SSLContext) -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["no certificate", "one of somebody else"])
+@pytest.mark.parametrize("given", [False, True], ids=["no certificate", "one of another authority"])
 async def test_a_server_that_wants_another_certificate_has_taken_nothing(
     authority: trustme.CA, given: bool
 ) -> None:
