@@ -75,6 +75,8 @@ class EngageRequest:
     history: AttemptHistory = UNATTEMPTED  #: replaced by the attempt under way
     identity: str = ""  #: everything that the profile is matched by, where a rule needs it
     last: int | None = None  #: the last row of a request that carries several; `row` is the first
+    #: Of a batch: a request for each of its rows, whose body is the item of that row.
+    members: Sequence[EngageRequest] = ()
 
 
 @dataclass(slots=True)
@@ -96,6 +98,17 @@ class Skipped:
     key: str | None
     error: str  #: a code: "repeat", "excluded", "earlier_run" or "blank"
     error_text: str
+
+
+@dataclass(slots=True)
+class Withdrawn:
+    """A row of a batch that is open, and that a rule of the job skips by now.
+
+    The batch cannot be repeated as it was.
+    """
+
+    outcome: Outcome
+    last: int  #: the last row of the batch
 
 
 def is_blank(values: Values) -> bool:
@@ -157,6 +170,7 @@ class Status(StrEnum):
     """The final result of a row."""
 
     ENGAGED = "engaged"
+    ACCEPTED = "accepted"  #: the endpoint took the request, and does not say what became of the row
     REJECTED = "rejected"
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -180,6 +194,7 @@ class Outcome:
     latency_ms: float | None = None  #: the last attempt: from when it was due to its ending
     waited_ms: float | None = None  #: all waits: rate limit, pauses, backoff, a connection
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
+    reference: str | None = None  #: the profile or the task that the endpoint names
 
     @classmethod
     def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
+from engager.altcraft.batch_bodies import (
+    BatchResult,
+    longest_response,
+    most_elements,
+    read_batch_result,
+    read_reference,
+)
 from engager.altcraft.response_bodies import read_response
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending, Lost, NotSent, Reply
 
@@ -59,8 +67,15 @@ GATEWAY_TABLE: Final[tuple[tuple[range, Meaning], ...]] = (
     (range(503, 504), Meaning.NOT_ACCEPTED),
 )
 
+#: Of one row, it is the endpoint itself that says so, and not a gateway that gave up waiting.
+_TOOK_TOO_LONG: Final = 408
+
 #: The codes under which a Retry-After pauses the run.
 LIMITS: Final = frozenset({429, 503})
+
+
+#: The body of a request is too large (RFC 9110, 15.5.14).
+TOO_LARGE: Final = 413
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +92,22 @@ class Verdict:
     date: str | None = None  #: the Date header's text, the clock of `retry_after`
     sent: bool = True  #: False: the request ended before its first byte left
     assumed: bool = False  #: that it had no effect is assumed: some gateways send this after the effect
+    #: Of the response to a batch: what it proves of each row, in the order of the request. Empty: some rows
+    #: were accepted, and it does not say which. None: all rows are as the request.
+    rows: Sequence[Verdict] | None = None
+    references: Sequence[str | None] = ()  #: with `rows`: the profile that it names for each
+    request_only: bool = False  #: it accepts the request, and says nothing of the rows in it
+    reference: str | None = None  #: the profile or the task that the response names
 
     @property
     def is_limit(self) -> bool:
         """Whether the endpoint reports a limit."""
         return self.http_status in LIMITS or self.error in LIMITS
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the body of the request is longer than the endpoint, or a gateway, accepts."""
+        return TOO_LARGE in (self.http_status, self.error)
 
 
 #: Bytes of the longest response that is parsed: those in the contract's form are far shorter, and parsing
@@ -103,6 +129,60 @@ def judge(ending: Ending, longest: int = MAX_PARSED) -> Verdict:
     return Verdict(Meaning.NOT_SENT)
 
 
+def judge_batch(ending: Ending, rows: int, is_task: bool) -> Verdict:
+    """Returns what the ending of an attempt proves that carries so many rows.
+
+    Args:
+        ending: how the attempt ended.
+        rows: the number of rows that the request carries, 1 or more.
+        is_task: the method answers before it imports, so a success is one of the request only.
+
+    """
+    if not isinstance(ending, Reply):
+        return judge(ending)
+    complete = ending.complete and len(ending.body) <= longest_response(rows)
+    said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
+    verdict = _judged(*said, ending.location, most_elements(rows))
+    if verdict.is_too_large:  # whoever says so has not passed it on
+        return replace(verdict, meaning=Meaning.REJECTED)
+    is_of_rows = verdict.by_endpoint and verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED)
+    if not is_of_rows or not 200 <= ending.status < 300:
+        return verdict
+    if is_task:
+        if verdict.meaning is Meaning.REJECTED:
+            return verdict
+        return replace(verdict, request_only=True, reference=read_reference(ending.body))
+    return _of_rows(verdict, read_batch_result(ending.body, rows), rows)
+
+
+def _of_rows(whole: Verdict, result: BatchResult | None, rows: int) -> Verdict:
+    """What a response to a batch proves of its rows, which are mapped by their places if the counts agree.
+
+    Assumed: entries are in the order of the request, and a permanent error without entries means that no row
+    was accepted.
+    """
+    if result is not None and len(result.rows) == rows:
+        # Most rows share one verdict, so that it is made and looked at once.
+        kinds = {row.kind: _of_row(whole, *row.kind) for row in result.rows}
+        each, references = [kinds[row.kind] for row in result.rows], [row.reference for row in result.rows]
+        return replace(whole, meaning=Meaning.ACCEPTED, rows=each, references=references)
+    if whole.meaning is Meaning.REJECTED:
+        is_silent = result is None or (result.is_known and not (result.rows or result.ids))
+        return whole if is_silent else replace(whole, meaning=Meaning.UNKNOWN, rows=())
+    if result is None:
+        return whole if rows == 1 else replace(whole, request_only=True)
+    if result.ids == rows:
+        return whole
+    found = len(result.rows) or result.ids
+    text = f"the response has {found:,} results in a form that is known, for {rows:,} rows"
+    return replace(whole, error="unusable_result", error_text=text, rows=())
+
+
+def _of_row(whole: Verdict, error: int, error_text: str) -> Verdict:
+    meaning = Meaning.NOT_ACCEPTED if error == _TOOK_TOO_LONG else _of_code(error)
+    return replace(whole, meaning=meaning, error=error, error_text=error_text)
+
+
 def _of_not_sent(ending: NotSent) -> Meaning:
     # A certificate that does not verify is wrong for every row, and so is a machine without sockets: no wait
     # repairs it, and no row may fail for it.
@@ -118,8 +198,9 @@ def _judged(
     duplicate: bool,
     date: str | None,
     location: str | None,
+    elements: int = most_elements(0),
 ) -> Verdict:
-    answer = read_response(body) if complete else None
+    answer = read_response(body, elements) if complete else None
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
     if answer is None:

@@ -10,12 +10,15 @@ import csv
 import re
 from codecs import BOM_UTF8
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
 #: Elements of the longest XML that is parsed. A response has five or six, and each costs some microseconds.
-_MAX_ELEMENTS = 500
+MAX_ELEMENTS = 500
 
 #: Codes of an endpoint are below this.
 _MOST_CODE = 10**9
@@ -29,28 +32,29 @@ class ResponseBody:
     error_text: str
 
 
-def read_response(body: bytes) -> ResponseBody | None:
+def read_response(body: bytes, most_elements: int = MAX_ELEMENTS) -> ResponseBody | None:
     """Read a whole body in any of the endpoint's formats.
 
-    White space and the byte order mark of UTF-8 around a response are ignored.
+    White space and the byte order mark of UTF-8 around a response are ignored. XML with more than
+    `most_elements` elements is not read.
     """
     body = body.removeprefix(BOM_UTF8).strip()
     start = body[:1]
     if start == b"{":
         return _from_json(body)
     if start == b"<":
-        return _from_xml(body)
+        return _from_xml(body, most_elements)
     return _from_csv(body) if start else None
 
 
 def _from_json(body: bytes) -> ResponseBody | None:
-    fields = _loaded(body)
+    fields = loaded(body)
     if fields is None:
         return None
     text = fields.get("error_text")
     if not isinstance(text, str):
         text = "" if "error_text" in fields else None
-    return _in_the_form(_code(fields.get("error")), text)
+    return _in_the_form(code_of(fields.get("error")), text)
 
 
 def _in_the_form(error: int | None, text: str | None) -> ResponseBody | None:
@@ -63,7 +67,8 @@ def _in_the_form(error: int | None, text: str | None) -> ResponseBody | None:
     return ResponseBody(error, (text or "").strip())
 
 
-def _loaded(body: bytes) -> dict[str, Any] | None:
+def loaded(body: bytes) -> dict[str, Any] | None:
+    """The object of a body in JSON; None if it is none."""
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -75,7 +80,7 @@ def _loaded(body: bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
-def _code(value: object) -> int | None:
+def code_of(value: object) -> int | None:
     """An error code, given as a number or a text. A bool, which Python counts as an int, is not a code."""
     if type(value) is int:
         return value
@@ -89,8 +94,16 @@ def _digits(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _from_xml(body: bytes) -> ResponseBody | None:
-    if body.count(b"<") > 2 * _MAX_ELEMENTS:
+def _from_xml(body: bytes, most_elements: int) -> ResponseBody | None:
+    root = xml_of(body, most_elements)
+    if root is None:
+        return None
+    return _from_text(root.findtext("error"), root.findtext("error_text"))
+
+
+def xml_of(body: bytes, most_elements: int) -> Element | None:
+    """The root element of a body in XML; None if it is none, or has more elements."""
+    if body.count(b"<") > 2 * most_elements:
         return None
     # Loaded where it is used: most endpoints never respond in XML.
     from xml.etree.ElementTree import ParseError
@@ -102,9 +115,7 @@ def _from_xml(body: bytes) -> ResponseBody | None:
         root = fromstring(body)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         return None
-    if root.tag != "xml":
-        return None
-    return _from_text(root.findtext("error"), root.findtext("error_text"))
+    return root if root.tag == "xml" else None
 
 
 def _from_csv(body: bytes) -> ResponseBody | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
 
 import anyio
 from anyio import to_thread
@@ -13,16 +11,15 @@ from anyio import to_thread
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
+from engager.requests.packing import Packer
 from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.first_rows import FirstRows
-from engager.run.pipeline import Build, Chunks, carry_out
+from engager.run.pipeline import Build, Chunks, NextWorks, Works, carry_out
 from engager.run.plan import Plan
 from engager.sending.limits import Limits
 from engager.sending.transport.base import Transport
 from engager.store.store import ResultStore
-
-T = TypeVar("T")
 
 
 class Remaining(IntEnum):
@@ -41,6 +38,7 @@ class Engine:
     builder: Builder
     selection: Selection | None
     repeats: RepeatDetector | None
+    packer: Packer | None  #: of a method whose requests carry several rows
     store: ResultStore
 
     async def engage_all(self, plan: Plan, transport: Transport, limits: Limits) -> Remaining:
@@ -53,7 +51,9 @@ class Engine:
         build, chunks = self._selecting(first_rows)
         off_loop = _in_thread if self.rows.is_stream else _in_loop
         try:
-            done = await carry_out(plan, chunks, build, transport.send, fresh, store, limits, off_loop)
+            done = await carry_out(
+                plan, chunks, build, self.packer, transport.send, fresh, store, limits, off_loop
+            )
             return Remaining.DUE if not done else Remaining.BEYOND if first_rows.cut else Remaining.NONE
         finally:
             with anyio.CancelScope(shield=True):
@@ -68,11 +68,11 @@ class Engine:
         return build, selection.apply(rows, build)
 
 
-async def _in_thread(call: Callable[[], T]) -> T:
+async def _in_thread(call: NextWorks) -> Works | None:
     """For an input that may have to be waited for: a pipe, a terminal."""
     return await to_thread.run_sync(call, abandon_on_cancel=True)
 
 
-async def _in_loop(call: Callable[[], T]) -> T:
+async def _in_loop(call: NextWorks) -> Works | None:
     """For an input on disk: a switch to a thread and back takes longer than a read from the cache."""
     return call()

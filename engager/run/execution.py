@@ -114,7 +114,7 @@ async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) 
 
 async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     repeats = repeats_of(run.job_file, run.builder, _warn_of_repeat)
-    engine = Engine(run.rows, run.builder, run.selection, repeats, run.store)
+    engine = Engine(run.rows, run.builder, run.selection, repeats, None, run.store)
     plan = _plan(run, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
         limits = Limits.create(run.control.stopping, plan.pace)

@@ -26,5 +26,7 @@ class Plan:
     breaker: Breaker | None = None
     slow_start: SlowStart | None = None
     threshold: Threshold | None = None
+    split: bool = True  #: a batch that is refused as a whole is halved
+    is_task: bool = False  #: the endpoint responds to a batch before it imports it
     last_row: int | None = None  #: rows after it are not sent by this process
     clean_text: Callable[[str], str] = str  #: cleans a text of others before it is stored and shown

@@ -40,13 +40,13 @@ def with_retry(
     fresh_id: FreshId,
     attempt_ended: Callable[[EngageRequest], None],
     clock: BootClock,
-) -> Engage:
+) -> Retrying:
     """Attempt a row until it is settled; call `attempt_ended` after an attempt that does not settle it."""
-    return _Retrying(call, retry, delivery, budget, stop, fresh_id, attempt_ended, clock).engage
+    return Retrying(call, retry, delivery, budget, stop, fresh_id, attempt_ended, clock)
 
 
 @dataclass(frozen=True, slots=True)
-class _Retrying:
+class Retrying:
     """The first attempt is a plain call: only the failure path pays for the machinery of retries."""
 
     call: AttemptCall
@@ -60,24 +60,40 @@ class _Retrying:
     now: Clock = field(default_factory=running_clock)
 
     async def engage(self, request: EngageRequest) -> Outcome | None:
+        """Settle a row; None defers it."""
+        attempt, verdict, step = await self.carry(request)
+        return None if isinstance(step, Decision) else outcome_of(attempt, request, step, verdict)
+
+    async def carry(
+        self, request: EngageRequest, used: int = 0, after: Verdict | None = None, is_part: bool = False
+    ) -> tuple[Attempt, Verdict, Status | Decision]:
+        """Attempt a request until it is settled or deferred.
+
+        Args:
+            request: of one row or of a batch.
+            used: attempts that its rows have used up already.
+            after: how the last one of these ended; a backoff comes first.
+            is_part: it is a part of a batch that was sent before.
+
+        """
         now = self.now()
-        attempt = Attempt(request, request.request_id, now, now)
+        attempt = Attempt(request, request.request_id, now, now, is_part=is_part)
         if request.history.in_doubt:
-            attempt.doubt = doubt_before(request.history)
+            attempt.doubt = doubt_before(request.history) if after is None else after
             if not may_attempt(self.delivery, request.history, self.clock()):
-                return _outcome(attempt, Status.IN_DOUBT, attempt.doubt)
+                return attempt, attempt.doubt, Status.IN_DOUBT
         if request.history.request_id_version:
             self._renew_id(attempt)
-        verdict, step = self._decide(attempt, await self.call(attempt))
+        verdict, step = (
+            self._decide(attempt, await self.call(attempt)) if after is None else (after, Decision.RETRY)
+        )
         if step is Decision.RETRY:
-            verdict, step = await self._retry(attempt, verdict)
-        if isinstance(step, Decision):
-            return None
+            verdict, step = await self._retry(attempt, verdict, used)
         if step is Status.ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
             verdict = doubtful(attempt.doubt, verdict)
-        return _outcome(attempt, step, verdict)
+        return attempt, verdict, step
 
     def _renew_id(self, attempt: Attempt) -> None:
         """Give the attempt the row's present request id, which is not its first."""
@@ -97,7 +113,9 @@ class _Retrying:
             attempt.request.history = history
         return verdict, step
 
-    async def _retry(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
+    async def _retry(
+        self, attempt: Attempt, verdict: Verdict, used: int
+    ) -> tuple[Verdict, Status | Decision]:
         known = [(verdict, Decision.RETRY)]
 
         async def next_step() -> tuple[Verdict, Status | Decision]:
@@ -107,11 +125,15 @@ class _Retrying:
             stopped = self.stop.requested
             return self._decide(attempt, STOPPED if stopped else await self.call(attempt))
 
+        def count_used(state: RetryCallState) -> None:
+            state.attempt_number = max(state.attempt_number, used)
+
         # One object per row: tenacity keeps the state of its attempts in it.
         retrying = AsyncRetrying(
             retry=retry_if_result(lambda result: result[1] is Decision.RETRY),
             stop=lambda state: self.retry.stop(state) and not attempt.unanswered,
             wait=self._delay,
+            before=count_used,
             sleep=self.stop.sleep,
             retry_error_callback=lambda state: _exhausted(state, attempt),
         )
@@ -128,12 +150,13 @@ def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status
     return verdict, give_up(attempt.request.history)
 
 
-def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
+def outcome_of(attempt: Attempt, request: EngageRequest, status: Status, verdict: Verdict) -> Outcome:
+    """The outcome of a row whose request an attempt has carried."""
     engaged = status is Status.ENGAGED
     elapsed = attempt.ended_at - attempt.started_at
     return Outcome(
-        attempt.request.row,
-        attempt.request.key,
+        request.row,
+        request.key,
         status,
         attempt.request.history.attempts,
         verdict.http_status,
@@ -143,4 +166,5 @@ def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
         verdict.duplicate,
         None if attempt.latency is None else attempt.latency * 1000,
         (elapsed - attempt.in_flight) * 1000,
+        reference=verdict.reference,
     )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge
+from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge, judge_batch
 from engager.errors import Exit
 from engager.models import Ending, Withheld
 from engager.policies.circuit_breaker import Breaker
@@ -41,16 +41,34 @@ class Sender:
         breaker: Breaker | None = None,
         slow_start: SlowStart | None = None,
         clean: Callable[[str], str] = str,
+        is_task: bool = False,
     ) -> None:
-        """`clean`: cleans a text of others, at the only place where it enters."""
+        """Make a sender.
+
+        Args:
+            send: the transport's method.
+            admit: admits an attempt.
+            limits: all that the attempts of the process wait for.
+            retry: the policy for retries and pauses.
+            breaker: the policy of the circuit breaker, if there is one.
+            slow_start: how it begins, before the endpoint has accepted a row.
+            clean: cleans a text of others, at the only place where it enters.
+            is_task: the endpoint responds to a batch before it imports it.
+
+        """
         self._send, self._admit, self._retry = send, admit, retry
         self._stop, self._gate = limits.stop, limits.gate
         self._breaker = None if breaker is None else CircuitBreaker(breaker, limits.gate, limits.stop)
         #: Until the endpoint has accepted a row.
         self._start = None if slow_start is None else StartLimiter(slow_start, limits.stop)
-        self._now, self._clean = running_clock(), clean
+        self._now, self._clean, self._is_task = running_clock(), clean, is_task
         self._ending: Ending = Withheld()
         self._verdict = judge(self._ending)  #: on `_ending`
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the endpoint has not accepted a row yet."""
+        return self._start is not None
 
     async def attempt_once(self, attempt: Attempt) -> Verdict:
         """Send an attempt and judge its ending; usually only the response is waited for."""
@@ -74,9 +92,12 @@ class Sender:
         return verdict
 
     def _judge(self, attempt: Attempt, ending: Ending) -> Verdict:
-        if ending is not self._ending:  # a transport returns a repeated response as the same object
-            self._ending, self._verdict = ending, self._cleaned(judge(ending))
-        verdict = self._verdict
+        if members := attempt.request.members:
+            verdict = self._cleaned(judge_batch(ending, len(members), self._is_task))
+        else:
+            if ending is not self._ending:  # a transport returns a repeated response as the same object
+                self._ending, self._verdict = ending, self._cleaned(judge(ending))
+            verdict = self._verdict
         attempt.ended_at = self._now()
         if verdict.meaning is Meaning.NOT_SENT:
             if attempt.probing:
@@ -91,8 +112,19 @@ class Sender:
         return verdict
 
     def _cleaned(self, verdict: Verdict) -> Verdict:
-        text = verdict.error_text
-        return verdict if text is None else replace(verdict, error_text=self._clean(text))
+        rows = verdict.rows
+        if rows:
+            cleaned = {id(row): self._cleaned(row) for row in {id(row): row for row in rows}.values()}
+            references = [one and self._clean(one) for one in verdict.references]
+            verdict = replace(verdict, rows=[cleaned[id(row)] for row in rows], references=references)
+        text, reference = verdict.error_text, verdict.reference
+        if text is None and reference is None:
+            return verdict
+        return replace(
+            verdict,
+            error_text=text and self._clean(text),
+            reference=reference and self._clean(reference),
+        )
 
     def _apply(self, verdict: Verdict) -> None:
         """Stop or pause the run, if the response asks for it."""

@@ -38,7 +38,7 @@ class StartLimiter:
     def leave(self, attempt: Attempt, verdict: Verdict) -> bool:
         """An attempt ended; returns whether the start is over, so that none needs to enter any more."""
         if verdict.meaning is not Meaning.NOT_SENT and not attempt.expired:
-            self._observe(verdict)
+            self._observe(verdict, attempt.is_part)
         attempt.unanswered = not self._responses.responded
         if (pause := self._responses.pause) and not self._stop.requested:
             asyncio.get_running_loop().call_later(pause, self._release)
@@ -58,15 +58,18 @@ class StartLimiter:
                 turn.set_result(None)
                 free -= 1
 
-    def _observe(self, verdict: Verdict) -> None:
+    def _observe(self, verdict: Verdict, is_part: bool) -> None:
         responses = self._responses
         if verdict.by_endpoint:
             responses.responded = True
-        if verdict.meaning is Meaning.ACCEPTED:
-            responses.record_accepted()
-        elif verdict.meaning is Meaning.REJECTED:
-            if responses.record_rejected(verdict.error):
+        rejection = _rejection(verdict)
+        if rejection is not None:
+            # The parts of a batch are refused for the same row, and any request for its size.
+            if not (is_part or verdict.is_too_large) and responses.record_rejected(rejection.error):
+                verdict = rejection
                 self._stop.request(Exit.STOPPED, why_all_rejected(verdict, responses.policy.all_rejected))
+        elif verdict.meaning is Meaning.ACCEPTED:
+            responses.record_accepted()
         elif not verdict.by_endpoint and self._is_hopeless(verdict):
             self._stop.request(Exit.STOPPED, why_no_response(verdict))
 
@@ -76,3 +79,13 @@ class StartLimiter:
             return False
         # A gateway that asks for credentials would ask every further request, too.
         return self._responses.record_no_response(verdict.sent) or verdict.http_status in (401, 403, 407)
+
+
+def _rejection(verdict: Verdict) -> Verdict | None:
+    """The error with which a response rejects all that its request carries; None for any other response."""
+    if verdict.meaning is Meaning.REJECTED:
+        return verdict
+    errors = {row.error for row in verdict.rows or () if row.meaning is Meaning.REJECTED}
+    if len(errors) != 1 or not verdict.rows or any(row.error not in errors for row in verdict.rows):
+        return None
+    return verdict.rows[0]

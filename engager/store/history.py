@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable
+from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable, Withdrawn
 from engager.store.frames import OpenRequest
 
 #: A row that is not a request and will not become one.
@@ -14,6 +14,12 @@ Unsent = Invalid | Skipped | Unreadable
 
 #: A row of the input, whether or not it is a request yet.
 Record = Row | EngageRequest | Unsent
+
+
+#: A due row after it is built.
+Applied = EngageRequest | Unsent | Outcome | Withdrawn
+
+_LEFT = "an attempt that left before the run was interrupted may have had an effect"
 
 
 class RowHistory(NamedTuple):
@@ -31,16 +37,25 @@ class History:
     due: Sequence[Record]
     known: Mapping[int, RowHistory] = field(default_factory=dict)  #: by row; empty: nothing of any
 
-    def applied(self, works: list[EngageRequest | Unsent]) -> list[EngageRequest | Unsent | Outcome]:
+    def applied(self, works: list[EngageRequest | Unsent]) -> list[Applied]:
         """The due rows after they are built, with their histories."""
         return [self._applied(work) for work in works] if self.known else [*works]
 
-    def _applied(self, work: EngageRequest | Unsent) -> EngageRequest | Unsent | Outcome:
-        status, request, _ = self.known[number_of(work)]
+    def _applied(self, work: EngageRequest | Unsent) -> Applied:
+        status, request, is_lost = self.known[number_of(work)]
         if isinstance(work, EngageRequest) and request is not None:
             work.history = request.history
+            if not is_lost and (work.history.attempts or work.history.in_doubt):
+                work.last = request.last
             return work
-        return work if status is None else _outcome_of(work, status)
+        if status is not None:
+            return _outcome_of(work, status)
+        if isinstance(work, EngageRequest) or request is None or not request.history.in_doubt:
+            return work
+        # Only a rule of the job can have changed, and that comes too late for the attempt that left.
+        outcome = Outcome.unsent(work)
+        outcome.status, outcome.error_text = Status.IN_DOUBT, f"{_LEFT}; now {outcome.error_text}"
+        return Withdrawn(outcome, request.last)
 
 
 def number_of(record: Record) -> int:

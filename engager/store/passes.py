@@ -7,7 +7,7 @@ as the intent is written first, and carried out again from the files that were s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 import orjson
 
 from engager.errors import RunDirectoryError
-from engager.models import Status
+from engager.models import AttemptHistory, Status
+from engager.store.clock import this_moment
 from engager.store.disk import read_file
 from engager.store.files.formats import Formats
 from engager.store.files.repair import rewrite
 from engager.store.files.result_files import ResultFiles
+from engager.store.frames import OpenRequest
 from engager.store.row_states import AGAIN, AGAIN_IN_DOUBT, FAILED, IN_DOUBT, VERSIONS
 from engager.store.run_directory import RunDirectory, write_whole
 from engager.store.state import RunState, Unwritten
@@ -76,15 +78,45 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
 
     state.open.clear()
     state.last_row, end = 0, state.rows.end
-    old = _set_aside(files.results.path, asked)
-    left = rewrite(old, files.results.path, formats.results, stays, end)
+    results = _set_aside(files.results.path, asked)
+    left = rewrite(results, files.results.path, formats.results, stays, end)
     files.results.replaced(left.count(1))
     for file in (files.failed, files.in_doubt):
         if (old := _set_aside(file.path, asked)).exists():
             still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
             file.replaced(still.count(1))
+    _reopen_batches(results, state, asked, formats)
     tally.attempts = state.tally.attempts  # the attempts were made, and still count
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
+
+
+def _reopen_batches(results: Path, state: RunState, asked: Pass, formats: Formats) -> None:
+    """Open the batches in doubt, so that each is sent again as it was."""
+    if Status.IN_DOUBT not in asked.statuses:
+        return
+    for first, last in _batches_in_doubt(lambda: (line[1] for line in formats.results.whole_lines(results))):
+        version = state.rows[first] & VERSIONS
+        history = AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
+        state.open_request(OpenRequest(first, last, history, in_flight=False))
+
+
+def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tuple[int, int]]:
+    """The first and the last row of each batch of which every row is in doubt: it is sent again as it was.
+
+    A batch whose response settled some of its rows is not: these would be engaged twice.
+    """
+    ends: dict[str, tuple[int, int]] = {}
+    for fields in lines():
+        if fields["status"] == Status.IN_DOUBT and (request_id := fields["request_id"]):
+            row = int(fields["row"])
+            first, last = ends.get(request_id, (row, row))
+            ends[request_id] = min(first, row), max(last, row)
+    ends = {request_id: one for request_id, one in ends.items() if one[1] > one[0]}
+    if ends:
+        for fields in lines():
+            if fields["status"] != Status.IN_DOUBT:
+                ends.pop(fields["request_id"], None)
+    return [*ends.values()]
 
 
 def finish(run: RunDirectory, asked: Pass) -> None:

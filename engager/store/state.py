@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from typing import Any, Final
 
@@ -201,7 +202,19 @@ class RunState:
         self.lost_since = min(self.lost_since, since)
         for first, history in self.open.items():
             self.open[first] = history._replace(in_doubt=True)
+        self._dissolve_overlapping()
         self.rows.lose(self.last_row)
+
+    def _dissolve_overlapping(self) -> None:
+        """Note of batches with rows in common, as one replaced the other, that none can be repeated."""
+        known = sorted(set(self.ranges.values()))
+        overlapping = {
+            ends for before, after in pairwise(known) for ends in (before, after) if after[0] <= before[1]
+        }
+        for row, ends in list(self.ranges.items()):
+            if ends in overlapping:
+                del self.ranges[row]
+                self.open[row] = self.open[row]._replace(first_left=-inf)
 
     def note_line(self, row: int) -> None:
         """Note a line of a row that is not settled: an attempt may have left at any time."""

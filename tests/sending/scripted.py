@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from engager.models import (
     Ending,
@@ -21,7 +22,7 @@ from engager.policies.slow_start import SlowStart
 from engager.sending.admission import AdmissionControl, BeforeSend
 from engager.sending.limits import Limits, RateLimiter, RetryBudget
 from engager.sending.pause import PauseGate
-from engager.sending.retry import Engage, with_retry
+from engager.sending.retry import Engage, Retrying, with_retry
 from engager.sending.sender import Send, Sender
 from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
@@ -54,7 +55,12 @@ class Script:
         return ending
 
 
-def compose(
+def compose(script: Send, **settings: Any) -> Engage:
+    """All policies around a script, for single rows; the settings are those of `retrying`."""
+    return retrying(script, **settings).engage
+
+
+def retrying(
     script: Send,
     *,
     mode: Mode = Mode.EXACTLY_ONCE,
@@ -66,7 +72,7 @@ def compose(
     window: float = 86_400,
     gate: PauseGate | None = None,
     slow_start: SlowStart | None = None,
-) -> Engage:
+) -> Retrying:
     stop = stop or Stop()
     retry = retry or Retry(attempts=4, base_delay=1, max_delay=8)
     gate = gate or PauseGate(stop)

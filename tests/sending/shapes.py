@@ -187,7 +187,9 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     sender = Sender(endpoint.send, admission.admit, limits, retry)
     attempt = with_adaptive_limit(adaptive, rate_limiter, sender.attempt_once)
     budget = RetryBudget(retry.budget_rate, retry.budget_reserve)
-    return with_retry(attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock)
+    return with_retry(
+        attempt, retry, Delivery(), budget, stop, lambda first, _: first, lambda _: None, clock
+    ).engage
 
 
 async def engaged(shape: Shape, adaptive: Adaptive, concurrency: int) -> Account:

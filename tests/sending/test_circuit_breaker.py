@@ -69,7 +69,7 @@ def compose(
         lambda first, generation: first,
         lambda request: None,
         clock,
-    )
+    ).engage
 
 
 async def run(engage: Engage, rows: int, concurrency: int) -> list[Status | None]:

@@ -1,0 +1,126 @@
+"""Packs the requests of consecutive rows into batches: built rows in, batches out. Pure.
+
+A batch is closed by what is the same after a crash: its number of rows, its bytes, and the rows that another
+batch carries already; never by time. Invariant: a batch that an earlier process left open is packed as it
+was, from all its rows that are built to a request, or it is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Skipped, Unreadable, Withdrawn
+from engager.requests.identity import RequestIds
+
+#: A row of the run that is not settled: its request, or why it needs none.
+Work = EngageRequest | Invalid | Skipped | Unreadable | Outcome | Withdrawn
+
+#: Joins the items of rows. Returns what the request id is derived from, and the parts of the body.
+Join = Callable[[Sequence[bytes]], tuple[bytes, tuple[bytes, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchForm:
+    """How the requests of rows become one."""
+
+    join: Join
+    ids: RequestIds
+    frame_bytes: int  #: of a body without items
+    separator_bytes: int  #: of each item
+
+
+class Packer:
+    """Packs the rows of a run, in the order of the input."""
+
+    def __init__(self, form: BatchForm, most_rows: int, most_bytes: int) -> None:
+        """Make one whose batches have at most so many rows, and bytes in their bodies."""
+        self._form, self._most_rows, self._most_bytes = form, most_rows, most_bytes
+        self._members: list[EngageRequest] = []  #: of the batch that is being packed
+        self._bytes = 0
+        self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
+
+    def pack(self, works: Iterable[Work]) -> list[Work]:
+        """Add the next rows; returns the batches that are complete, and what is no request, as it is.
+
+        A request with `last` was in the open batch that ends with that row.
+        """
+        packed: list[Work] = []
+        for work in works:
+            if isinstance(work, EngageRequest):
+                if self._members and not self._has_room(work):
+                    packed += self.finish()
+                self._members.append(work)
+                self._bytes += self._size(work)
+                continue
+            if isinstance(work, Withdrawn):
+                self._withdrawn.add(work.last)
+            packed.append(work)
+        if self._members and not self._has_room(None):
+            packed += self.finish()
+        return packed
+
+    def finish(self) -> list[EngageRequest]:
+        """The batches that are still being packed, at the end of the rows."""
+        members, self._members, self._bytes = self._members, [], 0
+        if not members:
+            return []
+        last = members[0].last
+        if last is None:
+            return [self.packed(members, _joined(members))]
+        if last in self._withdrawn:
+            return [self.packed([member], unrepeatable(member.history)) for member in members]
+        if members[-1].row.number < last:
+            return []  # the rest of it is after the last row of this process: it stays open
+        return [self.packed(members, members[0].history)]
+
+    def packed(self, members: Sequence[EngageRequest], history: AttemptHistory) -> EngageRequest:
+        """The batch of some rows, with the history that they have in common."""
+        first = members[0]
+        content, body = self._form.join([member.body[0] for member in members])
+        request_id = self._form.ids.for_row(first.row.number, content)
+        return EngageRequest(
+            first.row, first.key, request_id, body, history, last=members[-1].row.number, members=members
+        )
+
+    def lower_bytes(self, refused: int) -> None:
+        """Pack smaller bodies from now on: one of so many bytes was too large."""
+        self._most_bytes = min(self._most_bytes, refused // 2)
+
+    def _has_room(self, work: EngageRequest | None) -> bool:
+        """Whether the batch can take a row; None: any row."""
+        open_until = self._members[0].last
+        if open_until is not None:
+            if work is None:
+                return self._members[-1].row.number < open_until
+            return work.last == open_until
+        if len(self._members) >= self._most_rows:
+            return False
+        return work is None or (
+            work.last is None
+            and not work.history.in_doubt
+            and not self._members[0].history.in_doubt
+            and self._form.frame_bytes + self._bytes + self._size(work) <= self._most_bytes
+        )
+
+    def _size(self, request: EngageRequest) -> int:
+        return len(request.body[0]) + self._form.separator_bytes
+
+
+def unrepeatable(history: AttemptHistory) -> AttemptHistory:
+    """The history of a row whose former batch cannot be sent again as it was.
+
+    If that may have had an effect, no repeat under another id is safe.
+    """
+    return history._replace(first_left=-inf) if history.in_doubt else history
+
+
+def _joined(members: Sequence[EngageRequest]) -> AttemptHistory:
+    """The history of a new batch."""
+    if len(members) == 1 and members[0].history.in_doubt:  # the journal lost which batch it was in
+        return unrepeatable(members[0].history)
+    # The same rows may have been sent under this version, in an earlier pass.
+    left = [member.history.first_left for member in members if member.history.first_left is not None]
+    version = max(member.history.request_id_version for member in members)
+    return AttemptHistory(request_id_version=version, first_left=min(left, default=None))
