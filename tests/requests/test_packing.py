@@ -35,9 +35,7 @@ def item(number: int, history: AttemptHistory | None = None, last: int | None = 
 
 
 def rows_of(packed: Sequence[object]) -> list[list[int]]:
-    return [
-        [member.row.number for member in one.members] for one in packed if isinstance(one, EngageRequest)
-    ]
+    return [[member.row.number for member in one.members] for one in packed if isinstance(one, EngageRequest)]
 
 
 def packed_all(one: Packer, works: Sequence[object], chunk: int = 4) -> list[object]:

@@ -8,18 +8,19 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from engager.models import Invalid, Row
-from engager.run.work_queue import Work, WorkQueue
+from engager.models import EngageRequest, Row
+from engager.run.work_queue import WorkQueue
+from engager.sending.batches import Part
 
 
-def rows(first: int, count: int) -> list[Work]:
-    return [Invalid(Row(number, 0, "", ()), None, "", "") for number in range(first, first + count)]
+def rows(first: int, count: int) -> list[EngageRequest]:
+    return [EngageRequest(Row(number, 0, "", ()), "", "", (b"",)) for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
-    draw, taken = Random(seed), []
-    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    draw, taken = Random(seed), list[int]()
+    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
     queue = WorkQueue(end)
 
     async def pause() -> None:
@@ -40,7 +41,7 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
     async def work() -> None:
         while (row := queue.get_nowait() or await queue.get()) is not None:
-            assert isinstance(row, Invalid)
+            assert isinstance(row, EngageRequest)
             taken.append(row.row.number)
             await pause()
 
@@ -54,11 +55,25 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
 
 async def test_what_is_there_is_taken_without_waiting() -> None:
-    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
     queue = WorkQueue(end)
     begin.send_nowait(rows(1, 2))
     assert [queue.get_nowait() is not None for _ in range(3)] == [True, True, False]
     begin.close()
     assert queue.get_nowait() is None
     assert await queue.get() is None
+    end.close()
+
+
+async def test_parts_come_when_nothing_else_is_ready_and_before_the_end() -> None:
+    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
+    queue = WorkQueue(end)
+    one, two, part = *rows(1, 2), Part(rows(9, 1)[0])
+    begin.send_nowait([one])
+    begin.send_nowait([two])
+    queue.put_last([part])
+    assert [queue.get_nowait() for _ in range(4)] == [one, two, part, None]
+    queue.put_last([part])
+    begin.close()
+    assert [await queue.get() for _ in range(2)] == [part, None]
     end.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log2
 
 import orjson
@@ -141,7 +142,7 @@ async def test_rows_that_stay_due_fail_after_the_attempts_of_a_row() -> None:
     assert statuses(outcomes) == {1: "failed", 2: "engaged"}
     assert len(script.rows) == 4
     times = [moment for moment, _ in script.left]
-    assert all(after - before > 0.05 for before, after in zip(times, times[1:], strict=False))
+    assert all(after - before > 0.05 for before, after in pairwise(times))
 
 
 @pytest.mark.parametrize("mode", [Mode.EXACTLY_ONCE, Mode.AT_MOST_ONCE])
@@ -219,7 +220,8 @@ async def test_a_body_that_is_too_large_is_halved_whoever_says_so_and_later_ones
 
 
 async def test_a_busy_endpoint_gets_the_same_request_again_and_then_all_rows_fail() -> None:
-    script = Sent(*[BUSY, REFUSED] * 5)
+    endings: list[Ending] = [BUSY, REFUSED] * 5
+    script = Sent(*endings)
     outcomes = await Batches(script).settle(1, 2)
     assert statuses(outcomes) == {1: "failed", 2: "failed"}
     assert set(script.rows) == {"[1,2]"}

@@ -72,8 +72,10 @@ def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @asynccontextmanager
-async def transport_to(url: str, seconds: float = 5, connections: int = 4) -> AsyncIterator[Transport]:
-    transport = tried(Destination(url, {"X-Test": "1"}, seconds), connections)
+async def transport_to(
+    url: str, seconds: float = 5, connections: int = 4, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Transport]:
+    transport = tried(Destination(url, {"X-Test": "1"}, seconds, context), connections)
     try:
         yield transport
     finally:
@@ -481,9 +483,35 @@ async def test_an_answer_that_comes_before_the_body_was_read() -> None:
     async with server(serve) as url, transport_to(url) as transport:
         for _ in range(2):
             ending = await transport.send((b"x" * 20_000_000,), "id", cleared)
-            assert isinstance(ending, Reply | Lost)
+            # A response that the reset of the connection removed: the body never arrived whole.
+            assert isinstance(ending, Reply | NotSent)
             assert not isinstance(ending, Reply) or ending.status == 413
     assert connections == 2
+
+
+@pytest.mark.parametrize(("aborts", "word"), [(True, "connection_lost"), (False, "timeout")])
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_a_request_whose_body_did_not_leave_whole_is_not_sent(
+    aborts: bool, word: str, over_tls: bool
+) -> None:
+    """No endpoint does anything for a part of a body."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        if aborts:
+            writer.transport.abort()
+        else:
+            await asyncio.sleep(0.8)
+
+    served = tls_server(serve) if over_tls else server(serve)
+    context = trusting(AUTHORITY) if over_tls else None
+    async with served as url, transport_to(url, seconds=0.5, context=context) as transport:
+        ending = await transport.send((b"x" * 50_000_000,), "id", cleared)
+    # aiohttp does not know how much of what it encrypted has left.
+    knows = not (over_tls and tried is TRANSPORTS["aiohttp"])
+    assert isinstance(ending, NotSent if knows else NotSent | Lost)
+    assert ending.error == word
 
 
 AUTHORITY = trustme.CA()

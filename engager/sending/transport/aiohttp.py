@@ -14,7 +14,6 @@ from aiohttp.connector import Connection
 
 from engager.models import CLIENT_CERT, Ending, Lost, NotSent, Reply, Withheld
 from engager.sending.transport.base import (
-    MAX_ANSWER,
     REST,
     Admission,
     Destination,
@@ -45,6 +44,7 @@ class _Departure:
 
     def __init__(self, admission: Admission, timeout: float) -> None:
         self.left = False
+        self.whole = False  #: all of its body is on its way
         self.dialled = False  #: a connection was made for it
         self.protocol: ResponseHandler | None = None  #: of the connection that carries it
         self._admission = admission
@@ -128,8 +128,9 @@ class _Parts(aiohttp.Payload):
 
     _value: tuple[bytes, ...]
 
-    def __init__(self, parts: tuple[bytes, ...]) -> None:
+    def __init__(self, parts: tuple[bytes, ...], departure: _Departure) -> None:
         super().__init__(parts)
+        self._departure = departure
         self._size = sum(map(len, parts))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -138,6 +139,7 @@ class _Parts(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         for part in self._value:
             await writer.write(part)
+        self._departure.whole = True
 
 
 class AiohttpTransport:
@@ -177,7 +179,7 @@ class AiohttpTransport:
         self._under_way += 1
         try:
             async with departure.deadline:
-                return await self._exchange(body, request_id)
+                return await self._exchange(body, request_id, departure)
         except _WithheldError:
             return Withheld()
         except TimeoutError:
@@ -194,9 +196,9 @@ class AiohttpTransport:
             departure.release()
             self._under_way -= 1
 
-    async def _exchange(self, body: tuple[bytes, ...], request_id: str) -> Ending:
-        small = len(body) == 1 and len(body[0]) <= _SMALL
-        data: Any = body[0] if small else _Parts(body)
+    async def _exchange(self, body: tuple[bytes, ...], request_id: str, departure: _Departure) -> Ending:
+        departure.whole = len(body) == 1 and len(body[0]) <= _SMALL
+        data: Any = body[0] if departure.whole else _Parts(body, departure)
         async with self._session.post(
             self._destination.url,
             data=data,
@@ -205,9 +207,9 @@ class AiohttpTransport:
             proxy=self._proxy.url if self._proxy else None,
             proxy_headers=self._to_proxy,
         ) as response:
-            answer, complete = await _read(response)
+            answer, complete = await _read(response, self._destination.longest_answer)
             if complete and (encoding := response.headers.get("Content-Encoding")):
-                answer, complete = plain_body(answer, encoding)
+                answer, complete = plain_body(answer, encoding, self._destination.longest_answer)
             retry_after = response.headers.get("Retry-After")
             return Reply(
                 response.status,
@@ -224,10 +226,10 @@ class AiohttpTransport:
         await self._session.close()
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+async def _read(response: aiohttp.ClientResponse, longest: int) -> tuple[bytes, bool]:
     """Read the body up to the limit; returns it and whether it is complete."""
     length = response.content_length
-    if length is not None and length <= MAX_ANSWER:
+    if length is not None and length <= longest:
         try:
             return await response.read(), True
         except aiohttp.ClientPayloadError:
@@ -236,9 +238,9 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     try:
         async for part in response.content.iter_any():
             parts += part
-            if len(parts) > MAX_ANSWER:
+            if len(parts) > longest:
                 response.close()
-                return bytes(parts[:MAX_ANSWER]), False
+                return bytes(parts[:longest]), False
     except aiohttp.ClientPayloadError:
         return bytes(parts), False
     return bytes(parts), True
@@ -254,9 +256,10 @@ def _is_duplicate(headers: Mapping[str, str]) -> bool:
 
 
 def _ended(departure: _Departure, error: str, error_text: str) -> Ending:
-    if departure.left and error != CLIENT_CERT:
+    # Assumed: an endpoint does nothing for a request whose body it has not received to its end.
+    if departure.left and departure.whole and error != CLIENT_CERT:
         return Lost(error, error_text)
-    return NotSent("connect_timeout" if error == "timeout" else error, error_text)
+    return NotSent("connect_timeout" if error == "timeout" and not departure.left else error, error_text)
 
 
 def _word(fault: Exception, departure: _Departure) -> str:

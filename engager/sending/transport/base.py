@@ -12,7 +12,8 @@ from typing import Protocol
 
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending
 
-#: Bytes of a response that are read: those of the contract are far below a kilobyte.
+#: Bytes of a response that are read, unless it is one to many rows: those of the contract are far below a
+#: kilobyte.
 MAX_ANSWER = 1 << 20
 
 #: Seconds for which a connection may rest if the server has not announced how long it waits. Common servers
@@ -73,6 +74,7 @@ class Destination:
     timeout: float  #: seconds for connecting, and again for one exchange from its first byte
     ssl: ssl.SSLContext | None = None
     proxy: Proxy | None = None  #: for a transport that can go through one
+    longest_answer: int = MAX_ANSWER  #: bytes of a response that are read
 
 
 class Transport(Protocol):
@@ -133,22 +135,20 @@ def why_not_connected(fault: OSError) -> str:
     return OWN_MACHINE if fault.errno in _EXHAUSTED else "connect_failed"
 
 
-def plain_body(body: bytes, encoding: str) -> tuple[bytes, bool]:
+def plain_body(body: bytes, encoding: str, longest: int) -> tuple[bytes, bool]:
     """Decompress a body, which was compressed without a request for it; returns also whether it is complete.
 
     Args:
         body: all of it, as it came.
         encoding: the value of Content-Encoding; what is not known is left as it is.
-
-    Returns:
-        At most `MAX_ANSWER` bytes.
+        longest: the bytes that are returned at most.
 
     """
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         return body, True
     reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # detects which of the two it is
     try:
-        plain = reader.decompress(body, MAX_ANSWER)
+        plain = reader.decompress(body, longest)
     except zlib.error:
         return body, False
     return plain, reader.eof

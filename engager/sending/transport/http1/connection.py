@@ -16,7 +16,7 @@ from typing import Final
 
 from engager.models import CLIENT_CERT, Ending, Lost, NotSent
 from engager.sending.clock import Clock
-from engager.sending.transport.base import REST, is_of_client_cert
+from engager.sending.transport.base import MAX_ANSWER, REST, is_of_client_cert
 from engager.sending.transport.http1.known import KnownAnswers
 from engager.sending.transport.http1.parser import AnswerParser, NotHttpError
 from engager.sending.transport.http1.tls import Tls
@@ -37,7 +37,8 @@ class _State(IntEnum):
     IDLE = auto()  #: it can carry a request
     READY = auto()  #: it has a request that must not leave yet
     LEAVING = auto()  #: its request may leave, and no byte of it has left
-    SENT = auto()  #: a byte of its request has left
+    SENDING = auto()  #: a part of its request has left
+    SENT = auto()  #: its request has left
     RECEIVING = auto()  #: a part of the response was received
     REUSABLE = auto()  #: its exchange ended, and it can carry another after `finish`
     USED_UP = auto()  #: its exchange ended, and it cannot carry another
@@ -45,7 +46,7 @@ class _State(IntEnum):
 
 
 #: An exchange is under way.
-_OPEN: Final = frozenset({_State.READY, _State.LEAVING, _State.SENT, _State.RECEIVING})
+_OPEN: Final = frozenset({_State.READY, _State.LEAVING, _State.SENDING, _State.SENT, _State.RECEIVING})
 
 
 class Connection:
@@ -58,12 +59,13 @@ class Connection:
         loop: asyncio.AbstractEventLoop,
         known: KnownAnswers,
         now: Clock,
+        longest_answer: int = MAX_ANSWER,
     ) -> None:
         self.deadline = inf  #: the moment at which the current exchange is given up
         self._state = _State.IDLE
         self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
-        self._parser = AnswerParser()
+        self._parser = AnswerParser(longest_answer)
         self._waiter: asyncio.Future[Ending | None] = loop.create_future()  #: of the current exchange
         self._request: Iterable[bytes] = ()  #: while it must not leave yet
         self._unsent: deque[bytes | memoryview] = deque()
@@ -144,7 +146,7 @@ class Connection:
         A process that was suspended finds its deadlines passed before it has read what arrived.
         """
         self._readable()
-        self._end(Lost("timeout", error_text))
+        self._end(self._unanswered(error_text, "timeout"))
 
     def _flush(self) -> None:
         """Send as much as the socket accepts; the rest follows when it is ready for more."""
@@ -154,8 +156,10 @@ class Connection:
                 self._piece = piece
                 sent = self._send(piece)
                 if self._state is _State.LEAVING:
-                    self._state = _State.SENT
+                    self._state = _State.SENDING
                 self._piece = b"" if sent == len(piece) else memoryview(piece)[sent:]
+            if self._state is _State.SENDING:
+                self._state = _State.SENT
         except BlockingIOError:
             self._loop.add_writer(self._descriptor, self._writable)
 
@@ -203,6 +207,8 @@ class Connection:
     def _decrypted(self, tls: Tls, data: bytes) -> Sequence[bytes]:
         records = tls.opened(data)
         if tls.owes:
+            if self._state is _State.SENDING:
+                self._state = _State.SENT  # it is not known any more which of the bytes that wait are its own
             self._piece = b"".join((self._piece, tls.leaves()))
             self._flush()
         return records
@@ -235,7 +241,7 @@ class Connection:
                     self._known.announce(parser.keep_alive)
                 self._end(parser.answer, parser.reusable)
             elif not data:
-                self._end(Lost("connection_lost", "the server closed the connection without a response"))
+                self._end(self._unanswered("the server closed the connection without a response"))
         except NotHttpError as fault:
             self._end(Lost("not_http", str(fault)))
 
@@ -274,10 +280,13 @@ class Connection:
             self.recall(None)
         self.close()
 
-    def _unanswered(self, error_text: str) -> Lost | NotSent:
-        """How an exchange ends without a response: a request that the system refused whole has not left."""
+    def _unanswered(self, error_text: str, error: str = "connection_lost") -> Lost | NotSent:
+        """How an exchange ends without a response.
+
+        Assumed: an endpoint does nothing for a request whose body it has not received to its end.
+        """
         left = self._state is _State.SENT or self._state is _State.RECEIVING
-        return (Lost if left else NotSent)("connection_lost", error_text)
+        return (Lost if left else NotSent)(error, error_text)
 
     def _end(self, ending: Ending, reusable: bool = False) -> None:
         if self._state not in _OPEN:

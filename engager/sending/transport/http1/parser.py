@@ -37,6 +37,7 @@ class AnswerParser:
         "_head",
         "_headed",
         "_location",
+        "_longest",
         "_parser",
         "_parts",
         "_retry_after",
@@ -48,7 +49,9 @@ class AnswerParser:
         "reusable",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = MAX_ANSWER) -> None:
+        """`longest`: bytes of a response that are read."""
+        self._longest = longest
         self._start_parser()
         self.expect()
 
@@ -154,7 +157,7 @@ class AnswerParser:
             return
         self._parts.append(part)
         self._size += len(part)
-        if self._size > MAX_ANSWER:
+        if self._size > self._longest:
             self.reusable = False
             self._settle(False)
 
@@ -169,9 +172,9 @@ class AnswerParser:
         self._settle(True)
 
     def _settle(self, complete: bool) -> None:
-        body = b"".join(self._parts)[:MAX_ANSWER]
+        body = b"".join(self._parts)[: self._longest]
         if complete and self._encoding is not None:
-            body, complete = plain_body(body, self._encoding)
+            body, complete = plain_body(body, self._encoding, self._longest)
         # In other responses the date would only make two equal ones differ.
         date = None if self._retry_after is None else self._date
         location = self._location if 300 <= self._status < 400 else None

@@ -32,7 +32,7 @@ class LeanTransport:
         context = destination.ssl or ssl.create_default_context() if url.scheme == "https" else None
         port = url.port or (443 if url.scheme == "https" else 80)
         self._dialer = Dialer(url.hostname or "", port, context)
-        self._timeout = destination.timeout
+        self._timeout, self._longest = destination.timeout, destination.longest_answer
         self._head, self._tail = _head(url.netloc, url.path or "/", destination)
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
@@ -146,7 +146,7 @@ class LeanTransport:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
         except ValueError as fault:  # a name that no name server and no certificate can have
             return NotSent("connect_failed", f"{type(fault).__name__}: {fault}")
-        connection = Connection(sock, tls, self._loop, self._known, self._now)
+        connection = Connection(sock, tls, self._loop, self._known, self._now, self._longest)
         self._all.add(connection)
         return connection
 
