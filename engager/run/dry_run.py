@@ -13,7 +13,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import webhook_of
-from engager.endpoint.access import METHOD, headers_of, token_of
+from engager.endpoint.access import headers_of, token_of, url_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
@@ -151,7 +151,7 @@ def _examine(
         return None
     findings.sendable += 1
     if len(findings.samples) < samples:
-        findings.samples.append(_shown(job, built))
+        findings.samples.append(_shown(job, builder, built))
     return built
 
 
@@ -203,15 +203,19 @@ def seconds_at_rate(job: Job, requests: int) -> float | None:
 
 
 def _still_open(job: Job) -> list[str]:
-    if job.request.get("id") != UNCHOSEN:
+    if job.scenario != UNCHOSEN:
         return []
-    return ["request.id: no scenario is chosen yet; only the embedded sandbox accepts this job"]
+    return [f"{job.scenario_key}: no scenario is chosen yet; only the embedded sandbox accepts this job"]
 
 
-def _shown(job: Job, request: EngageRequest) -> SampleRequest:
-    headers = {**headers_of(job, MASK), "Request-ID": request.request_id}
-    body = "".join(_part(part) for part in request.body)
-    return SampleRequest(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
+def _shown(job: Job, builder: Builder, request: EngageRequest) -> SampleRequest:
+    request_id, parts = request.request_id, request.body
+    if builder.is_batch:  # as a batch of this row alone
+        content, parts = builder.join(request.body)
+        request_id = builder.request_ids.for_row(request.row.number, content)
+    headers = {**headers_of(job, MASK), "Request-ID": request_id}
+    body = "".join(map(_part, parts))
+    return SampleRequest(request.row.number, request.key, url_of(job, job.endpoint.url), headers, body)
 
 
 def _part(part: bytes) -> str:
