@@ -44,6 +44,16 @@ def _too_much_in_flight(job: Job) -> Iterator[tuple[str, str]]:
             )
 
 
+def people_at_rate(job: Job) -> str | None:
+    """What `limits.rate` means for people; None without batches or without a fixed rate."""
+    rate = job.limits.rate
+    if not job.method.is_batch or rate is None or rate == AUTO:
+        return None
+    people = rate * job.batch.rows
+    shown = f"{people:,.0f}" if people >= 10 else f"{people:g}"
+    return f"limits.rate: at most {rate:g} requests and {shown} people a second"
+
+
 def warnings_of_method(job: Job) -> Iterator[str]:
     """Settings of an import that are valid but may be a mistake."""
     if not job.method.is_import:

@@ -110,19 +110,43 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one
-        phones = PhoneForms(job_file, builder)
+        phones, requests = PhoneForms(job_file, builder), _Requests(job_file.job, builder)
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
-                    phones.note(_examine(row, findings, job_file.job, builder, selection, samples))
+                    request = _examine(row, findings, job_file.job, builder, selection, samples)
+                    phones.note(request)
+                    requests.count(request)
             findings.warnings += [*rows.warnings, *phones.warnings]
             _report_lists(findings, selection)
             _report_trimmed(findings, builder)
     finally:
         rows.close()
-    findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
+    findings.seconds = seconds_at_rate(job_file.job, requests.number)
     _fit(findings, job_file.job, time.time())
     return findings
+
+
+class _Requests:
+    """The number of requests of a run in which every row is new."""
+
+    def __init__(self, job: Job, builder: Builder) -> None:
+        self.number = 0
+        self._builder = builder
+        self._most_rows = job.rows_per_request
+        self._room = job.batch.bytes - builder.frame_bytes if builder.is_batch else 0
+        self._rows = self._bytes = 0  #: of the batch that is not full yet
+
+    def count(self, request: EngageRequest | None) -> None:
+        """Count the request of one row, if it has one."""
+        if request is None:
+            return
+        size = len(request.body[0]) + self._builder.separator_bytes if self._builder.is_batch else 0
+        if not self._rows or self._rows == self._most_rows or self._bytes + size > self._room:
+            self.number += 1
+            self._rows = self._bytes = 0
+        self._rows += 1
+        self._bytes += size
 
 
 def worth_of_directory(job: Job, now: float) -> str:

@@ -10,6 +10,7 @@ import pytest
 from engager import JobError, build_job
 from engager.altcraft.methods import METHODS
 from engager.config.job import JobFile
+from engager.config.method_rules import people_at_rate
 
 BATCH = "import_and_start_batch"
 ONE_ROW = [name for name, method in METHODS.items() if not method.is_batch]
@@ -68,6 +69,26 @@ def test_what_is_in_flight_has_a_bound(batch: Any, limits: Any, key: str | None)
         return
     with pytest.raises(JobError, match=f"^{key}: "):
         job(batch=batch, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows", "facts"),
+    [
+        (2, 500, ["2 requests", "1,000 people"]),
+        (0.5, 500, ["0.5 requests", "250 people"]),
+        (0.5, 1, ["0.5 people"]),
+    ],
+)
+def test_what_a_rate_means_for_people(rate: float, rows: int, facts: list[str]) -> None:
+    text = people_at_rate(job(limits={"rate": rate}, batch={"rows": rows}).job)
+    assert text is not None
+    assert all(fact in text for fact in facts)
+
+
+@pytest.mark.parametrize("made", [("start", 2), (BATCH, None), (BATCH, "auto")])
+def test_no_rate_that_is_known_says_nothing_of_people(made: tuple[str, Any]) -> None:
+    limits = {"limits": {"rate": made[1]}} if made[1] else {}
+    assert people_at_rate(job(made[0], **limits).job) is None
 
 
 @pytest.mark.parametrize("method", ["import", 5, None])
