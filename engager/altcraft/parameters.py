@@ -1,4 +1,4 @@
-"""The endpoint's parameters: one table of their types and rules, from the page of `workflows/start`.
+"""The endpoint's parameters: rules of their values, the table of `workflows/start`, the matching modes.
 
 Invariant: a rule applies to a value wherever it comes from: literal values are checked with the job,
 templated ones with the row.
@@ -39,13 +39,15 @@ def _matches(pattern: re.Pattern[str], form: str) -> Rule:
     return rule
 
 
-def _positive_int(value: Any) -> tuple[str, str] | None:
+def positive_int(value: Any) -> tuple[str, str] | None:
+    """A positive integer."""
     if type(value) is not int:
         return _WRONG_TYPE, f"must be an integer, it is {_kind(value)}"
     return None if value > 0 else (_MALFORMED, f"must be above 0, it is {value}")
 
 
-def _filled_text(value: Any) -> tuple[str, str] | None:
+def filled_text(value: Any) -> tuple[str, str] | None:
+    """A text that is not empty."""
     if not isinstance(value, str):
         return _WRONG_TYPE, f"must be a string, it is {_kind(value)}"
     return None if value else (_EMPTY, "is empty")
@@ -59,12 +61,13 @@ def _int_or_text(value: Any) -> tuple[str, str] | None:
     return None if value else (_EMPTY, "is empty")
 
 
-def _object(value: Any) -> tuple[str, str] | None:
+def an_object(value: Any) -> tuple[str, str] | None:
+    """An object."""
     return None if isinstance(value, dict) else (_WRONG_TYPE, f"must be an object, it is {_kind(value)}")
 
 
 def _subscription_filter(value: Any) -> tuple[str, str] | None:
-    if wrong := _object(value):
+    if wrong := an_object(value):
         return wrong
     rules = rules_of_filter(value)
     if rules is None:
@@ -76,11 +79,37 @@ def _subscription_filter(value: Any) -> tuple[str, str] | None:
 
 
 def _filled_object(value: Any) -> tuple[str, str] | None:
-    return _object(value) or (None if value else (_EMPTY, "is empty"))
+    return an_object(value) or (None if value else (_EMPTY, "is empty"))
 
 
-def _bool(value: Any) -> tuple[str, str] | None:
+def true_or_false(value: Any) -> tuple[str, str] | None:
+    """A boolean."""
     return None if isinstance(value, bool) else (_WRONG_TYPE, f"must be true or false, it is {_kind(value)}")
+
+
+def scalar(value: Any) -> tuple[str, str] | None:
+    """A text that is not empty, a number, or true or false."""
+    if isinstance(value, int | float):
+        return None
+    if not isinstance(value, str):
+        return _WRONG_TYPE, f"must be a text, a number, or true or false, it is {_kind(value)}"
+    return None if value else (_EMPTY, "is empty")
+
+
+def a_list(value: Any) -> tuple[str, str] | None:
+    """A list."""
+    return None if isinstance(value, list) else (_WRONG_TYPE, f"must be a list, it is {_kind(value)}")
+
+
+def one_of(*known: str) -> Rule:
+    """The rule of a value from a list of texts."""
+
+    def rule(value: Any) -> tuple[str, str] | None:
+        if value in known:
+            return None
+        return _MALFORMED, f"must be one of {', '.join(known)}, it is {value!r:.80}"
+
+    return rule
 
 
 _KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", dict: "an object"}
@@ -93,21 +122,21 @@ def _kind(value: Any) -> str:
 EMAIL = _matches(_EMAIL, "an email address")
 PHONE = _matches(_PHONE, "a phone number (digits, with a + before them)")
 
-#: The parameters in the order in which they are sent. The builder adds `token`, `format`, `matching` and
-#: `attach` by the job.
+#: The parameters of `workflows/start` in the order in which they are sent. The builder adds `token`,
+#: `format`, `matching` and `attach` by the job.
 PARAMETERS: Mapping[str, Rule] = {
-    "id": _positive_int,
+    "id": positive_int,
     "email": EMAIL,
     "phone": PHONE,
     "profile_id": _matches(_PROFILE_ID, "24 hexadecimal digits"),
-    "field_name": _filled_text,
+    "field_name": filled_text,
     "field_value": _int_or_text,
-    "subscription_id": _filled_text,
-    "provider": _filled_text,
-    "resource_id": _positive_int,
+    "subscription_id": filled_text,
+    "provider": filled_text,
+    "resource_id": positive_int,
     "custom_request": _filled_object,
     "subscription_filter": _subscription_filter,
-    "content": _object,
+    "content": an_object,
 }
 
 #: The meaning of each parameter, for the author of a job.
@@ -126,6 +155,13 @@ MEANINGS: Mapping[str, str] = {
     "subscription_filter": "Selects the subscriptions of the profile.",
     "content": "Values that the messages of the scenario can use.",
     "attach": "Files for the message, read once and the same for every row.",
+    "workflow_id": "The number of the scenario; it must be active.",
+    "db_id": "The number of the base that the profile is imported into.",
+    "skip_triggers": "Whether other triggers and scenarios of the base ignore the import; default false.",
+    "skip_invalid_subscriptions": "Whether a profile is imported without its invalid subscriptions.",
+    "detect_geo": "Whether the endpoint detects the geography of the profile.",
+    "data": "Fields and subscriptions of the profile; a value of an empty cell is left out.",
+    "custom_data": "Further data of the request; a value of an empty cell is left out.",
 }
 
 #: Parameters of the further modes, which the page of the method does not have.
@@ -140,7 +176,10 @@ class Matching:
     narrowed: bool = False  #: whether `resource_id` narrows it
 
 
-#: The modes on the page of the method.
+#: The mode of a request that names none.
+DEFAULT_MATCHING = "email"
+
+#: The modes on the page of `workflows/start`.
 MATCHING: Mapping[str, Matching] = {
     "email": Matching(("email",), narrowed=True),
     "phone": Matching(("phone",), narrowed=True),
@@ -161,7 +200,7 @@ FURTHER_MATCHING: Mapping[str, Matching] = {
 
 #: The keys of `subscription_filter`: exactly one of these sets, with `not_strict` if wanted.
 FILTERS: tuple[Mapping[str, Rule], ...] = (
-    {"subscription_id": _filled_text, "provider": _filled_text},
+    {"subscription_id": filled_text, "provider": filled_text},
     {"email": EMAIL},
     {"phone": PHONE},
 )
@@ -171,4 +210,4 @@ def rules_of_filter(names: Collection[str]) -> Mapping[str, Rule] | None:
     """The rules of a filter with these keys; None if there is no such filter."""
     named = set(names) - {"not_strict"}
     rules = next((variant for variant in FILTERS if set(variant) == named), None)
-    return rules and {**rules, "not_strict": _bool}
+    return rules and {**rules, "not_strict": true_or_false}

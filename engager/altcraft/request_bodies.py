@@ -27,6 +27,8 @@ class WireError(ValueError):
 class JsonBody:
     """Bodies in JSON."""
 
+    separator = b","  #: between fields, and between items of a list
+
     def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
         # Without the braces, so that it can be joined with the fields of the row.
         self._head = orjson.dumps(head)[1:-1]
@@ -39,6 +41,14 @@ class JsonBody:
         except (TypeError, ValueError) as fault:
             raise WireError(f"it cannot be written as JSON: {fault}") from None
 
+    def item(self, fields: Mapping[str, Any]) -> bytes:
+        """Returns the fields of a row as an item of a list. Raises WireError."""
+        return b"{" + self.content(fields) + b"}"
+
+    def listed(self, name: str, items: Sequence[bytes]) -> bytes:
+        """Returns a list of items under a name."""
+        return b'"%b":[%b]' % (name.encode(), b",".join(items))
+
     def body(self, content: bytes) -> tuple[bytes, ...]:
         """Returns the parts of the whole body around the fields of the row."""
         head = b"{" + self._head + b"," + content if self._head else b"{" + content
@@ -48,6 +58,8 @@ class JsonBody:
 class XmlBody:
     """Bodies in XML: root `<xml>`, arrays as repeated elements or marked, null as an empty element."""
 
+    separator = b""
+
     def __init__(self, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> None:
         self._head = b"<xml>" + _elements(head)
         self._attach = _elements({"attach": list(attach)}) if attach else b""
@@ -56,10 +68,49 @@ class XmlBody:
         """Returns the encoded fields of the row. Raises WireError."""
         return _elements(fields)
 
+    def item(self, fields: Mapping[str, Any]) -> bytes:
+        """Returns the fields of a row as the inside of one of several elements. Raises WireError."""
+        return _elements(fields)
+
+    def listed(self, name: str, items: Sequence[bytes]) -> bytes:
+        """Returns a list of items under a name: repeated elements, or a single one that is marked."""
+        element = name.encode()
+        opened = b"%b array='true'" % element if len(items) == 1 else element
+        return b"".join([b"<%b>%b</%b>" % (opened, item, element) for item in items])
+
     def body(self, content: bytes) -> tuple[bytes, ...]:
         """Returns the parts of the whole body around the fields of the row."""
         head = self._head + content
         return (head, self._attach, b"</xml>") if self._attach else (head + b"</xml>",)
+
+
+class BatchBody:
+    """Bodies with a list of items under `data`, in either format. An item has the fields of one row."""
+
+    def __init__(self, wire: JsonBody | XmlBody, shared: Mapping[str, Any]) -> None:
+        """`shared` has the fields that stand once, before the list. Raises WireError."""
+        self._wire = wire
+        self._shared = wire.content(shared) + wire.separator
+        two, three = (len(wire.listed("data", [b""] * number)) for number in (2, 3))
+        #: Bytes that an item adds to a body besides its own.
+        self.separator_bytes = three - two
+        one_empty = sum(map(len, self.join([b""])[1]))
+        #: Bytes of a body without items. A body has at most these and, of every item, its bytes and
+        #: `separator_bytes`.
+        self.frame_bytes = one_empty - self.separator_bytes
+
+    def content(self, fields: Mapping[str, Any]) -> bytes:
+        """Returns the item of a row. Raises WireError."""
+        return self._wire.item(fields)
+
+    def body(self, content: bytes) -> tuple[bytes, ...]:
+        """Returns the item: bodies are made of several."""
+        return (content,)
+
+    def join(self, items: Sequence[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
+        """Returns all but token, format and attachments, and the parts of the whole body."""
+        content = self._shared + self._wire.listed("data", items)
+        return content, self._wire.body(content)
 
 
 def body_of(wire: Wire, head: Mapping[str, Any], attach: Sequence[Mapping[str, str]]) -> JsonBody | XmlBody:

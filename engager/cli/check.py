@@ -14,7 +14,8 @@ from engager.cli.ending import exit_with
 from engager.cli.options import of_a_job, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
-from engager.config.job_sections import LimitsSection
+from engager.config.job_sections import Job
+from engager.config.method_rules import people_at_rate
 from engager.config.sanitize import sanitized
 from engager.output.text import duration
 from engager.run.dry_run import worth_of_directory
@@ -49,14 +50,14 @@ def check_command(
         if output == "json":
             echo_json(as_json(findings.as_dict(), indented=True))
         else:
-            say(_text(findings, job_file.job.limits))
+            say(_text(findings, job_file.job))
             say(worth_of_directory(job_file.job, time.time()))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE
 
     exit_with(validate)
 
 
-def _text(findings: Findings, limits: LimitsSection) -> str:
+def _text(findings: Findings, job: Job) -> str:
     samples = [f"{sample}\n" for sample in findings.samples]
     lines = []
     counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
@@ -75,7 +76,8 @@ def _text(findings: Findings, limits: LimitsSection) -> str:
         f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows skipped"
         for found in findings.lists
     ]
-    lines.append(_duration(findings.seconds, limits))
+    lines.append(_duration(findings.seconds, job))
+    lines += filter(None, [people_at_rate(job)])
     if findings.ends_at is not None:
         openings = f" in {findings.openings} openings of the sending window" if findings.openings != 1 else ""
         lines.append(f"A run that starts now ends {findings.ends_at}{openings}.")
@@ -88,8 +90,10 @@ def _in_column(column: str | None) -> str:
     return "" if column is None else f" in column {column!r}"
 
 
-def _duration(seconds: float | None, limits: LimitsSection) -> str:
+def _duration(seconds: float | None, job: Job) -> str:
+    rate = job.limits.rate
     if seconds is None:
-        why = "limits.rate is not set" if limits.rate is None else f'limits.rate is "{limits.rate}"'
+        why = "limits.rate is not set" if rate is None else f'limits.rate is "{rate}"'
         return f"The duration of a run depends on the endpoint: {why}."
-    return f"A run takes {duration(seconds)} at {limits.rate:g} requests per second and one attempt per row."
+    each = "request" if job.method.is_batch else "row"
+    return f"A run takes {duration(seconds)} at {rate:g} requests per second and one attempt per {each}."

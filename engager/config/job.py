@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import ValidationError
 
 from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
+from engager.config.method_rules import refusals_of_method, warnings_of_method
 from engager.config.positions import locate
 from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
@@ -81,14 +82,16 @@ class JobFile:
     def _validate(self, tables: dict[str, Any]) -> Job:
         try:
             job = Job.model_validate(tables)
-        except ValidationError as faults:
-            messages = [self._message(fault) for fault in faults.errors()]
+        except ValidationError as invalid:
+            messages = [self._message(fault) for fault in invalid.errors()]
             raise JobError("\n".join(messages)) from None
         if job.endpoint.url != SANDBOX and job.endpoint.token is None:
             raise JobError(self.at("endpoint.token", 'missing; give "env:NAME" or "file:PATH"'))
-        if job.endpoint.url != SANDBOX and job.request.get("id") == UNCHOSEN:
+        if faults := [self.at(key, text) for key, text in refusals_of_method(job)]:
+            raise JobError("\n".join(faults))
+        if job.endpoint.url != SANDBOX and job.scenario == UNCHOSEN:
             unchosen = f"choose the scenario; {UNCHOSEN} is the placeholder of engager init"
-            raise JobError(self.at("request.id", unchosen))
+            raise JobError(self.at(job.scenario_key, unchosen))
         self._refuse_unsafe_name(job)
         self._refuse_visible_address(job.notify.url)
         self._refuse_proxy(job.endpoint)
@@ -109,9 +112,9 @@ class JobFile:
     @property
     def warnings(self) -> list[str]:
         """Settings that are valid but may be a mistake."""
-        endpoint, found = self.job.endpoint, []
+        endpoint, found = self.job.endpoint, list(warnings_of_method(self.job))
         if endpoint.is_here:
-            return []
+            return found
         parts = urlsplit(endpoint.url)
         if parts.scheme == "http":
             found.append(f"{endpoint.url} is not encrypted: the network can read the token and the rows")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import ip_address
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from engager.altcraft.attachments import MAX_BODY
+from engager.altcraft.methods import MAX_ROWS, START, Method, method_of
 from engager.config.encodings import carries_rows
 from engager.config.placeholders import PLACEHOLDER, example_of
 from engager.config.rule_sections import BreakerSection, StopSection, WindowSection
@@ -432,6 +435,26 @@ class NotifySection(Section):
         return "the value" if self.url is None or "://" in self.url else f"the content of {self.url}"
 
 
+class BatchSection(Section):
+    """[batch]"""
+
+    rows: int = Field(500, ge=1, le=MAX_ROWS, description="Maximum number of rows that a request carries.")
+    bytes: int = Field(1_000_000, ge=1024, le=MAX_BODY, description="Maximum number of bytes of its body.")
+    split: bool = Field(
+        True, description="Halve a batch that is refused as a whole; if false, its rows are in doubt."
+    )
+    content_by_row: bool = Field(
+        False, description="Allow columns in `request.content`: then every row has its own."
+    )
+
+
+#: Defaults of a job whose requests carry many rows, by section and key.
+BATCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "limits": {"concurrency": 8},
+    "endpoint": {"timeout": 120.0},
+}
+
+
 class Job(Section):
     """A whole job file."""
 
@@ -439,6 +462,7 @@ class Job(Section):
     endpoint: EndpointSection
     input: InputSection
     request: dict[str, Any] = Field(description="Parameters of the endpoint; values may contain {column}.")
+    batch: BatchSection = BatchSection.model_construct()
     limits: LimitsSection = LimitsSection.model_construct()
     retry: RetrySection = RetrySection.model_construct()
     delivery: DeliverySection = DeliverySection.model_construct()
@@ -450,6 +474,39 @@ class Job(Section):
     sandbox: dict[str, Any] = Field(
         {}, description="Behaviour of the embedded sandbox.", examples=[{"latency": "20-80ms"}]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _put_defaults_of_batches(cls, tables: Any) -> Any:
+        request = tables.get("request") if isinstance(tables, dict) else None
+        method = method_of(request) if isinstance(request, dict) else None
+        if method is None or not method.is_batch:
+            return tables
+        given = {section: tables.get(section, {}) for section in BATCH_DEFAULTS}
+        return tables | {
+            section: {**BATCH_DEFAULTS[section], **table} if isinstance(table, dict) else table
+            for section, table in given.items()
+        }
+
+    @property
+    def method(self) -> Method:
+        """The method of its requests."""
+        return method_of(self.request) or START
+
+    @property
+    def scenario(self) -> Any:
+        """The scenario: a number, a template, or None."""
+        return self.request.get(self.method.scenario)
+
+    @property
+    def scenario_key(self) -> str:
+        """The key of the scenario in a job file."""
+        return f"request.{self.method.scenario}"
+
+    @property
+    def rows_per_request(self) -> int:
+        """The number of rows that a request carries at most."""
+        return self.batch.rows if self.method.is_batch else 1
 
     @property
     def named_since(self) -> float | None:

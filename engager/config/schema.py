@@ -6,22 +6,16 @@ a column exists or an address is valid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from engager.altcraft.attachments import ATTACHMENT_KEYS
-from engager.altcraft.parameters import (
-    FILTERS,
-    FURTHER_MATCHING,
-    FURTHER_PARAMETERS,
-    MATCHING,
-    MEANINGS,
-    PARAMETERS,
-    Rule,
-)
+from engager.altcraft.methods import METHOD_MEANING, METHODS, START, Method
+from engager.altcraft.parameters import DEFAULT_MATCHING, FILTERS, FURTHER_PARAMETERS, MEANINGS, Rule
+from engager.altcraft.profile_data import ACTION, CHANNELS, PART_MEANINGS, SHAPES, Shape
 from engager.config.job_sections import Job
 from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
@@ -31,7 +25,14 @@ from engager.sandbox.faults import FAULTS
 _TEMPLATE = {"type": "string", "pattern": r"\{", "description": 'A column: "{column}".'}
 
 #: One value of every TOML type that a parameter may have.
-_PROBES: Mapping[str, Any] = {"string": "x", "integer": 1, "object": {}, "array": [], "boolean": True}
+_PROBES: Mapping[str, Any] = {
+    "string": "x",
+    "integer": 1,
+    "number": 1.5,
+    "object": {},
+    "array": [],
+    "boolean": True,
+}
 
 
 def job_schema() -> dict[str, Any]:
@@ -51,7 +52,7 @@ def job_schema() -> dict[str, Any]:
         "$schema": GenerateJsonSchema.schema_dialect,
         **schema,
         "title": "A job of engager",
-        "allOf": [_further_only_when_asked(), _token_for_the_platform()],
+        "allOf": [_further_only_when_asked(), _token_for_the_platform(), _batch_with_its_methods()],
     }
 
 
@@ -85,33 +86,81 @@ def _put_defaults(properties: dict[str, Any], section: type[Section]) -> None:
 
 
 def _request() -> dict[str, Any]:
-    parameters = {name: _parameter(rule) for name, rule in PARAMETERS.items()}
-    parameters["subscription_filter"] = {"anyOf": [*map(_filter, FILTERS), _TEMPLATE]}
-    matching = {"enum": [*MATCHING, *FURTHER_MATCHING], "default": "email"}
-    known = {"matching": matching, "attach": _attach(), **parameters}
+    methods = {"description": METHOD_MEANING, "enum": list(METHODS), "default": START.name}
+    described = {name: {"description": meaning} for name, meaning in MEANINGS.items()}
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: {"description": MEANINGS[name], **known[name]} for name in MEANINGS},
-        "required": ["id"],
+        "properties": {"method": methods, **described},
+        "allOf": [{"if": _is(method), "then": _of_method(method)} for method in METHODS.values()],
+    }
+
+
+def _is(method: Method) -> dict[str, Any]:
+    """A [request] table with this method, which is the one of a table that names none if it is `start`."""
+    named = {"properties": {"method": {"const": method.name}}}
+    return named if method is START else {**named, "required": ["method"]}
+
+
+def _of_method(method: Method) -> dict[str, Any]:
+    known: dict[str, Any] = {name: _of_parameter(name, method) for name in method.parameters}
+    known["matching"] = {"enum": list(method.modes(True)), "default": DEFAULT_MATCHING}
+    known["attach"] = _attach()
+    others = dict.fromkeys((name for name in MEANINGS if name not in known), False)
+    keys = [name for name in ("matching", "email", "custom_request") if name in known]
+    return {
+        "properties": {**known, **others},
+        "required": [method.scenario],
         "allOf": [
             {
                 "if": {"properties": {"matching": {"const": mode}}, "required": ["matching"]},
                 "then": {"required": list(way.fields)},
             }
-            for mode, way in {**MATCHING, **FURTHER_MATCHING}.items()
+            for mode, way in method.modes(True).items()
         ],
         "dependentSchemas": {
             "custom_request": {"properties": {"matching": False, "subscription_filter": False}}
         },
-        "anyOf": [{"required": [name]} for name in ("matching", "email", "custom_request")],
+        "anyOf": [{"required": [name]} for name in keys],
     }
 
 
-def _parameter(rule: Rule) -> dict[str, Any]:
-    """The types that a rule accepts, and a template. The rule itself is asked."""
+def _of_parameter(name: str, method: Method) -> dict[str, Any]:
+    if name == "subscription_filter":
+        return {"anyOf": [*map(_filter, FILTERS), _TEMPLATE]}
+    if name in SHAPES:
+        return _shaped(SHAPES[name])
+    # What stands once in a batch holds no column, except that every row may have its own content.
+    is_same = name in method.once and name != "content"
+    return _parameter(method.parameters[name], templates=[] if is_same else [_TEMPLATE])
+
+
+def _shaped(shape: Shape) -> dict[str, Any]:
+    """A part of the data of a profile; wherever it is, a column may stand in its place."""
+    if shape.rule is None:
+        return {}
+    schema = _parameter(shape.rule)
+    choices: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    for choice in choices:
+        if choice.get("type") == "object" and shape.parts:
+            choice["properties"] = {name: _described_part(name, part) for name, part in shape.parts.items()}
+            choice["additionalProperties"] = shape.others is not None
+        elif choice.get("type") == "array" and shape.items:
+            choice["items"] = _shaped(shape.items)
+    functions = [{"type": "object", "required": [ACTION]}] if shape.takes_functions else []
+    return {"anyOf": [*choices, *functions]}
+
+
+def _described_part(name: str, part: Shape) -> dict[str, Any]:
+    if name == "channel":
+        return {"description": PART_MEANINGS[name], "anyOf": [{"enum": list(CHANNELS)}, _TEMPLATE]}
+    return {"description": PART_MEANINGS[name], **_shaped(part)}
+
+
+def _parameter(rule: Rule, templates: Sequence[dict[str, Any]] = (_TEMPLATE,)) -> dict[str, Any]:
+    """The types that a rule accepts, and templates. The rule itself is asked."""
     types = [_typed(kind, probe, rule) for kind, probe in _PROBES.items() if _takes(rule, probe)]
-    choices = types if _takes(rule, "x") else [*types, _TEMPLATE]
+    choices = types if _takes(rule, "x") else [*types, *templates]
     return {"anyOf": choices} if len(choices) > 1 else choices[0]
 
 
@@ -166,10 +215,25 @@ def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _further_only_when_asked() -> dict[str, Any]:
     asked = {"properties": {"further_matching": {"const": True}}, "required": ["further_matching"]}
-    page = {"matching": {"enum": list(MATCHING)}, **dict.fromkeys(sorted(FURTHER_PARAMETERS), False)}
+    page = {
+        "properties": dict.fromkeys(sorted(FURTHER_PARAMETERS), False),
+        "allOf": [
+            {"if": _is(method), "then": {"properties": {"matching": {"enum": list(method.matching)}}}}
+            for method in METHODS.values()
+        ],
+    }
     return {
         "if": {"properties": {"endpoint": {"not": asked}}},
-        "then": {"properties": {"request": {"properties": page}}},
+        "then": {"properties": {"request": page}},
+    }
+
+
+def _batch_with_its_methods() -> dict[str, Any]:
+    names = [method.name for method in METHODS.values() if method.is_batch]
+    carries = {"properties": {"method": {"enum": names}}, "required": ["method"]}
+    return {
+        "if": {"properties": {"request": {"not": carries}}},
+        "then": {"properties": {"batch": {"maxProperties": 0}}},
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
+from engager.altcraft.methods import API
 from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
@@ -20,8 +21,6 @@ from engager.requests.template import Reading
 from engager.sending.stop import Stop
 from engager.sending.transport.base import Destination, Proxy, Transport
 from engager.sending.transport.choice import transport_to
-
-METHOD = "/api/v1.1/workflows/start"
 
 #: Minimum number of characters of a token, except for an endpoint on this machine.
 LEAST_TOKEN = 8
@@ -92,7 +91,14 @@ def spec_of(job_file: JobFile, token: str) -> RequestSpec:
         further_matching=endpoint.further_matching,
         reading=Reading(frozenset(given.empty), given.decimal),
         region=given.region,
+        batch_bytes=job_file.job.batch.bytes,
+        content_by_row=job_file.job.batch.content_by_row,
     )
+
+
+def url_of(job: Job, origin: str) -> str:
+    """The address of the method of the job at an endpoint."""
+    return f"{origin}{API}{job.method.path}"
 
 
 @asynccontextmanager
@@ -139,7 +145,8 @@ def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destinatio
     """The destination of the requests of the job. Raises JobError."""
     endpoint = job_file.job.endpoint
     headers = headers_of(job_file.job, secret.reveal())
-    return Destination(origin + METHOD, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
+    url = url_of(job_file.job, origin)
+    return Destination(url, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
 
 
 @asynccontextmanager

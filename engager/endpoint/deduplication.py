@@ -11,8 +11,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
+from urllib.parse import urljoin
 
 from engager.altcraft.classification import Meaning, Verdict, judge
+from engager.altcraft.methods import API, START, method_of
 from engager.altcraft.scenarios import PAGE
 from engager.config.log import log
 from engager.endpoint.methods import request_to
@@ -141,22 +144,28 @@ def describe(verdict: Verdict) -> str:
     return f"{code}{verdict.error_text}"
 
 
+def _scenario_of(spec: RequestSpec) -> Any:
+    method = method_of(spec.parameters) or START
+    return spec.parameters.get(method.scenario)
+
+
 async def start_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
-    """Send a start for a profile that cannot exist twice under one Request-ID."""
-    scenario = spec.parameters.get("id")
+    """Send `workflows/start` for a profile that cannot exist, twice under one Request-ID."""
+    scenario = _scenario_of(spec)
     parameters = {
-        "id": scenario if type(scenario) is int else NO_SCENARIO,
+        START.scenario: scenario if type(scenario) is int else NO_SCENARIO,
         "matching": "profile_id",
         "profile_id": UNKNOWN_PROFILE + secrets.token_hex(8),
     }
     built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
     assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
-    return await _twice(destination, built.body, admission)
+    start = replace(destination, url=urljoin(destination.url, f"{API}{START.path}"))
+    return await _twice(start, built.body, admission)
 
 
 async def list_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
     """List the scenarios from the one of the job on, twice under one Request-ID."""
-    scenario = spec.parameters.get("id")
+    scenario = _scenario_of(spec)
     from_id = scenario if type(scenario) is int else 1
     return await _twice(*request_to(destination, spec, "list", from_id=from_id, limit=PAGE), admission)
 

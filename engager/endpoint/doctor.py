@@ -113,9 +113,9 @@ async def check_token(probe: Probe) -> Finding:
 
 async def check_scenario(probe: Probe) -> Finding:
     """The scenario exists and is active, as far as the format of the listing is known."""
-    number = probe.job.request.get("id")
+    number, key = probe.job.scenario, probe.job.scenario_key
     if type(number) is not int:
-        return Finding(State.SKIPPED, "request.id differs from row to row")
+        return Finding(State.SKIPPED, f"{key} differs from row to row")
     verdict = judge(probe.listing.first, MAX_ANSWER)
     advice = f"check scenario {number} in the platform"
     if verdict.meaning is not Meaning.ACCEPTED:
@@ -128,7 +128,7 @@ async def check_scenario(probe: Probe) -> Finding:
     if not listed and not await _lists_any(probe):
         return Finding(State.UNKNOWN, "workflows/list lists no scenario", advice)
     seen = f"scenario {number} is not visible to this token"
-    return Finding(State.FAILED, seen, "correct request.id, or give the token the right to this scenario")
+    return Finding(State.FAILED, seen, f"correct {key}, or give the token the right to this scenario")
 
 
 def _of_activity(scenario: Scenario, advice: str) -> Finding:

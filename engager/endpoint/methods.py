@@ -1,4 +1,4 @@
-"""Requests of methods other than `workflows/start`, always in JSON, which the platform always accepts."""
+"""Requests of methods that engage nobody, always in JSON, which the platform always accepts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from engager.sending.transport.base import Destination
 
 
 def request_to(
-    start: Destination, spec: RequestSpec, method: str, **fields: Any
+    job: Destination, spec: RequestSpec, method: str, **fields: Any
 ) -> tuple[Destination, tuple[bytes, ...]]:
-    """The destination and the body of a request of a method; `start` is the destination of the job."""
+    """The destination and the body of a request of a method; `job` is the destination of the job."""
     token = {"token": spec.token} if spec.auth == "body" else {}
-    headers = {**start.headers, "Content-Type": "application/json; charset=utf-8"}
-    there = replace(start, url=urljoin(start.url, method), headers=headers)
+    headers = {**job.headers, "Content-Type": "application/json; charset=utf-8"}
+    there = replace(job, url=urljoin(job.url, method), headers=headers)
     return there, (orjson.dumps({**token, **fields}),)

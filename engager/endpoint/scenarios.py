@@ -24,7 +24,7 @@ from engager.sending.transport.choice import transport_to
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The endpoint of a job, for methods other than `workflows/start`."""
+    """The endpoint of a job, for methods that engage nobody."""
 
     destination: Destination
     spec: RequestSpec
@@ -148,11 +148,12 @@ def _unswitched(method: str, verdict: Verdict, number: int, after: bool | None) 
 
 def scenario_of(job_file: JobFile) -> int:
     """The scenario of the job. Raises JobError if the rows name it."""
-    number = job_file.job.request.get("id")
+    number = job_file.job.scenario
     if type(number) is not int:
         raise JobError(
             job_file.at(
-                "request.id", "the value differs from row to row; give the ID of a scenario after JOB"
+                job_file.job.scenario_key,
+                "the value differs from row to row; give the ID of a scenario after JOB",
             )
         )
     return number

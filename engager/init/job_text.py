@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from engager.altcraft.parameters import MATCHING, MEANINGS
-from engager.config.job_sections import SANDBOX, UNCHOSEN, Job, JobSection
+from engager.config.job_sections import SANDBOX, UNCHOSEN, BatchSection, Job, JobSection
 from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init import toml_text
@@ -118,8 +118,9 @@ def _model(annotation: Any) -> type[Section] | None:
 
 
 def _section(name: str, model: type[Section], given: Given) -> str:
-    # A section with required keys must not be empty.
-    optional = not given and any(described.is_required() for described in model.model_fields.values())
+    # A section with required keys must not be empty, and the keys of a batch need a method that has batches.
+    idle = model is BatchSection
+    optional = idle or (not given and any(field.is_required() for field in model.model_fields.values()))
     lines = [f"{'# ' if optional else ''}[{name}]\n"]
     for key in model.model_fields:
         if key in given:
@@ -131,7 +132,7 @@ def _section(name: str, model: type[Section], given: Given) -> str:
             lines.append(_line(f"# {key} = …", _described(model, key)))
         else:
             value, holds = model.written(key)
-            remark = ("" if holds else _NOT_SET) + _described(model, key)
+            remark = ("" if holds and not idle else _NOT_SET) + _described(model, key)
             lines.append(_line(f"# {key} = {toml_text.value(value)}", remark))
     return "".join(lines)
 

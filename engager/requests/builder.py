@@ -6,7 +6,7 @@ All that is the same for every row is computed once per job.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,13 +16,16 @@ import orjson
 
 from engager.altcraft import parameters as p
 from engager.altcraft.attachments import MAX_BODY, MAX_BODY_WITH_FILES
-from engager.altcraft.request_bodies import Wire, WireError, body_of
+from engager.altcraft.methods import METHODS, Method, method_of
+from engager.altcraft.profile_data import SHAPES
+from engager.altcraft.request_bodies import BatchBody, JsonBody, Wire, WireError, XmlBody, body_of
 from engager.config.characters import BLANKS
 from engager.errors import ParameterError
 from engager.models import EngageRequest, Invalid, Row, Skipped, blank, is_blank
 from engager.requests.attachments import read_attachments
 from engager.requests.identity import RequestIds
 from engager.requests.key_forms import PART, international
+from engager.requests.omission import EMPTY, WrongValueError, completed
 from engager.requests.template import (
     PLAIN,
     Columns,
@@ -31,6 +34,7 @@ from engager.requests.template import (
     RowError,
     compile_value,
     names_nearest,
+    static,
 )
 
 #: The error of a job whose requests all have the same key.
@@ -50,6 +54,8 @@ class RequestSpec:
     further_matching: bool = False
     reading: Reading = PLAIN
     region: str | None = None  #: the country of telephone numbers without a country code
+    batch_bytes: int = MAX_BODY  #: bytes of the body of a batch, at most
+    content_by_row: bool = False  #: `content` of a batch may contain columns: then every row has its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,11 @@ class _Field:
 
 
 class Builder:
-    """Builds the requests of one run."""
+    """Builds the requests of one run.
+
+    With a method that carries many rows, the body of a request is the item of its row alone, and its id is
+    empty: `join` makes the body of a batch.
+    """
 
     def __init__(self, spec: RequestSpec, columns: Columns, run_id: str) -> None:
         self.warnings: list[str] = []
@@ -78,34 +88,83 @@ class Builder:
         self.attached: list[str] = []
         #: Rows whose key had blanks or invisible characters around it, by the column it comes from.
         self.trimmed: Counter[str] = Counter()
-        self._ids = RequestIds(run_id)
+        self.request_ids = RequestIds(run_id)
         self._reading, self._region = spec.reading, spec.region
         given = dict(spec.parameters)
-        _refuse_unknown(given, spec.further_matching)
+        self._method = method = _method(given)
+        self._once = method.once
+        #: Whether a request carries many rows.
+        self.is_batch = method.is_batch
+        _refuse_unknown(given, method, spec.further_matching)
         attach = read_attachments(given.pop("attach"), spec.base) if "attach" in given else []
         self.attached = [blake2b(orjson.dumps(file), digest_size=16).hexdigest() for file in attach]
-        matching = _matching(given, spec.further_matching)
-        self._key = p.MATCHING.get(matching) or p.FURTHER_MATCHING.get(matching)
+        matching = _matching(given, method, spec.further_matching)
+        self._key = method.modes(True).get(matching)
         self._warn_of_unused(given, matching)
-        self._wire = _wire(spec, attach)
-        order = dict.fromkeys(["id", "matching", *p.PARAMETERS])
+        self._wire: JsonBody | XmlBody | BatchBody = _wire(spec, attach)
+        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
+        self._id_of = self.request_ids.for_row
+        if method.is_batch and spec.content_by_row and self._has_column(given.get("content"), columns):
+            self._once -= {"content"}
+        order = dict.fromkeys([method.scenario, "matching", *method.parameters])
         self._fields = [self._field(name, given, columns) for name in order if name in given]
+        if method.is_batch:
+            self._begin_batches(self._wire, spec)
         #: All fields in the order in which they are sent; the values of the row are inserted with the row.
         self._template = {
             field.name: field.value.render(()) if field.value.static else None for field in self._fields
         }
         self._of_row = [field for field in self._fields if not field.value.static]
         self._is_for_one = self.is_for_one
-        self._limit = MAX_BODY_WITH_FILES if attach else MAX_BODY
+
+    def _begin_batches(self, wire: Any, spec: RequestSpec) -> None:
+        """Keep what stands once out of the rows, whose bodies are items of a list from here on."""
+        shared = {field.name: field.value.render(()) for field in self._fields if field.name in self._once}
+        self._fields = [field for field in self._fields if field.name not in self._once]
+        self._batch = self._wire = BatchBody(wire, shared)
+        self._limit = spec.batch_bytes - self.frame_bytes - self.separator_bytes
+        self._id_of = _no_id
+        if self._limit <= 0:
+            raise ParameterError(
+                "batch.bytes",
+                f"what every batch carries has {self.frame_bytes:,} bytes already; raise it above that",
+            )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a batch without items.
+
+        A batch has at most these and, of every item, its bytes and `separator_bytes`.
+        """
+        return self._batch.frame_bytes
+
+    @property
+    def separator_bytes(self) -> int:
+        """Bytes that an item adds to a batch besides its own."""
+        return self._batch.separator_bytes
+
+    def join(self, items: Sequence[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
+        """Join items to a batch.
+
+        Returns:
+            All that its Request-ID is derived from, which is all but token, format and attachments; and the
+            parts of its body.
+
+        """
+        return self._batch.join(items)
+
+    def _has_column(self, value: Any, columns: Columns) -> bool:
+        return not compile_value(value, columns, "request.content", self._reading).static
 
     def _field(self, name: str, given: Mapping[str, Any], columns: Columns) -> _Field:
         matched_by = self._key.fields if self._key else ()
-        required = name in ("id", "custom_request") or name in matched_by
-        reading = self._reading if name != "custom_request" else replace(self._reading, scalars=True)
-        compiled = compile_value(given[name], columns, f"request.{name}", reading)
+        required = name in (self._method.scenario, "custom_request") or name in matched_by
+        compiled = self._compiled(name, given[name], columns)
         if name == "subscription_filter":
             _check_filter(given[name])
-        rule = p.PARAMETERS.get(name)
+        if name in self._once and not compiled.static:
+            raise ParameterError(f"request.{name}", _why_once(name))
+        rule = self._method.parameters.get(name) if name not in SHAPES else None
         if compiled.static:
             self._check_literal(name, compiled.render(()), rule)
         origin = ", ".join(f"column {column!r}" for column in sorted(compiled.columns))
@@ -121,6 +180,33 @@ class Builder:
             is_key,
             is_key or name == "subscription_filter",
         )
+
+    def _compiled(self, name: str, given: Any, columns: Columns) -> Compiled:
+        key = f"request.{name}"
+        if name in SHAPES:
+            return self._compiled_profile(name, given, columns)
+        reading = self._reading if name != "custom_request" else replace(self._reading, scalars=True)
+        return compile_value(given, columns, key, reading)
+
+    def _compiled_profile(self, name: str, given: Any, columns: Columns) -> Compiled:
+        """Data of a profile: checked at any depth, and without what comes from an empty cell."""
+        shape, reading = SHAPES[name], replace(self._reading, marks_empty=True)
+        compiled = compile_value(given, columns, f"request.{name}", reading)
+        try:
+            whole = completed(compiled.outline, shape, self._clean)
+        except WrongValueError as wrong:
+            raise ParameterError(".".join(map(str, ("request", name, *wrong.path))), wrong.text) from None
+        if compiled.static:
+            return static(whole)
+
+        def render(row: Any) -> Any:
+            try:
+                found = completed(compiled.render(row), shape, self._clean)
+            except WrongValueError as wrong:
+                raise _profile_error(name, wrong, given, columns) from None
+            return None if found is EMPTY else found
+
+        return replace(compiled, render=render)
 
     def _check_literal(self, name: str, value: Any, rule: p.Rule | None) -> None:
         if rule is not None and (wrong := rule(value)):
@@ -206,18 +292,26 @@ class Builder:
         body = self._wire.body(content)
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         if size > self._limit:
-            text = f"the request has {size:,} bytes; the endpoint accepts {self._limit:,}"
-            return Invalid(row, self._key_of(values), "too_large", text)
-        request = EngageRequest(row, self._key_of(values) or "", self._ids.for_row(row.number, content), body)
+            return Invalid(row, self._key_of(values), "too_large", self._too_large(size))
+        request = EngageRequest(row, self._key_of(values) or "", self._id_of(row.number, content), body)
         if self.identifies:
             request.identity = self._identity_of(values, request.key)
         return request
+
+    def _too_large(self, size: int) -> str:
+        if self.is_batch:
+            return f"the row has {size:,} bytes; a batch of batch.bytes has room for {self._limit:,}"
+        return f"the request has {size:,} bytes; the endpoint accepts {self._limit:,}"
 
     def _key_text(self, name: str, column: str | None, text: str) -> str:
         """The key without invisible characters around it; a telephone number with its country code."""
         bare = text.strip(BLANKS)
         if bare != text:
             self.trimmed[column or name] += 1
+        return self._clean(name, bare)
+
+    def _clean(self, name: str, text: str) -> str:
+        bare = text.strip(BLANKS)
         if name == "phone" and self._region is not None:
             return international(bare, self._region) or bare
         return bare
@@ -248,12 +342,34 @@ def _row_error(field: _Field, wrong: tuple[str, str] | None) -> RowError:
     return RowError(error, f"{field.name} {text} ({field.origin})", field.column or field.name)
 
 
+def _profile_error(name: str, wrong: WrongValueError, given: Any, columns: Columns) -> RowError:
+    """The error of a value in the data of a profile, with the column of that value."""
+    for part in wrong.path:
+        if isinstance(given, str):
+            break
+        given = given[part]
+    read = sorted(compile_value(given, columns, name).columns)
+    where, origin = ".".join(map(str, (name, *wrong.path))), ", ".join(f"column {each!r}" for each in read)
+    return RowError(wrong.error, f"{where} {wrong.text} ({origin})", read[0] if read else name)
+
+
+def _no_id(number: int, content: bytes) -> str:
+    """A row of a batch has no id of its own."""
+    return ""
+
+
+def _why_once(name: str) -> str:
+    text = "a batch has it once, for all its rows: it cannot contain {column}"
+    more = "; batch.content_by_row = true gives every row its own" if name == "content" else ""
+    return f"{text}{more}"
+
+
 def compile_builder(spec: RequestSpec, columns: Columns, run_id: str) -> Builder:
     """Compile a job's requests against the input's columns. Raises ParameterError."""
     return Builder(spec, columns, run_id)
 
 
-def _wire(spec: RequestSpec, attach: list[dict[str, str]]) -> Any:
+def _wire(spec: RequestSpec, attach: list[dict[str, str]]) -> JsonBody | XmlBody:
     head: dict[str, Any] = {"token": spec.token} if spec.auth == "body" else {}
     if spec.answer != "json":  # the endpoint's default
         head["format"] = spec.answer
@@ -263,31 +379,47 @@ def _wire(spec: RequestSpec, attach: list[dict[str, str]]) -> Any:
         raise ParameterError("request.attach", str(fault)) from None
 
 
-def _refuse_unknown(given: Mapping[str, Any], further: bool) -> None:
+def _method(given: dict[str, Any]) -> Method:
+    """The method of the job, which is no parameter of its requests."""
+    if (method := method_of(given)) is None:
+        raise ParameterError("request.method", f"it must be one of {', '.join(METHODS)}")
+    given.pop("method", None)
+    return method
+
+
+def _refuse_unknown(given: Mapping[str, Any], method: Method, further: bool) -> None:
     for name in ("token", "format"):
         if name in given:
             raise ParameterError(f"request.{name}", f"it belongs to [endpoint], as endpoint.{name}")
-    known = {*p.PARAMETERS, "matching", "attach"} - (set() if further else p.FURTHER_PARAMETERS)
+    known = {*method.known} - (set() if further else p.FURTHER_PARAMETERS)
     for name in given:
         if name not in known:
-            raise ParameterError(
-                f"request.{name}", f"unknown parameter; {names_nearest(name, sorted(known))}"
-            )
-    if "id" not in given:
-        raise ParameterError("request.id", "missing; set it to the number of the scenario")
+            raise ParameterError(f"request.{name}", _why_unknown(name, method, known))
+    if method.scenario not in given:
+        raise ParameterError(f"request.{method.scenario}", "missing; set it to the number of the scenario")
 
 
-def _matching(given: Mapping[str, Any], further: bool) -> str:
+def _why_unknown(name: str, method: Method, known: set[str]) -> str:
+    if name in {other.scenario for other in METHODS.values()}:
+        return f"{method.name} has another name for it; did you mean {method.scenario!r}?"
+    takers = [other.name for other in METHODS.values() if name in other.known]
+    if takers and name not in method.known:
+        return f"{method.name} does not take it; it is a parameter of {', '.join(takers)}"
+    return f"unknown parameter; {names_nearest(name, sorted(known))}"
+
+
+def _matching(given: dict[str, Any], method: Method, further: bool) -> str:
     """The matching mode; empty for a custom request. Raises ParameterError for a contradiction."""
     if "custom_request" in given:
         for name in ("matching", "subscription_filter"):
             if name in given:
                 raise ParameterError(f"request.{name}", "it cannot be combined with custom_request")
         return ""
-    matching = given.get("matching", "email")
-    modes = {**p.MATCHING, **p.FURTHER_MATCHING} if further else dict(p.MATCHING)
+    if method.is_import:
+        given.setdefault("matching", p.DEFAULT_MATCHING)
+    matching, modes = given.get("matching", p.DEFAULT_MATCHING), method.modes(further)
     if matching not in (modes if isinstance(matching, str) else ()):
-        allow = "; endpoint.further_matching = true allows it" if matching in p.FURTHER_MATCHING else ""
+        allow = "; endpoint.further_matching = true allows it" if matching in method.modes(True) else ""
         raise ParameterError("request.matching", f"it must be one of {', '.join(modes)}{allow}")
     for name in modes[matching].fields:
         if name not in given:

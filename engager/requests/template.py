@@ -18,9 +18,11 @@ from typing import Any, Literal
 
 import orjson
 
+from engager.config.characters import BLANKS
 from engager.errors import ParameterError
 from engager.reader.csv_rows import DELIMITERS
 from engager.reader.json_values import LosesDigitsError, as_json
+from engager.requests.omission import COLUMN, EMPTY, marked
 
 Columns = tuple[str, ...] | None
 Render = Callable[[Any], Any]
@@ -43,6 +45,7 @@ class Reading:
     empty: frozenset[str] = frozenset()  #: texts that mean an empty value
     decimal: Literal[".", ","] = "."  #: the decimal mark of `{column:decimal}`
     scalars: bool = False  #: a column must be one filled value; a structure only with the cast `json`
+    marks_empty: bool = False  #: what comes from an empty column becomes EMPTY, at any depth
 
 
 PLAIN = Reading()
@@ -56,11 +59,12 @@ class Compiled:
     static: bool  #: it is the same for every row
     columns: frozenset[str] = frozenset()  #: columns it reads
     required: frozenset[str] = frozenset()  #: columns without which no row can be built
+    outline: Any = COLUMN  #: the value, with COLUMN in the place of what only a row has
 
 
 def static(value: Any) -> Compiled:
     """A value that is the same for every row."""
-    return Compiled(lambda _: value, True)
+    return Compiled(lambda _: value, True, outline=value)
 
 
 def compile_value(value: Any, columns: Columns, where: str, reading: Reading = PLAIN) -> Compiled:
@@ -73,17 +77,19 @@ def compile_value(value: Any, columns: Columns, where: str, reading: Reading = P
         items = [
             compile_value(item, columns, f"{where}.{index}", reading) for index, item in enumerate(value)
         ]
-        return _joined(value, items, lambda row: [item.render(row) for item in items])
+        outline = [item.outline for item in items]
+        return _joined(outline, items, lambda row: [item.render(row) for item in items])
     return static(value)
 
 
 def _compile_table(table: dict[str, Any], columns: Columns, where: str, reading: Reading) -> Compiled:
     fields = {key: compile_value(value, columns, f"{where}.{key}", reading) for key, value in table.items()}
     renders = [(key, field.render) for key, field in fields.items()]
-    return _joined(table, fields.values(), lambda row: {key: render(row) for key, render in renders})
+    outline = {key: field.outline for key, field in fields.items()}
+    return _joined(outline, fields.values(), lambda row: {key: render(row) for key, render in renders})
 
 
-def _joined(value: Any, parts: Any, render: Render) -> Compiled:
+def _joined(outline: Any, parts: Any, render: Render) -> Compiled:
     parts = list(parts)
     if all(part.static for part in parts):
         # Rendered once, so that doubled braces become single ones here, too.
@@ -93,6 +99,7 @@ def _joined(value: Any, parts: Any, render: Render) -> Compiled:
         False,
         frozenset().union(*(part.columns for part in parts)),
         frozenset().union(*(part.required for part in parts)),
+        outline,
     )
 
 
@@ -103,12 +110,28 @@ def _compile_text(text: str, columns: Columns, where: str, reading: Reading) -> 
         return static("".join(piece for piece in pieces if isinstance(piece, str)))
     names = frozenset(slot.column for slot in slots)
     required = frozenset(slot.column for slot in slots if slot.default is None)
+    if reading.marks_empty:
+        return Compiled(_marking(pieces, slots), False, names, required)
     if len(pieces) == 1:
         slot = slots[0]
         plain = slot.cast is None and slot.default is None and not reading.scalars
         return Compiled(slot.get if plain else slot.value, False, names, required)
+    return Compiled(_joining(pieces), False, names, required)
+
+
+def _joining(pieces: Sequence[_Slot | str]) -> Render:
     renders = [piece.text if isinstance(piece, _Slot) else _constant(piece) for piece in pieces]
-    return Compiled(lambda row: "".join([render(row) for render in renders]), False, names, required)
+    return lambda row: "".join([render(row) for render in renders])
+
+
+def _marking(pieces: Sequence[_Slot | str], slots: Sequence[_Slot]) -> Render:
+    """EMPTY if every column of the text is empty."""
+    render = slots[0].value if len(pieces) == 1 else _joining(pieces)
+
+    def marking(row: Any) -> Any:
+        return EMPTY if all(slot.is_empty(row) for slot in slots) else marked(render(row))
+
+    return marking
 
 
 def _constant(text: str) -> Callable[[Any], str]:
@@ -146,6 +169,11 @@ class _Slot:
     default: str | None
     to_type: Callable[[Any], Any]  #: the function of the cast
     is_scalar: bool  #: it must be one value that is not empty
+
+    def is_empty(self, row: Any) -> bool:
+        """Whether the column is empty and has no default."""
+        value = self.get(row)
+        return (value is None or value == "") and not self.default
 
     def value(self, row: Any) -> Any:
         """The value of the column, in its own type or cast."""
@@ -208,12 +236,14 @@ def _getter(
     column: str, columns: Columns, where: str, reading: Reading, optional: bool = False
 ) -> Callable[[Any], Any]:
     get = _bare_getter(column, columns, where, optional)
-    if not (empty := reading.empty):
+    if not (empty := reading.empty) and not reading.marks_empty:
         return get
+    # Where an empty cell must not replace a value, nor may one that only looks empty.
+    nothing, blanks = (empty | {""}, BLANKS) if reading.marks_empty else (empty, None)
 
     def filled(row: Any) -> Any:
         value = get(row)
-        return "" if isinstance(value, str) and value.strip() in empty else value
+        return "" if isinstance(value, str) and value.strip(blanks) in nothing else value
 
     return filled
 

@@ -24,7 +24,7 @@ def destination_of(job_file: JobFile) -> str:
     job = job_file.job
     source = "" if job_file.path is None else f", by the job {job_file.path}"
     token = job.endpoint.token or "none"
-    return f"sends to {job.endpoint.url}, scenario {job.request.get('id')}, token {token}{source}"
+    return f"sends to {job.endpoint.url}, scenario {job.scenario}, token {token}{source}"
 
 
 def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: Sequence[str]) -> None:
@@ -56,7 +56,8 @@ def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: 
 
 def _leading(job_file: JobFile) -> Mapping[str, Any]:
     endpoint = {f"endpoint.{name}": getattr(job_file.job.endpoint, name) for name in _LEADING}
-    return {**endpoint, "request.id": job_file.job.request.get("id")}
+    method = {"request.method": job_file.job.method.name}
+    return {**endpoint, **method, job_file.job.scenario_key: job_file.job.scenario}
 
 
 def _as_given(value: Any) -> str:

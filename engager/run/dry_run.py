@@ -13,7 +13,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
 from engager.config.secret import MASK, MissingSecretError
 from engager.config.webhook import webhook_of
-from engager.endpoint.access import METHOD, headers_of, token_of
+from engager.endpoint.access import headers_of, token_of, url_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
@@ -110,19 +110,43 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one
-        phones = PhoneForms(job_file, builder)
+        phones, requests = PhoneForms(job_file, builder), _Requests(job_file.job, builder)
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
-                    phones.note(_examine(row, findings, job_file.job, builder, selection, samples))
+                    request = _examine(row, findings, job_file.job, builder, selection, samples)
+                    phones.note(request)
+                    requests.count(request)
             findings.warnings += [*rows.warnings, *phones.warnings]
             _report_lists(findings, selection)
             _report_trimmed(findings, builder)
     finally:
         rows.close()
-    findings.seconds = seconds_at_rate(job_file.job, findings.sendable)
+    findings.seconds = seconds_at_rate(job_file.job, requests.number)
     _fit(findings, job_file.job, time.time())
     return findings
+
+
+class _Requests:
+    """The number of requests of a run in which every row is new."""
+
+    def __init__(self, job: Job, builder: Builder) -> None:
+        self.number = 0
+        self._builder = builder
+        self._most_rows = job.rows_per_request
+        self._room = job.batch.bytes - builder.frame_bytes if builder.is_batch else 0
+        self._rows = self._bytes = 0  #: of the batch that is not full yet
+
+    def count(self, request: EngageRequest | None) -> None:
+        """Count the request of one row, if it has one."""
+        if request is None:
+            return
+        size = len(request.body[0]) + self._builder.separator_bytes if self._builder.is_batch else 0
+        if not self._rows or self._rows == self._most_rows or self._bytes + size > self._room:
+            self.number += 1
+            self._rows = self._bytes = 0
+        self._rows += 1
+        self._bytes += size
 
 
 def worth_of_directory(job: Job, now: float) -> str:
@@ -151,7 +175,7 @@ def _examine(
         return None
     findings.sendable += 1
     if len(findings.samples) < samples:
-        findings.samples.append(_shown(job, built))
+        findings.samples.append(_shown(job, builder, built))
     return built
 
 
@@ -203,15 +227,19 @@ def seconds_at_rate(job: Job, requests: int) -> float | None:
 
 
 def _still_open(job: Job) -> list[str]:
-    if job.request.get("id") != UNCHOSEN:
+    if job.scenario != UNCHOSEN:
         return []
-    return ["request.id: no scenario is chosen yet; only the embedded sandbox accepts this job"]
+    return [f"{job.scenario_key}: no scenario is chosen yet; only the embedded sandbox accepts this job"]
 
 
-def _shown(job: Job, request: EngageRequest) -> SampleRequest:
-    headers = {**headers_of(job, MASK), "Request-ID": request.request_id}
-    body = "".join(_part(part) for part in request.body)
-    return SampleRequest(request.row.number, request.key, f"{job.endpoint.url}{METHOD}", headers, body)
+def _shown(job: Job, builder: Builder, request: EngageRequest) -> SampleRequest:
+    request_id, parts = request.request_id, request.body
+    if builder.is_batch:  # as a batch of this row alone
+        content, parts = builder.join(request.body)
+        request_id = builder.request_ids.for_row(request.row.number, content)
+    headers = {**headers_of(job, MASK), "Request-ID": request_id}
+    body = "".join(map(_part, parts))
+    return SampleRequest(request.row.number, request.key, url_of(job, job.endpoint.url), headers, body)
 
 
 def _part(part: bytes) -> str:

@@ -14,6 +14,7 @@ import orjson
 
 from engager.config.job import JobFile
 from engager.config.log import log
+from engager.config.method_rules import people_at_rate
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
 from engager.endpoint.access import proxy_of, tls_of, token_of
@@ -257,6 +258,8 @@ def _report_excluded(identified: _Identified, selection: Selection | None) -> Ex
     sources = sources_of(selection)
     builder.warnings += filter(None, map(warning_of, sources))
     builder.notes += [f"excludes: {source}" for source in sources if source.keys]
+    if (people := people_at_rate(opened.job_file.job)) is not None:
+        builder.notes.append(people)
     return exclusion
 
 

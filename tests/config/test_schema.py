@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from engager.altcraft.parameters import MEANINGS, PARAMETERS
+from engager.altcraft.methods import METHODS
+from engager.altcraft.parameters import MEANINGS
+from engager.altcraft.profile_data import PART_MEANINGS, SHAPES
 from engager.config.job import JobFile, _override
 from engager.config.job_sections import Job
 from engager.config.schema import job_schema
@@ -55,7 +57,11 @@ def test_every_key_has_its_sentence_and_none_may_be_invented() -> None:
         assert table["additionalProperties"] is False
         for key, schema in table["properties"].items() if name != "sandbox" else ():
             assert schema.get("description"), f"{name}.{key}"
-    assert set(PARAMETERS) < set(MEANINGS)
+    assert {name for method in METHODS.values() for name in method.known} == set(MEANINGS)
+    known = SHAPES["data"].parts
+    subscription = known["subscriptions"].items
+    assert subscription is not None
+    assert {*known, *subscription.parts} == set(PART_MEANINGS)
 
 
 def test_a_default_is_written_as_a_job_would_have_it() -> None:
@@ -69,8 +75,15 @@ def test_a_default_is_written_as_a_job_would_have_it() -> None:
                 assert not list(SCHEMA.evolve(schema=schema).iter_errors(schema["default"]))
 
 
+IMPORT = ["request.id=", "request.workflow_id=12", "request.method=import_and_start"]
+BATCH = [*IMPORT[:2], "request.method=import_and_start_batch"]
+
+
 def _with(*overrides: str) -> dict[str, Any]:
     tables = deepcopy(GOOD)
+    if overrides[0] in IMPORT:
+        del tables["request"]["id"]
+        overrides = overrides[1:]
     for override in overrides:
         _override(tables, override)
     return tables
@@ -101,13 +114,24 @@ def _with(*overrides: str) -> dict[str, Any]:
         "request.content={everything:json}",
         'request.content={ a = "{b}", c = [1, { d = true }] }',
         'request.subscription_filter={ phone = "{phone}", not_strict = true }',
+        "request.method=start",
+        "\n".join(IMPORT),
+        "\n".join([*IMPORT, "request.data={everything:json}", "request.custom_data={ a = 1 }"]),
+        "\n".join([*IMPORT, "request.skip_triggers={yes:bool}", "request.db_id={n:int}"]),
+        "\n".join([*IMPORT, "request.matching=custom", "request.field_name=a", "request.field_value=1.5"]),
+        "\n".join([*IMPORT, 'request.data={ email = { action = "unset" }, phones = ["{a}"], x = [1] }']),
+        "\n".join(
+            [*IMPORT, 'request.data={ subscriptions = [{ channel = "sms", phone = "{a}" }, "{b:json}"] }']
+        ),
+        "\n".join([*BATCH, "batch.rows=10000", "limits.concurrency=6", "batch.split=false"]),
+        "\n".join([*BATCH, "batch.content_by_row=true", 'request.content={ a = "{b}" }']),
         "sandbox.latency=20-80ms",
         'sandbox.faults={ "503" = 0.5 }',
         "sandbox.assumptions={ deduplicate = false }",
     ],
 )
 def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
-    tables = _with(override)
+    tables = _with(*override.split("\n"))
     assert list(SCHEMA.iter_errors(tables)) == []
     assert JobFile.from_tables(tables, tmp_path)
 
@@ -169,6 +193,28 @@ def test_what_a_run_takes_is_valid(override: str, tmp_path: Path) -> None:
         'request.subscription_filter={ email = "{email}", phone = "{phone}" }',
         "request.attach=offer.pdf",
         'request.attach=["{file}"]',
+        "request.method=import",
+        "request.workflow_id=12",
+        "request.data={ a = 1 }",
+        "batch.rows=500",
+        "\n".join([*IMPORT, "batch.rows=500"]),
+        "\n".join([*IMPORT, "request.resource_id=24"]),
+        "\n".join([*IMPORT, 'request.custom_request={ a = "{email}" }']),
+        "\n".join([*IMPORT, 'request.subscription_filter={ email = "{email}" }']),
+        "\n".join([*IMPORT, "request.id=12"]),
+        "\n".join([*IMPORT, "request.matching=email_sub"]),
+        "\n".join([*IMPORT, "request.matching=phone"]),
+        "\n".join([*IMPORT, "request.skip_triggers=1"]),
+        "\n".join([*IMPORT, "request.data=[]"]),
+        "\n".join([*IMPORT, "request.data={ phones = 5 }"]),
+        "\n".join([*IMPORT, "request.data={ subscriptions = [{ chanel = 'sms', phone = '{phone}' }] }"]),
+        "\n".join([*IMPORT, "request.data={ subscriptions = [{ channel = 'fax', phone = '{phone}' }] }"]),
+        "\n".join([*BATCH, "request.workflow_id={scenario:int}"]),
+        "\n".join([*BATCH, "request.skip_triggers={scenario:bool}"]),
+        "\n".join([*BATCH, "batch.rows=0"]),
+        "\n".join([*BATCH, "batch.rows=10001"]),
+        "\n".join([*BATCH, "batch.bytes=10000001"]),
+        "\n".join([*BATCH, "batch.split=1"]),
         "sandbox.faults={ fire = 0.5 }",
         "sandbox.weather=bad",
     ],

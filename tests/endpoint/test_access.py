@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from engager import JobError, JobFile, build_job
-from engager.endpoint.access import LEAST_TOKEN, token_of
+from engager.altcraft.methods import METHODS, Method
+from engager.config.secret import Secret
+from engager.endpoint.access import LEAST_TOKEN, destination_of, token_of
 
 
 def job(folder: Path, url: str) -> JobFile:
@@ -41,3 +43,18 @@ def test_but_not_by_an_endpoint_on_this_machine(
 ) -> None:
     monkeypatch.setenv("ENGAGER_TEST_TOKEN", "zq7zq")
     assert token_of(job(tmp_path, url)).reveal() == "zq7zq"
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_the_address_follows_from_the_method(tmp_path: Path, method: Method) -> None:
+    made = build_job(
+        {
+            "job": {"name": "t"},
+            "endpoint": {"url": "https://x.example/", "token": "env:ENGAGER_TEST_TOKEN"},
+            "input": {"path": "people.csv"},
+            "request": {"method": method.name, method.scenario: 1, "email": "{email}"},
+        },
+        base=tmp_path,
+    )
+    url = destination_of(made, Secret("t0ken-of-the-tests"), made.job.endpoint.url).url
+    assert url == f"https://x.example/api/v1.1/workflows/{method.name}"

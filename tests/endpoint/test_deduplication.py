@@ -136,6 +136,16 @@ async def test_a_scenario_that_the_rows_name_is_not_guessed() -> None:
     assert b"Workflow not found" in start.first.body
 
 
+async def test_an_import_is_tested_without_importing_anybody() -> None:
+    parameters = {"method": "import_and_start_batch", "workflow_id": 12, "email": "{email}"}
+    async with endpoint(profiles=[], tokens=["t0ken"]) as sandbox:
+        there = Destination(f"{sandbox.url}/api/v1.1/workflows/import_and_start_batch", {}, 5)
+        start = await start_twice(there, spec(parameters=parameters), always)
+        listing = await list_twice(there, spec(parameters=parameters), always)
+    assert proof_of(start, listing).answer is Deduplication.YES
+    assert [entry.error for entry in sandbox.log] == [400, 400, 0, 0]
+
+
 async def test_silence_is_waited_for_once() -> None:
     async with endpoint(faults={"reset_before": 1.0}) as sandbox:
         start = await start_twice(destination_of(sandbox), spec(), always)

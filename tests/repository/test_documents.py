@@ -14,7 +14,9 @@ from typing import Any
 import click
 import pytest
 
-from engager.altcraft.parameters import FURTHER_MATCHING, MATCHING, PARAMETERS
+from engager.altcraft.methods import METHODS, START
+from engager.altcraft.parameters import FURTHER_PARAMETERS
+from engager.altcraft.profile_data import CHANNELS, PART_MEANINGS
 from engager.cli import main
 from engager.config.job_sections import Job
 from engager.config.sections import seconds_of
@@ -172,9 +174,19 @@ def test_the_manual_has_every_field_of_check_and_no_other() -> None:
 
 
 def test_the_manual_names_every_parameter() -> None:
-    named = _names(_section(JOBS, "## Request parameters and templates"))
-    matched = {field for mode in (*MATCHING.values(), *FURTHER_MATCHING.values()) for field in mode.fields}
-    assert {*PARAMETERS, *matched} <= set(named)
+    of_start = set(_names(_section(JOBS, "## Request parameters and templates")))
+    of_imports = set(_names(_without_code(_section(JOBS, "## Import methods and batches"))))
+    assert {*START.parameters} <= of_start
+    for method in METHODS.values():
+        assert {method.name} <= of_imports
+        assert {*method.known} <= (of_start if method is START else of_imports | FURTHER_PARAMETERS)
+        if method.is_import:
+            assert {*method.matching} <= of_imports
+
+
+def test_the_manual_names_every_part_of_a_profile() -> None:
+    named = _names(_without_code(_section(JOBS, "## Import methods and batches")))
+    assert {*PART_MEANINGS, *CHANNELS} <= set(named)
 
 
 def test_the_sandbox_has_every_fault_and_no_other() -> None:

@@ -62,6 +62,49 @@ def test_how_long_a_run_takes(
     assert seconds_at_rate(job_of(tmp_path, *overrides).job, requests) == seconds
 
 
+BATCHES = [
+    "request.method=import_and_start_batch",
+    "request.workflow_id=12",
+    "request.skip_triggers=true",
+    'request.data={ x = "{name}", subscriptions = [{ channel = "email", email = "{email}" }] }',
+    "request.content={ campaign = 1 }",
+]
+
+
+def batch_job(folder: Path, people: int, *overrides: str, name: str = "Ann") -> JobFile:
+    drafted(folder, "email,name\n" + "".join(f"p{number}@x.org,{name}\n" for number in range(people)))
+    text = (folder / "job.toml").read_text().replace("id = 999999999", "workflow_id = 12")
+    (folder / "job.toml").write_text(text)
+    return JobFile(folder / "job.toml", ["endpoint.token=env:ENGAGER_TEST_TOKEN", *BATCHES, *overrides])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "seconds"),
+    [
+        ([], "Ann", 2.0),
+        (["batch.rows=5"], "Ann", 4.0),
+        (["batch.rows=21"], "Ann", 1.0),
+        (["batch.bytes=2000"], "x" * 1000, 20.1),
+    ],
+)
+def test_the_rate_of_a_job_with_batches_counts_requests(
+    tmp_path: Path, overrides: list[str], name: str, seconds: float
+) -> None:
+    rate = ["limits.rate=1", "batch.rows=10", *overrides]
+    found = check(batch_job(tmp_path, 20, *rate, name=name), None, samples=0)
+    assert (found.sendable, found.seconds) == (20, seconds)
+
+
+def test_a_sample_of_a_batch_is_a_batch_of_one_row(tmp_path: Path) -> None:
+    found = check(batch_job(tmp_path, 2), None, samples=1)
+    (sample,) = found.samples
+    sent = json.loads(sample.body)
+    assert sample.url.endswith("/api/v1.1/workflows/import_and_start_batch")
+    assert [item["email"] for item in sent["data"]] == ["p0@x.org"]
+    assert sample.headers["Request-ID"]
+    assert found.warnings == []
+
+
 REPEATED = "email,name\na@x.org,Ann\nA@x.org,Bob\nc@x.org,C\na@x.org,D\n"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engager.altcraft.methods import START, method_of
 from engager.output.report.figures import Figures
 from engager.output.report.lines import ResultLines
 from engager.output.report.text import duration, number, plural
@@ -20,10 +21,10 @@ def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[t
     summary, identity = run.summary() or {}, run.identity
     started = datetime.fromtimestamp(run.started_at, UTC)
     finished = _finished(figures, summary) if seen["state"] != "running" else datetime.now(UTC)
-    url = identity["endpoint"]["url"]
+    url, method = identity["endpoint"]["url"], method_of(identity["request"]) or START
     found = [
         ("endpoint", urlsplit(url).netloc or url),
-        ("scenario", str(identity["request"].get("id", ""))),
+        ("scenario", str(identity["request"].get(method.scenario, ""))),
         ("input", _input(run)),
         ("started (UTC)", moment_text(started)),
         (
