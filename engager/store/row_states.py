@@ -23,6 +23,7 @@ ENGAGED: Final = 1
 REJECTED: Final = 2
 INVALID: Final = 3
 SKIPPED: Final = 4
+ACCEPTED: Final = 5
 
 # The lower five bits of these are the version of the request id. A larger one is stored as the highest: the
 # endpoint returns an old error for such an id, and the next version follows.
@@ -36,6 +37,7 @@ VERSIONS: Final = 0x1F
 #: A settled row whose lines the files lost; the lower bits are its status.
 LINE_LOST: Final = 0xC0
 
+# A code of `LINE_LOST` is a place in this order: a new status comes last.
 _CODES: Final = {
     Status.ENGAGED: ENGAGED,
     Status.REJECTED: REJECTED,
@@ -43,6 +45,7 @@ _CODES: Final = {
     Status.SKIPPED: SKIPPED,
     Status.FAILED: FAILED,
     Status.IN_DOUBT: IN_DOUBT,
+    Status.ACCEPTED: ACCEPTED,
 }
 _STATUSES: Final = {code: status for status, code in _CODES.items()}
 
