@@ -11,8 +11,8 @@ from pathlib import Path
 class Exit(IntEnum):
     """The exit codes of the command."""
 
-    DONE = 0  #: every row is engaged, or skipped by a rule
-    INCOMPLETE = 1  #: complete, but some rows are not engaged
+    DONE = 0  #: every row is engaged or accepted, or skipped by a rule
+    INCOMPLETE = 1  #: complete, but some rows are neither
     WRONG = 2  #: the usage, the job or the input is wrong and nothing was sent
     STOPPED = 3  #: stopped before the end by a rule; the same command resumes
     INTERNAL = 4  #: an internal error, or a fault of the machine

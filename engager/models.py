@@ -178,6 +178,13 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+#: The endpoint accepted the request of a row with such a status: the row has not failed.
+TAKEN: Final = frozenset({Status.ENGAGED, Status.ACCEPTED})
+
+#: A request may have reached the person of a row with such a status.
+REACHED: Final = TAKEN | {Status.IN_DOUBT}
+
+
 @dataclass(slots=True)
 class Outcome:
     """One line of results, with its row."""
@@ -194,7 +201,7 @@ class Outcome:
     latency_ms: float | None = None  #: the last attempt: from when it was due to its ending
     waited_ms: float | None = None  #: all waits: rate limit, pauses, backoff, a connection
     finished_at: float = field(default_factory=time.time)  #: seconds since the epoch
-    reference: str | None = None  #: the profile or the task that the endpoint names
+    reference: str | None = None  #: by which the endpoint knows the result: a profile id, or a task id
 
     @classmethod
     def unsent(cls, record: Invalid | Skipped | Unreadable) -> Outcome:

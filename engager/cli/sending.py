@@ -20,6 +20,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, say, stderr_is_behind
 from engager.config.log import log
+from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
@@ -236,7 +237,7 @@ def _show_rows(directory: Path, last_row: int) -> None:
     rows = {found.row: found for found in latest if first <= found.row <= last_row}
     for row in sorted(rows):
         found = rows[row]
-        text = f"{found.error}: {found.error_text}" if found.status is not Status.ENGAGED else ""
+        text = f"{found.error}: {found.error_text}" if found.status not in TAKEN else found.reference or ""
         line = f"row {row:<6} {found.status:<9} {found.key or ''} {text}".rstrip()
         # The content of a row or a response must not control the terminal.
         say(line)

@@ -18,6 +18,7 @@ _KINDS = 5
 
 _COLOURS = {
     Status.ENGAGED: "green",
+    Status.ACCEPTED: "bright_blue",
     Status.REJECTED: "yellow",
     Status.FAILED: "red",
     Status.IN_DOUBT: "magenta",

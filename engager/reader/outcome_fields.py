@@ -23,10 +23,15 @@ RESULT_COLUMNS = (
     "latency_ms",
     "finished_at",
     "waited_ms",
+    "reference",
 )
+
+#: Those of runs that an earlier version began.
+EARLIER_COLUMNS: Final = RESULT_COLUMNS[:-1]
 
 MAX_TEXT: Final = 500
 MAX_KEY: Final = 500
+MAX_REFERENCE: Final = 100
 
 # Reading the value of an enumeration member is a slow call in Python.
 _WORDS: Final = {status: status.value for status in Status}
@@ -37,6 +42,7 @@ Redact = Callable[[str], str]
 def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     """The fields of one line of results. `redact` is called for every row: cache its results."""
     text, latency, waited = outcome.error_text, outcome.latency_ms, outcome.waited_ms
+    reference = outcome.reference
     return {
         "row": outcome.row.number,
         "key": outcome.key and outcome.key[:MAX_KEY],
@@ -52,6 +58,7 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
         "latency_ms": None if latency is None else int(latency * 1000 + 0.5) / 1000,
         "finished_at": _moment(outcome.finished_at),
         "waited_ms": None if waited is None else int(waited * 1000 + 0.5) / 1000,
+        "reference": None if reference is None else redact(reference)[:MAX_REFERENCE],
     }
 
 

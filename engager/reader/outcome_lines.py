@@ -16,7 +16,7 @@ import orjson
 
 from engager.config.encodings import KEEP_BYTES, WIDE, canonical, encoder_of
 from engager.models import Outcome, Unreadable
-from engager.reader.outcome_fields import RESULT_COLUMNS, Redact, result_fields
+from engager.reader.outcome_fields import EARLIER_COLUMNS, RESULT_COLUMNS, Redact, result_fields
 
 #: The columns that are added to a row that was not engaged. No column of the input has such a name.
 REASON_COLUMNS = tuple(f"engager_{name}" for name in ("row", "line", "status", "error", "error_text", "raw"))
@@ -26,6 +26,9 @@ _RAW = "engager_raw"
 
 #: A byte that the encoding does not have, as a text keeps it.
 _BYTE = re.compile("[\udc80-\udcff]")
+
+#: The columns that a line of results can have.
+_COLUMNS = (RESULT_COLUMNS, EARLIER_COLUMNS)
 
 _MILLISECONDS = ("latency_ms", "waited_ms")
 
@@ -59,14 +62,22 @@ class JsonLines:
     @staticmethod
     def whole_lines(path: Path) -> Iterator[WholeLine]:
         """Yields the complete lines of a file."""
-        return (one for one in _whole_json_lines(path, "row") if tuple(one[1]) == RESULT_COLUMNS)
+        return (one for one in _whole_json_lines(path, "row") if tuple(one[1]) in _COLUMNS)
+
+
+def csv_head(columns: Sequence[str]) -> bytes:
+    """The head of a CSV file of results."""
+    return ",".join(columns).encode() + b"\n"
 
 
 class CsvLines:
     """results.csv"""
 
     name = "results.csv"
-    head = ",".join(RESULT_COLUMNS).encode() + b"\n"
+    head = csv_head(RESULT_COLUMNS)
+
+    def __init__(self, columns: Sequence[str] = RESULT_COLUMNS) -> None:
+        self.head = csv_head(columns)
 
     @staticmethod
     def line(fields: bytes) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import Status
-from engager.reader.outcome_fields import RESULT_COLUMNS
+from engager.reader.outcome_fields import EARLIER_COLUMNS
 from engager.reader.outcome_lines import CsvLines, JsonLines
 
 _FORMATS: dict[str, type[JsonLines | CsvLines]] = {".jsonl": JsonLines, ".csv": CsvLines}
@@ -32,15 +32,16 @@ class Result:
     latency_ms: float | None
     finished_at: str  #: UTC, ISO 8601
     waited_ms: float | None
+    reference: str | None = None  #: the endpoint's id of the profile, or of the task that has the row
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Result:
         """Returns the line with these fields."""
-        values = {name: fields[name] for name in RESULT_COLUMNS}
+        values = {name: fields[name] for name in EARLIER_COLUMNS} | {"reference": fields.get("reference")}
         for name in ("http_status", "error"):
             if isinstance(values[name], str) and values[name].lstrip("-").isdecimal():
                 values[name] = int(values[name])  # CSV has no numbers
-        for name in ("key", "http_status", "error", "error_text", "request_id"):
+        for name in ("key", "http_status", "error", "error_text", "request_id", "reference"):
             values[name] = None if values[name] == "" else values[name]
         return cls(**{**values, "row": int(values["row"]), "status": Status(values["status"])})
 

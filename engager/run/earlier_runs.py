@@ -20,7 +20,7 @@ from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
 from engager.errors import BusyError, EngagerError, RunDirectoryError
-from engager.models import EngageRequest, Row
+from engager.models import REACHED, EngageRequest, Row
 from engager.reader.results import results_of
 from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
@@ -31,8 +31,6 @@ from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
 from engager.store.state import RunState
 from engager.store.status import existing_run, read_status, state_so_far
-
-REACHED = frozenset({"engaged", "accepted", "in_doubt"})
 
 
 def exclude_reached(exclusion: Exclusion, path: Path) -> None:

@@ -14,7 +14,7 @@ from engager.config.sanitize import sanitized
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, ignore_events, utc_text
-from engager.models import Status
+from engager.models import TAKEN, Status
 from engager.policies.slow_start import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
 from engager.run.control import Gauges
@@ -154,10 +154,10 @@ def _plan(run: Run, last_row: int | None) -> Plan:
 
 def _summary(run: Run, rest: Remaining, started: float) -> Summary:
     tally, stop = run.store.tally, run.control.stopping
-    settled = tally.statuses[Status.ENGAGED] + tally.statuses[Status.SKIPPED]
+    without_failure = sum(tally.statuses[status] for status in (*TAKEN, Status.SKIPPED))
     exit_code = stop.exit or Exit.INTERNAL
     if rest is Remaining.NONE or (rest is Remaining.BEYOND and not stop.requested):
-        exit_code = Exit.DONE if settled == tally.rows else Exit.INCOMPLETE
+        exit_code = Exit.DONE if without_failure == tally.rows else Exit.INCOMPLETE
     seconds = time.monotonic() - started
     return Summary(
         job=run.name,

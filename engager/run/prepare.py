@@ -180,7 +180,7 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     builder.warnings += warnings_of_phones(job_file, builder, rows)
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
-    options = _options(job_file, rows, secret, directory.run_id)
+    options = _options(job_file, rows, secret, directory)
     if opened.found:
         if difference := opened.found.difference_to(identity):
             refuse_change(opened.found, difference, job_file, opened.input_path)
@@ -350,9 +350,10 @@ def _ask_for_pass(found: RunDirectory, again: frozenset[Status]) -> Summary | No
     return None
 
 
-def _options(job_file: JobFile, rows: Rows, secret: Secret, run_id: str) -> StoreOptions:
+def _options(job_file: JobFile, rows: Rows, secret: Secret, directory: RunDirectory) -> StoreOptions:
     synced = job_file.job.delivery.durability == "disk"
-    return StoreOptions(formats_of(job_file, rows, secret), synced, secret.mark(run_id))
+    formats = formats_of(job_file, rows, secret, directory.columns)
+    return StoreOptions(formats, synced, secret.mark(directory.run_id))
 
 
 def _invocation(
@@ -398,17 +399,17 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 
 
-def formats_of(job_file: JobFile, rows: Rows, secret: Secret) -> Formats:
-    """The formats of the files of outcomes."""
+def formats_of(job_file: JobFile, rows: Rows, secret: Secret, columns: Sequence[str]) -> Formats:
+    """The formats of the files of outcomes; `columns` are those of results."""
     job, proxy = job_file.job, proxy_of(job_file)
 
     def redact(text: str) -> str:
         return secret.redact(proxy.redact(text) if proxy else text)
 
-    results = JsonLines() if job.output.results == "jsonl" else CsvLines()
+    results = JsonLines() if job.output.results == "jsonl" else CsvLines(columns)
     form = TextForm(job.input.encoding, rows.has_mark)
     if rows.columns is None:
-        return Formats(results, RejectedJson(redact, form), redact)
+        return Formats(results, RejectedJson(redact, form), redact, columns)
     suffix = ".tsv" if rows.files and ".tsv" in rows.files[0].suffixes else ".csv"
     reject = RejectedCsv(rows.columns, rows.delimiter, form, redact, suffix)
-    return Formats(results, reject, redact)
+    return Formats(results, reject, redact, columns)

@@ -22,7 +22,7 @@ from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
 from engager.config.sanitize import name_fault
 from engager.errors import BusyError, JobError, RunDirectoryError, UnsettledRunError
-from engager.models import Status
+from engager.models import REACHED
 from engager.reader.identity import Files, input_identity
 from engager.reader.sources import STDIN, find_files
 from engager.run.opening_input import place_of_input
@@ -206,7 +206,7 @@ def _input(found: RunDirectory) -> Files:
 
 def _reached_anybody(found: RunDirectory) -> bool:
     facts = read_status(found)
-    return any(facts["statuses"][status] for status in (Status.ENGAGED, Status.IN_DOUBT)) or facts["open"] > 0
+    return any(facts["statuses"][status] for status in REACHED) or facts["open"] > 0
 
 
 def _gone_on_with(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable, Withdrawn
+from engager.models import TAKEN, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable, Withdrawn
 from engager.store.frames import OpenRequest
 
 #: A row that is not a request and will not become one.
@@ -67,7 +67,7 @@ def _outcome_of(work: EngageRequest | Unsent, status: Status) -> Outcome:
     """The outcome of a row whose line was lost: what the journal knows, and no more."""
     text = "its line was damaged; the journal knows the status only"
     if isinstance(work, EngageRequest):
-        error = 0 if status is Status.ENGAGED else "line_lost"
+        error = 0 if status in TAKEN else "line_lost"
         return Outcome(work.row, work.key, status, error=error, error_text=text)
     outcome = Outcome.unsent(work)
     return outcome if status is outcome.status else Outcome(outcome.row, outcome.key, status, error_text=text)

@@ -37,6 +37,7 @@ VERSIONS: Final = 0x1F
 #: A settled row whose lines the files lost; the lower bits are its status.
 LINE_LOST: Final = 0xC0
 
+# A code of `LINE_LOST` is a place in this order: a new status comes last.
 _CODES: Final = {
     Status.ENGAGED: ENGAGED,
     Status.REJECTED: REJECTED,

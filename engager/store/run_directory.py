@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import orjson
 
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
+from engager.reader.outcome_fields import EARLIER_COLUMNS, RESULT_COLUMNS
 from engager.store.disk import open_draft, read_file, sync_folder
 from engager.store.files.kept_input import DRAFT, KEPT, kept_input
 from engager.store.lock import RunLock
@@ -29,8 +30,13 @@ _OURS = frozenset(
     {"lock", "journal.0", "journal.1", "journal.new", "engager.log", "run.json.new", KEPT, DRAFT}
 )
 
-#: The version of the format of the store; a run in another format is resumed with the version that began it.
-FORMAT = 2
+#: The version of the format of the store. Since 3, a row can be `accepted`, which earlier versions would take
+#: for not settled, and a line of results has a `reference`.
+FORMAT = 3
+
+#: The formats in which a run is resumed, and stays: what began it can read it as well. A run in any other one
+#: is resumed with the version that began it.
+_KNOWN = (2, FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,11 @@ class RunDirectory:
     identity: Mapping[str, Any]  #: the job and the input that it belongs to
     invocation: Mapping[str, Any]  #: the job file, its overrides and the input, to find and name them again
     format: int = FORMAT  #: of the store
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of its results."""
+        return EARLIER_COLUMNS if self.format < FORMAT else RESULT_COLUMNS
 
     @property
     def results_path(self) -> Path:
@@ -119,7 +130,7 @@ def find_run(path: Path) -> RunDirectory | None:
     if begun is None:
         return None
     try:
-        if begun.get("format") != FORMAT and "run_id" in begun:
+        if begun.get("format") not in _KNOWN and "run_id" in begun:
             raise RunDirectoryError(
                 f"{path}: another version of engager began this run, in another format. Resume it "
                 "with that version: a new run would send to all people of its input again."

@@ -19,7 +19,7 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.models import EngageRequest, Outcome, Status
+from engager.models import TAKEN, EngageRequest, Outcome, Status
 from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
@@ -44,6 +44,9 @@ _TOGETHER: Final = 1.0
 # Looking up a member of an enumeration is a call, and this one is needed for every row.
 _ENGAGED: Final = Status.ENGAGED
 
+#: Rows that the failure threshold does not count.
+_NO_FAILURE: Final = TAKEN | {Status.SKIPPED}
+
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
@@ -66,7 +69,7 @@ class ResultStore:
     ) -> None:
         self.files, self.state = files, state
         self.settled = 0  #: rows that this process has settled
-        #: Called for each row that was not engaged, with the number of settled rows and the error.
+        #: Called for each row that has failed, with the number of settled rows and the error.
         self.failing: Callable[[int, str], None] | None = None
         self.clock: Callable[[], float] = clock.seconds
         self._journal, self._formats, self._synced = journal, options.formats, options.synced
@@ -231,7 +234,7 @@ class ResultStore:
         code = code_of(outcome.status, version)
         self._settlements.append(Settlement(outcome.row.number, code, left, reject, line, rejected))
         is_news = status_without_line(self.state.rows[outcome.row.number]) is None
-        if self.failing is not None and outcome.status is not Status.SKIPPED and is_news:
+        if self.failing is not None and outcome.status not in _NO_FAILURE and is_news:
             self.failing(self.settled + 1, f"{outcome.status}: {outcome.error}")
 
     # The journal

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import exp, floor, inf, log
 from typing import Any, Final
 
-from engager.models import Status
+from engager.models import TAKEN, Status
 
 #: Characters of an error that identify its kind.
 MAX_ERROR = 80
@@ -16,8 +16,8 @@ MAX_ERROR = 80
 #: Characters of what is said of a sample row.
 _MAX_SAMPLE = 200
 
-
-_ENGAGED: Final = Status.ENGAGED.value
+#: The words of lines that have no error.
+_TAKEN: Final = frozenset(status.value for status in TAKEN)
 
 _GROWTH: Final = math.log(1.02)
 _STEPS: Final = 1 / _GROWTH
@@ -131,14 +131,14 @@ class Tally:
         latency, waited = Histogram(), Histogram()
         latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
         waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
-        unengaged = [_unengaged(line) for line in lines if line["status"] != _ENGAGED]
+        failed = [_error_of(line) for line in lines if line["status"] not in _TAKEN]
         # Where a line is damaged, none of them has counted.
         self.statuses.update(statuses)
         self.attempts += attempts
         self.duplicates += duplicates
         self.latency.merge(latency)
         self.waited.merge(waited)
-        for status, error, sample in unengaged:
+        for status, error, sample in failed:
             self.samples[self._count_error(status, error)] = sample
 
     def merge(self, other: Tally) -> None:
@@ -205,6 +205,6 @@ class Tally:
         }
 
 
-def _unengaged(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:
+def _error_of(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:
     sample = int(line["row"]), line["key"], (line["error_text"] or "")[:_MAX_SAMPLE]
     return Status(line["status"]), str(line["error"])[:MAX_ERROR], sample

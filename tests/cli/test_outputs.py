@@ -35,6 +35,9 @@ RESULT: dict[str, type | UnionType] = {
 }
 STATUSES = {"engaged", "rejected", "failed", "in_doubt", "invalid", "skipped"}
 
+#: What no row of a job with this method can have.
+NEVER = {"accepted"}
+
 
 @pytest.fixture
 async def ended(bench: Any) -> Any:
@@ -61,9 +64,10 @@ async def test_results_and_summary(ended: Any) -> None:
         values = [line[name] for line in lines if line[name] is not None]
         assert values, name
         assert all(isinstance(value, kind) for value in values), name
+    assert {line["reference"] for line in lines} == {None}
     summary = ended.summary()
-    assert summary["statuses"].keys() == STATUSES
-    assert all(summary["statuses"].values())
+    assert summary["statuses"].keys() == STATUSES | NEVER
+    assert {status for status, rows in summary["statuses"].items() if not rows} == NEVER
     assert sum(summary["statuses"].values()) == summary["rows"] == 62
     assert {error["status"] for error in summary["errors"]} == STATUSES - {"engaged"}
     assert all(error["error"] and error["rows"] for error in summary["errors"])

@@ -17,12 +17,14 @@ from engager.reader.lines import lines
 from engager.reader.outcome_fields import result_fields
 from engager.reader.outcome_lines import (
     CsvLines,
+    JsonLines,
     RejectedCsv,
     RejectedJson,
     TextForm,
     guarded,
     without_guard,
 )
+from engager.reader.results import results_of
 from engager.reader.rows import InputSpec, Rows, open_rows
 
 #: Values in which each character that means something to CSV is likely.
@@ -175,6 +177,21 @@ def test_a_line_of_results_is_read_back_whole(text: str, tmp_path: Path) -> None
     (tmp_path / CsvLines.name).write_bytes(CsvLines.head + line)
     ((row, fields, kept),) = CsvLines.whole_lines(tmp_path / CsvLines.name)
     assert (row, fields["key"], fields["error_text"], kept) == (7, text, text, line)
+
+
+@pytest.mark.parametrize("form", [JsonLines, CsvLines])
+@pytest.mark.parametrize("reference", ["5f5a", "=7", "7", None])
+def test_a_reference_is_read_back(
+    form: type[JsonLines | CsvLines], reference: str | None, tmp_path: Path
+) -> None:
+    row = Row(7, 8, "people.csv", ())
+    outcome = Outcome(row, "a@x.org", Status.ACCEPTED, attempts=1, reference=reference)
+    line = form.line(orjson.dumps(result_fields(outcome, same), option=orjson.OPT_APPEND_NEWLINE))
+    path = tmp_path / form.name
+    path.write_bytes(form.head + line)
+    ((_, _, kept),) = form.whole_lines(path)
+    (found,) = results_of(path)
+    assert (kept, found.status, found.reference) == (line, Status.ACCEPTED, reference)
 
 
 @given(st.text("=+-@\t\r'1.ab ", max_size=6))

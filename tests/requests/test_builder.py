@@ -520,7 +520,7 @@ def test_request_ids_are_those_that_the_journals_of_this_version_were_begun_with
     """Where this changes, so must the version: a run that goes on would repeat rows under other ids."""
     built = build(EMAIL, ["ann@example.com"], columns=("email",))
     assert isinstance(built, EngageRequest)
-    assert (FORMAT, built.request_id) == (2, "20ddbda8c7d79eb89a1549a2f2a64a3c")
+    assert (FORMAT, built.request_id) == (3, "20ddbda8c7d79eb89a1549a2f2a64a3c")
 
 
 LITERAL = {"id": 1, "email": "a@x.org"}

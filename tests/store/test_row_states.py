@@ -10,10 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engager.models import Status
-from engager.store.row_states import AGAIN, BLOCK, ENGAGED, FAILED, LOST, RowStates, code_of
+from engager.store.row_states import (
+    ACCEPTED,
+    AGAIN,
+    ALL_SETTLED,
+    BLOCK,
+    ENGAGED,
+    FAILED,
+    LOST,
+    STATUS_OF,
+    RowStates,
+    code_of,
+    code_without_line,
+    status_without_line,
+)
 
 ROWS = st.one_of(st.integers(1, 40), st.integers(BLOCK - 3, BLOCK + 3), st.integers(1, 30 * BLOCK))
-CODES = st.sampled_from([ENGAGED, FAILED, FAILED + 3, code_of(Status.IN_DOUBT, 99), LOST + 1])
+CODES = st.sampled_from([ENGAGED, ACCEPTED, FAILED, FAILED + 3, code_of(Status.IN_DOUBT, 99), LOST + 1])
 
 
 def kept(states: RowStates) -> RowStates:
@@ -33,6 +46,26 @@ def test_what_is_stored_is_read_also_after_a_snapshot(given_codes: list[tuple[in
         assert each.count().total() == len(model)
         first = min(model, default=1)
         assert list(each.read(first, 50)) == [model.get(row, 0) for row in range(first, first + 50)]
+
+
+#: Of every status: the code of a settled row, and of one whose lines the files lost.
+WRITTEN = {
+    Status.ENGAGED: (1, 192),
+    Status.ACCEPTED: (5, 198),
+    Status.REJECTED: (2, 193),
+    Status.FAILED: (32, 196),
+    Status.IN_DOUBT: (64, 197),
+    Status.INVALID: (3, 194),
+    Status.SKIPPED: (4, 195),
+}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_codes_mean_what_they_meant_when_they_were_written(status: Status) -> None:
+    code, lost = code_of(status), code_without_line(status)
+    assert (code, lost) == WRITTEN[status]
+    assert (STATUS_OF[code], status_without_line(lost)) == (status, status)
+    assert (code in ALL_SETTLED, lost in ALL_SETTLED) == (True, False)
 
 
 def test_ten_million_rows_in_order_take_little_memory() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -15,10 +17,15 @@ import pytest
 from engager.config.secret import Secret
 from engager.errors import RecordingError
 from engager.models import Outcome, Row, Status, Unreadable
+from engager.output.report.lines import ResultLines
 from engager.reader.outcome_fields import RESULT_COLUMNS, result_fields
-from engager.reader.outcome_lines import CsvLines, RejectedCsv, RejectedJson, TextForm
+from engager.reader.outcome_lines import CsvLines, JsonLines, RejectedCsv, RejectedJson, TextForm
+from engager.reader.results import results_of
+from engager.store.files.formats import Formats
+from engager.store.opening import begin, resume
+from engager.store.run_directory import new_run
 from engager.store.status import existing_run, read_status
-from engager.store.store import CHUNK
+from engager.store.store import CHUNK, StoreOptions
 from tests.store.stored import finish, opened, request, settle
 
 COLUMNS = ("email", "name", "engager_error")
@@ -49,6 +56,27 @@ async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 3 * CHUNK + 7))
     assert tuple(lines[0]) == RESULT_COLUMNS
+
+
+@pytest.mark.parametrize("results", ["jsonl", "csv"])
+async def test_a_run_of_an_earlier_version_keeps_its_columns(tmp_path: Path, results: str) -> None:
+    run = replace(new_run(tmp_path), identity={"output": {"results": results}}, format=2)
+    form = JsonLines() if results == "jsonl" else CsvLines(run.columns)
+    options = StoreOptions(Formats(form, CSV, keep, run.columns), synced=False, token="")
+    for number, opening in enumerate((begin, resume, resume), 1):
+        store = opening(existing_run(tmp_path) if number > 1 else run, options)
+        store.start(attempts=1)
+        await settle(store, outcome(number, error_text="\ud800"))
+        await store.flush() if number == 2 else await finish(store)
+        store.close()
+    if results == "csv":
+        lines: list[dict[str, Any]] = [*read_csv(run.results_path)]
+    else:
+        lines = [json.loads(line) for line in run.results_path.read_bytes().splitlines()]
+    assert [tuple(line) for line in lines] == [RESULT_COLUMNS[:-1]] * 3
+    assert [one.row for one in results_of(run.results_path)] == [1, 2, 3]
+    found = ResultLines(run)
+    assert ([str(line["row"]) for line in found], found.damaged) == (["1", "2", "3"], 0)
 
 
 async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
@@ -178,10 +206,26 @@ def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
     assert reported.endswith("x***")
 
 
+@pytest.mark.parametrize("status", Status)
+async def test_the_threshold_counts_the_rows_that_failed(tmp_path: Path, status: Status) -> None:
+    store, counted = await opened(tmp_path, CSV), list[str]()
+    store.failing = lambda _, kind: counted.append(kind)
+    await settle(store, outcome(1, status, error=400))
+    await finish(store)
+    well = status in (Status.ENGAGED, Status.ACCEPTED, Status.SKIPPED)
+    assert counted == ([] if well else [f"{status}: 400"])
+
+
+def test_a_token_in_a_reference_is_taken_out() -> None:
+    fields = result_fields(outcome(1, reference="x" * 90 + "s3cr3t-t0ken"), Secret("s3cr3t-t0ken").redact)
+    assert fields["reference"] == "x" * 90 + "***"
+
+
 def test_results_as_csv() -> None:
-    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456), keep)
+    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456, reference="7"), keep)
     lines = CsvLines.head + CsvLines().line(orjson.dumps(fields))
     head, line = csv.reader(lines.decode().splitlines())
     reported = dict(zip(head, line, strict=True))
     assert tuple(head) == RESULT_COLUMNS
     assert (reported["status"], reported["duplicate"], reported["latency_ms"]) == ("engaged", "true", "1.235")
+    assert reported["reference"] == "7"

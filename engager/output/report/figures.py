@@ -15,7 +15,7 @@ from math import floor
 from typing import Any
 
 from engager.config.sanitize import sanitized
-from engager.models import Status
+from engager.models import TAKEN, Status
 from engager.store.tally import MAX_ERROR, Histogram
 
 #: Maximum number of cells.
@@ -124,7 +124,7 @@ class Figures:
         self.attempts_by_row[counted] += 1
         self.attempts += attempts
         self.duplicates += duplicate
-        if status != Status.ENGAGED:
+        if status not in TAKEN:
             self._count_error(status, str(error)[:MAX_ERROR], line)
 
     def _cell_at(self, moment: str) -> Cell:

@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 
-from engager.reader.outcome_fields import RESULT_COLUMNS
 from engager.reader.outcome_lines import CsvLines, JsonLines
 from engager.store.run_directory import RunDirectory
 
@@ -25,6 +24,7 @@ class ResultLines:
         self.path = run.path / (CsvLines if self._is_csv else JsonLines).name
         self.torn = False  #: the last line is incomplete
         self.damaged = 0  #: lines that engager did not write
+        self._columns = run.columns
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         if not self.path.exists():
@@ -52,7 +52,7 @@ class ResultLines:
                 self.torn = True
                 return
             try:
-                yield _typed(record)
+                yield _typed(dict(zip(self._columns, record, strict=True)))
             except ValueError:
                 self.damaged += 1
 
@@ -67,7 +67,7 @@ class ResultLines:
                     yield before, False
                 before = record
             if before is not None:
-                yield before, not ended[0] or len(before) < len(RESULT_COLUMNS)
+                yield before, not ended[0] or len(before) < len(self._columns)
 
 
 def _whole_lines(file: Any, ended: list[bool]) -> Iterator[str]:
@@ -77,9 +77,8 @@ def _whole_lines(file: Any, ended: list[bool]) -> Iterator[str]:
         yield line
 
 
-def _typed(record: list[str]) -> dict[str, Any]:
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Convert the fields of a record to their types. Raises ValueError."""
-    fields: dict[str, Any] = dict(zip(RESULT_COLUMNS, record, strict=True))
     for name in ("latency_ms", "waited_ms"):
         fields[name] = float(fields[name]) if fields[name] else None
     fields["attempts"] = int(fields["attempts"])

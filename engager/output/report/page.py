@@ -15,6 +15,7 @@ from markupsafe import Markup
 from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.errors import RunDirectoryError
+from engager.models import Status
 from engager.output.report import svg
 from engager.output.report.figures import MANY_ATTEMPTS, Cell, Figures, Kind
 from engager.output.report.heading import head, moment_text, notices
@@ -85,7 +86,7 @@ def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mappi
             bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, whole.rows) for status in STATUSES]),
             tiles=[
                 {"status": s, "name": word(s), "rows": rows, "share": share(rows, whole.rows)}
-                for s, rows in whole.statuses.items()
+                for s, rows in _shown(whole, whole)
             ],
             attempts_by_row=_attempts(figures),
             attempts=figures.attempts,
@@ -168,9 +169,9 @@ def _over_time(figures: Figures, whole: Cell) -> dict[str, Any]:
             ),
             bins(whole.waited),
         ),
-        "statuses": STATUSES,
+        "statuses": [status for status, _ in _shown(whole, whole)],
         "step": duration(time.width),
-        "time_rows": [_time_row(moment, cell, time.width) for moment, cell in time.rows],
+        "time_rows": [_time_row(moment, _shown(cell, whole), cell, time.width) for moment, cell in time.rows],
     }
 
 
@@ -183,10 +184,19 @@ def _quoted(histogram: Histogram, percent: int) -> str:
     return "–" if value is None else milliseconds(value)
 
 
-def _time_row(moment: str, cell: Cell, width: float) -> dict[str, Any]:
+def _shown(cell: Cell, whole: Cell) -> list[tuple[str, int]]:
+    """The statuses of a cell with their rows; `accepted`, which few methods have, only if it occurs."""
+    return [
+        (status, rows)
+        for status, rows in cell.statuses.items()
+        if status != Status.ACCEPTED or whole.statuses[status]
+    ]
+
+
+def _time_row(moment: str, statuses: Sequence[tuple[str, int]], cell: Cell, width: float) -> dict[str, Any]:
     return {
         "moment": moment,
-        "statuses": list(cell.statuses.items()),
+        "statuses": statuses,
         "rate": cell.rows / width,
         "percentiles": [_quoted(histogram, p) for histogram in (cell.latency, cell.waited) for p in SHARES],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -11,7 +12,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from engager.models import Outcome, Status, Unreadable
-from engager.reader.outcome_fields import Redact
+from engager.reader.outcome_fields import RESULT_COLUMNS, Redact
 from engager.reader.outcome_lines import LineFormat
 
 #: Characters that are shown of a row that cannot be written whole.
@@ -69,9 +70,13 @@ class Formats:
     results: ResultFormat
     reject: RejectFormat
     redact: Redact
+    columns: Sequence[str] = RESULT_COLUMNS  #: of results
 
     def result_line(self, fields: dict[str, Any]) -> bytes:
         """The fields of a result as a line of JSON; what no writer takes is replaced in `fields`, too."""
+        if self.columns is not RESULT_COLUMNS:
+            for name in fields.keys() - self.columns:
+                del fields[name]
         try:
             # orjson gives out bytes in blocks far larger than they are: a sum of two is not.
             return orjson.dumps(fields) + b"\n"

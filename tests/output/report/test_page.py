@@ -31,6 +31,7 @@ HOSTILE = (
 
 def mixed(rows: int = 600) -> list[Outcome]:
     kinds = {3: Status.FAILED, 5: Status.REJECTED, 7: Status.INVALID, 11: Status.IN_DOUBT, 13: Status.SKIPPED}
+    kinds[17] = Status.ACCEPTED
     return [
         outcome(
             row, kinds.get(row % 20, Status.ENGAGED), attempts=row % 3 + 1, duplicate=not row % 50, error=503
@@ -64,7 +65,7 @@ async def test_every_plot_and_every_table_adds_up_to_the_results(browser: Browse
         assert summed(browser, "#time-numbers", f"[data-status={status}]") == expected[status]
     measured = sum(one.latency_ms is not None for one in outcomes)
     assert (summed(browser, "#latency-numbers"), summed(browser, "#waited-numbers")) == (measured, measured)
-    assert summed(browser, "#errors") == 600 - expected["engaged"]
+    assert summed(browser, "#errors") == 600 - expected["engaged"] - expected["accepted"]
     assert sum(one.attempts for one in outcomes) == int(
         browser.find("#attempts caption")[0].text.split()[0].replace(",", "")
     )
@@ -198,6 +199,15 @@ async def test_a_single_row_has_a_page(browser: Browser, tmp_path: Path, outcome
     browser.open(await page(tmp_path, outcomes))
     assert summed(browser, "#attempts") == 1
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("status", [Status.ENGAGED, Status.ACCEPTED])
+async def test_accepted_is_shown_where_it_occurs_and_is_no_error(tmp_path: Path, status: Status) -> None:
+    text = page_of(await made(tmp_path, [outcome(1), outcome(2, status)]))
+    occurs = status is Status.ACCEPTED
+    assert ('class="tile accepted"' in text, 'data-status="accepted"' in text) == (occurs, occurs)
+    assert ('class="fill accepted"' in text) == occurs
+    assert 'id="errors"' not in text
 
 
 async def test_results_of_csv_make_the_same_page(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // Everything that comes from a row or a response is set as text and never read as markup.
 "use strict";
 
-const STATUSES = ["engaged", "rejected", "failed", "in_doubt", "invalid", "skipped"];
+const STATUSES = ["engaged", "accepted", "rejected", "failed", "in_doubt", "invalid", "skipped"];
 const PERCENTILES = ["p50", "p95", "p99"];
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
@@ -39,7 +39,8 @@ function show(now) {
   byId("left").textContent = now.eta_seconds === null || holders.length ? "" : `${duration(now.eta_seconds)} left`;
   const bar = byId("bar");
   if (now.total) bar.value = Math.min(1, now.rows / now.total); else bar.removeAttribute("value");
-  tiles(byId("tiles"), STATUSES.map((s) => [s.replace("_", " "), number.format(now.statuses[s]), s]));
+  const shown = STATUSES.filter((s) => s !== "accepted" || now.statuses[s]); // most methods never have it
+  tiles(byId("tiles"), shown.map((s) => [s.replace("_", " "), number.format(now.statuses[s]), s]));
   const latency = now.recent_latency_ms;
   tiles(byId("gauges"), [
     ["rows per second", number.format(now.rows_per_second)],
