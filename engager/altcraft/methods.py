@@ -40,6 +40,8 @@ class Method:
     further_matching: Mapping[str, Matching]  #: further modes of the platform's matching layer
     is_import: bool = False  #: it creates or updates the profile first, and `matching` is required
     is_batch: bool = False  #: a request carries the profiles of many rows, as a list under `data`
+    #: It responds with a task before it imports: of the profiles the response says nothing.
+    is_task: bool = False
     once: frozenset[str] = frozenset()  #: parameters that a request with many rows carries once
 
     @property
@@ -92,7 +94,7 @@ _OF_ROW = frozenset(
 _ONCE = frozenset({*_IMPORT_PARAMETERS, "matching", "attach"}) - _OF_ROW
 
 
-def _import(name: str, *, is_batch: bool = False) -> Method:
+def _import(name: str, *, is_batch: bool = False, is_task: bool = False) -> Method:
     return Method(
         name,
         f"workflows/{name}",
@@ -102,6 +104,7 @@ def _import(name: str, *, is_batch: bool = False) -> Method:
         _IMPORT_FURTHER,
         is_import=True,
         is_batch=is_batch,
+        is_task=is_task,
         once=_ONCE if is_batch else frozenset(),
     )
 
@@ -115,7 +118,7 @@ METHODS: Mapping[str, Method] = {
         START,
         _import("import_and_start"),
         _import("import_and_start_batch", is_batch=True),
-        _import("import_and_start_batch_task", is_batch=True),
+        _import("import_and_start_batch_task", is_batch=True, is_task=True),
     )
 }
 

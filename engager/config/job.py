@@ -106,6 +106,10 @@ class JobFile:
             return
         if job.delivery.mode is not Mode.EXACTLY_ONCE:
             raise JobError(self.at("job.run_name", 'it needs delivery.mode = "exactly-once"'))
+        if job.method.is_batch:
+            # Without its run directory, nothing says which rows a batch had.
+            text = f"not with {job.method.name}: a batch whose rows change is another request"
+            raise JobError(self.at("job.run_name", text))
         if job.named_since is not None and job.named_since > time.time() + _CLOCKS:
             raise JobError(self.at("job.run_since", "it is in the future; give that of the first start"))
 

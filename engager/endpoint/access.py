@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
+from engager.altcraft.batch_bodies import longest_response
 from engager.altcraft.methods import API
 from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX, Job, proxy_address
@@ -19,7 +20,7 @@ from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
 from engager.requests.template import Reading
 from engager.sending.stop import Stop
-from engager.sending.transport.base import Destination, Proxy, Transport
+from engager.sending.transport.base import MAX_ANSWER, Destination, Proxy, Transport
 from engager.sending.transport.choice import transport_to
 
 #: Minimum number of characters of a token, except for an endpoint on this machine.
@@ -146,7 +147,14 @@ def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destinatio
     endpoint = job_file.job.endpoint
     headers = headers_of(job_file.job, secret.reveal())
     url = url_of(job_file.job, origin)
-    return Destination(url, headers, endpoint.timeout, tls_of(job_file), proxy_of(job_file))
+    return Destination(
+        url,
+        headers,
+        endpoint.timeout,
+        tls_of(job_file),
+        proxy_of(job_file),
+        max(MAX_ANSWER, longest_response(job_file.job.rows_per_request)),
+    )
 
 
 @asynccontextmanager

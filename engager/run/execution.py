@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from engager.config.job_sections import Job
 from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.endpoint.access import connected
@@ -17,6 +18,7 @@ from engager.events import Serving, Summary, Watch, ignore_events, utc_text
 from engager.models import TAKEN, Status
 from engager.policies.slow_start import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
+from engager.requests.packing import BatchForm, Packer
 from engager.run.control import Gauges
 from engager.run.engine import Engine, Remaining
 from engager.run.monitor import Monitor
@@ -40,6 +42,9 @@ class RowLimit:
 
 
 NO_LIMIT = RowLimit()
+
+#: First batches that are refused whole for one reason: then the job is wrong, and not some row in each.
+_REFUSED_BATCHES = 3
 
 #: Seconds after which a sent request does not count for the rate limit: one, and the way to the endpoint.
 _FORGOTTEN = 1.02
@@ -114,7 +119,7 @@ async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) 
 
 async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     repeats = repeats_of(run.job_file, run.builder, _warn_of_repeat)
-    engine = Engine(run.rows, run.builder, run.selection, repeats, None, run.store)
+    engine = Engine(run.rows, run.builder, run.selection, repeats, _packer(run), run.store)
     plan = _plan(run, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
         limits = Limits.create(run.control.stopping, plan.pace)
@@ -123,6 +128,15 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
         run.control.attach(limits, gauges)
         run.store.failing = failure_counter(plan.threshold, run.control.stopping)
         return await engine.engage_all(plan, transport, limits)
+
+
+def _packer(run: Run) -> Packer | None:
+    """Packs the rows of a method whose requests carry several."""
+    builder, batch = run.builder, run.job_file.job.batch
+    if not builder.is_batch:
+        return None
+    form = BatchForm(builder.join, builder.request_ids, builder.frame_bytes, builder.separator_bytes)
+    return Packer(form, batch.rows, batch.bytes)
 
 
 def _warn_of_repeat(row: int, first: int) -> None:
@@ -145,11 +159,19 @@ def _plan(run: Run, last_row: int | None) -> Plan:
         delivery=job.delivery_policy,
         adaptive=job.adaptive,
         breaker=breaker and breaker.for_concurrency(job.limits.max_in_flight),
-        slow_start=SlowStart(all_rejected=job.stop.all_rejected, pause=job.retry.base_delay),
+        slow_start=SlowStart(all_rejected=_all_rejected(job), pause=job.retry.base_delay),
         threshold=job.stop.threshold,
+        split=job.batch.split,
+        is_task=job.method.is_task,
         last_row=last_row,
         clean_text=lambda text: sanitized(run.redact(text), " ")[:MAX_TEXT],
     )
+
+
+def _all_rejected(job: Job) -> int:
+    """The number of first responses with one error that stop the run; a batch stands for many rows."""
+    asked = job.stop.all_rejected
+    return min(asked, _REFUSED_BATCHES) if job.method.is_batch else asked
 
 
 def _summary(run: Run, rest: Remaining, started: float) -> Summary:
