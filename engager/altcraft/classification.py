@@ -163,7 +163,7 @@ def _of_rows(whole: Verdict, result: BatchResult | None, rows: int) -> Verdict:
     """
     if result is not None and len(result.rows) == rows:
         # Most rows share one verdict, so that it is made and looked at once.
-        kinds = {row.kind: _of_row(whole, *row.kind) for row in result.rows}
+        kinds = {kind: _of_row(whole, *kind) for kind in {row.kind for row in result.rows}}
         each, references = [kinds[row.kind] for row in result.rows], [row.reference for row in result.rows]
         return replace(whole, meaning=Meaning.ACCEPTED, rows=each, references=references)
     if whole.meaning is Meaning.REJECTED:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from math import inf
 from pathlib import Path
 
-from engager.models import EngageRequest, Status
+from engager.models import EngageRequest, Skipped, Status, Withdrawn
+from engager.store import passes
 from engager.store.status import existing_run, read_status
 from tests.store.stored import finish, opened, outcome, prepared, request, row, settle
 
@@ -77,3 +79,66 @@ async def test_an_answer_that_is_torn_at_any_length_settled_none_of_its_rows(tmp
     as_sent, answered = dict.fromkeys(range(1, 6), (1, 5)), {3: (3, 4), 4: (3, 4)}
     assert [found[0], found[-1]] == [as_sent, answered]
     assert all(each in (as_sent, answered) for each in found)
+
+
+async def test_a_row_that_the_job_skips_by_now_is_in_doubt_if_its_request_may_have_arrived(
+    tmp_path: Path,
+) -> None:
+    store = await opened(tmp_path)
+    store.before_send([request(1), request(2, 4)])
+    store.close()
+    store = await opened(tmp_path)
+    history = store.history([row(number) for number in range(1, 5)])
+    skipped = [Skipped(row(number), f"p{number}@x.org", "excluded", "in a list") for number in (1, 3)]
+    alone, member = history.applied([*skipped])
+    assert isinstance(alone, Withdrawn)
+    assert isinstance(member, Withdrawn)
+    assert (alone.last, member.last) == (1, 4)
+    assert {alone.outcome.status, member.outcome.status} == {Status.IN_DOUBT}
+    store.close()
+
+
+async def test_a_batch_in_doubt_is_sent_again_as_it_was_in_a_further_pass(tmp_path: Path) -> None:
+    """But not one of which the response settled a row: its other rows would be engaged twice."""
+    store = await opened(tmp_path)
+    store.before_send([request(1, 3), request(4, 6)])
+    doubt, other = {"request_id": "id-1"}, {"request_id": "id-4"}
+    await settle(store, *(outcome(number, Status.IN_DOUBT, **doubt) for number in (1, 2, 3)))
+    await settle(store, outcome(4, **other), *(outcome(n, Status.IN_DOUBT, **other) for n in (5, 6)))
+    await finish(store)
+    run = existing_run(tmp_path)
+    run.write_summary({"complete": True})
+    passes.ask_for(run, [Status.IN_DOUBT])
+    for _ in range(2):  # also after a kill
+        store = await opened(tmp_path)
+        known = store.history([row(number) for number in range(1, 7)]).known
+        found = {number: one.request for number, one in known.items() if one.request}
+        assert {number: (one.first, one.last) for number, one in found.items()} == {
+            **dict.fromkeys((1, 2, 3), (1, 3)),
+            5: (5, 5),
+            6: (6, 6),
+        }
+        assert all(one.history.in_doubt and one.history.forced for one in found.values())
+        store.close()
+
+
+async def test_batches_that_overlap_after_a_damage_are_not_sent_again_as_they_were(tmp_path: Path) -> None:
+    """The lost part of the journal said that one took the place of the other."""
+    store = await opened(tmp_path)
+    store.before_send([request(1, 4)])
+    path = tmp_path / "journal.0"
+    before = len(path.read_bytes().rstrip(b"\0"))
+    store.after([outcome(1), outcome(2)], due=[request(3, 4)])
+    store.before_send([])
+    lost = len(path.read_bytes().rstrip(b"\0"))
+    store.before_send([request(3, 4)])
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[(before + lost) // 2] ^= 1
+    path.write_bytes(data)
+    store = await opened(tmp_path)
+    known = store.history([row(number) for number in range(1, 5)]).known
+    requests = [known[number].request for number in (1, 2, 3, 4)]
+    assert [(one.first, one.last) for one in requests if one] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert all(one.history.in_doubt and one.history.first_left == -inf for one in requests if one)
+    store.close()
