@@ -6,6 +6,7 @@ import json
 import shutil
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from engager.models import EngageRequest, Skipped, Status, Withdrawn
 from engager.store import passes
@@ -102,7 +103,8 @@ async def test_a_batch_in_doubt_is_sent_again_as_it_was_in_a_further_pass(tmp_pa
     """But not one of which the response settled a row: its other rows would be engaged twice."""
     store = await opened(tmp_path)
     store.before_send([request(1, 3), request(4, 6)])
-    doubt, other = {"request_id": "id-1"}, {"request_id": "id-4"}
+    doubt: dict[str, Any] = {"request_id": "id-1"}
+    other: dict[str, Any] = {"request_id": "id-4"}
     await settle(store, *(outcome(number, Status.IN_DOUBT, **doubt) for number in (1, 2, 3)))
     await settle(store, outcome(4, **other), *(outcome(n, Status.IN_DOUBT, **other) for n in (5, 6)))
     await finish(store)
