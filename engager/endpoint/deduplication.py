@@ -14,8 +14,8 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urljoin
 
-from engager.altcraft.classification import Meaning, Verdict, judge
-from engager.altcraft.methods import API, START, method_of
+from engager.altcraft.classification import Meaning, Verdict, judge, judge_batch
+from engager.altcraft.methods import API, START, Method, method_of
 from engager.altcraft.scenarios import PAGE
 from engager.config.log import log
 from engager.endpoint.methods import request_to
@@ -31,6 +31,9 @@ from engager.sending.transport.choice import transport_to
 #: Profile ids begin with the second of their creation, in hexadecimal: this one is in the year 2106.
 UNKNOWN_PROFILE = "ffffffff"
 
+#: The rows of the profiles that cannot exist: a batch of two shows whether it is answered by row.
+NOBODIES = (1, 2)
+
 #: Used if the rows name the scenario: no platform has so many.
 NO_SCENARIO = 2_147_483_647
 
@@ -41,6 +44,18 @@ class RepeatedRequest:
 
     first: Ending
     second: Ending
+    method: Method = START
+
+    @property
+    def verdicts(self) -> tuple[Verdict, Verdict]:
+        """What the two endings prove; of a batch with an entry for each row, what the first entry proves."""
+        return self._judged(self.first), self._judged(self.second)
+
+    def _judged(self, ending: Ending) -> Verdict:
+        if not self.method.is_batch:
+            return judge(ending)
+        verdict = judge_batch(ending, len(NOBODIES), self.method.is_task)
+        return verdict.rows[0] if verdict.rows else verdict
 
 
 class Deduplication(Enum):
@@ -114,26 +129,27 @@ def admission_of(pace: Pace | None, stop: Stop) -> Admission:
 
 def proof_of(start: RepeatedRequest, listing: RepeatedRequest) -> Proof:
     """What the two repeats prove."""
-    first, second = judge(start.first), judge(start.second)
+    path = start.method.path
+    first, second = start.verdicts
     if first.duplicate:
-        return Proof(Deduplication.SWALLOWS, "workflows/start marked a first request as a repeat")
+        return Proof(Deduplication.SWALLOWS, f"{path} marked a first request as a repeat")
     if second.duplicate:
-        return Proof(Deduplication.YES, "a repeated workflows/start is marked as a repeat")
+        return Proof(Deduplication.YES, f"a repeated {path} is marked as a repeat")
     if first.meaning is Meaning.ACCEPTED and _is_answer(second):
-        return Proof(Deduplication.NO, "workflows/start reported success and processed the repeat again")
+        return Proof(Deduplication.NO, f"{path} reported success and processed the repeat again")
     if judge(listing.second, MAX_ANSWER).duplicate and not judge(listing.first, MAX_ANSWER).duplicate:
         return Proof(Deduplication.YES, "a repeated workflows/list is marked as a repeat")
-    return Proof(Deduplication.UNKNOWN, f"no repeat is marked, but {_why_unknown(first, second)}")
+    return Proof(Deduplication.UNKNOWN, f"no repeat is marked, but {_why_unknown(path, first, second)}")
 
 
 def _is_answer(verdict: Verdict) -> bool:
     return verdict.by_endpoint and verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED)
 
 
-def _why_unknown(first: Verdict, second: Verdict) -> str:
+def _why_unknown(path: str, first: Verdict, second: Verdict) -> str:
     if _is_answer(first) and _is_answer(second):
         return f"the endpoint may not remember errors ({describe(first)}) and listings"
-    return f"workflows/start returned no usable response ({describe(second if _is_answer(first) else first)})"
+    return f"{path} returned no usable response ({describe(second if _is_answer(first) else first)})"
 
 
 def describe(verdict: Verdict) -> str:
@@ -150,17 +166,29 @@ def _scenario_of(spec: RequestSpec) -> Any:
 
 
 async def start_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:
-    """Send `workflows/start` for a profile that cannot exist, twice under one Request-ID."""
-    scenario = _scenario_of(spec)
+    """Send the method of the job for profiles that cannot exist, twice under one Request-ID.
+
+    Assumed: an import that matches by profile_id creates no profile, and the vendor says so of one without
+    `data`.
+    """
+    method, scenario = method_of(spec.parameters) or START, _scenario_of(spec)
     parameters = {
-        START.scenario: scenario if type(scenario) is int else NO_SCENARIO,
+        "method": method.name,
+        method.scenario: scenario if type(scenario) is int else NO_SCENARIO,
         "matching": "profile_id",
-        "profile_id": UNKNOWN_PROFILE + secrets.token_hex(8),
+        "profile_id": "{profile}",
     }
-    built = compile_builder(replace(spec, parameters=parameters), (), "").build(Row(1, 1, "", ()))
-    assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
-    start = replace(destination, url=urljoin(destination.url, f"{API}{START.path}"))
-    return await _twice(start, built.body, admission)
+    if method.is_import:
+        parameters["skip_triggers"] = True
+    builder = compile_builder(replace(spec, parameters=parameters), ("profile",), "")
+    bodies = list[tuple[bytes, ...]]()
+    for number in NOBODIES if method.is_batch else NOBODIES[:1]:
+        built = builder.build(Row(number, 1, "", (UNKNOWN_PROFILE + secrets.token_hex(8),)))
+        assert isinstance(built, EngageRequest)  # noqa: S101 - every value is our own
+        bodies.append(built.body)
+    body = builder.join([item for (item,) in bodies])[1] if method.is_batch else bodies[0]
+    start = replace(destination, url=urljoin(destination.url, f"{API}{method.path}"))
+    return replace(await _twice(start, body, admission), method=method)
 
 
 async def list_twice(destination: Destination, spec: RequestSpec, admission: Admission) -> RepeatedRequest:

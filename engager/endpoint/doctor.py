@@ -10,7 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from engager.altcraft.classification import Meaning, Verdict, fatal_reason, is_transient, judge
+from engager.altcraft.classification import (
+    Meaning,
+    Verdict,
+    fatal_reason,
+    is_transient,
+    judge,
+    judge_batch,
+)
 from engager.altcraft.scenarios import Scenario, read_listing
 from engager.config.as_json import as_json
 from engager.config.job import JobFile
@@ -19,6 +26,7 @@ from engager.config.secret import Secret
 from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
 from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.deduplication import (
+    NOBODIES,
     Deduplication,
     RepeatedRequest,
     admission_of,
@@ -70,7 +78,8 @@ async def _asked(ask: Callable[[], Awaitable[RepeatedRequest]]) -> RepeatedReque
     """Ask, and ask again where the response speaks of that moment only: one 503 says little."""
     for delay in _DELAYS:
         found = await ask()
-        if not any(is_transient(judge(ending, MAX_ANSWER)) for ending in (found.first, found.second)):
+        verdicts = (*found.verdicts, *(judge(one, MAX_ANSWER) for one in (found.first, found.second)))
+        if not any(map(is_transient, verdicts)):
             return found
         await asyncio.sleep(delay)
     return await ask()
@@ -79,15 +88,15 @@ async def _asked(ask: Callable[[], Awaitable[RepeatedRequest]]) -> RepeatedReque
 async def check_endpoint(probe: Probe) -> Finding:
     """The server responds in the endpoint's own format, and is available."""
     probe.start = await _asked(lambda: start_twice(probe.destination, probe.spec, probe.admission))
-    verdict = judge(probe.start.first)
+    verdict, path = probe.start.verdicts[0], probe.job.method.path
     if not verdict.by_endpoint:
         advice = "verify that endpoint.url is the address of the platform, and check the gateway before it"
         return Finding(State.FAILED, f"no response in the endpoint's own format: {describe(verdict)}", advice)
     if _is_of_token(verdict) or verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED):
-        return Finding(State.OK, f"workflows/start returned {describe(verdict)}")
+        return Finding(State.OK, f"{path} returned {describe(verdict)}")
     if verdict.meaning is Meaning.FATAL:
         return Finding(State.FAILED, fatal_reason(verdict), "raise the limit of the tariff")
-    return Finding(State.FAILED, f"workflows/start returned {describe(verdict)}", "try again later")
+    return Finding(State.FAILED, f"{path} returned {describe(verdict)}", "try again later")
 
 
 def _is_of_token(verdict: Verdict) -> bool:
@@ -97,7 +106,7 @@ def _is_of_token(verdict: Verdict) -> bool:
 async def check_token(probe: Probe) -> Finding:
     """The endpoint accepts the token."""
     probe.listing = await _asked(lambda: list_twice(probe.destination, probe.spec, probe.admission))
-    start, listing = judge(probe.start.first), judge(probe.listing.first, MAX_ANSWER)
+    start, listing = probe.start.verdicts[0], judge(probe.listing.first, MAX_ANSWER)
     reference, auth = probe.job.endpoint.token, probe.job.endpoint.auth
     # An endpoint may check the parameters before the token.
     refused = next((verdict for verdict in (start, listing) if _is_of_token(verdict)), None)
@@ -155,7 +164,7 @@ async def _lists_any(probe: Probe) -> bool:
 
 async def check_success(probe: Probe) -> Finding:
     """The endpoint does not report success for a profile that cannot exist."""
-    verdict = judge(probe.start.first)
+    verdict, _ = probe.start.verdicts
     if verdict.meaning is Meaning.ACCEPTED:
         return Finding(
             State.UNKNOWN,
@@ -163,6 +172,26 @@ async def check_success(probe: Probe) -> Finding:
             "engaged may not mean reached: send to one profile of your own and check what arrives",
         )
     return Finding(State.OK, "the endpoint refuses a profile that cannot exist")
+
+
+async def check_batches(probe: Probe) -> Finding:
+    """A response to a batch says what became of each row."""
+    method = probe.job.method
+    if not method.is_batch:
+        return Finding(State.SKIPPED, f"{method.name} carries one row")
+    if method.is_task:
+        return Finding(State.OK, f"{method.name} responds before it imports, so its rows become accepted")
+    verdict = judge_batch(probe.start.first, len(NOBODIES), method.is_task)
+    if verdict.rows:
+        return Finding(State.OK, f"{method.name} responds with an entry for each row")
+    if verdict.meaning is Meaning.REJECTED:
+        seen = "a batch of profiles that cannot exist is refused as a whole"
+        return Finding(State.UNKNOWN, seen, "batch.split halves such a batch until its bad rows are found")
+    return Finding(
+        State.UNKNOWN,
+        f"{method.name} does not say what became of each row ({describe(verdict)})",
+        'rows would become accepted or in_doubt; request.method = "import_and_start" proves each',
+    )
 
 
 async def check_deduplication(probe: Probe) -> Finding:
@@ -190,6 +219,7 @@ CHECKS: Mapping[str, Callable[[Probe], Awaitable[Finding]]] = {
     "token": check_token,
     "scenario": check_scenario,
     "success": check_success,
+    "batches": check_batches,
     "deduplication": check_deduplication,
 }
 

@@ -14,8 +14,11 @@ from math import inf
 from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Skipped, Unreadable, Withdrawn
 from engager.requests.identity import RequestIds
 
-#: A row of the run that is not settled: its request, or why it needs none.
-Work = EngageRequest | Invalid | Skipped | Unreadable | Outcome | Withdrawn
+#: A row that needs no request.
+Unsent = Invalid | Skipped | Unreadable | Outcome | Withdrawn
+
+#: A row of the run that is not settled, or the batch of several.
+Work = EngageRequest | Unsent
 
 #: Joins the items of rows. Returns what the request id is derived from, and the parts of the body.
 Join = Callable[[Sequence[bytes]], tuple[bytes, tuple[bytes, ...]]]

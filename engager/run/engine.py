@@ -12,10 +12,11 @@ from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
 from engager.requests.packing import Packer
+from engager.requests.packing import Work as Packed
 from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.first_rows import FirstRows
-from engager.run.pipeline import Build, Chunks, NextWorks, Works, carry_out
+from engager.run.pipeline import Build, Chunks, NextWorks, carry_out
 from engager.run.plan import Plan
 from engager.sending.limits import Limits
 from engager.sending.transport.base import Transport
@@ -68,11 +69,11 @@ class Engine:
         return build, selection.apply(rows, build)
 
 
-async def _in_thread(call: NextWorks) -> Works | None:
+async def _in_thread(call: NextWorks) -> list[Packed] | None:
     """For an input that may have to be waited for: a pipe, a terminal."""
     return await to_thread.run_sync(call, abandon_on_cancel=True)
 
 
-async def _in_loop(call: NextWorks) -> Works | None:
+async def _in_loop(call: NextWorks) -> list[Packed] | None:
     """For an input on disk: a switch to a thread and back takes longer than a read from the cache."""
     return call()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,13 +17,13 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.errors import Exit, InputError
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable, Withdrawn
-from engager.requests.packing import Packer
+from engager.requests.packing import Packer, Unsent
 from engager.requests.packing import Work as Packed
 from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
 from engager.sending.admission import AdmissionControl
-from engager.sending.batches import BatchSplitter, Settled
+from engager.sending.batches import BatchSplitter, Part, Settled
 from engager.sending.limits import Limits, RetryBudget
 from engager.sending.retry import FreshId, with_retry
 from engager.sending.sender import Send, Sender
@@ -35,17 +34,8 @@ from engager.store.store import ResultStore
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 #: What the next rows have become; None after the last row.
-NextWorks = Callable[[], "Works | None"]
-OffLoop = Callable[[NextWorks], Awaitable["Works | None"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Works:
-    """What a chunk of rows has become."""
-
-    rows: int  #: rows of the chunk that are due
-    requests: list[EngageRequest]
-    unsent: list[Outcome]  #: of rows that need no request
+NextWorks = Callable[[], list[Packed] | None]
+OffLoop = Callable[[NextWorks], Awaitable[list[Packed] | None]]
 
 
 async def carry_out(
@@ -61,15 +51,18 @@ async def carry_out(
 ) -> bool:
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
     stop = limits.stop
-    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
+    begin, end = anyio.create_memory_object_stream[list[Packed]](2)
     queue = WorkQueue(end)
     work = _worker(plan, packer, send, fresh_id, store, limits)
-    read = _next_works(chunks, build, store, packer)
+    read = _next_works(chunks, build, store, packer, queue)
+    if packer is not None and (failing := store.failing) is not None:
+        # Rows of many batches fail before the first batch is settled: their share is one of the rows read.
+        store.failing = lambda settled, kind: failing(max(settled, queue.rows), kind)
     with end:
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(store.keep_fresh)
             async with anyio.create_task_group() as workers:
-                workers.start_soon(_read, read, store, begin, queue, stop, off_loop)
+                workers.start_soon(_read, read, begin, queue, stop, off_loop)
                 for _ in range(plan.concurrency):
                     workers.start_soon(work, queue, store, stop)
             upkeep.cancel_scope.cancel()
@@ -124,71 +117,68 @@ def _worker(
     return partial(_work_in_batches, splitter.engage, lambda: sender.is_starting)
 
 
-def _next_works(chunks: Chunks, build: Build, store: ResultStore, packer: Packer | None) -> NextWorks:
+def _next_works(
+    chunks: Chunks, build: Build, store: ResultStore, packer: Packer | None, queue: WorkQueue
+) -> NextWorks:
     """Builds requests from the rows that are not settled, a chunk at a time."""
     over = False
 
-    def next_works() -> Works | None:
+    def next_works() -> list[Packed] | None:
         nonlocal over
         chunk = None if over else next(chunks, None)
         if chunk is None:
             rest, over = [] if over or packer is None else packer.finish(), True
-            return Works(0, rest, []) if rest else None
+            return [*rest] or None
         history = store.history(chunk)
-        applied = history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
-        packed: Sequence[Packed] = applied if packer is None else packer.pack(applied)
-        requests = [work for work in packed if isinstance(work, EngageRequest)]
-        unsent = [_outcome(work) for work in packed if not isinstance(work, EngageRequest)]
-        return Works(len(applied), requests, unsent)
+        works = history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
+        queue.rows += len(works)
+        return [*works] if packer is None else packer.pack(works)
 
     return next_works
 
 
-def _outcome(work: Packed) -> Outcome:
-    assert not isinstance(work, EngageRequest)  # noqa: S101 - the caller saw to it
-    if isinstance(work, Withdrawn):
-        return work.outcome
-    return work if isinstance(work, Outcome) else Outcome.unsent(work)
-
-
 async def _read(
     next_works: NextWorks,
-    store: ResultStore,
-    begin: MemoryObjectSendStream[list[EngageRequest]],
+    begin: MemoryObjectSendStream[list[Packed]],
     queue: WorkQueue,
     stop: Stop,
     off_loop: OffLoop,
 ) -> None:
-    """Settle the rows that need no request, and pass on the requests of the others."""
+    """Pass on what the rows become, off the event loop where the input may have to be waited for."""
     async with begin:
         try:
             with stop.cancels():  # an input that blocks must not delay a stop
                 while (works := await off_loop(next_works)) is not None:
-                    queue.rows += works.rows
-                    # Before any request after them leaves: what a batch carried must be known after a kill.
-                    if works.unsent and (writing := store.after(works.unsent)) is not None:
-                        await writing
-                    await (begin.send(works.requests) if works.requests else checkpoint())
+                    # Rows that were settled before need no worker.
+                    await (begin.send(works) if works else checkpoint())
                 queue.read_to_end = True
         except InputError as fault:
             stop.request(Exit.STOPPED, str(fault))
 
 
 async def _work(
-    engage: Callable[[Any], Awaitable[Outcome | None]],
+    engage: Callable[[EngageRequest], Awaitable[Outcome | None]],
     queue: WorkQueue,
     store: ResultStore,
     stop: Stop,
 ) -> None:
     """Settle one row after another."""
-    while not stop.requested and (request := queue.get_nowait() or await queue.get()) is not None:
-        outcome = await engage(request)
+    while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
+        assert not isinstance(work, Part)  # noqa: S101 - there are no batches
+        outcome = await engage(work) if isinstance(work, EngageRequest) else _unsent(work)
         if outcome is not None and (writing := store.after((outcome,))) is not None:
             await writing
 
 
+def _unsent(work: Unsent) -> Outcome:
+    """The outcome of a row that needs no request."""
+    if isinstance(work, Withdrawn):
+        return work.outcome
+    return work if isinstance(work, Outcome) else Outcome.unsent(work)
+
+
 async def _work_in_batches(
-    engage: Callable[[Work], Awaitable[Settled]],
+    engage: Callable[[EngageRequest | Part], Awaitable[Settled]],
     is_starting: Callable[[], bool],
     queue: WorkQueue,
     store: ResultStore,
@@ -200,11 +190,14 @@ async def _work_in_batches(
         work = parts.popleft() if parts else queue.get_nowait() or await queue.get()
         if work is None:
             return
-        settled = await engage(work)
-        writing = store.after(settled.outcomes, [part.request for part in settled.due])
-        if writing is not None:
+        if isinstance(work, EngageRequest | Part):
+            outcomes, due = await engage(work)
+        else:
+            # Before any batch after it leaves: a row that a batch carries, and that has no outcome, was sent.
+            outcomes, due = (_unsent(work),), ()
+        if (writing := store.after(outcomes, [part.request for part in due])) is not None:
             await writing
         if is_starting():
-            queue.put_last(settled.due)  # whether the job is wrong, other batches say sooner
+            queue.put_last(due)  # whether the job is wrong, other batches say sooner
         else:
-            parts.extendleft(reversed(settled.due))
+            parts.extendleft(reversed(due))

@@ -9,17 +9,17 @@ from contextlib import suppress
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from engager.models import EngageRequest
+from engager.requests.packing import Work as Packed
 from engager.sending.batches import Part
 
-#: A request to engage, or a part of a batch.
-Work = EngageRequest | Part
+#: What a worker settles: a row, a batch of rows, or a part of a batch.
+Work = Packed | Part
 
 
 class WorkQueue:
-    """The queue from which the workers take requests."""
+    """The queue from which the workers take rows and batches."""
 
-    def __init__(self, chunks: MemoryObjectReceiveStream[list[EngageRequest]]) -> None:
+    def __init__(self, chunks: MemoryObjectReceiveStream[list[Packed]]) -> None:
         self._chunks = chunks
         self._ready: deque[Work] = deque()
         self._last: deque[Work] = deque()  #: after all that has been read
@@ -29,14 +29,14 @@ class WorkQueue:
         self.read_to_end = False  #: the input was read to its end
 
     def get_nowait(self) -> Work | None:
-        """The next request if it is available: an await has a cost even without a wait."""
+        """The next work if it is available: an await has a cost even without a wait."""
         if not self._ready and self._refilled is None:
             with suppress(anyio.WouldBlock, anyio.EndOfStream):
                 self._ready.extend(self._chunks.receive_nowait())
         return self._ready.popleft() if self._ready else self._next_of_last()
 
     async def get(self) -> Work | None:
-        """The next request, in the order of the input; None after the last one."""
+        """The next work, in the order of the input; None after the last one."""
         while not self._ready and not self._over:
             if self._refilled is None:
                 await self._refill()

@@ -58,7 +58,7 @@ def endpoint(**settings: Any) -> Sandbox:
 async def test_all_is_well(tmp_path: Path, language: str, auth: str) -> None:
     async with endpoint() as sandbox:
         found = await findings(tmp_path, sandbox.url, f"endpoint.format={language}", f"endpoint.auth={auth}")
-    assert states(found) == ["ok", "ok", "skipped", "ok", "ok", "ok", "ok", "ok"]
+    assert states(found) == ["ok", "ok", "skipped", "ok", "ok", "ok", "ok", "skipped", "ok"]
     assert len(sandbox.log) == 4
     assert sandbox.brain.effects.total() == 0
 
@@ -117,7 +117,7 @@ async def test_a_closed_port(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         found = await findings(tmp_path, f"http://127.0.0.1:{taken.getsockname()[1]}")
-    assert states(found) == ["ok", "failed"] + ["skipped"] * 6
+    assert states(found) == ["ok", "failed"] + ["skipped"] * 7
     assert "Connection refused" in found["connection"].seen
 
 
@@ -184,7 +184,7 @@ async def test_a_token_that_the_start_does_not_speak_of(tmp_path: Path, listing:
 async def test_a_server_with_another_name(tmp_path: Path) -> None:
     async with serving({"start": b"<html><h1>Welcome</h1></html>"}) as url:
         found = await findings(tmp_path, url)
-    assert states(found) == ["ok", "ok", "skipped", "failed"] + ["skipped"] * 4
+    assert states(found) == ["ok", "ok", "skipped", "failed"] + ["skipped"] * 5
     assert "Welcome" in found["endpoint"].seen
 
 
@@ -220,7 +220,7 @@ async def test_a_certificate_that_does_not_verify(
     overrides = ["endpoint.ca_file=ca.pem"] if ca_file else []
     async with serving({}, serving_as(authority, name, until)) as url:
         found = await findings(tmp_path, url, *overrides)
-    assert states(found) == ["ok", "ok", "failed"] + ["skipped"] * 5
+    assert states(found) == ["ok", "ok", "failed"] + ["skipped"] * 6
     assert problem in found["certificate"].seen
     assert way_out in found["certificate"].advice
 

@@ -9,18 +9,19 @@ import anyio.lowlevel
 import pytest
 
 from engager.models import EngageRequest, Row
+from engager.requests.packing import Work
 from engager.run.work_queue import WorkQueue
 from engager.sending.batches import Part
 
 
-def rows(first: int, count: int) -> list[EngageRequest]:
+def rows(first: int, count: int) -> list[Work]:
     return [EngageRequest(Row(number, 0, "", ()), "", "", (b"",)) for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
     draw, taken = Random(seed), list[int]()
-    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
     queue = WorkQueue(end)
 
     async def pause() -> None:
@@ -55,7 +56,7 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
 
 async def test_what_is_there_is_taken_without_waiting() -> None:
-    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
     queue = WorkQueue(end)
     begin.send_nowait(rows(1, 2))
     assert [queue.get_nowait() is not None for _ in range(3)] == [True, True, False]
@@ -66,9 +67,10 @@ async def test_what_is_there_is_taken_without_waiting() -> None:
 
 
 async def test_parts_come_when_nothing_else_is_ready_and_before_the_end() -> None:
-    begin, end = anyio.create_memory_object_stream[list[EngageRequest]](2)
+    begin, end = anyio.create_memory_object_stream[list[Work]](2)
     queue = WorkQueue(end)
-    one, two, part = *rows(1, 2), Part(rows(9, 1)[0])
+    one, two = rows(1, 2)
+    part = Part(EngageRequest(Row(9, 0, "", ()), "", "", (b"",)))
     begin.send_nowait([one])
     begin.send_nowait([two])
     queue.put_last([part])
