@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
@@ -19,7 +19,7 @@ from engager.altcraft.profile_data import ACTION, CHANNELS, PART_MEANINGS, SHAPE
 from engager.config.job_sections import Job
 from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
-from engager.sandbox.faults import FAULTS
+from engager.sandbox.faults import FAULTS, ITEM_FAULTS
 
 #: A text that contains a column.
 _TEMPLATE = {"type": "string", "pattern": r"\{", "description": 'A column: "{column}".'}
@@ -201,12 +201,18 @@ def _sandbox() -> dict[str, Any]:
     texts_or_numbers = {"type": ["string", "number"]}
     properties: dict[str, Any] = {setting.name: {} for setting in fields(SandboxConfig)}
     properties |= {"latency": texts_or_numbers, "retry_after": texts_or_numbers}
-    properties["faults"] = _closed({name: {"type": "number", "minimum": 0, "maximum": 1} for name in FAULTS})
-    switches = {"bool": "boolean", "float": "number"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    properties["faults"] = _closed(dict.fromkeys((*FAULTS, *ITEM_FAULTS), share))
     properties["assumptions"] = _closed(
-        {switch.name: {"type": switches[str(switch.type)]} for switch in fields(Assumptions)}
+        {name: _switch(hint) for name, hint in get_type_hints(Assumptions).items()}
     )
     return _closed(properties)
+
+
+def _switch(hint: Any) -> dict[str, Any]:
+    if choices := get_args(hint):
+        return {"enum": list(choices)}
+    return {"type": {bool: "boolean", int: "integer", float: "number"}[hint]}
 
 
 def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:

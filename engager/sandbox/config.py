@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from engager.sandbox.faults import FaultPlan
 
@@ -29,7 +29,7 @@ _KINDS: Mapping[str, Kind] = {
     "latency": (int, float, str),
     "retry_after": (int, float, str),
 }
-_NAMED: Mapping[str, Kind] = {"bool": bool, "int": int, "float": (int, float), "str": str}
+_PROFILE_KINDS: Mapping[str, Kind] = {"fields": Mapping, "phones": _LIST, "subscriptions": _LIST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,16 @@ class Assumptions:
     refuse_in_flight: bool = False  #: a repeat during the first request gets 409 and does not wait
     old_headers: bool = False  #: X-Duplicate-… of an older edition instead of Duplicate-…
     further_matching: bool = True  #: the matching modes that the page of the method omits are accepted
+    batch_result: Literal["objects", "ids", "none"] = "objects"  #: what a batch reports of its rows
+    batch_xml_item: Literal["xml", "result"] = "xml"  #: the element of a row in the XML of a batch
+    refused_batch_is_untouched: bool = True  #: no item of a batch that is refused as a whole has an effect
+    bad_item_refuses_batch: bool = False  #: one bad item refuses the whole batch
+    content_by_row: Literal[True, False, "ignored"] = True  #: an item of a batch may have its own content
+    match_in_data: bool = True  #: items hold what they are matched by beside their inner data
+    import_without_data: bool = True  #: an import may come without `data`
+    profile_id_creates: bool = False  #: an import by an unknown profile id creates a profile
+    array_of_one_needs_mark: bool = True  #: in XML, a list of one without its mark is an object
+    most_profiles: int = 10_000  #: items of a batch; more are refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,8 @@ class SandboxConfig:
             _refuse_wrong_items("scenarios", scenarios, Mapping)
             scenarios = tuple(_made(Scenario, scenario, "scenarios.") for scenario in scenarios)
         _refuse_wrong_items("profiles", given.get("profiles", ()), Mapping)
+        for profile in given.get("profiles", ()):
+            _refuse_wrong_types("profiles.", profile, _PROFILE_KINDS)
         _refuse_wrong_items("tokens", given.get("tokens", ()), str)
         _refuse_wrong_items("powerless_tokens", given.get("powerless_tokens", ()), str)
         return cls(faults=plan, assumptions=assumptions, scenarios=scenarios, **given)
@@ -94,19 +106,35 @@ class SandboxConfig:
 
 def _made(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     _refuse_unknown(where, table, [f.name for f in fields(kind)])  # type: ignore[arg-type]
-    hints = {f.name: _NAMED[str(f.type)] for f in fields(kind)}  # type: ignore[arg-type]
-    _refuse_wrong_types(where, table, hints)
+    hints = get_type_hints(kind)
+    _refuse_wrong_types(where, table, {name: _kind(hint) for name, hint in hints.items()})
+    _refuse_wrong_choices(where, table, hints)
     try:
         return kind(**table)
     except TypeError as fault:
         raise ValueError(f"{where.rstrip('.')}: {fault}") from None
 
 
+def _kind(hint: Any) -> Kind:
+    if choices := get_args(hint):
+        return tuple({type(choice) for choice in choices})
+    return (int, float) if hint is float else hint
+
+
+def _refuse_wrong_choices(where: str, table: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    for name, value in table.items():
+        choices = get_args(hints[name])
+        if choices and value not in choices:
+            known = ", ".join(map(repr, choices))
+            raise ValueError(f"{where}{name} is {value!r}; known are {known}")
+
+
 def _refuse_wrong_types(where: str, table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
     for name, value in table.items():
         kind = kinds.get(name, object)
+        takes_bool = {bool, object} & set(kind if isinstance(kind, tuple) else (kind,))
         # bool is a subtype of int in Python only
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
+        if not isinstance(value, kind) or (isinstance(value, bool) and not takes_bool):
             raise ValueError(f"{where}{name} has a wrong type: {value!r}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 #: Each fault, and whether the request has been processed when it happens.
@@ -24,7 +24,14 @@ FAULTS: Mapping[str, bool] = {
     "empty": True,
     "close": True,
     "chunked": True,
+    "short_result": True,
+    "long_result": True,
+    "413": False,
+    "reset_mid_body": False,
 }
+
+#: Faults of single items of a batch, and the share of these items that is processed nevertheless.
+ITEM_FAULTS: Mapping[str, float] = {"item_400": 0, "item_429": 0, "item_503": 0, "item_500": 0.5}
 
 #: Faults after which the client still gets the whole response.
 HARMLESS = frozenset({"drip", "close", "chunked"})
@@ -32,7 +39,7 @@ HARMLESS = frozenset({"drip", "close", "chunked"})
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """The share of requests for each fault. Raises ValueError for an unknown fault."""
+    """The share of requests, or of items, for each fault. Raises ValueError for an unknown fault."""
 
     shares: Mapping[str, float] = field(default_factory=dict)
     retry_after: str | None = None  #: of 429 and 503: seconds, or an HTTP date
@@ -41,12 +48,14 @@ class FaultPlan:
 
     def __post_init__(self) -> None:
         for name, share in self.shares.items():
-            if name not in FAULTS:
-                raise ValueError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
+            if name not in FAULTS and name not in ITEM_FAULTS:
+                known = ", ".join((*FAULTS, *ITEM_FAULTS))
+                raise ValueError(f"unknown fault {name!r}; known are {known}")
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"fault {name}: the share must be from 0 to 1, it is {share!r}")
-        if sum(self.shares.values()) > 1:
-            raise ValueError("the shares of all faults add up to more than 1")
+        for names, of in ((FAULTS, "requests"), (ITEM_FAULTS, "items")):
+            if sum(share for name, share in self.shares.items() if name in names) > 1:
+                raise ValueError(f"the shares of all faults of {of} add up to more than 1")
 
 
 class Faults:
@@ -58,13 +67,41 @@ class Faults:
 
     def draw(self) -> str | None:
         """The fault of the next request, or none."""
-        point = self._random.random()
-        for name, share in self.plan.shares.items():
-            point -= share
-            if point < 0:
-                return name
-        return None
+        return _drawn(self.plan, FAULTS, self._random)
 
     def latency(self) -> float:
         """Seconds until the next response."""
         return self._random.uniform(*self.plan.latency)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFault:
+    """The fault of one item of a batch."""
+
+    error: int
+    processed: bool
+
+
+class ItemFaults:
+    """Draws the faults of items, apart from those of requests: one does not change the other."""
+
+    def __init__(self, plan: FaultPlan, seed: int) -> None:
+        self._plan = plan
+        self._random = random.Random(f"items {seed}")  # noqa: S311 - as above
+
+    def draw(self) -> ItemFault | None:
+        """The fault of the next item, or none."""
+        name = _drawn(self._plan, ITEM_FAULTS, self._random)
+        if name is None:
+            return None
+        return ItemFault(int(name.removeprefix("item_")), self._random.random() < ITEM_FAULTS[name])
+
+
+def _drawn(plan: FaultPlan, names: Container[str], source: random.Random) -> str | None:
+    point = source.random()
+    for name, share in plan.shares.items():
+        if name in names:
+            point -= share
+            if point < 0:
+                return name
+    return None

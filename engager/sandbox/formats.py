@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
@@ -12,15 +14,24 @@ import orjson
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from engager.sandbox.rules import INTEGERS
+from engager.sandbox.rules import START, Shape
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 _CONTENT_TYPES = {"json": "application/json", "xml": "application/xml", "csv": "text/csv"}
 
 
-def read_request(body: bytes) -> dict[str, Any] | None:
-    """The parameters of a request in JSON or XML; None if the body is invalid."""
+def read_request(body: bytes, shape: Shape = START, one_needs_mark: bool = True) -> dict[str, Any] | None:
+    """The parameters of a request in JSON or XML; None if the body is invalid.
+
+    Args:
+        body: The bytes of the request.
+        shape: The parameters of the method. XML has texts alone: the shape says what else they are.
+        one_needs_mark: Whether a list of one in XML is an object if it has no mark.
+
+    """
     if body.lstrip()[:1] == b"<":
-        return _read_xml(body)
+        return _read_xml(body, shape, one_needs_mark)
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -28,7 +39,7 @@ def read_request(body: bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
-def _read_xml(body: bytes) -> dict[str, Any] | None:
+def _read_xml(body: bytes, shape: Shape, one_needs_mark: bool) -> dict[str, Any] | None:
     try:
         root: Element = fromstring(body)
     except (ParseError, DefusedXmlException, ValueError):
@@ -37,17 +48,35 @@ def _read_xml(body: bytes) -> dict[str, Any] | None:
     if root.tag != "xml" or not isinstance(fields, dict):
         return None
     fields = {name: value for name, value in fields.items() if value != ""}  # an empty element is a null
-    for name in INTEGERS:
-        if str(fields.get(name, "")).isdigit():
-            fields[name] = int(fields[name])
-    if fields.get("skip_profiles") in ("true", "false"):
-        fields["skip_profiles"] = fields["skip_profiles"] == "true"
-    chosen = fields.get("subscription_filter")
-    if isinstance(chosen, dict) and chosen.get("not_strict") in ("true", "false"):
-        chosen["not_strict"] = chosen["not_strict"] == "true"
-    if isinstance(fields.get("attach"), dict):
-        fields["attach"] = [fields["attach"]]
-    return fields
+    return _typed(fields, shape, one_needs_mark)
+
+
+def _typed(fields: Mapping[str, Any], shape: Shape, one_needs_mark: bool) -> dict[str, Any]:
+    """Read what the shape knows: numbers, truth values and lists; an empty element is a null."""
+    typed = dict(fields)
+    for name in shape.types.keys() & fields.keys():
+        value = fields[name]
+        if value == "":
+            del typed[name]
+            continue
+        if shape.types[name] is list and not isinstance(value, list) and not one_needs_mark:
+            value = [value]
+        typed[name] = _scalar(value, shape.types[name])
+        if within := shape.within.get(name):
+            typed[name] = _typed_within(value, within, one_needs_mark)
+    return typed
+
+
+def _typed_within(value: Any, shape: Shape, one_needs_mark: bool) -> Any:
+    if isinstance(value, list):
+        return [_typed_within(item, shape, one_needs_mark) for item in value]
+    return _typed(value, shape, one_needs_mark) if isinstance(value, dict) else value
+
+
+def _scalar(value: Any, kind: Any) -> Any:
+    if kind is int and isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value == "true" if kind is bool and value in ("true", "false") else value
 
 
 def _value(element: Element) -> Any:
@@ -66,20 +95,62 @@ def _value(element: Element) -> Any:
     return fields
 
 
-def write_answer(language: str, data: Any, error: int, error_text: str) -> tuple[str, bytes]:
-    """The content type and the body of a response."""
+def write_answer(
+    language: str,
+    data: Any,
+    error: int,
+    error_text: str,
+    further: Mapping[str, Any] | None = None,
+    item: str = "xml",
+) -> tuple[str, bytes]:
+    """The content type and the body of a response.
+
+    Args:
+        language: The format.
+        data: The value of `data`.
+        error: The value of `error`.
+        error_text: The value of `error_text`.
+        further: What the response has beside them.
+        item: The element of an item of a list in XML: "xml" within the list, otherwise the list's repeated.
+
+    """
+    fields = {"data": data, "error": error, "error_text": error_text, **(further or {})}
     if language == "xml":
-        text = escape(error_text)
-        inner = "<data/>" if data is None else f"<data>{escape(orjson.dumps(data).decode())}</data>"
-        body = f"<xml>{inner}<error>{error}</error><error_text>{text}</error_text></xml>".encode()
+        # A list of scenarios is one text: no page shows another form.
+        shown = {**fields, "data": orjson.dumps(data).decode()} if isinstance(data, list) else fields
+        body = _element("xml", shown, item).encode()
     elif language == "csv":
         buffer = io.StringIO()
-        shown = "" if data is None else orjson.dumps(data).decode()
-        csv.writer(buffer, lineterminator="\n").writerows(
-            [["data", "error", "error_text"], [shown, error, error_text]]
-        )
+        csv.writer(buffer, lineterminator="\n").writerows([fields, map(_cell, fields.values())])
         body = buffer.getvalue().encode()
     else:
         language = "json"
-        body = orjson.dumps({"data": data, "error": error, "error_text": error_text})
+        body = orjson.dumps(fields)
     return _CONTENT_TYPES[language], body
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
+
+
+def _element(name: str, value: Any, item: str) -> str:
+    if value is None or value == []:
+        return f"<{name}/>"
+    if isinstance(value, list):
+        return _repeated(name, value, item)
+    if isinstance(value, dict):
+        inner = "".join(_element(part, held, item) for part, held in value.items())
+    else:
+        inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"
+
+
+def _repeated(name: str, values: Sequence[Any], item: str) -> str:
+    if item == "xml":
+        return f"<{name}>{''.join(_element(item, value, item) for value in values)}</{name}>"
+    elements = [_element(name, value, item) for value in values]
+    if len(elements) == 1:
+        return elements[0].replace(f"<{name}>", f"<{name} array='true'>", 1)
+    return "".join(elements)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Matching modes and the fields that each needs.
@@ -25,6 +26,17 @@ FURTHER_MODES: Mapping[str, tuple[str, ...]] = {
 
 Types = Mapping[str, type | tuple[type, ...]]
 
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The parameters of a method, or of an object within, with their types."""
+
+    types: Types
+    within: Mapping[str, Shape] = field(default_factory=dict)  #: the objects within, by parameter
+
+
+_FILTER: Types = {"subscription_id": str, "provider": str, "email": str, "phone": str, "not_strict": bool}
+
 _TYPES: Types = {
     "token": str,
     "format": str,
@@ -44,7 +56,10 @@ _TYPES: Types = {
     "provider": str,
 }
 
+START = Shape(_TYPES, {"subscription_filter": Shape(_FILTER)})
+
 _SWITCH_TYPES: Types = {"token": str, "format": str, "id": int}
+_ACTIVATE_TYPES: Types = {**_SWITCH_TYPES, "skip_profiles": bool}
 _LISTING_TYPES: Types = {
     "token": str,
     "format": str,
@@ -56,12 +71,9 @@ _LISTING_TYPES: Types = {
     "attributes": dict,
 }
 
-#: Parameters that are whole numbers only. XML has texts alone, so these are read from it.
-INTEGERS = frozenset(
-    name for types in (_TYPES, _LISTING_TYPES) for name, kind in types.items() if kind is int
-)
+ACTIVATE, DEACTIVATE, LISTING = Shape(_ACTIVATE_TYPES), Shape(_SWITCH_TYPES), Shape(_LISTING_TYPES)
 
-_FORMS = {
+FORMS = {
     "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+"),
     "phone": re.compile(r"\+?\d{5,15}"),
     "profile_id": re.compile(r"[0-9a-fA-F]{24}"),
@@ -77,8 +89,8 @@ def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
     if "id" not in fields:
         return "id is required"
     return (
-        _wrong_types(fields)
-        or _wrong_forms(fields)
+        wrong_types(fields, _TYPES)
+        or wrong_forms(fields)
         or _wrong_matching(fields, further)
         or _wrong_parts(fields)
     )
@@ -86,7 +98,7 @@ def wrong_with(fields: Mapping[str, Any], further: bool) -> str | None:
 
 def wrong_with_listing(fields: Mapping[str, Any]) -> str | None:
     """The first error of a `workflows/list` request; None if it is valid."""
-    if wrong := _wrong_types(fields, _LISTING_TYPES):
+    if wrong := wrong_types(fields, _LISTING_TYPES):
         return wrong
     below = (name for name in ("from_id", "limit") if fields.get(name, 1) < 1)
     return next((f"{name} must be 1 or more" for name in below), None)
@@ -94,24 +106,30 @@ def wrong_with_listing(fields: Mapping[str, Any]) -> str | None:
 
 def wrong_with_switch(fields: Mapping[str, Any], activates: bool) -> str | None:
     """The first error of a `workflows/activate` or `workflows/deactivate` request; None if it is valid."""
-    further = {"skip_profiles": bool} if activates else {}
-    return "id is required" if "id" not in fields else _wrong_types(fields, {**_SWITCH_TYPES, **further})
+    types = _ACTIVATE_TYPES if activates else _SWITCH_TYPES
+    return "id is required" if "id" not in fields else wrong_types(fields, types)
 
 
-def _wrong_types(fields: Mapping[str, Any], types: Types = _TYPES) -> str | None:
+def wrong_types(fields: Mapping[str, Any], types: Types) -> str | None:
+    """The first parameter that is unknown or has a wrong type; None if there is none."""
     for name, value in fields.items():
         if name not in types:
             return f"unknown parameter {name}"
         empty_in_xml = name == "content" and value == ""
-        # bool is a subtype of int in Python only
-        misread = isinstance(value, bool) and types[name] is not bool
-        if misread or not (isinstance(value, types[name]) or empty_in_xml):
+        if not (_is_a(value, types[name]) or empty_in_xml):
             return f"{name} has a wrong type"
     return None
 
 
-def _wrong_forms(fields: Mapping[str, Any]) -> str | None:
-    for name, form in _FORMS.items():
+def _is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+    if isinstance(value, bool):  # a subtype of int in Python only
+        return bool in (kind if isinstance(kind, tuple) else (kind,))
+    return isinstance(value, kind)
+
+
+def wrong_forms(fields: Mapping[str, Any]) -> str | None:
+    """The first text that is malformed; None if there is none."""
+    for name, form in FORMS.items():
         if name in fields and not form.fullmatch(fields[name]):
             return f"{name} is malformed"
     return None
@@ -159,9 +177,8 @@ def _wrong_operators(wanted: Mapping[str, Any]) -> str | None:
 
 
 def _wrong_parts(fields: Mapping[str, Any]) -> str | None:
-    for item in fields.get("attach", []):
-        if not _attachable(item):
-            return "attach is malformed"
+    if wrong := wrong_attachments(fields):
+        return wrong
     chosen = fields.get("subscription_filter")
     if chosen is None:
         return None
@@ -170,6 +187,11 @@ def _wrong_parts(fields: Mapping[str, Any]) -> str | None:
     if set(chosen) - {"not_strict"} not in _FILTERS or not isinstance(chosen.get("not_strict", False), bool):
         return "subscription_filter is malformed"
     return None
+
+
+def wrong_attachments(fields: Mapping[str, Any]) -> str | None:
+    """The error of the attachments; None if they are valid."""
+    return None if all(map(_attachable, fields.get("attach", ()))) else "attach is malformed"
 
 
 def _attachable(item: Any) -> bool:

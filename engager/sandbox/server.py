@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 
 import orjson
@@ -18,7 +21,7 @@ from engager.sandbox.config import SandboxConfig
 from engager.sandbox.faults import FAULTS, Faults
 
 _MAX_BODY = 110_000_000
-_HTML = b"<html><head><title>500 Internal Server Error</title></head><body>nginx</body></html>"
+_PAGE = b"<html><head><title>%d %s</title></head><body>nginx</body></html>"
 _OVERSIZED = 4 << 20
 
 
@@ -28,12 +31,16 @@ class Entry:
 
     arrived: float  #: seconds on the monotonic clock
     request_id: str
-    key: str
+    key: str  #: of the only row; empty for several
     fault: str | None
-    effect: bool
+    effect: bool  #: this request sent a message
     status: int
-    error: int
+    error: int  #: of the request as a whole
     duplicate: bool
+    rows: int  #: 0 if a fault struck before the endpoint looked into the request
+    keys: tuple[str, ...]  #: of each row, in the order of the request
+    effects: tuple[bool, ...]  #: for each row, whether this request sent a message
+    errors: tuple[int, ...]  #: of each row; of a repeat, those of the first request
 
 
 class Sandbox:
@@ -80,25 +87,18 @@ class Sandbox:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         arrived = time.monotonic()
-        body = await request.read()
         request_id = request.headers.get("Request-ID") or request.headers.get("X-Request-ID") or ""
         fault = self._faults.draw()
-        if request_id in self._in_flight and self.config.assumptions.refuse_in_flight:
-            fault, answer = None, self.brain.busy(body)
+        if fault == "reset_mid_body":
+            await request.content.readany()
+            answer = _unprocessed(fault)
         else:
-            answer = await self._processed(request, body, fault, request_id)
-        self._note(
-            Entry(
-                arrived,
-                request_id,
-                answer.key,
-                fault,
-                answer.effect,
-                answer.status,
-                answer.error,
-                answer.duplicate,
-            )
-        )
+            body = await request.read()
+            if request_id in self._in_flight and self.config.assumptions.refuse_in_flight:
+                fault, answer = None, self.brain.busy(request.path, body)
+            else:
+                answer = await self._processed(request, body, fault, request_id)
+        self._note(_entry(arrived, request_id, fault, answer))
         return await _Reply(request, answer, self).by(fault)
 
     async def _processed(
@@ -114,15 +114,14 @@ class Sandbox:
             if not self._in_flight[request_id]:
                 del self._in_flight[request_id]
         if fault is None or FAULTS[fault]:
-            return self.brain.answer(request.path, request.headers, body, time.monotonic())
-        status = int(fault) if fault.isdigit() else 0
-        return Answer(status, "text/html", _HTML if status == 500 else b"", {}, status, "")
+            return self.brain.answer(request.path, request.headers, body, time.monotonic(), fault)
+        return _unprocessed(fault)
 
     def _note(self, entry: Entry) -> None:
         if self.config.keep_log:
             self.log.append(entry)
         if self._log_file is not None:
-            os.write(self._log_file, orjson.dumps(asdict(entry), option=orjson.OPT_APPEND_NEWLINE))
+            os.write(self._log_file, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
 
     @property
     def drip_pause(self) -> float:
@@ -139,6 +138,34 @@ class Sandbox:
         await self._closing.wait()
 
 
+def _unprocessed(fault: str) -> Answer:
+    """The response of a gateway to a request that the endpoint does not see."""
+    status = int(fault) if fault.isdigit() else 0
+    return Answer(status, "text/html", _page(status) if status in (413, 500) else b"", {}, status)
+
+
+def _page(status: int) -> bytes:
+    return _PAGE % (status, HTTPStatus(status).phrase.encode())
+
+
+def _entry(arrived: float, request_id: str, fault: str | None, answer: Answer) -> Entry:
+    rows = answer.rows
+    return Entry(
+        arrived,
+        request_id,
+        answer.key,
+        fault,
+        answer.effect,
+        answer.status,
+        answer.error,
+        answer.duplicate,
+        len(rows),
+        tuple(row.key for row in rows),
+        tuple(row.effect and not answer.duplicate for row in rows),
+        tuple(row.error for row in rows),
+    )
+
+
 class _Reply:
     """One response, sent as its fault requires."""
 
@@ -150,7 +177,7 @@ class _Reply:
         if fault is None:
             return self._plain()
         if fault.startswith("reset"):
-            self._abort()
+            self._abort(at_once=fault == "reset_mid_body")
             return web.Response()
         if fault.startswith("silence"):
             await self._sandbox.silence()
@@ -173,11 +200,11 @@ class _Reply:
 
     def _altered(self, fault: str) -> web.Response:
         response = self._plain()
-        if fault in ("429", "500", "503"):  # the status is the sandbox's answer already
-            if fault != "500" and (seconds := self._sandbox.retry_after) is not None:
+        if fault in ("429", "500", "503", "413"):  # the status is the sandbox's answer already
+            if fault in ("429", "503") and (seconds := self._sandbox.retry_after) is not None:
                 response.headers["Retry-After"] = seconds
         elif fault == "500_after":
-            response = web.Response(status=500, body=_HTML, content_type="text/html")
+            response = web.Response(status=500, body=_page(500), content_type="text/html")
         elif fault == "oversized":
             response.body = b" " * _OVERSIZED
         elif fault == "bad_bytes":
@@ -186,13 +213,18 @@ class _Reply:
             response.body = b""
         elif fault == "close":
             response.force_close()
-        else:
+        elif fault not in ("short_result", "long_result"):  # the brain wrote the list already
             raise ValueError(f"no response is known for the fault {fault!r}")
         return response
 
-    def _abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
+    def _abort(self, at_once: bool) -> None:
+        transport = self._request.transport
+        if transport is None:
+            return
+        if at_once:  # a RST, even if the kernel has nothing unread
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
 
     async def _chunked(self) -> web.StreamResponse:
         response = web.StreamResponse(status=self._answer.status, headers=dict(self._answer.headers))

@@ -33,6 +33,8 @@ FAULTS = {
     "empty": 0.03,
     "bad_bytes": 0.02,
     "close": 0.03,
+    "413": 0.02,
+    "reset_mid_body": 0.02,
 }
 
 JOB = """

@@ -24,7 +24,7 @@ from engager.models import Unreadable
 from engager.policies.adaptive import CEILING
 from engager.run.dry_run import Findings, SampleRequest
 from engager.sandbox.config import Assumptions, SandboxConfig
-from engager.sandbox.faults import FAULTS
+from engager.sandbox.faults import FAULTS, ITEM_FAULTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 STANDS_FOR_NONE = {"input.delimiter": ",", "limits.max_concurrency": CEILING}
 
 #: Paths of no file here: methods of the endpoint, folders that commands make, names to be chosen.
-ELSEWHERE = r"workflows/|runs/|\.bench/|[\w/]*NAME"
+ELSEWHERE = r"workflows/|tasks/|runs/|\.bench/|[\w/]*NAME"
 
 
 def _documents() -> list[Path]:
@@ -190,8 +190,10 @@ def test_the_manual_names_every_part_of_a_profile() -> None:
 
 
 def test_the_sandbox_has_every_fault_and_no_other() -> None:
-    documented = {_names(name)[0]: processed == "yes" for name, processed, _ in _table(SANDBOX, "## Faults")}
-    assert documented == FAULTS
+    shares = {"no": 0.0, "half": 0.5, "yes": 1.0}
+    for heading, faults in (("## Faults", FAULTS), ("## Faults of items", ITEM_FAULTS)):
+        rows = _table(SANDBOX, f"{heading}\n")
+        assert {_names(name)[0]: shares[processed] for name, processed, _ in rows} == faults
 
 
 def test_the_sandbox_has_every_assumption_with_its_default() -> None:

@@ -31,6 +31,13 @@ from engager.sandbox.config import Scenario
         {"latency": -1},
         {"assumptions": {"deduplicate": "no"}},
         {"assumptions": {"dedupe_window": "1h"}},
+        {"assumptions": {"most_profiles": 1.5}},
+        {"assumptions": {"most_profiles": True}},
+        {"assumptions": {"batch_result": "all"}},
+        {"assumptions": {"content_by_row": 1}},
+        {"assumptions": {"content_by_row": "yes"}},
+        {"profiles": [{"phones": "x"}]},
+        {"faults": {"item_503": 0.6, "item_429": 0.6}},
     ],
 )
 def test_a_wrong_type_is_refused_at_once(settings: dict[str, Any]) -> None:
@@ -53,6 +60,17 @@ def test_options_of_a_command_line(tmp_path: Path) -> None:
     assert (config.tokens, config.scenarios, config.seed) == (["t"], (Scenario(12),), 3)
     assert (config.profiles, config.faults.shares) == ([{"email": "ann@x.org"}], {"503": 0.1})
     assert config.assumptions.old_headers
+
+
+def test_shares_of_items_and_of_requests_are_apart() -> None:
+    shares = {"503": 0.6, "item_503": 0.6}
+    assert SandboxConfig.from_mapping({"faults": shares}).faults.shares == shares
+
+
+@pytest.mark.parametrize("value", [True, False, "ignored"])
+def test_a_switch_may_have_three_states(value: Any) -> None:
+    config = SandboxConfig.from_mapping({"assumptions": {"content_by_row": value}})
+    assert config.assumptions.content_by_row is value
 
 
 def test_an_option_that_is_not_a_pair_is_refused() -> None:

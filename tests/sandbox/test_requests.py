@@ -57,7 +57,7 @@ def test_the_page_s_examples(body: str) -> None:
 
 def test_xml_is_read_like_json() -> None:
     body = (
-        "<xml><id>1</id><resource_id/><attach><data>d</data><name>n</name></attach>"
+        "<xml><id>1</id><resource_id/><attach array='true'><data>d</data><name>n</name></attach>"
         "<subscription_filter><email>a@x.org</email><not_strict>true</not_strict></subscription_filter></xml>"
     )
     assert read_request(body.encode()) == {
@@ -65,6 +65,12 @@ def test_xml_is_read_like_json() -> None:
         "attach": [{"data": "d", "name": "n"}],
         "subscription_filter": {"email": "a@x.org", "not_strict": True},
     }
+
+
+@pytest.mark.parametrize("number", ["²", "1" * 5000, "1.0", "x"])
+def test_a_text_that_is_no_number_is_a_wrong_type(number: str) -> None:
+    body = f"<xml><token>t</token><id>{number}</id><email>ann@x.org</email></xml>"
+    assert brain().answer(START, {}, body.encode(), 0).error == 400
 
 
 def test_the_token_may_be_in_the_header() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,54 @@ async def test_the_log_has_a_line_for_every_request(tmp_path: Path, header: str)
         ("r", False, True),
     ]
     assert len(sandbox.log) == 2
+
+
+async def test_the_log_has_each_row_of_a_batch(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    rows = [{"email": f"{name}@x.org"} for name in ("ann", "b c", "cid")]
+    body = orjson.dumps({"token": "t", "workflow_id": 1, "matching": "email", "data": rows})
+    async with served(log_file=str(path)) as (sandbox, session, url):
+        url = url.replace("start", "import_and_start_batch")
+        for _ in range(2):
+            async with session.post(url, data=body, headers={"Request-ID": "r"}) as response:
+                await response.read()
+        async with session.post(
+            url.replace("import_and_start_batch", "list"), data=b'{"token":"t"}'
+        ) as response:
+            await response.read()
+        assert sandbox.brain.effects == {"email=ann@x.org": 1, "email=cid@x.org": 1}
+    first, repeat, listing = (orjson.loads(line) for line in path.read_bytes().splitlines())
+    assert (first["rows"], first["key"], first["effect"], first["error"]) == (3, "", True, 0)
+    assert first["keys"] == ["email=ann@x.org", "email=b c@x.org", "email=cid@x.org"]
+    assert (first["effects"], first["errors"]) == ([True, False, True], [0, 400, 0])
+    assert (repeat["effect"], repeat["effects"], repeat["keys"]) == (False, [False] * 3, first["keys"])
+    assert repeat["errors"] == first["errors"]
+    assert (listing["rows"], listing["keys"]) == (0, [])
+
+
+async def test_a_log_of_one_row_has_it_in_both_forms() -> None:
+    async with served() as (sandbox, session, url), session.post(url, data=BODY):
+        (entry,) = sandbox.log
+    assert (entry.rows, entry.keys, entry.effects, entry.errors) == (1, (entry.key,), (True,), (0,))
+
+
+async def test_a_reset_comes_while_the_body_is_still_leaving() -> None:
+    async with served(faults={"reset_mid_body": 1.0}) as (sandbox, _, url):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].split("/")[0]))
+        head = f"POST /api/v1.1/workflows/start HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        writer.write(head.encode() + BODY[:10])
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
+    (entry,) = sandbox.log
+    assert (entry.fault, entry.rows, entry.effect, sandbox.brain.effects.total()) == (
+        "reset_mid_body",
+        0,
+        False,
+        0,
+    )
 
 
 async def test_nothing_is_left_open_when_the_log_cannot_be(tmp_path: Path) -> None:
