@@ -101,8 +101,9 @@ def test_a_place_with_a_rule_is_for_columns_that_keep_it(tmp_path: Path) -> None
     assert (data["phone"], data["birthday"]) == ("{phone}", "{birthday|}")
 
 
-def test_a_row_of_jsonl_without_a_key_can_be_sent(tmp_path: Path) -> None:
-    text = '{"email": "a@x.org", "phone": 79000000001}\n{"email": "b@x.org"}\n'
+@pytest.mark.parametrize("phone", ["79000000001", '"79000000001"'])
+def test_a_row_of_jsonl_without_a_key_can_be_sent(tmp_path: Path, phone: str) -> None:
+    text = f'{{"email": "a@x.org", "phone": {phone}}}\n{{"email": "b@x.org"}}\n'
     _, job = drafted(tmp_path, text, "a.jsonl", MANY)
     first, second = built(job)
     assert isinstance(first, EngageRequest)
