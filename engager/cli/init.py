@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from engager import Exit
+from engager.altcraft.methods import METHODS, START
 from engager.cli.ending import exit_with
 from engager.cli.streams import say
 from engager.config.job_sections import JobSection
@@ -20,8 +21,15 @@ from engager.errors import JobError
 @click.argument("input_path", metavar="INPUT")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the job file here; default <name>.toml.")
 @click.option("--name", metavar="NAME", help="Name of the job; default: the name of the input file.")
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    default=START.name,
+    show_default=True,
+    help="Method of the endpoint that the rows are sent to.",
+)
 @click.option("--force", is_flag=True, help="Overwrite an existing job file.")
-def init_command(input_path: str, out: Path | None, name: str | None, force: bool) -> NoReturn:
+def init_command(input_path: str, out: Path | None, name: str | None, method: str, force: bool) -> NoReturn:
     """Write a job file from the header and the first rows of an input; its endpoint is the sandbox."""
     # Imported here, because no other command needs it.
     from engager.init.job_text import Draft, draft, path_from
@@ -30,13 +38,14 @@ def init_command(input_path: str, out: Path | None, name: str | None, force: boo
     def report(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:
             say(f"warning: {warning}", err=True)
-        say(_written(job, f"matched by {made.key.mode}, columns in content: {made.columns}", called))
+        guessed = f"matched by {made.key.mode}, columns in {made.place}: {made.columns}"
+        say(_written(job, guessed, called, METHODS[method].scenario))
 
     def write() -> int:
         called = _name(name, input_path)
         job = out or Path(f"{called}.toml")
         sample = take_sample(input_path, Path.cwd())
-        made = draft(sample, called, path_from(job, input_path))
+        made = draft(sample, called, path_from(job, input_path), METHODS[method])
         _write(job, made.text, input_path, force)
         report(made, job, called)
         return Exit.DONE
@@ -72,13 +81,13 @@ def _write(job: Path, text: str, input_path: str, force: bool) -> None:
         raise JobError(f"{job}: the file cannot be written: {fault.strerror}.") from fault
 
 
-def _written(job: Path, guessed: str, called: str) -> str:
+def _written(job: Path, guessed: str, called: str, scenario: str) -> str:
     path, rehearsal = shlex.quote(str(job)), shlex.quote(str(job.parent / "runs" / f"{called}-rehearsal"))
     steps = (
         ("export ALTCRAFT_TOKEN=…", "the job file only refers to it"),
         (f"engager check {path}", "reads every row, sends nothing"),
         (f"engager run {path} --out {rehearsal}", "sends to the embedded sandbox"),
-        (f"engager run {path}", "sends to people after request.id and endpoint.url are changed"),
+        (f"engager run {path}", f"sends to people after request.{scenario} and endpoint.url are changed"),
     )
     width = max(len(command) for command, _ in steps)
     lines = (f"  {command:<{width}}  # {text}" for command, text in steps)

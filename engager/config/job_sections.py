@@ -130,7 +130,9 @@ class EndpointSection(Section):
     answer: Literal["json", "xml", "csv"] | None = Field(
         None, description="Format of responses, if it differs from `format`.", examples=["csv"]
     )
-    timeout: Seconds = Field(30.0, description="Seconds to connect, and again seconds for one attempt.")
+    timeout: Seconds = Field(
+        30.0, description="Seconds to connect, and again for one attempt; 120 with batches."
+    )
     ca_file: str | None = Field(
         None,
         description="File of certificates to trust instead of the certificates of the system.",
@@ -312,7 +314,7 @@ class LimitsSection(Section):
     """[limits]"""
 
     concurrency: Annotated[Concurrency | Literal["auto"], BeforeValidator(_concurrency)] = Field(
-        64, description='Maximum number of requests in flight; `"auto"` finds it.'
+        64, description='Maximum number of requests in flight; 8 with batches; `"auto"` finds it.'
     )
     rate: Annotated[Rate | Literal["auto"], BeforeValidator(_rate)] | None = Field(
         None,

@@ -73,7 +73,7 @@ def template_of(column: Column, sample: InputSample) -> str | None:
     """The template for a column in its type; None if no template can name the column."""
     for text in _candidates(column):
         compiled = compiled_for(column.name, text, sample)
-        if compiled and all(rendered(compiled, row) is not _WRONG for row in sample.rows):
+        if compiled and all(rendered(compiled, row) is not WRONG for row in sample.rows):
             return text
     return None
 
@@ -99,7 +99,8 @@ def compiled_for(name: str, text: str, sample: InputSample) -> Compiled | None:
     return compiled if compiled.columns == {name} else None
 
 
-_WRONG = object()
+#: The value of a row in which a template cannot be rendered.
+WRONG = object()
 
 
 def rendered(compiled: Compiled, row: Any) -> Any:
@@ -107,7 +108,7 @@ def rendered(compiled: Compiled, row: Any) -> Any:
     try:
         return compiled.render(row)
     except RowError:
-        return _WRONG
+        return WRONG
 
 
 def obstacle(name: str, sample: InputSample) -> str:

@@ -13,13 +13,22 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
-from engager.altcraft.parameters import MATCHING, MEANINGS
-from engager.config.job_sections import SANDBOX, UNCHOSEN, BatchSection, Job, JobSection
+from engager.altcraft.methods import METHOD_MEANING, START, Method
+from engager.altcraft.parameters import MEANINGS
+from engager.config.job_sections import (
+    BATCH_DEFAULTS,
+    SANDBOX,
+    UNCHOSEN,
+    BatchSection,
+    Job,
+    JobSection,
+)
 from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init import toml_text
 from engager.init.columns import column_of, obstacle, template_of
 from engager.init.matching import CUSTOM, MatchingKey, key_of
+from engager.init.profile import Profile, profile_of
 from engager.init.sample import InputSample
 from engager.models import Unreadable
 
@@ -34,6 +43,10 @@ _NOT_SET = "(not set) "
 _OPTIONAL = {
     "resource_id": "24",
     "subscription_filter": "{{ {field} = {template}, not_strict = true }}",
+    "db_id": "1",
+    "skip_invalid_subscriptions": "true",
+    "detect_geo": "true",
+    "custom_data": '{{ source = "file" }}',
     "attach": '["files/offer.pdf"]',
 }
 
@@ -44,11 +57,12 @@ class Draft:
 
     text: str
     key: MatchingKey
-    columns: int  #: number of columns in `content`
+    columns: int  #: number of columns besides the key
+    place: str  #: the parameter that has them
     warnings: list[str] = field(default_factory=list)
 
 
-def draft(sample: InputSample, name: str, input_path: str) -> Draft:
+def draft(sample: InputSample, name: str, input_path: str, method: Method = START) -> Draft:
     """Write a job for an input; `input_path` is relative to the job file. Raises InputError."""
     obstacles = {column: obstacle(column, sample) for column in dict.fromkeys(sample.columns)}
     usable = [column for column, why in obstacles.items() if not why]
@@ -62,6 +76,9 @@ def draft(sample: InputSample, name: str, input_path: str) -> Draft:
         if column != key.column
     }
     left_out = {column: why for column, why in obstacles.items() if why}
+    profile = profile_of(sample, key, templates) if method.is_import else None
+    if profile is not None:
+        left_out |= profile.left_out
     sections: dict[str, Given] = {
         "job": {"name": (name, _described(JobSection, "name"))},
         "endpoint": {
@@ -70,8 +87,12 @@ def draft(sample: InputSample, name: str, input_path: str) -> Draft:
         },
         "input": _input(sample, input_path),
     }
-    blocks = [_head(sample), *_sections(sections, _request(sample, key, templates, left_out))]
-    return Draft("\n".join(blocks), key, len(templates), _warnings(sample, key, left_out))
+    request = [*_request(sample, key, method)]
+    request += _content(templates) if profile is None else _data(profile)
+    request += [f"# not used: {toml_text.text(column)}, because {why}\n" for column, why in left_out.items()]
+    blocks = [_head(sample), *_sections(sections, "".join(request), method)]
+    place, columns = ("content", len(templates)) if profile is None else ("data", len(profile.fields))
+    return Draft("\n".join(blocks), key, columns, place, _warnings(sample, key, left_out))
 
 
 def _head(sample: InputSample) -> str:
@@ -99,13 +120,13 @@ def _input(sample: InputSample, path: str) -> Given:
     return given
 
 
-def _sections(sections: Mapping[str, Given], request: str) -> Iterator[str]:
+def _sections(sections: Mapping[str, Given], request: str, method: Method) -> Iterator[str]:
     for name, described in Job.model_fields.items():
         model = _model(described.annotation)
         if name == "request":
             yield request
         elif model is not None:
-            yield _section(name, model, sections.get(name, {}))
+            yield _section(name, model, sections.get(name, {}), method)
         else:
             examples = (described.examples or [{}])[0].items()
             lines = [_line(f"# {key} = {toml_text.value(value)}", _NOT_SET) for key, value in examples]
@@ -117,9 +138,10 @@ def _model(annotation: Any) -> type[Section] | None:
     return next((kind for kind in choices if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
-def _section(name: str, model: type[Section], given: Given) -> str:
+def _section(name: str, model: type[Section], given: Given, method: Method) -> str:
     # A section with required keys must not be empty, and the keys of a batch need a method that has batches.
-    idle = model is BatchSection
+    idle = model is BatchSection and not method.is_batch
+    defaults = BATCH_DEFAULTS.get(name, {}) if method.is_batch else {}
     optional = idle or (not given and any(field.is_required() for field in model.model_fields.values()))
     lines = [f"{'# ' if optional else ''}[{name}]\n"]
     for key in model.model_fields:
@@ -131,7 +153,7 @@ def _section(name: str, model: type[Section], given: Given) -> str:
         elif model.model_fields[key].is_required():
             lines.append(_line(f"# {key} = …", _described(model, key)))
         else:
-            value, holds = model.written(key)
+            value, holds = (defaults[key], True) if key in defaults else model.written(key)
             remark = ("" if holds and not idle else _NOT_SET) + _described(model, key)
             lines.append(_line(f"# {key} = {toml_text.value(value)}", remark))
     return "".join(lines)
@@ -145,34 +167,54 @@ def _line(text: str, remark: str = "") -> str:
     return f"{text:<{_MARGIN - 1}} # {remark.rstrip()}\n" if remark else f"{text}\n"
 
 
-def _request(
-    sample: InputSample, key: MatchingKey, templates: Mapping[str, str], left_out: Mapping[str, str]
-) -> str:
-    lines = [
-        "[request]\n",
-        _line(f"id = {UNCHOSEN}", "CHANGE: the number of the scenario. Only the sandbox accepts this one"),
-        _line(f'matching = "{key.mode}"', f"how the profile is found: {', '.join(MATCHING)}"),
-        *_key_lines(sample, key),
-    ]
-    field_ = MATCHING[key.mode].fields[0]
+def _request(sample: InputSample, key: MatchingKey, method: Method) -> Iterator[str]:
+    unchosen = "CHANGE: the number of the scenario. Only the sandbox accepts this one"
+    yield "[request]\n"
+    if method is START:
+        yield _line(f"# method = {toml_text.text(method.name)}", _NOT_SET + METHOD_MEANING.replace("`", ""))
+    else:
+        yield _line(f"method = {toml_text.text(method.name)}", METHOD_MEANING.replace("`", ""))
+    yield _line(f"{method.scenario} = {UNCHOSEN}", unchosen)
+    yield _line(f'matching = "{key.mode}"', f"how the profile is found: {', '.join(method.matching)}")
+    yield from _key_lines(sample, key, method)
+    if "skip_triggers" in method.parameters:
+        yield _line("skip_triggers = true", MEANINGS["skip_triggers"])
+        yield _line('# content = { campaign = "spring" }', _NOT_SET + MEANINGS["content"])
+    field_ = method.matching[key.mode].fields[0]
     for name, form in _OPTIONAL.items():
-        if name == "subscription_filter" and field_ not in ("email", "phone"):
+        if name not in method.known or (name == "subscription_filter" and field_ not in ("email", "phone")):
             continue
         example = form.format(field=field_, template=toml_text.text(key.template))
-        lines.append(_line(f"# {name} = {example}", _NOT_SET + MEANINGS[name]))
-    lines += [
+        yield _line(f"# {name} = {example}", _NOT_SET + MEANINGS[name])
+
+
+def _content(templates: Mapping[str, str]) -> Iterator[str]:
+    yield (
         f"\n# {MEANINGS['content']} The text after | is used if the column is empty:\n"
         '# "{name|friend}". A cast converts a text to a number: "{age:int}"; "{age:int|}" is null if empty.\n'
         "[request.content]\n"
-    ]
+    )
     names = _content_names(templates)
-    lines += [_line(f"{toml_text.key(names[c])} = {toml_text.text(text)}") for c, text in templates.items()]
-    lines += [f"# not used: {toml_text.text(column)}, because {why}\n" for column, why in left_out.items()]
-    return "".join(lines)
+    for column, text in templates.items():
+        yield _line(f"{toml_text.key(names[column])} = {toml_text.text(text)}")
 
 
-def _key_lines(sample: InputSample, key: MatchingKey) -> Iterator[str]:
-    fields = MATCHING[key.mode].fields
+def _data(profile: Profile) -> Iterator[str]:
+    yield (
+        f"\n# {MEANINGS['data']}\n"
+        "# CHANGE the names on the left to those of the fields of the base, and add to each subscription\n"
+        "# the resource_id of its resource. Messages are sent to subscriptions only.\n"
+        "[request.data]\n"
+    )
+    for name, value in profile.fields.items():
+        yield _line(f"{toml_text.key(name)} = {value}")
+    if profile.subscriptions:
+        tables = "".join(f"    {table},\n" for table in profile.subscriptions)
+        yield f"subscriptions = [\n{tables}]\n"
+
+
+def _key_lines(sample: InputSample, key: MatchingKey, method: Method) -> Iterator[str]:
+    fields = method.matching[key.mode].fields
     fitting = f"valid in {key.fitting:,} of {_rows(sample)}" if sample.rows else MEANINGS[fields[0]]
     yield _line(f"{fields[0]} = {toml_text.text(key.template)}", fitting)
     if key.mode == CUSTOM:
@@ -204,7 +246,7 @@ def _warnings(sample: InputSample, key: MatchingKey, left_out: Mapping[str, str]
         )
     elif key.fitting < len(sample.rows):
         warnings.append(
-            f"request.{MATCHING[key.mode].fields[0]}: {len(sample.rows) - key.fitting:,} of "
+            f"request.{START.matching[key.mode].fields[0]}: {len(sample.rows) - key.fitting:,} of "
             f"{_rows(sample)} have no valid value in {toml_text.text(key.column)}"
         )
     return warnings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engager.init.columns import column_of, compiled_for, rendered
+from engager.init.columns import WRONG, column_of, compiled_for, rendered
 from engager.init.recognition import NAMES, OWN_KEY, fits, hint, plain
 from engager.init.sample import InputSample
 
@@ -37,6 +37,24 @@ def key_of(sample: InputSample, columns: Sequence[str]) -> MatchingKey:
         return _own_key(sample, columns)
     modes = list(NAMES)
     return max(likely, key=lambda k: (_grade(k, sample), -modes.index(k.mode), k.hint, k.fitting))
+
+
+def best_for(mode: str, sample: InputSample, columns: Sequence[str]) -> MatchingKey | None:
+    """The column that has the field of a mode in every row in which it is filled; None without one."""
+    keys = [
+        key
+        for name in columns
+        for key in _keys(mode, name, sample, (f"{{{name}}}", f"{{{name}|}}", f"{{{name}:str|}}"))
+        if _is_whole(key, sample)
+    ]
+    return max(keys, key=lambda key: (key.hint, key.fitting), default=None)
+
+
+def _is_whole(key: MatchingKey, sample: InputSample) -> bool:
+    values, compiled = sample.values(key.column), compiled_for(key.column, key.template, sample)
+    filled = sum(value not in (None, "") for value in values)
+    is_rendered = compiled is not None and all(rendered(compiled, row) is not WRONG for row in sample.rows)
+    return is_rendered and key.fitting == filled and (filled > 0 or key.hint > 0)
 
 
 def _grade(key: MatchingKey, sample: InputSample) -> int:

@@ -308,11 +308,14 @@ class Builder:
         bare = text.strip(BLANKS)
         if bare != text:
             self.trimmed[column or name] += 1
-        return self._clean(name, bare)
-
-    def _clean(self, name: str, text: str) -> str:
-        bare = text.strip(BLANKS)
         if name == "phone" and self._region is not None:
+            return international(bare, self._region) or bare
+        return bare
+
+    def _clean(self, kind: str, text: str) -> str:
+        """An address in the data of a profile, as a key is cleaned. Not counted: the key of the row is."""
+        bare = text.strip(BLANKS)
+        if kind == "phone" and self._region is not None:
             return international(bare, self._region) or bare
         return bare
 

@@ -41,6 +41,16 @@ def test_the_way_from_a_file_to_a_rehearsal(folder: Path) -> None:
     assert not (folder / "runs").exists()
 
 
+def test_a_job_for_an_import_is_asked_for_by_its_method(folder: Path) -> None:
+    written = engager("init", "spring people.csv", "--method", "import_and_start_batch")
+    assert (written.exit_code, "request.workflow_id" in written.stdout) == (0, True)
+    looked = engager("check", "spring-people.toml", "--set", "limits.rate=2")
+    assert looked.exit_code == 0, looked.stderr
+    assert '"data":[{"email":"a@x.org","data":{"email":"a@x.org","_fname":"Ann","бонус":5,' in looked.stdout
+    assert "2 requests and 1,000 people" in looked.stdout
+    assert engager("init", "spring people.csv", "--method", "import").exit_code == 2
+
+
 async def test_the_rehearsal_reaches_the_sandbox_only(bench: Any) -> None:
     b = await bench()
     await b.engager("init", "people.csv")

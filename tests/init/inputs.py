@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engager.altcraft.methods import START, Method
 from engager.config.job import JobFile
 from engager.init.job_text import Draft, draft, path_from
 from engager.init.sample import InputSample, take_sample
@@ -17,11 +18,13 @@ def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> Inp
     return take_sample(name, folder)
 
 
-def drafted(folder: Path, content: str | bytes, name: str = "people.csv") -> tuple[Draft, JobFile]:
+def drafted(
+    folder: Path, content: str | bytes, name: str = "people.csv", method: Method = START
+) -> tuple[Draft, JobFile]:
     """The draft of a job, and the job once it is written."""
     sample = sampled(folder, content, name)
     job = folder / "job.toml"
-    made = draft(sample, "test", path_from(job, str(folder / name)))
+    made = draft(sample, "test", path_from(job, str(folder / name)), method)
     job.write_text(made.text, encoding="utf-8")
     return made, JobFile(job)
 

@@ -305,6 +305,7 @@ def test_an_empty_value_within_a_cell_wipes_no_field() -> None:
     whole = {"a": "", "b": {"c": None, "d": [], "e": 0}, "f": [{"g": ""}, False], "h": {"action": "unset"}}
     assert data_of("{v}", v=whole) == {"b": {"e": 0}, "f": [False], "h": {"action": "unset"}}
     assert data_of({"x": "{v:json}"}, v=json.dumps(whole))["x"] == data_of("{v}", v=whole)
+    assert data_of({"x": "{v:json}", "y": "{w:json}"}, v='" "', w="null") is None
     subscriptions = [{"channel": "email", "email": ""}, {"channel": "sms", "phone": "+79000000001"}]
     assert data_of({"subscriptions": "{v}"}, v=subscriptions) == {"subscriptions": subscriptions[1:]}
 
