@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 STANDS_FOR_NONE = {"input.delimiter": ",", "limits.max_concurrency": CEILING}
 
 #: Paths of no file here: methods of the endpoint, folders that commands make, names to be chosen.
-ELSEWHERE = r"workflows/|runs/|\.bench/|[\w/]*NAME"
+ELSEWHERE = r"workflows/|tasks/|runs/|\.bench/|[\w/]*NAME"
 
 
 def _documents() -> list[Path]:
