@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 from engager.config.version import __version__
 
 if TYPE_CHECKING:
-    from engager.api import build_job, check, load_job, outcomes, retry, retry_async, run, run_async, status
+    from engager.api import (
+        build_job,
+        check,
+        load_job,
+        outcomes,
+        retry,
+        retry_async,
+        run,
+        run_async,
+        status,
+        tasks,
+    )
     from engager.config.job import JobFile
     from engager.errors import (
         BusyError,
@@ -58,6 +69,7 @@ _HOMES = {
     "run": "engager.api",
     "run_async": "engager.api",
     "status": "engager.api",
+    "tasks": "engager.api",
     "JobFile": "engager.config.job",
     "BusyError": "engager.errors",
     "EngagerError": "engager.errors",
@@ -125,4 +137,5 @@ __all__ = [
     "run",
     "run_async",
     "status",
+    "tasks",
 ]

@@ -17,6 +17,7 @@ from engager.config.job import JobFile
 from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
+from engager.endpoint.tasks import ask_for_tasks, tasks_of
 from engager.errors import EngagerError, Exit, UnsettledRunError, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
@@ -190,6 +191,30 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
     """
     found = existing_run(Path(run_directory))
     return (latest_results if latest else results_of)(found.results_path)
+
+
+def tasks(run_directory: AnyPath, *, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Ask the endpoint how far the tasks are in which it processes the accepted rows of a run.
+
+    Args:
+        run_directory: the run directory; the job is the one of the run.
+        overrides: texts of the form `section.key=value`.
+
+    Returns:
+        For each `task` its `rows` in this run, and what the endpoint says: `status`, `progress`, `errors` and
+        `total`, None where it does not say so. `problem` is its error, or how its response is unknown.
+
+    Raises:
+        JobError, RunDirectoryError, EndpointError.
+
+    """
+    found = existing_run(Path(run_directory))
+    known = tasks_of(found)
+    if not known:
+        return []
+    job = JobFile.from_source(found.invocation, overrides)
+    refuse_other_destination(found, job, overrides, "--tasks", command="status")
+    return [report.as_dict() for report in loop.run(ask_for_tasks(job, known))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,14 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if summary.complete and summary.statuses[Status.FAILED]:
         command = shlex.join(["engager", "retry", str(directory)])
         say(f"send the failed rows again: {command}")
+    if summary.statuses.get(Status.ACCEPTED) and _has_tasks(directory):
+        command = shlex.join(["engager", "status", str(directory), "--tasks"])
+        say(f"ask for the tasks that have the accepted rows: {command}")
+
+
+def _has_tasks(directory: Path) -> bool:
+    latest = engager.outcomes(directory, latest=True)
+    return any(found.status is Status.ACCEPTED and found.reference for found in latest)
 
 
 def _show_rows(directory: Path, last_row: int) -> None:

@@ -76,7 +76,7 @@ async def _page(platform: Platform, from_id: int) -> Sequence[Scenario]:
         limit //= 2
     verdict = judge(ending, MAX_ANSWER)
     if verdict.meaning is not Meaning.ACCEPTED:
-        raise _refused("list", verdict)
+        raise refusal("workflows/list", verdict)
     listed = read_listing(ending)
     if listed is None:
         raise EndpointError("workflows/list returned an unknown format.", Exit.WRONG)
@@ -87,12 +87,13 @@ def _is_cut_off(ending: Ending) -> bool:
     return isinstance(ending, Reply) and ending.status == 200 and not ending.complete
 
 
-def _refused(method: str, verdict: Verdict) -> EndpointError:
-    text = f"workflows/{method} returned {describe(verdict)}"
+def refusal(method: str, verdict: Verdict) -> EndpointError:
+    """The error of a request whose response is not the requested one; `method` as in the documentation."""
+    text = f"{method} returned {describe(verdict)}"
     if verdict.meaning is Meaning.REJECTED:
         return EndpointError(f"{text}.", Exit.WRONG)
     if verdict.meaning is Meaning.FATAL:
-        return EndpointError(f"workflows/{method}: {fatal_reason(verdict)}.", Exit.WRONG)
+        return EndpointError(f"{method}: {fatal_reason(verdict)}.", Exit.WRONG)
     return EndpointError(f"{text}. Run the same command again later.", Exit.STOPPED)
 
 
@@ -139,7 +140,7 @@ async def _looked_up(platform: Platform, number: int) -> bool | None:
 
 def _unswitched(method: str, verdict: Verdict, number: int, after: bool | None) -> EndpointError:
     if verdict.meaning is not Meaning.ACCEPTED:
-        return _refused(method, verdict)
+        return refusal(f"workflows/{method}", verdict)
     text = (
         f"workflows/{method} reported success, but scenario {number} is {'active' if after else 'inactive'}"
     )

@@ -27,8 +27,12 @@ def destination_of(job_file: JobFile) -> str:
     return f"sends to {job.endpoint.url}, scenario {job.scenario}, token {token}{source}"
 
 
-def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: Sequence[str]) -> None:
+def refuse_other_destination(
+    found: RunDirectory, job_file: JobFile, overrides: Sequence[str], *options: str, command: str = "retry"
+) -> None:
     """Refuse a call that leads elsewhere than the job file with the operator's own overrides.
+
+    `command` and its `options` are those that the operator called.
 
     A job that has no file, but was given by a program, has nothing to be compared with.
 
@@ -48,9 +52,9 @@ def refuse_other_destination(found: RunDirectory, job_file: JobFile, overrides: 
     )
     sets = [part for key in differing for part in ("--set", f"{key}={_as_given(stored[key])}")]
     raise RunDirectoryError(
-        f"{found.path}: this run was begun with overrides by which another pass leads elsewhere than "
+        f"{found.path}: this run was begun with overrides that lead elsewhere than "
         f"{job_file.path}: {differences}. Nothing was sent. If that is meant, say so:\n  "
-        f"{shlex.join(['engager', 'retry', str(found.path), *sets])}"
+        f"{shlex.join(['engager', command, str(found.path), *options, *sets])}"
     )
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 import engager
-from engager import AlreadyComplete, Event, JobFile, RunDirectoryError, Status
+from engager import AlreadyComplete, Event, JobFile, RunDirectoryError
 from engager.events import Summary
-from engager.models import Outcome, Row
-from engager.run.prepare import Run, prepare
 from engager.sandbox import Sandbox, SandboxConfig
-from engager.store.run_directory import RunDirectory, write_run
+from engager.store.run_directory import write_run
+from tests.run.accepted_rows import accept
 
 ROWS = 6
 
@@ -40,21 +39,6 @@ def job_of(sandbox: Sandbox, folder: Path, **tables: Any) -> JobFile:
         },
         base=folder,
     )
-
-
-async def accept(job: JobFile, out: Path, rows: int, reference: str | None = "task-7") -> RunDirectory:
-    """A run of the job whose first rows are accepted."""
-    run = prepare(job, out, None)
-    assert isinstance(run, Run)
-    with run.resources:
-        run.store.start(attempts=1)
-        for number in range(1, rows + 1):
-            row = Row(number, number + 1, "people.csv", [f"p{number}@example.com"])
-            key = f"p{number}@example.com"
-            one = Outcome(row, key, Status.ACCEPTED, 1, 200, 0, "Successful operation", reference=reference)
-            run.store.after([one])
-        await run.store.finish()
-    return run.directory
 
 
 def counts(summary: Summary) -> dict[str, int]:
