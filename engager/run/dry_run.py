@@ -17,9 +17,9 @@ from engager.endpoint.access import headers_of, token_of, url_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
+from engager.reader.first_rows import FirstRows
 from engager.requests.builder import Builder
 from engager.requests.selection import REPEAT, Selection
-from engager.run.first_rows import FirstRows
 from engager.run.opening_input import builder_of, open_input
 from engager.run.row_rules import PhoneForms, selection_of, sources_of, warning_of
 

@@ -8,6 +8,7 @@ from enum import IntEnum
 import anyio
 from anyio import to_thread
 
+from engager.reader.first_rows import FirstRows
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
@@ -15,7 +16,6 @@ from engager.requests.packing import Packer
 from engager.requests.packing import Work as Packed
 from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import Selection
-from engager.run.first_rows import FirstRows
 from engager.run.pipeline import Build, Chunks, NextWorks, carry_out
 from engager.run.plan import Plan
 from engager.sending.limits import Limits

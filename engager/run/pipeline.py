@@ -1,4 +1,4 @@
-"""THE PAGE: rows → requests → sending (admission, attempt, retry) → outcomes → store.
+"""THE PAGE: rows → requests → batches, if the method has them → workers (`workers.py`) → store.
 
 Invariant: memory is bounded by a fixed number of workers, a stream of two chunks, and one buffer of outcomes.
 A stop closes in this order: the reader ends, the requests in flight end, the store ends.
@@ -6,27 +6,22 @@ A stop closes in this order: the reader ends, the requests in flight end, the st
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import anyio
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.errors import Exit, InputError
-from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable, Withdrawn
-from engager.requests.packing import Packer, Unsent
+from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
+from engager.requests.packing import Packer
 from engager.requests.packing import Work as Packed
 from engager.run.plan import Plan
-from engager.run.work_queue import Work, WorkQueue
-from engager.sending.adaptive import with_adaptive_limit
-from engager.sending.admission import AdmissionControl
-from engager.sending.batches import BatchSplitter, Part, Settled
-from engager.sending.limits import Limits, RetryBudget
-from engager.sending.retry import FreshId, with_retry
-from engager.sending.sender import Send, Sender
+from engager.run.work_queue import WorkQueue
+from engager.run.workers import worker
+from engager.sending.limits import Limits
+from engager.sending.retry import FreshId
+from engager.sending.sender import Send
 from engager.sending.stop import Stop
 from engager.store.store import ResultStore
 
@@ -53,7 +48,7 @@ async def carry_out(
     stop = limits.stop
     begin, end = anyio.create_memory_object_stream[list[Packed]](2)
     queue = WorkQueue(end)
-    work = _worker(plan, packer, send, fresh_id, store, limits)
+    work = worker(plan, packer, send, fresh_id, store, limits)
     read = _next_works(chunks, build, store, packer, queue)
     if packer is not None and (failing := store.failing) is not None:
         # Rows of many batches fail before the first batch is settled: their share is one of the rows read.
@@ -67,54 +62,6 @@ async def carry_out(
                     workers.start_soon(work, queue, store, stop)
             upkeep.cancel_scope.cancel()
     return queue.read_to_end and store.settled == queue.rows
-
-
-def _worker(
-    plan: Plan,
-    packer: Packer | None,
-    send: Send,
-    fresh_id: FreshId,
-    store: ResultStore,
-    limits: Limits,
-) -> Callable[[WorkQueue, ResultStore, Stop], Coroutine[Any, Any, None]]:
-    """The order of policies: retry, adaptive limit, slow start, circuit breaker, connection, admission."""
-    admission = AdmissionControl(limits, plan.delivery, store.clock, store.before_send, store.is_synced)
-    sender = Sender(
-        send,
-        admission.admit,
-        limits,
-        plan.retry,
-        breaker=plan.breaker,
-        slow_start=plan.slow_start,
-        clean=plan.clean_text,
-        is_task=plan.is_task,
-    )
-
-    def due_again(request: EngageRequest) -> None:
-        store.after((), due=(request,))
-
-    retrying = with_retry(
-        with_adaptive_limit(plan.adaptive, limits.rate_limiter, sender.attempt_once),
-        plan.retry,
-        plan.delivery,
-        RetryBudget(plan.retry.budget_rate, plan.retry.budget_reserve),
-        limits.stop,
-        fresh_id,
-        due_again,
-        store.clock,
-    )
-    if packer is None:
-        return partial(_work, retrying.engage)
-    splitter = BatchSplitter(
-        retrying,
-        packer.packed,
-        packer.lower_bytes,
-        store.state.is_settled,
-        limits.stop,
-        plan.delivery.mode,
-        plan.split,
-    )
-    return partial(_work_in_batches, splitter.engage, lambda: sender.is_starting)
 
 
 def _next_works(
@@ -154,50 +101,3 @@ async def _read(
                 queue.read_to_end = True
         except InputError as fault:
             stop.request(Exit.STOPPED, str(fault))
-
-
-async def _work(
-    engage: Callable[[EngageRequest], Awaitable[Outcome | None]],
-    queue: WorkQueue,
-    store: ResultStore,
-    stop: Stop,
-) -> None:
-    """Settle one row after another."""
-    while not stop.requested and (work := queue.get_nowait() or await queue.get()) is not None:
-        assert not isinstance(work, Part)  # noqa: S101 - there are no batches
-        outcome = await engage(work) if isinstance(work, EngageRequest) else _unsent(work)
-        if outcome is not None and (writing := store.after((outcome,))) is not None:
-            await writing
-
-
-def _unsent(work: Unsent) -> Outcome:
-    """The outcome of a row that needs no request."""
-    if isinstance(work, Withdrawn):
-        return work.outcome
-    return work if isinstance(work, Outcome) else Outcome.unsent(work)
-
-
-async def _work_in_batches(
-    engage: Callable[[EngageRequest | Part], Awaitable[Settled]],
-    is_starting: Callable[[], bool],
-    queue: WorkQueue,
-    store: ResultStore,
-    stop: Stop,
-) -> None:
-    """Settle the rows of one batch after another."""
-    parts: deque[Work] = deque()
-    while not stop.requested:
-        work = parts.popleft() if parts else queue.get_nowait() or await queue.get()
-        if work is None:
-            return
-        if isinstance(work, EngageRequest | Part):
-            outcomes, due = await engage(work)
-        else:
-            # Before any batch after it leaves: a row that a batch carries, and that has no outcome, was sent.
-            outcomes, due = (_unsent(work),), ()
-        if (writing := store.after(outcomes, [part.request for part in due])) is not None:
-            await writing
-        if is_starting():
-            queue.put_last(due)  # whether the job is wrong, other batches say sooner
-        else:
-            parts.extendleft(reversed(due))

@@ -17,7 +17,7 @@ async def test_all_is_well(bench: Any) -> None:
     ended = await b.engager("doctor", "job.toml")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert lines[5].split()[:2] == ["scenario", "ok"]
     assert "12" in lines[5]
     assert TOKEN not in ended.out

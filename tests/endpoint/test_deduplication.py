@@ -136,14 +136,23 @@ async def test_a_scenario_that_the_rows_name_is_not_guessed() -> None:
     assert b"Workflow not found" in start.first.body
 
 
-async def test_an_import_is_tested_without_importing_anybody() -> None:
-    parameters = {"method": "import_and_start_batch", "workflow_id": 12, "email": "{email}"}
+@pytest.mark.parametrize(
+    ("method", "rows"),
+    [("import_and_start", 1), ("import_and_start_batch", 2), ("import_and_start_batch_task", 2)],
+)
+async def test_an_import_is_tested_by_its_own_method_without_importing_anybody(
+    method: str, rows: int
+) -> None:
+    parameters = {"method": method, "workflow_id": 12, "email": "{email}"}
     async with endpoint(profiles=[], tokens=["t0ken"]) as sandbox:
-        there = Destination(f"{sandbox.url}/api/v1.1/workflows/import_and_start_batch", {}, 5)
+        there = Destination(f"{sandbox.url}/api/v1.1/workflows/{method}", {}, 5)
         start = await start_twice(there, spec(parameters=parameters), always)
         listing = await list_twice(there, spec(parameters=parameters), always)
     assert proof_of(start, listing).answer is Deduplication.YES
-    assert sandbox.log[0].key.startswith(f"profile_id={UNKNOWN_PROFILE}")
+    entry = sandbox.log[0]
+    keys = entry.keys or [entry.key]
+    assert [key.startswith(f"profile_id={UNKNOWN_PROFILE}") for key in keys] == [True] * rows
+    assert sandbox.brain.effects.total() == 0
 
 
 async def test_silence_is_waited_for_once() -> None:

@@ -109,7 +109,7 @@ async def test_an_endpoint_that_carries_out_a_repeat(tmp_path: Path, mode: str, 
 
 async def test_nothing_follows_a_name_that_is_none(tmp_path: Path) -> None:
     found = await findings(tmp_path, "https://no-such-host.invalid")
-    assert states(found) == ["failed"] + ["skipped"] * 7
+    assert states(found) == ["failed"] + ["skipped"] * 8
     assert "no-such-host.invalid" in found["name"].seen
 
 
