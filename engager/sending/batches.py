@@ -8,7 +8,7 @@ agree (`altcraft/classification.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -31,7 +31,8 @@ class Part:
 
     request: EngageRequest
     attempts: int = 0  #: that its rows have used up
-    after: Verdict | None = None  #: the response; its backoff comes first. None: it is due at once
+    after: Verdict | None = None  #: what the response said of its rows; None: it was refused as a whole
+    waits: bool = False  #: a backoff comes first; the other parts of the same batch follow at once
 
 
 class Settled(NamedTuple):
@@ -57,7 +58,9 @@ class BatchSplitter:
         """Attempt a batch until its rows are settled or due in parts; nothing: it is deferred."""
         part = work if isinstance(work, Part) else Part(work)
         is_part = part is work
-        attempt, verdict, step = await self.retrying.carry(part.request, part.attempts, part.after, is_part)
+        attempt, verdict, step = await self.retrying.carry(
+            part.request, part.attempts, part.after, waits=part.waits, is_part=is_part
+        )
         if isinstance(step, Decision):
             return Settled((), ())
         if step is Status.ENGAGED and verdict.rows:
@@ -94,7 +97,7 @@ class BatchSplitter:
                 outcomes.append(outcome)
         if fatal := next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None):
             self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
-        return Settled(outcomes, due)
+        return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 
     def _is_due(self, member: EngageRequest, verdict: Verdict) -> bool:
         if self.is_settled(member.row.number):

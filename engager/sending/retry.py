@@ -65,14 +65,21 @@ class Retrying:
         return None if isinstance(step, Decision) else outcome_of(attempt, request, step, verdict)
 
     async def carry(
-        self, request: EngageRequest, used: int = 0, after: Verdict | None = None, is_part: bool = False
+        self,
+        request: EngageRequest,
+        used: int = 0,
+        after: Verdict | None = None,
+        *,
+        waits: bool = False,
+        is_part: bool = False,
     ) -> tuple[Attempt, Verdict, Status | Decision]:
         """Attempt a request until it is settled or deferred.
 
         Args:
             request: of one row or of a batch.
             used: attempts that its rows have used up already.
-            after: how the last one of these ended; a backoff comes first.
+            after: how the last one of these ended.
+            waits: a backoff comes first.
             is_part: it is a part of a batch that was sent before.
 
         """
@@ -84,11 +91,12 @@ class Retrying:
                 return attempt, attempt.doubt, Status.IN_DOUBT
         if request.history.request_id_version:
             self._renew_id(attempt)
-        verdict, step = (
-            self._decide(attempt, await self.call(attempt)) if after is None else (after, Decision.RETRY)
-        )
-        if step is Decision.RETRY:
-            verdict, step = await self._retry(attempt, verdict, used)
+        if after is not None and waits:
+            verdict, step = await self._retry(attempt, after, used)
+        else:
+            verdict, step = self._decide(attempt, await self.call(attempt))
+            if step is Decision.RETRY:
+                verdict, step = await self._retry(attempt, verdict, used + 1)
         if step is Status.ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
@@ -116,6 +124,7 @@ class Retrying:
     async def _retry(
         self, attempt: Attempt, verdict: Verdict, used: int
     ) -> tuple[Verdict, Status | Decision]:
+        """Attempt it again after a backoff, and so on; so many attempts were made."""
         known = [(verdict, Decision.RETRY)]
 
         async def next_step() -> tuple[Verdict, Status | Decision]:

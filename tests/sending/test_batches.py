@@ -145,6 +145,14 @@ async def test_rows_that_stay_due_fail_after_the_attempts_of_a_row() -> None:
     assert all(after - before > 0.05 for before, after in pairwise(times))
 
 
+async def test_the_parts_of_one_batch_share_a_backoff() -> None:
+    script = Sent(by_row(*[429, 0] * 100))
+    await Batches(script).settle(*range(1, 201))
+    _, *parts = [moment for moment, _ in script.left]
+    assert len(parts) == 100
+    assert parts[-1] - parts[0] < 100 * 0.06  # each response takes 0.05 s
+
+
 @pytest.mark.parametrize("mode", [Mode.EXACTLY_ONCE, Mode.AT_MOST_ONCE])
 async def test_a_row_that_may_be_engaged_is_in_doubt_at_once(mode: Mode) -> None:
     script = Sent(by_row(0, 500))
