@@ -1,8 +1,8 @@
 """Packs the requests of consecutive rows into batches: built rows in, batches out. Pure.
 
-A batch is closed by what is the same after a crash: its number of rows, its bytes, and the rows that another
-batch carries already; never by time. Invariant: a batch that an earlier process left open is packed as it
-was, from all its rows that are built to a request, or it is not sent again.
+A batch is closed by its number of rows, its bytes, and a row that is settled or carried by another batch
+already; never by time. Invariants: a batch carries all rows from its first to its last that are built to a
+request; one that an earlier process left open is packed as it was, or it is not sent again.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Packer:
         self._form, self._most_rows, self._most_bytes = form, most_rows, most_bytes
         self._members: list[EngageRequest] = []  #: of the batch that is being packed
         self._bytes = 0
+        self._seen = 0  #: the row that came last
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
     def pack(self, works: Iterable[Work]) -> list[Work]:
@@ -51,8 +52,11 @@ class Packer:
         """
         packed: list[Work] = []
         for work in works:
+            seen, self._seen = self._seen, number_of(work)
             if isinstance(work, EngageRequest):
-                if self._members and not self._has_room(work):
+                # Rows that are settled do not come.
+                is_next = self._seen == seen + 1 or work.last is not None
+                if self._members and not (is_next and self._has_room(work)):
                     packed += self.finish()
                 self._members.append(work)
                 self._bytes += self._size(work)
@@ -109,6 +113,13 @@ class Packer:
 
     def _size(self, request: EngageRequest) -> int:
         return len(request.body[0]) + self._form.separator_bytes
+
+
+def number_of(work: Work) -> int:
+    """The number of the row, or of the first one."""
+    if isinstance(work, Unreadable):
+        return work.number
+    return work.outcome.row.number if isinstance(work, Withdrawn) else work.row.number
 
 
 def unrepeatable(history: AttemptHistory) -> AttemptHistory:

@@ -107,13 +107,13 @@ async def _work_in_batches(
         if work is None:
             return
         if isinstance(work, EngageRequest | Part):
-            outcomes, due = await engage(work)
+            outcomes, due, is_refused = await engage(work)
         else:
             # Before any batch after it leaves: a row that a batch carries, and that has no outcome, was sent.
-            outcomes, due = (_unsent(work),), ()
+            outcomes, due, is_refused = (_unsent(work),), (), False
         if (writing := store.after(outcomes, [part.request for part in due])) is not None:
             await writing
-        if is_starting():
-            queue.put_last(due)  # whether the job is wrong, other batches say sooner
+        if is_refused and is_starting():
+            queue.put_last(due)  # whether the job is wrong, and not some row, other batches say sooner
         else:
             parts.extendleft(reversed(due))

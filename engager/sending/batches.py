@@ -40,6 +40,7 @@ class Settled(NamedTuple):
 
     outcomes: Sequence[Outcome]
     due: Sequence[Part]
+    is_refused: bool = False  #: the batch was refused as a whole, and not for its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class BatchSplitter:
             return self._by_row(attempt, part, verdict)
         if step is Status.REJECTED and len(attempt.request.members) > 1:
             if self.halves or verdict.is_too_large:
-                return Settled((), self._halved(attempt, part, verdict))
+                refused = not (is_part or verdict.is_too_large)
+                return Settled((), self._halved(attempt, part, verdict), refused)
             step = Status.IN_DOUBT
         elif step is Status.ENGAGED and verdict.rows is not None:
             step = Status.IN_DOUBT

@@ -47,9 +47,7 @@ timeout = 2
 [input]
 path = "people.{suffix}"
 unique = {unique}
-[request]
-id = 12
-email = "{{email}}"
+{request}
 [limits]
 concurrency = {concurrency}
 [retry]
@@ -66,6 +64,45 @@ durability = "{durability}"
 [output]
 results = "{results}"
 """
+
+#: The part of a job that says what a request carries: one row, or a batch of them.
+OF_ONE_ROW = """[request]
+id = 12
+email = "{email}"
+"""
+OF_MANY_ROWS = """[request]
+method = "import_and_start_batch"
+workflow_id = 12
+matching = "email"
+email = "{{email}}"
+skip_triggers = true
+data = {{ email = "{{email}}", subscriptions = [{{ channel = "email", email = "{{email}}" }}] }}
+[batch]
+rows = {batch}
+"""
+
+#: Rows of a batch; 0: the method carries one row.
+BATCHES = (0, 0, 7, 500)
+
+#: How an endpoint speaks of the rows of a batch.
+SPEECHES: tuple[dict[str, Any], ...] = (
+    {},
+    {"batch_result": "ids"},
+    {"batch_result": "none"},
+    {"bad_item_refuses_batch": True},
+)
+
+#: Faults of rows of a batch, and of batches.
+BATCH_FAULTS = {
+    "item_400": 0.03,
+    "item_429": 0.05,
+    "item_503": 0.03,
+    "item_500": 0.03,
+    "short_result": 0.03,
+    "long_result": 0.03,
+    "413": 0.03,
+    "reset_mid_body": 0.03,
+}
 
 
 @dataclass
@@ -89,6 +126,8 @@ class Case:
     durability: str
     results: str
     unique: bool  #: whether people come again in the input, to be skipped then
+    batch: int  #: rows of a batch; 0: the method carries one row
+    speech: dict[str, Any]  #: how the endpoint speaks of the rows of a batch
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
@@ -103,6 +142,9 @@ class Case:
             ((), (), ((),), (("--in-doubt",),), ((), ("--in-doubt",)))
         )
         rare, workers = point in RARE, draw.choice((1, 4, 16))
+        # From a source of its own: what was drawn for a seed before stays the same.
+        of_batches = random.Random(f"batches {seed}")
+        batch = int(forced.get("batch", of_batches.choice(BATCHES)))
         return cls(
             seed,
             forced,
@@ -127,6 +169,8 @@ class Case:
             else "disk",
             results=draw.choice(("jsonl", "jsonl", "csv")),
             unique=draw.random() < 0.3 or "unique" in forced,
+            batch=batch,
+            speech=of_batches.choice(SPEECHES) if batch else {},
         )
 
     @property
@@ -140,8 +184,25 @@ class Case:
     def once(self, asked_for: bool) -> bool:
         """Whether a second message is forbidden; `forced`: rows in doubt were tried again by hand."""
         if self.mode == "at-least-once" or asked_for:
-            return self.endpoint != "does not deduplicate" and not self.rotates
+            # A row in doubt goes with other rows, and so under another Request-ID.
+            return self.endpoint != "does not deduplicate" and not (self.rotates or self.batch)
         return True
+
+    @property
+    def endpoint_faults(self) -> dict[str, float]:
+        """The shares of the endpoint's faults."""
+        if not self.faults:
+            return {}
+        if not self.batch:
+            return FAULTS
+        # An id too many, where ids are all that is said, is a lie that nobody sees.
+        lies = {"long_result"} if self.speech.get("batch_result") == "ids" else set()
+        return {name: share for name, share in {**FAULTS, **BATCH_FAULTS}.items() if name not in lies}
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows that may be in flight at most."""
+        return self.concurrency * max(1, min(self.batch, self.rows))
 
     @property
     def calm(self) -> bool:
@@ -168,8 +229,9 @@ class Case:
         else:
             text = "".join(json.dumps({"email": person, "note": "a\nb"}) + "\n" for person in people)
         (folder / f"people.{self.suffix}").write_text(text)
-        unique = str(self.unique).lower()
-        (folder / "job.toml").write_text(JOB.format(url=url, **{**vars(self), "unique": unique}))
+        request = OF_MANY_ROWS.format(batch=self.batch) if self.batch else OF_ONE_ROW
+        texts = {"unique": str(self.unique).lower(), "request": request}
+        (folder / "job.toml").write_text(JOB.format(url=url, **{**vars(self), **texts}))
         self.write_token(folder, draw)
         return people
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.sandbox import Sandbox, SandboxConfig
-from tests.crash.case import ENDPOINTS, FAULTS, Case, spoil
+from tests.crash.case import BATCHES, ENDPOINTS, Case, spoil
 from tests.crash.deadly import POINTS, run
 from tests.crash.forks import FORKS
 from tests.crash.oracle import Truth, judged, looked
@@ -113,7 +113,8 @@ class Course:
     def _truth(self) -> Truth:
         case = self.case
         settles = case.calm and case.mode == "exactly-once" and not (case.rotates or self._damaged)
-        uncertain = self.killed * case.concurrency + self._damaged
+        is_plain = case.calm and not (case.batch or self.passes or self._journal_damaged)
+        uncertain = self.killed * case.rows_in_flight + self._damaged
         return Truth(
             people=self.people,
             skipped=case.skipped(self.people),
@@ -121,7 +122,8 @@ class Course:
             log=self.sandbox.log,
             once=case.once(self.asked_for),
             doubtful=None if case.faults or self._journal_damaged else 0 if settles else uncertain,
-            repeats=uncertain if case.calm and not (self.passes or self._journal_damaged) else None,
+            repeats=uncertain if is_plain else None,
+            batch=case.batch,
             damaged=case.spoils,
             passes=self.passes,
         )
@@ -188,7 +190,9 @@ class Course:
             return
         status = json.loads(seen)
         # A damaged journal may have spoken of any row.
-        most = self.case.rows if self._journal_damaged else self.case.concurrency + self._damaged
+        # At the start, two batches that were refused may wait while others are sent.
+        most = self.case.rows_in_flight + 2 * self.case.batch + self._damaged
+        most = self.case.rows if self._journal_damaged else most
         for wrong in looked(status, self.case.rows, most, self._settled if not self.passes else 0):
             self.wrong(wrong)
         self._settled = status["rows"]
@@ -206,8 +210,8 @@ class Course:
 async def carry_out(case: Case, folder: Path, report: Report) -> None:
     """Let a case happen, and judge it."""
     table = {
-        "faults": FAULTS if case.faults else {},
-        "assumptions": ENDPOINTS[case.endpoint],
+        "faults": case.endpoint_faults,
+        "assumptions": {**ENDPOINTS[case.endpoint], **case.speech},
         "seed": case.seed,
         "latency": "0-20ms",
         "keep_log": True,
@@ -250,8 +254,13 @@ def main() -> None:
     parser.add_argument("--durability", choices=["process", "disk"])
     parser.add_argument("--token", choices=["changes"], help="give each process another one")
     parser.add_argument("--unique", choices=["always"], help="let people come again in each input")
+    parser.add_argument(
+        "--batch",
+        choices=sorted({str(rows) for rows in BATCHES}),
+        help="rows of a batch; 0: one row a request",
+    )
     given = parser.parse_args()
-    names = ("point", "mode", "endpoint", "durability", "token", "unique")
+    names = ("point", "mode", "endpoint", "durability", "token", "unique", "batch")
     forced = {name: value for name in names if (value := getattr(given, name))}
     seeds = range(given.seed, given.seed + given.runs) if given.runs else count(given.seed)
     report = Report()

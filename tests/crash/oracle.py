@@ -31,6 +31,7 @@ class Truth:
     repeats: int | None  #: requests that may have come a further time; None: there were other reasons, too
     damaged: bool = False  #: whether files were spoiled; a kill alone damages nothing
     passes: int = 0  #: further passes, which give failed rows new Request-IDs
+    batch: int = 0  #: rows of a batch; 0: the method carries one row
 
     @property
     def rows(self) -> int:
@@ -60,7 +61,8 @@ def judged(run: Path, truth: Truth) -> list[str]:
     if truth.doubtful is not None and doubtful > truth.doubtful:
         wrong.append(f"{doubtful} rows in doubt, and only {truth.doubtful} may be")
     known = Counter(line["request_id"] for line in results if line["request_id"])
-    wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in known.items() if count > 1]
+    most = max(1, truth.batch)
+    wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in known.items() if count > most]
     wrong += _set_aside(run, truth.rows)
     if not truth.damaged and (
         lost := [line["row"] for line in results if "damaged" in (line["error_text"] or "")]
@@ -87,10 +89,12 @@ def _seen(truth: Truth) -> Iterator[str]:
         yield f"{len(truth.log)} requests, {over} more than the rows and those that were in flight"
     keys, spent, last = dict[str, Any](), set[Any](), dict[str, Any]()
     for entry in truth.log:
-        if not entry.key:
+        if not entry.keys:
             continue  # a fault struck before the endpoint looked into it
-        if keys.setdefault(entry.request_id, entry.key) != entry.key:
-            yield f"{entry.key} and {keys[entry.request_id]} came under one Request-ID"
+        if keys.setdefault(entry.request_id, entry.keys) != entry.keys:
+            yield f"{entry.keys} and {keys[entry.request_id]} came under one Request-ID"
+        if truth.batch:
+            continue  # a row goes through many batches, and its effects say whether that was right
         before = last.setdefault(entry.key, entry.request_id)
         if before != entry.request_id and before not in spent and not truth.passes:
             yield f"{entry.key} came under another Request-ID, and nothing settled the tries under the first"
@@ -103,7 +107,12 @@ def _vouched(results: list[dict[str, Any]], truth: Truth) -> Iterator[str]:
     """Rows that are said to be engaged under an id which the endpoint never said yes to."""
     if truth.damaged:
         return  # a bit that flips in the text of a line is seen by nobody
-    said_yes = {(entry.key, entry.request_id) for entry in truth.log if entry.error == 0}
+    said_yes = {
+        (key, entry.request_id)
+        for entry in truth.log
+        for key, error, effect in zip(entry.keys, entry.errors, entry.effects, strict=True)
+        if error == 0 or effect  # a list of ids has those whose fault followed the message
+    }
     for line in results:
         claim = (f"email={line['key']}", line["request_id"])
         if line["status"] == "engaged" and line["request_id"] and claim not in said_yes:

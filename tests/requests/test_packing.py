@@ -75,6 +75,11 @@ def test_what_is_no_request_closes_no_batch_and_passes_at_once() -> None:
     assert rows_of(one.pack([item(3), item(4)])) == [[1, 3, 4]]
 
 
+def test_a_row_that_is_settled_closes_a_batch() -> None:
+    """A batch carries all rows from its first to its last that are built to a request."""
+    assert rows_of(packed_all(packer(), [item(1), item(2), item(4), item(5)])) == [[1, 2], [4, 5]]
+
+
 def test_an_open_batch_is_repeated_with_the_same_rows_bytes_and_request_id() -> None:
     (before,) = packed_all(packer(), [item(1), item(2), item(3)])
     works = [item(1, LOST, last=3), item(2, LOST, last=3), item(3, LOST, last=3), item(4)]
@@ -160,6 +165,9 @@ def test_whatever_was_open_is_packed_as_it_was_and_every_row_is_in_one_batch(
         data.draw(st.integers(1, 8)),
     )
     repeated = [one for one in again if isinstance(one, EngageRequest)]
+    for one in repeated:
+        between = [number for number in due if one.row.number <= number <= (one.last or 0)]
+        assert [member.row.number for member in one.members] == between
     assert [number for rows in rows_of(repeated) for number in rows] == [
         number for number in due if fate[id(of_row[number])] != "settled"
     ]
