@@ -66,7 +66,6 @@ def worker(
         packer.lower_bytes,
         store.state.is_settled,
         limits.stop,
-        plan.delivery.mode,
         plan.split,
     )
     return partial(_work_in_batches, splitter.engage, lambda: sender.is_starting)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from itertools import groupby
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from engager.errors import Exit
 from engager.models import AttemptHistory, EngageRequest, Outcome, Status
 from engager.policies.delivery import Mode
 from engager.sending.attempt import Attempt
-from engager.sending.delivery import Decision
+from engager.sending.delivery import Decision, is_doubtful_after
+from engager.sending.delivery import doubtful as doubtful_verdict
 from engager.sending.retry import Retrying, outcome_of
 from engager.sending.stop import Stop
 
@@ -52,7 +54,6 @@ class BatchSplitter:
     lower_bytes: Callable[[int], None]  #: called with the bytes of a body that was too large
     is_settled: Callable[[int], bool]  #: whether a row has its outcome already
     stop: Stop
-    mode: Mode
     halves: bool = True  #: a batch that is refused as a whole is halved; otherwise its rows are in doubt
 
     async def engage(self, work: EngageRequest | Part) -> Settled:
@@ -86,42 +87,52 @@ class BatchSplitter:
         return [Part(self.repack(some, history), part.attempts) for some in (members[:half], members[half:])]
 
     def _by_row(self, attempt: Attempt, part: Part, whole: Verdict) -> Settled:
+        """Settle each row by its entry in the response; neighbours that are due go together."""
+        retrying, before = self.retrying, attempt.request.history
+        doubtful = is_doubtful_after(retrying.delivery, before, whole, retrying.clock())
         rows = [*zip(attempt.request.members, whole.rows or (), whole.references, strict=True)]
         used = part.attempts + attempt.sent
         outcomes, due = list[Outcome](), list[Part]()
-        for is_due, group in groupby(rows, lambda row: self._is_due(row[0], row[1])):
-            if is_due and used < self.retrying.retry.attempts:
-                due += self._due_again(attempt, [(row, verdict) for row, verdict, _ in group], used)
-                continue
-            for row, verdict, reference in group:
-                outcome = outcome_of(attempt, row, _STATUSES[verdict.meaning], verdict)
-                outcome.reference = reference
-                outcomes.append(outcome)
+        for fate, group in groupby(rows, lambda row: self._fate(row[0], row[1], doubtful)):
+            some = [*group]
+            if fate is _Fate.SETTLED or used >= retrying.retry.attempts:
+                outcomes += [_outcome(attempt, *row, doubtful) for row in some]
+            elif fate is _Fate.DUE:
+                members = [member for member, _, _ in some]
+                due.append(Part(self.repack(members, before.renewed()), used, some[0][1]))
+            else:
+                history = before.renewed()._replace(in_doubt=True, first_left=before.first_left)
+                due += [Part(self.repack([row], history), used, verdict) for row, verdict, _ in some]
         if fatal := next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None):
             self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
         return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 
-    def _is_due(self, member: EngageRequest, verdict: Verdict) -> bool:
-        if self.is_settled(member.row.number):
-            return False  # it was sent again for the sake of the others
-        again = verdict.meaning is Meaning.UNKNOWN and self.mode is Mode.AT_LEAST_ONCE
-        return again or verdict.meaning in (Meaning.NOT_ACCEPTED, Meaning.FATAL)
+    def _fate(self, member: EngageRequest, verdict: Verdict, doubtful: bool) -> _Fate:
+        if verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED) or self.is_settled(member.row.number):
+            return _Fate.SETTLED  # a row that was settled before was sent for the sake of the others
+        if not doubtful and verdict.meaning is not Meaning.UNKNOWN:
+            return _Fate.DUE
+        # No other request may carry it, unless it may be engaged twice.
+        return _Fate.DUE_ALONE if self.retrying.delivery.mode is Mode.AT_LEAST_ONCE else _Fate.SETTLED
 
-    def _due_again(
-        self, attempt: Attempt, rows: Sequence[tuple[EngageRequest, Verdict]], used: int
-    ) -> list[Part]:
-        """Neighbours that are due go together; a row that may be engaged goes alone."""
-        before, parts = attempt.request.history, list[Part]()
-        for in_doubt, group in groupby(rows, lambda row: row[1].meaning is Meaning.UNKNOWN):
-            some = [*group]
-            if in_doubt:
-                left = before.first_left
-                history = before.renewed()._replace(in_doubt=True, first_left=left)
-                parts += [Part(self.repack([row], history), used, verdict) for row, verdict in some]
-            else:
-                members = [row for row, _ in some]
-                parts.append(Part(self.repack(members, before.renewed()), used, some[0][1]))
-        return parts
+
+class _Fate(Enum):
+    """What becomes of a row of a batch."""
+
+    SETTLED = auto()
+    DUE = auto()
+    DUE_ALONE = auto()  #: it may be engaged: in no batch with rows that are not
+
+
+def _outcome(
+    attempt: Attempt, member: EngageRequest, verdict: Verdict, reference: str | None, doubtful: bool
+) -> Outcome:
+    status = _STATUSES[verdict.meaning]
+    if doubtful and status is not Status.ENGAGED:
+        status, verdict = Status.IN_DOUBT, doubtful_verdict(attempt.doubt, verdict)
+    outcome = outcome_of(attempt, member, status, verdict)
+    outcome.reference = reference
+    return outcome
 
 
 _STATUSES = {

@@ -89,13 +89,18 @@ def _is_remembered(delivery: Delivery, history: AttemptHistory, now: float) -> b
 
 
 def _rejected(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float) -> Status:
-    if not history.in_doubt:
-        return Status.REJECTED
-    # An endpoint that deduplicates would have repeated its success. Its own fresh error therefore proves that
-    # it never saw the doubtful attempt; a gateway's error proves nothing about that attempt.
+    return Status.IN_DOUBT if is_doubtful_after(delivery, history, verdict, now) else Status.REJECTED
+
+
+def is_doubtful_after(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float) -> bool:
+    """Whether an attempt before the one with this verdict may have had an effect, after all.
+
+    An endpoint that deduplicates would have repeated its first response. A fresh one, to a request that it
+    has looked into, therefore proves that it never saw the doubtful attempt; a gateway's error proves nothing
+    about that attempt.
+    """
     trusted = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
-    proved = trusted and _is_remembered(delivery, history, now)
-    return Status.REJECTED if proved else Status.IN_DOUBT
+    return history.in_doubt and not (trusted and _is_remembered(delivery, history, now))
 
 
 def _retry(delivery: Delivery, history: AttemptHistory, now: float) -> Status | Decision:

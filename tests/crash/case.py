@@ -195,8 +195,8 @@ class Case:
             return {}
         if not self.batch:
             return FAULTS
-        # An id too many, where ids are all that is said, is a lie that nobody sees.
-        lies = {"long_result"} if self.speech.get("batch_result") == "ids" else set()
+        # Success for a row that was refused, and an id too many where ids are all that is said, are lies.
+        lies = {"bad_bytes"} | ({"long_result"} if self.speech.get("batch_result") == "ids" else set())
         return {name: share for name, share in {**FAULTS, **BATCH_FAULTS}.items() if name not in lies}
 
     @property

@@ -78,7 +78,6 @@ class Batches:
             self.lowered.append,
             lambda row: row in settled,
             self.stop,
-            mode,
             halves,
         )
 
@@ -210,6 +209,32 @@ async def test_halving_uses_up_no_attempt() -> None:
     script = Sent(BAD, BAD, by_row(429), by_row(429), by_row(429), by_row(0), by_row(0), by_row(0, 0))
     outcomes = await Batches(script).settle(1, 2, 3, 4)
     assert statuses(outcomes) == dict.fromkeys((1, 2, 3, 4), "engaged")
+
+
+DOUBT = AttemptHistory(attempts=1, first_left=0.0, in_doubt=True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "history", "statuses_"),
+    [
+        # The endpoint deduplicates: a fresh response proves that the attempt before never arrived.
+        (Mode.EXACTLY_ONCE, DOUBT, ["engaged", "rejected", "engaged"]),
+        (Mode.EXACTLY_ONCE, DOUBT._replace(forced=True), ["engaged", "in_doubt", "in_doubt"]),
+        (Mode.AT_LEAST_ONCE, DOUBT, ["engaged", "in_doubt", "engaged"]),
+    ],
+)
+async def test_a_response_to_a_batch_in_doubt_proves_what_the_mode_says(
+    mode: Mode, history: AttemptHistory, statuses_: list[str]
+) -> None:
+    script = Sent(by_row(0, 400, 429), by_row(0))
+    outcomes = await Batches(script, mode=mode).settle(1, 2, 3, history=history)
+    assert list(statuses(outcomes).values()) == statuses_
+
+
+async def test_a_row_that_may_be_engaged_never_fails() -> None:
+    script = Sent(by_row(429, 0), *[by_row(429)] * 9)
+    outcomes = await Batches(script, mode=Mode.AT_LEAST_ONCE).settle(1, 2, history=DOUBT)
+    assert statuses(outcomes) == {1: "in_doubt", 2: "engaged"}
 
 
 async def test_without_halving_a_batch_that_is_refused_is_in_doubt() -> None:
