@@ -114,17 +114,17 @@ def _mixed_up(file: OddFile, person: Person, content: Mapping[str, Any], seen: S
         if other is not person and (other.ref in said or other.key in said):
             yield f"{person.key} is sent what belongs to {other.key}: {content}"
             return
-    kind, whole = file.wrong.get(person.number, ""), file.is_whole(person)
-    if not whole and not seen.warnings:
-        yield f"{person.key} is engaged with a cut record, without a warning: {content}"
-    if not whole or (kind and kind not in _ENGAGED_ALL_THE_SAME):
-        return
-    for column, name in file.header.items():
-        if column == "key" or name.strip() not in content:
-            continue
-        sent, text = content[name.strip()], person.values[column]
-        if not _is_same(sent, text, seen):
-            yield f"{person.key}: {column} is sent as {sent!r}, not as {text!r}"
+    wrong = [
+        f"{person.key}: {column} is sent as {content[name.strip()]!r}, not as {person.values[column]!r}"
+        for column, name in file.header.items()
+        if column != "key" and name.strip() in content
+        if not _is_same(content[name.strip()], person.values[column], seen)
+    ]
+    if not file.is_whole(person):
+        if wrong and not seen.warnings:
+            yield f"{person.key} is engaged with a cut record, without a warning: {content}"
+    elif file.wrong.get(person.number, "again") in _ENGAGED_ALL_THE_SAME:
+        yield from wrong
 
 
 def _is_same(sent: Any, text: str, seen: Seen) -> bool:
