@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NoReturn
 
+import orjson
+
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
 from engager.config.encodings import WIDE, canonical, mark_of, wide_without_mark
@@ -126,7 +128,7 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
     if not records:
         return
     first, second = records[0], records[1] if len(records) > 1 else []
-    if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()):
+    if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()) or any(map(is_object, lines[1:2])):
         raise InputError(f'{source}: it contains JSON objects, one per line. Set input.format = "jsonl".')
     if any(looks_like_data(part) for name in first for part in _DELIMITERS.split(name)):
         raise InputError(
@@ -135,6 +137,14 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
         )
     if _is_title(first, second):
         _refuse_title(source, second)
+
+
+def is_object(line: str) -> bool:
+    """Whether a line is an object of JSON."""
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def refuse_lone_title(head: bytes, source: str, encoding: str, delimiters: Sequence[str]) -> None:

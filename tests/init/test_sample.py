@@ -45,6 +45,8 @@ def test_one_column_needs_no_delimiter(tmp_path: Path) -> None:
         ("a.json", '{"email": "a@x.org"}\n', "jsonl", False),
         ("a.csv", '{"email": "a@x.org"}\n', "jsonl", False),
         ("a.csv", "{email},name\n1,2\n", "csv", True),
+        ("a.json", '// {"email": "a@x.org"}\r{"email": "b@x.org"}\r', "jsonl", False),
+        ("a.csv", 'attributes,email\n{"a": 1},a@x.org\n', "csv", True),
     ],
 )
 def test_the_format_is_what_the_content_is(

@@ -38,6 +38,7 @@ SHARED = b"email,name\na@x.org,Ann\n"
         (b'[{"email":"a@x.org"}]', "jsonl", "array"),
         (b' [ {"email":"a@x.org"}]', "csv", "array"),
         (b'{"email": "a@x.org"}\n', "csv", '"jsonl"'),
+        (b'// {"email": "a@x.org"}\n{"email": "b@x.org"}\n', "csv", '"jsonl"'),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "csv", "page"),
         (b'<?xml version="1.0"?>\n<rows/>\n', "jsonl", "page"),
         (b"Ann Lee;1990;Ann@Example.COM \nBob Ray;1991;bob@example.com\n", "csv", "line 1"),
