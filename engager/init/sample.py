@@ -9,10 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from engager.config.encodings import mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
-from engager.reader.diagnosis import is_object, refuse_lone_title, refuse_other_kind, refuse_wrong
+from engager.reader.diagnosis import (
+    NO_TEXT,
+    fault_of_size,
+    is_object,
+    refuse_lone_title,
+    refuse_other_kind,
+    refuse_wrong,
+)
 from engager.reader.encodings import Encoding, encoding_of
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
@@ -69,8 +77,10 @@ def take_sample(path: str, base: Path) -> InputSample:
     refuse_other_kind(head, str(file))
     encoding = encoding_of(head)
     if encoding is None:
-        raise InputError(f"{file}: it is no text.")
+        raise InputError(f"{file}: {NO_TEXT}.")
     refuse_wrong(head, str(file), encoding.name, None)
+    if mark_of(head) is None and (fault := fault_of_size(file, encoding.name)):
+        raise InputError(f"{file}: {fault}. Get a complete copy.")
     format_ = _format(file, head.decode(encoding.name, "replace"))
     spec = InputSpec(path, base, format_, encoding=encoding.name)
     delimiter = _delimiter(spec) if format_ == "csv" else None

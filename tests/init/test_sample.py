@@ -97,6 +97,20 @@ def test_an_input_without_a_job_is_reported_with_a_way_out(
     assert "ann@x.org" not in str(refused.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("text", ["email,name\na@x.org,Ann\n", "email\na@x.org", "почта,имя\na@x.org,Анна\n"])
+@pytest.mark.parametrize("added", [True, False])
+def test_text_that_is_shifted_by_a_byte_gets_no_job(
+    tmp_path: Path, encoding: str, mark: str, text: str, added: bool
+) -> None:
+    data = (mark + text).encode(encoding)
+    with pytest.raises(InputError, match=r"people\.csv: .* complete copy"):
+        sampled(tmp_path, b"x" + data if added else data[1:])
+    if mark:
+        sampled(tmp_path, data)
+
+
 def test_a_delimiter_within_the_text_of_one_column_is_no_header(tmp_path: Path) -> None:
     sample = sampled(tmp_path, "name\nLee, Ann\nRay\nDoe; Cid\n")
     assert sample.columns == ("name",)
