@@ -176,7 +176,6 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     directory = opened.found or _new_run(job_file, out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
-    builder.warnings += warnings_of_phones(job_file, builder, rows)
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory.run_id)
@@ -255,6 +254,7 @@ def _report_excluded(identified: _Identified, selection: Selection | None) -> Ex
         change = f"{lost:,} keys that were excluded are in no list of input.exclude any more"
         refuse_change(opened.found, change, opened.job_file, opened.input_path)
     sources = sources_of(selection)
+    builder.warnings += warnings_of_phones(opened.job_file, builder, opened.rows, sources)
     builder.warnings += filter(None, map(warning_of, sources))
     builder.notes += [f"excludes: {source}" for source in sources if source.keys]
     return exclusion
