@@ -33,7 +33,7 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import at_address, refuse_change
+from engager.run.earlier_runs import at_address, refuse_change, refuse_input
 from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import (
     lost_keys,
@@ -125,7 +125,8 @@ def prepare(
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses. With `new_address` a run is resumed at another address than it began with. Raises JobError,
-    InputError, RunDirectoryError or RecordingError.
+    InputError, RunDirectoryError, UnsettledRunError where the input was replaced before it was settled, or
+    RecordingError.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
@@ -212,7 +213,7 @@ def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
 def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
     """The run with its current input, which must begin with all that the run has read.
 
-    Raises RunDirectoryError for another input.
+    Raises UnsettledRunError or RunDirectoryError for another input.
     """
     files = input_files(job_file, input_path)
     known = found.identity["input"]["files"]
@@ -220,7 +221,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
         return found
     if not known or not files or not _has_grown(found, job_file, input_path):
         name = _input_name(job_file, input_path)
-        refuse_change(found, found.difference_of_input(files, name), job_file, input_path)
+        refuse_input(found, found.difference_of_input(files, name), job_file, input_path)
     log.warning(
         "the input has changed after what this run has read of it: %s", _input_name(job_file, input_path)
     )
