@@ -183,7 +183,9 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     if opened.found:
         if difference := opened.found.difference_to(identity):
             refuse_change(opened.found, difference, job_file, opened.input_path)
-        directory = replace(directory, invocation={**directory.invocation, "after": opened.after})
+        counted = directory.invocation.get("rows")
+        facts = {"after": opened.after, "rows": rows_of(rows) if counted is None else counted}
+        directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
         invocation = _invocation(job_file, rows, opened.input_path, opened.after)
         directory = replace(directory, identity=identity, invocation=invocation)
@@ -228,7 +230,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
     if found.is_complete:
         found.reopen()
     identity = {**found.identity, "input": {**found.identity["input"], "files": files}}
-    return replace(found, identity=identity)
+    return replace(found, identity=identity, invocation={**found.invocation, "rows": None})
 
 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
