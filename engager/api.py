@@ -6,7 +6,8 @@ Every error that a person must act on is an EngagerError, whose text says what t
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -259,14 +260,9 @@ async def _run(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            try:
+            async with _notifying_of_unsettled(job, webhook):
                 with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
                     run = prepare(job, directory.path, given, after=earlier, new_address=new_address)
-            except UnsettledRunError as fault:
-                found = existing_run(fault.directory)
-                called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
-                await notify(found, summary_of(found, called, fault), webhook)
-                raise
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -291,7 +287,8 @@ async def _retry(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            run = prepare(job, found.path, found.input_path, asked, new_address=new_address)
+            async with _notifying_of_unsettled(job, webhook):
+                run = prepare(job, found.path, found.input_path, asked, new_address=new_address)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run
@@ -299,6 +296,18 @@ async def _retry(
             return await _carried_out(run, NO_LIMIT, options, log, webhook)
 
     return await _stoppable(carry_out, options)
+
+
+@asynccontextmanager
+async def _notifying_of_unsettled(job: JobFile, webhook: Webhook | None) -> AsyncIterator[None]:
+    """Notify the webhook if an earlier run that is not settled keeps this one from beginning."""
+    try:
+        yield
+    except UnsettledRunError as fault:
+        found = existing_run(fault.directory)
+        called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
+        await notify(found, summary_of(found, called, fault), webhook)
+        raise
 
 
 async def _stoppable(carry_out: Callable[[_RunOptions], Awaitable[Summary]], options: _RunOptions) -> Summary:

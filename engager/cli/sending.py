@@ -20,6 +20,7 @@ from engager.cli.ending import exit_with
 from engager.cli.options import SET, of_a_job, of_a_sending
 from engager.cli.streams import fault_of_stdout, in_background, say, stderr_is_behind
 from engager.config.log import log
+from engager.config.sanitize import sanitized
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
@@ -208,9 +209,9 @@ def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
 def _print_event(event: Event, quiet: bool) -> None:
     if isinstance(event, Began):
         for warning in event.warnings:
-            say(f"warning: {warning}", err=True)
+            say(f"warning: {sanitized(warning, ' ')}", err=True)
         for note in () if quiet else event.notes:
-            say(note, err=True)
+            say(sanitized(note, " "), err=True)
     elif isinstance(event, Serving):
         say(f"live page: {event.url} (this address opens once)", err=True)
     elif isinstance(event, AlreadyComplete) and not quiet:

@@ -36,7 +36,10 @@ def key_of(sample: InputSample, columns: Sequence[str]) -> MatchingKey:
     if not likely:
         return _own_key(sample, columns)
     modes = list(NAMES)
-    return max(likely, key=lambda k: (_grade(k, sample), -modes.index(k.mode), k.hint, k.fitting))
+    return max(
+        likely,
+        key=lambda k: (_grade(k, sample), k.hint > 0, -modes.index(k.mode), k.hint, k.fitting),
+    )
 
 
 def best_for(mode: str, sample: InputSample, columns: Sequence[str]) -> MatchingKey | None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from engager.config.encodings import mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
-from engager.reader.diagnosis import refuse_lone_title, refuse_other_kind, refuse_wrong
+from engager.reader.diagnosis import (
+    NO_TEXT,
+    fault_of_size,
+    is_object,
+    refuse_lone_title,
+    refuse_other_kind,
+    refuse_wrong,
+)
 from engager.reader.encodings import Encoding, encoding_of
 from engager.reader.rows import InputSpec, open_rows
 from engager.reader.sources import STDIN, Format, blocks, find_files, format_of, open_stream
@@ -24,6 +31,9 @@ SAMPLED = 1000
 
 #: Number of bytes from which format and encoding are detected.
 _HEAD = 1 << 20
+
+#: Number of lines of which one must be an object of JSON, whatever the name of the file says.
+_FIRST_LINES = 2
 
 #: Number of rows by which a delimiter is chosen.
 _TRIED = 200
@@ -67,8 +77,10 @@ def take_sample(path: str, base: Path) -> InputSample:
     refuse_other_kind(head, str(file))
     encoding = encoding_of(head)
     if encoding is None:
-        raise InputError(f"{file}: it is no text.")
+        raise InputError(f"{file}: {NO_TEXT}.")
     refuse_wrong(head, str(file), encoding.name, None)
+    if mark_of(head) is None and (fault := fault_of_size(file, encoding.name)):
+        raise InputError(f"{file}: {fault}. Get a complete copy.")
     format_ = _format(file, head.decode(encoding.name, "replace"))
     spec = InputSpec(path, base, format_, encoding=encoding.name)
     delimiter = _delimiter(spec) if format_ == "csv" else None
@@ -93,16 +105,10 @@ def _head(file: Path) -> bytes:
 def _format(file: Path, text: str) -> Format:
     """The format by the content; otherwise by the name."""
     text, named = text.lstrip("\ufeff \t\r\n"), format_of(file)
-    if _is_object(text.partition("\n")[0]):
+    first = islice(filter(str.strip, io.StringIO(text, newline="")), _FIRST_LINES)
+    if any(map(is_object, first)):
         return "jsonl"
     return named or ("jsonl" if text.startswith("{") else "csv")
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False
 
 
 def _delimiter(spec: InputSpec) -> str | None:

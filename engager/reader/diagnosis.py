@@ -11,12 +11,16 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NoReturn
+
+import orjson
 
 from engager.altcraft.parameters import PARAMETERS
 from engager.config.characters import BLANKS, WITHOUT_WIDTH
-from engager.config.encodings import WIDE, canonical, mark_of, wide_without_mark
+from engager.config.encodings import WIDE, best_wide, canonical, mark_of, unit_of, wide_without_mark
 from engager.errors import InputError
+from engager.reader.sources import is_plain
 
 #: Files of other programs, by their first bytes.
 _KINDS: tuple[tuple[bytes, str], ...] = (
@@ -34,6 +38,11 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"SQLite format 3\0", "it is a database. Export a table of it as CSV"),
     (b"%PDF-", "it is a PDF. Export the data as CSV"),
 )
+
+#: The marks of what may be cut before its mark is complete. Others begin as a header may.
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"))
+
+NO_TEXT = "it is no text, or bytes of it are missing. Get a complete copy, or export it as CSV (UTF-8)"
 
 #: Bytes at the beginning of a file that are judged, at most.
 HEAD = 1 << 16
@@ -78,6 +87,8 @@ def _end_of_head(head: bytes, jsonl: bool) -> int:
 def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None) -> None:
     """Raises InputError if the beginning of a file shows that it cannot be read as declared."""
     refuse_other_kind(head, source)
+    if fault := _fault_of_units(head, encoding):
+        raise InputError(f"{source}: {fault}.")
     if (named := _contradicted(head, encoding)) is not None:
         raise InputError(f'{source}: it is {named.upper()}. Set input.encoding = "{named}".')
     if canonical(encoding) not in WIDE and (fault := _fault_of_zeros(head)):
@@ -97,10 +108,16 @@ def refuse_wrong(head: bytes, source: str, encoding: str, delimiter: str | None)
 
 
 def refuse_other_kind(head: bytes, source: str) -> None:
-    """Raises InputError for a file of another program."""
+    """Raises InputError for a file of another program, also for one that is cut within its mark."""
     fault = next((fault for mark, fault in _KINDS if head.startswith(mark)), None)
     if fault is not None:
         raise InputError(f"{source}: {fault}.")
+    program = next((program for mark, program in _PACKED if head and mark.startswith(head)), None)
+    if program is not None:
+        raise InputError(
+            f"{source}: all it has is {head!r}, as a file begins that {program} compressed. "
+            "Get a complete copy."
+        )
 
 
 def _contradicted(head: bytes, encoding: str) -> str | None:
@@ -113,11 +130,36 @@ def _contradicted(head: bytes, encoding: str) -> str | None:
     return None if mark.decode(encoding, "replace") in ("", "\ufeff") else named
 
 
+def _fault_of_units(head: bytes, encoding: str) -> str | None:
+    """What the separators prove: where the units of a wide encoding begin, and which byte is the first."""
+    marked, declared = mark_of(head), canonical(encoding) if canonical(encoding) in WIDE else None
+    first = declared or (marked[1] if marked else wide_without_mark(head))
+    if not head or first is None or canonical(first) not in WIDE:
+        return None
+    if declared in ("utf_16", "utf_32") and marked is None:
+        first = f"{encoding}-le"
+    name, byte = best_wide(head, first)
+    damaged = "a byte is missing or added at its beginning"
+    if byte:
+        return f"it seems to be {name[:6].upper()}, but {damaged}. Get a complete copy"
+    if declared is None or marked or canonical(name) == declared:
+        return None
+    return f'it is not {encoding}. Set input.encoding = "{name}", or get a complete copy if {damaged}'
+
+
+def fault_of_size(file: Path, encoding: str) -> str | None:
+    """Why the size of a file shows that a byte is missing or added; None if it does not, or is not known."""
+    unit = unit_of(encoding)
+    if not is_plain(file) or file.stat().st_size % unit == 0:
+        return None
+    return f"its size is no multiple of {unit} bytes, as in {encoding}: a byte is missing or added"
+
+
 def _fault_of_zeros(head: bytes) -> str | None:
     """What zero bytes prove: text in an encoding that is not wide has almost none."""
     if (name := wide_without_mark(head)) is not None:
         return f'it seems to be {name[:6].upper()}. Set input.encoding = "{name}"'
-    return "it is no text" if head.count(0) > len(head) / 4 else None
+    return NO_TEXT if head.count(0) > len(head) / 4 else None
 
 
 def _refuse_csv(text: str, source: str, delimiter: str) -> None:
@@ -126,7 +168,7 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
     if not records:
         return
     first, second = records[0], records[1] if len(records) > 1 else []
-    if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()):
+    if re.match(r'\{\s*("[^"]*"\s*:|\}\s*$)', lines[0].strip()) or any(map(is_object, lines[1:2])):
         raise InputError(f'{source}: it contains JSON objects, one per line. Set input.format = "jsonl".')
     if any(looks_like_data(part) for name in first for part in _DELIMITERS.split(name)):
         raise InputError(
@@ -135,6 +177,14 @@ def _refuse_csv(text: str, source: str, delimiter: str) -> None:
         )
     if _is_title(first, second):
         _refuse_title(source, second)
+
+
+def is_object(line: str) -> bool:
+    """Whether a line is an object of JSON."""
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def refuse_lone_title(head: bytes, source: str, encoding: str, delimiters: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
 from engager.reader.csv_rows import CsvRows
-from engager.reader.diagnosis import HEAD, examined
+from engager.reader.diagnosis import HEAD, examined, fault_of_size
 from engager.reader.file_watch import FileWatch
 from engager.reader.garbage import GarbageWatch, garbled
 from engager.reader.input_verifier import InputVerifier
@@ -110,6 +110,8 @@ class Rows:
         """Refuse a file of another kind, and warn of one that seems to be read in a wrong encoding."""
         with open_stream(file) as stream:
             head = next(self._examined(blocks(stream, str(file), HEAD), str(file)), b"")[:HEAD]
+        if fault := fault_of_size(file, self._spec.encoding):
+            self.warn(f"{file}: {fault}. Check whether the file is complete")
         if fault := garbled(head, self._spec.encoding):
             self._garbled.add(_called(file))
             self.warn(f"{file}: {fault}")

@@ -101,6 +101,8 @@ def format_of(file: Path) -> Format | None:
 def open_stream(file: Path) -> BinaryIO:
     """Open a file for reading bytes; its name decides the decompression. Raises InputError."""
     try:
+        if file.suffix.lower() in _COMPRESSED and file.is_file() and not file.stat().st_size:
+            raise InputError(f"{file}: the compressed file is cut: it has no byte. Get a complete copy.")
         if file.suffix.lower() == ".gz":
             return cast(BinaryIO, gzip.open(file, "rb"))
         stream = file.open("rb")

@@ -225,12 +225,16 @@ class Builder:
         if "resource_id" in given and not (self._key and self._key.narrowed):
             self.warnings.append("request.resource_id narrows matching by email and phone only")
 
-    @property
-    def key_columns(self) -> list[str]:
-        """The columns that the key comes from, and the names of its parameters."""
-        name = self.key_field
+    def columns_of(self, name: str) -> list[str]:
+        """The columns that a parameter comes from, and its name."""
         columns = next((sorted(field.value.columns) for field in self._fields if field.name == name), [])
         return [*columns, name]
+
+    @property
+    def listed_fields(self) -> tuple[str, ...]:
+        """The parameters whose values may be keys of lists: each of them alone says who a person is."""
+        first, *others = self.key_fields
+        return first, *(name for name in others if name == "phone")
 
     @property
     def key_field(self) -> str:

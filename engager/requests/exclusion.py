@@ -7,9 +7,11 @@ the mistyped key of a person who must not get a message.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from engager.models import Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import blocks, find_files, open_stream
-from engager.requests.key_forms import Fold, has_form, listed_keys
+from engager.requests.key_forms import Fold, PhoneForm, has_form, listed_keys, phone_form
 from engager.requests.keys import Keys
 
 #: The codes of rows that are skipped.
@@ -44,6 +46,7 @@ class ExcludedSource:
     error_text: str
     keys: int = 0
     rows: int = 0  #: rows that it has excluded so far
+    forms: Counter[PhoneForm] = field(default_factory=Counter)  #: of its telephone numbers, where they matter
 
     def __str__(self) -> str:
         return f"{self.name}: {self.keys:,} keys"
@@ -52,9 +55,12 @@ class ExcludedSource:
 class Exclusion:
     """All excluded keys, each with its source."""
 
-    def __init__(self, fold: Fold, salt: bytes | None = None) -> None:
-        """`salt`: of the digests, by which a later start detects that a key was removed."""
-        self._keys, self._fold = Keys(salt), fold
+    def __init__(self, fold: Fold, salt: bytes | None = None, has_phones: bool = False) -> None:
+        """`salt`: of the digests, by which a later start detects that a key was removed.
+
+        `has_phones`: keys that are no addresses are telephone numbers, whose forms matter.
+        """
+        self._keys, self._fold, self._has_phones = Keys(salt), fold, has_phones
         self.sources: list[ExcludedSource] = []
 
     def add(self, source: ExcludedSource, keys: Iterable[str]) -> None:
@@ -64,6 +70,8 @@ class Exclusion:
         def counted() -> Iterator[str]:
             for key in keys:
                 source.keys += 1
+                if self._has_phones and "@" not in key:
+                    source.forms[phone_form(key)] += 1
                 yield self._fold(key)
 
         self._keys.add_all(counted(), -len(self.sources))
@@ -92,8 +100,8 @@ class Lists:
 
     paths: Sequence[str]
     base: Path  #: the folder that relative paths begin at
-    field: str  #: the parameter whose values are keys
-    likely: Sequence[str] = ()  #: the columns that may contain keys, the likeliest first
+    #: The parameters whose values are keys, each with the columns that may contain them, the likeliest first.
+    fields: Mapping[str, Sequence[str]]
     column: str | None = None  #: the column with the keys, if the job names it
     encoding: str | None = None  #: None: by the byte order mark, or UTF-8
     empty: frozenset[str] = frozenset()  #: texts that mean an empty value
@@ -122,10 +130,11 @@ class Lists:
         plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
         texts = self._lines_of(file, encoding) if plain else self._values_of(file, encoding)
         for line, text in texts:
-            keys = [] if text.strip(BLANKS) in self.empty else listed_keys(text, self.field)
+            keys = [] if text.strip(BLANKS) in self.empty else listed_keys(text, *self.fields)
             if keys is None:
+                kinds = " or ".join(self.fields)
                 raise InputError(
-                    f"{file}, line {line}: {text.strip()[:60]!r} is not a valid {self.field}. {_CORRECT}"
+                    f"{file}, line {line}: {text.strip()[:60]!r} is not a valid {kinds}. {_CORRECT}"
                 )
             yield from keys
 
@@ -157,19 +166,26 @@ class Lists:
                 ) from None
 
     def _names_column(self, text: str) -> bool:
-        return has_form(self.field) and _plain(text.strip('"\r\n ')) in map(_plain, self._wanted)
+        name = _plain(text.strip('"\r\n '))
+        return self._have_form and any(name in map(_plain, wanted) for wanted in self._wanted)
 
     @property
-    def _wanted(self) -> Sequence[str]:
-        return [self.column] if self.column else self.likely
+    def _have_form(self) -> bool:
+        return all(map(has_form, self.fields))
+
+    @property
+    def _wanted(self) -> Sequence[Sequence[str]]:
+        """The names of columns with keys, for each kind of key the likeliest first."""
+        return [[self.column]] if self.column else list(self.fields.values())
 
     def _values_of(self, file: Path, encoding: str) -> Iterator[tuple[int, str]]:
         with closing(self._opened(file, encoding)) as rows:
-            column = self._column_of(file, rows.columns) if rows.columns is not None else None
+            columns = self._columns_of(file, rows.columns) if rows.columns is not None else None
             for row in (row for chunk in rows.chunks() for row in chunk):
                 if isinstance(row, Unreadable):
                     raise InputError(f"{row.source}, line {row.line}: {row.error_text}. {_CORRECT}")
-                yield row.line, self._value(file, row, column)
+                for value in self._values(file, row, columns):
+                    yield row.line, value
 
     def _opened(self, file: Path, encoding: str) -> Rows:
         """The open list; for CSV with the first delimiter that splits its header into several columns."""
@@ -185,29 +201,36 @@ class Lists:
             other.close()
         return found
 
-    def _column_of(self, file: Path, found: Sequence[str]) -> int:
+    def _columns_of(self, file: Path, found: Sequence[str]) -> list[int]:
         names = list(map(_plain, found))
-        known = next((name for name in map(_plain, self._wanted) if name in names), None)
-        if known is None and (self.column or len(found) > 1):
+        known = [names.index(name) for name in self._names_in(names, _plain)]
+        if not known and (self.column or len(found) > 1):
             what = f"it has no column {self.column!r}" if self.column else "which column has the keys?"
             columns = ", ".join(map(repr, found))
             raise InputError(f"{file}: {what} It has {columns}. Name one in input.exclude_column.")
-        if known is None and has_form(self.field) and listed_keys(found[0], self.field):
+        if not known and self._have_form and listed_keys(found[0], *self.fields):
             raise InputError(
                 f"{file}: line 1: the header is {found[0]!r}, which is a key. "
                 "Add a header to the list, or rename it to .txt."
             )
-        return 0 if known is None else names.index(known)
+        return known or [0]
 
-    def _value(self, file: Path, row: Row, column: int | None) -> str:
+    def _names_in(self, names: Container[str], form: Callable[[str], str] = str) -> list[str]:
+        """Of each kind of key, the likeliest name that there is."""
+        present = ([name for name in map(form, wanted) if name in names] for wanted in self._wanted)
+        return list(dict.fromkeys(likeliest[0] for likeliest in present if likeliest))
+
+    def _values(self, file: Path, row: Row, columns: Sequence[int] | None) -> Iterator[str]:
         values: Any = row.values
-        if column is not None:
-            return str(values[column])
-        name = next((name for name in self._wanted if name in values), None)
-        if name is None:
-            text = f"{file}, line {row.line}: it has none of {', '.join(self._wanted)}."
+        if columns is not None:
+            yield from (str(values[column]) for column in columns)
+            return
+        names = self._names_in(values)
+        if not names:
+            wanted = ", ".join(chain.from_iterable(self._wanted))
+            text = f"{file}, line {row.line}: it has none of {wanted}."
             raise InputError(f"{text} Name the key in input.exclude_column.")
-        return "" if values[name] is None else str(values[name])
+        yield from ("" if values[name] is None else str(values[name]) for name in names)
 
 
 def _plain(name: str) -> str:

@@ -7,7 +7,7 @@ key is reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 
@@ -38,8 +38,19 @@ def fold_of(*fields: str, region: str | None = None) -> Fold:
     if len(folds) == 1:
         return folds[0]
     return lambda text: PART.join(
-        fold(part) for fold, part in zip(folds, text.split(PART, len(folds) - 1), strict=False)
+        fold(part) for fold, part in zip(folds, parts_of(text, len(folds)), strict=False)
     )
+
+
+def parts_of(identity: str, parts: int) -> list[str]:
+    """The values of a key that is matched by so many fields."""
+    return identity.split(PART, parts - 1)
+
+
+def fold_of_listed(fields: Sequence[str], region: str | None = None) -> Fold:
+    """The function for lists whose entries may be a value of any of the fields: only an address has an @."""
+    first, *others = (_fold(field, region) for field in fields)
+    return (lambda text: first(text) if "@" in text else others[0](text)) if others else first
 
 
 def _fold(field: str, region: str | None) -> Fold:
@@ -110,8 +121,13 @@ def phone_form(text: str) -> PhoneForm:
     return PhoneForm.BARE if len(digits) < _WITH_TRUNK else PhoneForm.COUNTRY
 
 
-def listed_keys(text: str, field: str) -> list[str] | None:
-    """The keys of a text of a list; empty for a blank or a comment, None if the text is not a key."""
+def listed_keys(text: str, *fields: str) -> list[str] | None:
+    """The keys of a text of a list; empty for a blank or a comment, None if it is not a key."""
+    found = [_listed(text, field) for field in fields]
+    return next(filter(None, found), None if None in found else [])
+
+
+def _listed(text: str, field: str) -> list[str] | None:
     text = text.strip(BLANKS)
     if field not in _CLEANED:
         return [text] if (text := text.strip('"')) else []

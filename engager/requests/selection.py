@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
-from engager.requests.exclusion import Exclusion
-from engager.requests.key_forms import Fold
+from engager.requests.exclusion import ExcludedSource, Exclusion
+from engager.requests.key_forms import Fold, parts_of
 from engager.requests.keys import Keys
 
 Built = EngageRequest | Invalid | Skipped | Unreadable
@@ -22,9 +22,10 @@ REPEAT = "repeat"
 class Selection:
     """The rules of a run by which rows are skipped."""
 
-    def __init__(self, unique: bool, excluded: Exclusion | None, fold: Fold) -> None:
+    def __init__(self, unique: bool, excluded: Exclusion | None, fold: Fold, listed: int = 1) -> None:
+        """`listed`: how many parts of a key may be in a list, the first of them the key itself."""
         self._seen = Keys() if unique else None
-        self.excluded, self._fold = excluded, fold
+        self.excluded, self._fold, self._listed = excluded, fold, listed
         self.observe: Callable[[EngageRequest], None] | None = None  #: called with each request to be sent
 
     def apply(
@@ -40,7 +41,7 @@ class Selection:
         """Returns the request, or why its row is skipped. An invalid row is never the first with its key."""
         if not isinstance(built, EngageRequest):
             return built
-        if self.excluded is not None and (source := self.excluded.source_of(built.key)) is not None:
+        if (source := self._source_of(built)) is not None:
             source.rows += 1
             return Skipped(built.row, built.key, source.error, source.error_text)
         if self._seen is not None:
@@ -50,6 +51,12 @@ class Selection:
         if self.observe is not None:
             self.observe(built)
         return built
+
+    def _source_of(self, built: EngageRequest) -> ExcludedSource | None:
+        if self.excluded is None:
+            return None
+        parts = [built.key] if self._listed == 1 else parts_of(built.identity, self._listed)
+        return next(filter(None, map(self.excluded.source_of, parts)), None)
 
     def close(self) -> None:
         """Free the memory of the keys."""

@@ -117,6 +117,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
                     request = _examine(row, findings, job_file.job, builder, selection, samples)
                     phones.note(request)
                     requests.count(request)
+            phones.note_listed(sources_of(selection))
             findings.warnings += [*rows.warnings, *phones.warnings]
             _report_lists(findings, selection)
             _report_trimmed(findings, builder)

@@ -19,7 +19,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
-from engager.errors import BusyError, EngagerError, RunDirectoryError
+from engager.errors import BusyError, EngagerError, RunDirectoryError, UnsettledRunError
 from engager.models import REACHED, EngageRequest, Row
 from engager.reader.results import results_of
 from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
@@ -160,22 +160,36 @@ def refuse_change(
     found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
 ) -> NoReturn:
     """Raises RunDirectoryError with the people that a new run would reach again, and how to exclude them."""
-    status = read_status(found)
-    people = sum(status["statuses"].get(reached, 0) for reached in REACHED) + status["open"]
     again = command_of(job_file.source, input_path, _free(found.path), (found.path,))
     raise RunDirectoryError(
         f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
-        f"same command then resumes. A new run would send again to {people:,} people that this one has "
-        f"reached; this excludes them:\n  {again}{_unfinished(found)}"
+        f"same command then resumes. A new run would send again to {_people_of(found):,} people that this "
+        f"one has reached; this excludes them:\n  {again}"
     )
 
 
-def _unfinished(found: RunDirectory) -> str:
-    """How a run that is not settled goes on without the input that was replaced."""
-    if not is_unsettled(found) or kept_input(found.path) is None:
-        return ""
+def refuse_input(found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None) -> NoReturn:
+    """Raises UnsettledRunError if the input of a run was replaced before it was settled.
+
+    Raises RunDirectoryError as `refuse_change` does if the run leaves nothing undone.
+    """
+    if not is_unsettled(found):
+        refuse_change(found, difference, job_file, input_path)
+    own = "the input that it began with" if kept_input(found.path) is None else "the input that it keeps"
     resumes = command_of(found.invocation, found.input_path, found.path)
-    return f"\n{what_is_left(found)}; it keeps its input, and this resumes it:\n  {resumes}"
+    gives_up = command_of(job_file.source, input_path, _free(found.path), (found.path,), (found.path,))
+    raise UnsettledRunError(
+        found.path,
+        f"{found.path} is not settled: {what_is_left(found)}",
+        f"Nothing was sent: {difference}. With {own}, it goes on by:\n  {resumes}\nThis gives it up and "
+        f"sends the new input, without the {_people_of(found):,} people that it has reached:\n  {gives_up}",
+    )
+
+
+def _people_of(found: RunDirectory) -> int:
+    """The number of people that a new run would reach again."""
+    status = read_status(found)
+    return int(sum(status["statuses"].get(reached, 0) for reached in REACHED) + status["open"])
 
 
 def _free(path: Path) -> Path:

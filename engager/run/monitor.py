@@ -98,9 +98,10 @@ class Monitor:
             watch(Progressed(self.snapshot()))
 
     async def count_rows(self) -> None:
-        """Count the rows of the input in the background."""
+        """Count the rows of the input in the background, unless they were counted at the start."""
+        self._total = self._run.directory.invocation.get("rows")
         pieces = self._run.rows.counting()
-        if pieces is None:
+        if self._total is not None or pieces is None:
             return
         await anyio.sleep(EVERY)  # a short run ends before its progress is displayed
         counted = 0

@@ -34,7 +34,7 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import at_address, refuse_change
+from engager.run.earlier_runs import at_address, refuse_change, refuse_input
 from engager.run.opening_input import builder_of, open_input, place_of_input
 from engager.run.row_rules import (
     lost_keys,
@@ -126,7 +126,8 @@ def prepare(
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses. With `new_address` a run is resumed at another address than it began with. Raises JobError,
-    InputError, RunDirectoryError or RecordingError.
+    InputError, RunDirectoryError, UnsettledRunError where the input was replaced before it was settled, or
+    RecordingError.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
@@ -177,14 +178,15 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
     directory = opened.found or _new_run(job_file, out)
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
-    builder.warnings += warnings_of_phones(job_file, builder, rows)
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)
     options = _options(job_file, rows, secret, directory)
     if opened.found:
         if difference := opened.found.difference_to(identity):
             refuse_change(opened.found, difference, job_file, opened.input_path)
-        directory = replace(directory, invocation={**directory.invocation, "after": opened.after})
+        counted = directory.invocation.get("rows")
+        facts = {"after": opened.after, "rows": rows_of(rows) if counted is None else counted}
+        directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
         invocation = _invocation(job_file, rows, opened.input_path, opened.after)
         directory = replace(directory, identity=identity, invocation=invocation)
@@ -214,7 +216,7 @@ def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
 def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
     """The run with its current input, which must begin with all that the run has read.
 
-    Raises RunDirectoryError for another input.
+    Raises UnsettledRunError or RunDirectoryError for another input.
     """
     files = input_files(job_file, input_path)
     known = found.identity["input"]["files"]
@@ -222,14 +224,14 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
         return found
     if not known or not files or not _has_grown(found, job_file, input_path):
         name = _input_name(job_file, input_path)
-        refuse_change(found, found.difference_of_input(files, name), job_file, input_path)
+        refuse_input(found, found.difference_of_input(files, name), job_file, input_path)
     log.warning(
         "the input has changed after what this run has read of it: %s", _input_name(job_file, input_path)
     )
     if found.is_complete:
         found.reopen()
     identity = {**found.identity, "input": {**found.identity["input"], "files": files}}
-    return replace(found, identity=identity)
+    return replace(found, identity=identity, invocation={**found.invocation, "rows": None})
 
 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
@@ -256,6 +258,7 @@ def _report_excluded(identified: _Identified, selection: Selection | None) -> Ex
         change = f"{lost:,} keys that were excluded are in no list of input.exclude any more"
         refuse_change(opened.found, change, opened.job_file, opened.input_path)
     sources = sources_of(selection)
+    builder.warnings += warnings_of_phones(opened.job_file, builder, opened.rows, sources)
     builder.warnings += filter(None, map(warning_of, sources))
     builder.notes += [f"excludes: {source}" for source in sources if source.keys]
     if (people := people_at_rate(opened.job_file.job)) is not None:

@@ -13,7 +13,7 @@ from engager.reader.outcome_lines import REASON_COLUMNS
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.exclusion import ExcludedSource, Exclusion, Lists
-from engager.requests.key_forms import PhoneForm, fold_of, phone_form
+from engager.requests.key_forms import PhoneForm, fold_of, fold_of_listed, parts_of, phone_form
 from engager.requests.keys import DIGEST_SIZE
 from engager.requests.repeats import OnRepeat, RepeatDetector
 from engager.requests.selection import Selection
@@ -46,9 +46,10 @@ def selection_of(
     unique = given.unique or observe
     if not unique and not given.lists and not after:
         return None
-    builder.identifies = unique
+    listed = len(builder.listed_fields)
+    builder.identifies = unique or listed > 1
     fold = fold_of(*builder.key_fields, region=given.region)
-    return Selection(unique, _exclusion(job_file, builder, after, salt), fold)
+    return Selection(unique, _exclusion(job_file, builder, after, salt), fold, listed)
 
 
 def _exclusion(
@@ -61,7 +62,8 @@ def _exclusion(
     if lists and builder.key_field == "custom_request":
         text = "a custom_request has no key that a list could contain; remove such rows from the input"
         raise JobError(job_file.at("input.exclude", text))
-    exclusion = Exclusion(fold_of(builder.key_field, region=job_file.job.input.region), salt)
+    fold = fold_of_listed(builder.listed_fields, job_file.job.input.region)
+    exclusion = Exclusion(fold, salt, _has_forms(job_file, builder))
     try:
         _lists(job_file, builder, lists).add_to(exclusion)
         for run in (*runs, *map(Path, after)):
@@ -102,25 +104,34 @@ class PhoneForms:
 
     def __init__(self, job_file: JobFile, builder: Builder) -> None:
         #: Whether forms matter to this job; otherwise no number is counted.
-        self.is_wanted = builder.key_field == "phone" and job_file.job.input.region is None
-        self._rows: Counter[PhoneForm] = Counter()
-        self._examples: dict[PhoneForm, int] = {}
+        self.is_wanted = _has_forms(job_file, builder)
+        self._fields = builder.listed_fields
+        self._numbers: Counter[PhoneForm] = Counter()
+        self._examples: dict[PhoneForm, str] = {}
 
     def note(self, request: EngageRequest | None) -> None:
         """Count the number of one row, if it has a request."""
         if self.is_wanted and request is not None:
-            form = phone_form(request.key)
-            self._rows[form] += 1
-            self._examples.setdefault(form, request.row.number)
+            parts = [request.key] if len(self._fields) == 1 else parts_of(request.identity, len(self._fields))
+            form = phone_form(parts[self._fields.index("phone")])
+            self._numbers[form] += 1
+            self._examples.setdefault(form, f"row {request.row.number}")
+
+    def note_listed(self, sources: Sequence[ExcludedSource]) -> None:
+        """Count the numbers of lists, which exclude no row that has another form."""
+        for source in sources:
+            self._numbers += source.forms
+            for form in source.forms:
+                self._examples.setdefault(form, f"in {source.name}")
 
     @property
     def warnings(self) -> list[str]:
         """A warning if one person may have several keys."""
-        if len(self._rows) < 2:
+        if len(self._numbers) < 2:
             return []
         forms = "; ".join(
-            f"{count:,} {form} (such as row {self._examples[form]})"
-            for form, count in self._rows.most_common()
+            f"{count:,} {form} (such as {self._examples[form]})"
+            for form, count in self._numbers.most_common()
         )
         return [
             f"request.phone: the numbers have several forms: {forms}. One person in two forms counts as two. "
@@ -128,13 +139,23 @@ class PhoneForms:
         ]
 
 
-def warnings_of_phones(job_file: JobFile, builder: Builder, rows: Rows) -> list[str]:
-    """Warn of several forms among the rows that were read before the first is sent."""
+def _has_forms(job_file: JobFile, builder: Builder) -> bool:
+    """Whether people are matched by telephone numbers that no region brings to one form."""
+    return "phone" in builder.listed_fields and job_file.job.input.region is None
+
+
+def warnings_of_phones(
+    job_file: JobFile, builder: Builder, rows: Rows, sources: Sequence[ExcludedSource]
+) -> list[str]:
+    """Warn of several forms among lists and the rows that were read before the first is sent."""
     forms = PhoneForms(job_file, builder)
     if forms.is_wanted:
+        identifies, builder.identifies = builder.identifies, True
         for record in rows.first_records[:FIRST_RECORDS]:
             built = builder.build(record) if isinstance(record, Row) else None
             forms.note(built if isinstance(built, EngageRequest) else None)
+        builder.identifies = identifies
+        forms.note_listed(sources)
     return forms.warnings
 
 
@@ -155,8 +176,7 @@ def _lists(job_file: JobFile, builder: Builder, lists: Sequence[str]) -> Lists:
     return Lists(
         lists,
         job_file.base,
-        builder.key_field,
-        builder.key_columns,
+        {name: builder.columns_of(name) for name in builder.listed_fields},
         given.exclude_column,
         given.exclude_encoding,
         frozenset(given.empty),

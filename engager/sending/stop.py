@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from engager.config.sanitize import sanitized
 from engager.errors import Exit
 
 
@@ -25,10 +26,10 @@ class Stop:
         return self.exit is not None
 
     def request(self, exit_code: Exit, reason: str) -> None:
-        """Ask the run to end; the first reason counts."""
+        """Ask the run to end; the first reason counts. It becomes one line: names of files are part of it."""
         if self.requested:
             return
-        self.exit, self.reason = exit_code, reason
+        self.exit, self.reason = exit_code, sanitized(reason, " ")
         for scope in self._waiting:
             scope.cancel()
         for callback in self._callbacks:

@@ -101,6 +101,8 @@ async def killed(b: Any, *args: str, after: int = 100) -> None:
         await asyncio.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     await process.communicate()
+    # By the end of another command, the sandbox has logged what was in flight.
+    assert (await b.engager("status", YESTERDAY)).code == 0
 
 
 async def test_a_night_that_was_overwritten_stops_the_next_until_it_is_settled(bench: Any) -> None:
@@ -191,9 +193,25 @@ async def test_the_input_that_a_run_keeps_finishes_it_under_a_name_without_a_dat
     assert (await b.engager("run", "job.toml", *keep, "--limit", "5")).code == 0
     b.write_input(7)
     refused = await b.engager("run", "job.toml", *keep)
-    assert (refused.code, len(b.sandbox.log)) == (2, 5)
-    assert (await b.engager(*commands(refused.err)[-1])).code == 0
+    assert (refused.code, len(b.sandbox.log)) == (3, 5)
+    assert (await b.engager(*commands(refused.err)[0])).code == 0
     assert len(b.results()) == len(b.sandbox.log) == 20
+
+
+async def test_a_night_without_a_date_is_given_up_for_another_input_without_its_people(bench: Any) -> None:
+    b = await bench()
+    assert (await b.engager("run", "job.toml", "--limit", "5")).code == 0
+    b.write_input(7)
+    for _ in range(2):
+        ended = await b.engager("run", "job.toml")
+        assert (ended.code, len(b.sandbox.log)) == (3, 5)
+        assert "15 people are not reached" in ended.err
+    _, gives_up = commands(ended.err)
+    assert (await b.engager(*gives_up)).code == 0
+    assert len(b.sandbox.log) == 7
+    assert (b.path / "runs/test/given_up").exists()
+    # A run that leaves nothing undone is only another run.
+    assert (await b.engager("run", "job.toml")).code == 2
 
 
 async def test_a_stream_cannot_be_kept(bench: Any) -> None:

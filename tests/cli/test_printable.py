@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -41,6 +42,24 @@ async def test_columns_values_and_names_of_files(bench: Any, command: str) -> No
     assert ended.code == 1, ended.err
     assert_harmless(ended.out, ended.err)
     assert "2 are invalid" in ended.out or "2 invalid" in ended.out
+
+
+async def test_a_stop_that_names_a_file(bench: Any) -> None:
+    b = await bench(10_000, "[limits]\nconcurrency = 4\n", latency="2ms")
+    name = b.path / f"people{EVIL}.csv"
+    (b.path / "people.csv").rename(name)
+    process = await b.start("run", "job.toml", "--input", str(name))
+    while not b.sandbox.log:
+        await asyncio.sleep(0.01)
+    name.write_text("email,name\n")
+    out, err = await process.communicate()
+    assert process.returncode == 3
+    status = await b.engager("status", "runs/test")
+    # The command that resumes quotes the name as it is, for the shell.
+    told, _, command = err.decode().partition("\n  engager run ")
+    assert command
+    assert "rewritten or shortened" in told
+    assert_harmless(out.decode(), told, status.out)
 
 
 async def test_errors_that_quote_what_is_wrong(bench: Any) -> None:

@@ -141,15 +141,16 @@ async def test_the_end_and_a_stop_are_reported_without_a_secret(bench: Any, chat
     assert b"s3cret" not in kept + out + err + ended.out.encode() + ended.err.encode()
 
 
-async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any) -> None:
+@pytest.mark.parametrize(("begun", "named"), [("n-2020-01-01", "n-{date}"), ("n", "n")])
+async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any, begun: str, named: str) -> None:
     url, heard = chat
     b = await bench()
-    assert (await b.engager("run", "job.toml", "--out", "runs/n-2020-01-01", "--limit", "5")).code == 0
+    assert (await b.engager("run", "job.toml", "--out", f"runs/{begun}", "--limit", "5")).code == 0
     b.write_job(f'[notify]\nurl = "{url}"\non = "trouble"\n')
     b.write_input(7)
-    assert (await b.engager("run", "job.toml", "--out", "runs/n-{date}")).code == 3
+    assert (await b.engager("run", "job.toml", "--out", f"runs/{named}")).code == 3
     (reported,) = heard
-    facts = {"event": "stopped", "exit_code": 3, "directory": "n-2020-01-01", "rows": 5, "complete": False}
+    facts = {"event": "stopped", "exit_code": 3, "directory": begun, "rows": 5, "complete": False}
     assert facts.items() <= reported.items()
     assert "15 people" in reported["stopped"]
 

@@ -229,6 +229,34 @@ async def test_a_column_that_mixes_the_forms_of_telephones_is_warned_of(
         assert (ended.code, "input.region" in ended.err) == (0, is_warned), ended.err
 
 
+@pytest.mark.parametrize("matching", ["phone", "email_phone"])
+@pytest.mark.parametrize(
+    ("phones", "listed", "rules", "is_warned", "engaged"),
+    [
+        (["+79160000001", "+79160000002"], "89160000001", "", True, 2),
+        (["+79160000001", "+79160000002"], "89160000001", 'region = "RU"', False, 1),
+        (["+79160000001", "+79160000002"], "79160000001", "", False, 1),
+        (["+79160000001", "89160000002"], "+79160000003", "", True, 2),
+    ],
+)
+async def test_a_list_that_has_another_form_of_telephones_is_warned_of(
+    bench: Any, matching: str, phones: list[str], listed: str, rules: str, is_warned: bool, engaged: int
+) -> None:
+    b = await bench()
+    b.write_job(further_matching=True)
+    text = (b.path / "job.toml").read_text()
+    text = text.replace("[request]", f'[request]\nmatching = "{matching}"\nphone = "{{phone}}"')
+    text = text.replace('path = "people.csv"', f'path = "people.csv"\nexclude = "gone.txt"\n{rules}')
+    (b.path / "job.toml").write_text(text)
+    rows = [f"{phone},N,p{number}@example.com\n" for number, phone in enumerate(phones)]
+    (b.path / "people.csv").write_text("phone,name,email\n" + "".join(rows))
+    (b.path / "gone.txt").write_text(f"{listed}\n")
+    for command in ("check", "run"):
+        ended = await b.engager(command, "job.toml")
+        assert (ended.code, "input.region" in ended.err) == (0, is_warned), ended.err
+    assert len(b.sandbox.log) == engaged
+
+
 async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
     b = await make(bench, 'exclude = "gone.txt"')
     (b.path / "gone.txt").write_text("p7@example.com\n")

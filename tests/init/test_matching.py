@@ -40,6 +40,7 @@ def test_a_phone_by_its_name(tmp_path: Path, name: str) -> None:
         ("email,phone\n,79160000000\n,79160000001\na@x.org,79160000002\n", "phone", "phone"),
         ("manager_email,email\nm@x.org,a@x.org\n", "email", "email"),
         ("email,phone\na@x.org,79160000000\n", "email", "email"),
+        ("phone,note\n79160000000,friend@x.org\n", "phone", "phone"),
         # no values are used: the name remains, and a warning
         ("name,phone\nA,8 (916) 000-00-00\n", "phone", "phone"),
     ],

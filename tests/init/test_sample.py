@@ -45,6 +45,8 @@ def test_one_column_needs_no_delimiter(tmp_path: Path) -> None:
         ("a.json", '{"email": "a@x.org"}\n', "jsonl", False),
         ("a.csv", '{"email": "a@x.org"}\n', "jsonl", False),
         ("a.csv", "{email},name\n1,2\n", "csv", True),
+        ("a.json", '// {"email": "a@x.org"}\r{"email": "b@x.org"}\r', "jsonl", False),
+        ("a.csv", 'attributes,email\n{"a": 1},a@x.org\n', "csv", True),
     ],
 )
 def test_the_format_is_what_the_content_is(
@@ -93,6 +95,20 @@ def test_an_input_without_a_job_is_reported_with_a_way_out(
     with pytest.raises(InputError, match=re.escape(fact)) as refused:
         sampled(tmp_path, content, name)
     assert "ann@x.org" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("text", ["email,name\na@x.org,Ann\n", "email\na@x.org", "почта,имя\na@x.org,Анна\n"])
+@pytest.mark.parametrize("added", [True, False])
+def test_text_that_is_shifted_by_a_byte_gets_no_job(
+    tmp_path: Path, encoding: str, mark: str, text: str, added: bool
+) -> None:
+    data = (mark + text).encode(encoding)
+    with pytest.raises(InputError, match=r"people\.csv: .* complete copy"):
+        sampled(tmp_path, b"x" + data if added else data[1:])
+    if mark:
+        sampled(tmp_path, data)
 
 
 def test_a_delimiter_within_the_text_of_one_column_is_no_header(tmp_path: Path) -> None:

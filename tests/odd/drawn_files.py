@@ -178,12 +178,15 @@ class _Writing:
             data = plain[:cut]
         data = _pack(data, traits["pack"], draw)
         if traits["pack"] and not self.tidy and draw.random() < 0.2:
-            at = draw.randrange(8, len(data) + 1)  # of fewer, its kind cannot be recognized
+            at = draw.randrange(len(data) + 1)
             traits["packed_cut"] = f"{at} of {len(data)}"
             data = data[:at]
         suffix = "" if not self.tidy and draw.random() < 0.1 else traits["pack"]
         name = f"people{self._suffix()}{suffix}"
         traits["name"] = name
+        if traits["encoding"].startswith(("utf-16", "utf-32")) and not self.tidy and draw.random() < 0.15:
+            traits["shifted"] = shift = draw.choice((-1, 1))
+            data = data[1:] if shift < 0 else b"x" + data
         return OddFile(
             name, data, traits["format"], traits["matching"], self.people, self.header, traits["encoding"],
             traits["delimiter"], self.wrong, self.tidy, traits, ends, cut,

@@ -75,18 +75,31 @@ def _refusals(file: OddFile, seen: Seen) -> Iterator[str]:
 
 def _requests(file: OddFile, seen: Seen) -> Iterator[str]:
     by_key = {person.key: person for person in file.people}
-    engaged = Counter(request.get(file.matching) for request in seen.requests)
+    engaged = Counter(_key_of(request, file, seen) for request in seen.requests)
     for key, times in engaged.items():
-        person = by_key.get(str(key))
+        person = by_key.get(key)
         if person is None:
-            if not _is_cut_key(file, seen, str(key)):
+            if not _is_cut_key(file, seen, key):
                 yield f"a person who is not in the file is engaged: {key!r}"
         elif times > (2 if file.wrong.get(person.number) == "again" else 1):
             yield f"{key} is engaged {times} times"
     for request in seen.requests:
-        person = by_key.get(str(request.get(file.matching)))
+        person = by_key.get(_key_of(request, file, seen))
         if person is not None:
             yield from _mixed_up(file, person, request["content"], seen)
+
+
+def _key_of(request: Mapping[str, Any], file: OddFile, seen: Seen) -> str:
+    """The key of the person that a request is for.
+
+    Where no row that can be read has a key, `init` cannot know its column and proposes another one, with a
+    mark to change it. The values of the content then say whom the request is for.
+    """
+    if seen.drafted and file.matching not in request:
+        for person in file.people:
+            if file.wrong.get(person.number) == "missing_key" and person.ref in str(request["content"]):
+                return person.key
+    return str(request.get(file.matching))
 
 
 def _is_cut_key(file: OddFile, seen: Seen, key: str) -> bool:
@@ -101,17 +114,17 @@ def _mixed_up(file: OddFile, person: Person, content: Mapping[str, Any], seen: S
         if other is not person and (other.ref in said or other.key in said):
             yield f"{person.key} is sent what belongs to {other.key}: {content}"
             return
-    kind, whole = file.wrong.get(person.number, ""), file.is_whole(person)
-    if not whole and not seen.warnings:
-        yield f"{person.key} is engaged with a cut record, without a warning: {content}"
-    if not whole or (kind and kind not in _ENGAGED_ALL_THE_SAME):
-        return
-    for column, name in file.header.items():
-        if column == "key" or name.strip() not in content:
-            continue
-        sent, text = content[name.strip()], person.values[column]
-        if not _is_same(sent, text, seen):
-            yield f"{person.key}: {column} is sent as {sent!r}, not as {text!r}"
+    wrong = [
+        f"{person.key}: {column} is sent as {content[name.strip()]!r}, not as {person.values[column]!r}"
+        for column, name in file.header.items()
+        if column != "key" and name.strip() in content
+        if not _is_same(content[name.strip()], person.values[column], seen)
+    ]
+    if not file.is_whole(person):
+        if wrong and not seen.warnings:
+            yield f"{person.key} is engaged with a cut record, without a warning: {content}"
+    elif file.wrong.get(person.number, "again") in _ENGAGED_ALL_THE_SAME:
+        yield from wrong
 
 
 def _is_same(sent: Any, text: str, seen: Seen) -> bool:
@@ -143,7 +156,7 @@ def _rows(seen: Seen) -> Iterator[str]:
 
 
 def _people(file: OddFile, seen: Seen) -> Iterator[str]:
-    engaged = {str(request.get(file.matching)) for request in seen.requests}
+    engaged = {_key_of(request, file, seen) for request in seen.requests}
     named = seen.failed + str([line["key"] for line in seen.results]).encode()
     for person in file.people:
         if file.is_gone(person) or person.key in engaged:

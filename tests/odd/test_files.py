@@ -6,8 +6,9 @@ from itertools import chain
 
 from tests.odd.files import series
 
-#: Seeds whose files were engaged wrongly or refused in other words: a title, UTF-32, JSONL that is no UTF-8.
-FOUND = (29, 206, 637, 10047, 10348, 20436)
+#: Seeds whose files were engaged or judged wrongly: a title, UTF-32, JSONL that is no UTF-8, JSONL of which
+#: no row that can be read has a key, and JSONL below a comment.
+FOUND = (29, 206, 637, 10047, 10348, 20436, 101834, 201218)
 
 
 async def test_no_person_of_an_odd_file_is_lost_or_taken_for_another() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from engager.errors import InputError
 from engager.models import Row
@@ -38,6 +41,7 @@ SHARED = b"email,name\na@x.org,Ann\n"
         (b'[{"email":"a@x.org"}]', "jsonl", "array"),
         (b' [ {"email":"a@x.org"}]', "csv", "array"),
         (b'{"email": "a@x.org"}\n', "csv", '"jsonl"'),
+        (b'// {"email": "a@x.org"}\n{"email": "b@x.org"}\n', "csv", '"jsonl"'),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "csv", "page"),
         (b'<?xml version="1.0"?>\n<rows/>\n', "jsonl", "page"),
         (b"Ann Lee;1990;Ann@Example.COM \nBob Ray;1991;bob@example.com\n", "csv", "line 1"),
@@ -71,6 +75,62 @@ def test_a_byte_order_mark_that_contradicts_the_job_is_told(written: str, declar
         return
     with pytest.raises(InputError, match=f'"{written.removesuffix("-sig")}"'):
         Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written)))
+
+
+WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
+LATIN = "email,name\na@x.org,Ann\n"
+SCRIPTS = (LATIN, "email,имя,x\na@y,анна,7\n", "Почта;Имя\na@x.org;Анна\n", "名前\n李小龍\n")
+
+
+@pytest.mark.parametrize("encoding", WIDE)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("text", SCRIPTS)
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("declared", ["as it is", "without its order"])
+def test_text_that_is_shifted_by_a_byte_is_refused(
+    encoding: str, mark: str, text: str, added: bool, declared: str
+) -> None:
+    data = (mark + text).encode(encoding)
+    spec = InputSpec("-", Path(), "csv", ";", encoding if declared == "as it is" else encoding[:6])
+    with pytest.raises(InputError, match=r"stdin: .* complete copy"):
+        Rows(spec, 7, io.BytesIO(b"x" + data if added else data[1:]))
+    if mark or declared == "as it is":
+        assert Rows(spec, 7, io.BytesIO(data)).columns == tuple(text.partition("\n")[0].split(";"))
+
+
+def test_a_wide_encoding_needs_a_mark_or_its_order() -> None:
+    spec = InputSpec("-", Path(), "csv", encoding="utf-16")
+    with pytest.raises(InputError, match=r'stdin: .*"utf-16-be"'):
+        Rows(spec, stdin=io.BytesIO(LATIN.encode("utf-16-be")))
+
+
+def test_a_file_of_half_a_character_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_bytes(LATIN.encode("utf-16-le") + b"x")
+    opened = Rows(InputSpec("people.csv", tmp_path, encoding="utf-16-le"))
+    assert any("people.csv" in warning and "2 bytes" in warning for warning in opened.warnings)
+    opened.close()
+
+
+PACKED = {
+    ".gz": gzip.compress(SHARED),
+    ".zst": zstandard.compress(SHARED),
+    ".bz2": bz2.compress(SHARED),
+    ".xz": lzma.compress(SHARED),
+}
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+@pytest.mark.parametrize("suffix", PACKED)
+@pytest.mark.parametrize("left", range(7))
+@pytest.mark.parametrize("named", [True, False])
+def test_a_packed_file_that_is_cut_within_its_mark_is_refused(
+    tmp_path: Path, format_: str, suffix: str, left: int, named: bool
+) -> None:
+    name = f"people.txt{suffix}" if named else "people.txt"
+    (tmp_path / name).write_bytes(PACKED[suffix][:left])
+    fact = "compressed|cut" if left or (named and suffix in (".gz", ".zst")) else "empty"
+    with pytest.raises(InputError, match=rf"{name}: .*({fact})"):
+        Rows(InputSpec(name, tmp_path, format_))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

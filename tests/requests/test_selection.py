@@ -15,7 +15,7 @@ from engager.errors import InputError
 from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.requests.builder import RequestSpec, compile_builder
 from engager.requests.exclusion import Exclusion, Lists
-from engager.requests.key_forms import fold_of, listed_keys
+from engager.requests.key_forms import fold_of, fold_of_listed, listed_keys
 from engager.requests.keys import Keys
 from engager.requests.selection import Selection
 
@@ -58,11 +58,11 @@ def chosen() -> Iterator[Callable[..., Selection]]:
 
 
 def lists(folder: Path, *paths: str, column: str | None = None) -> Lists:
-    return Lists(paths, folder, "email", ["email"], column)
+    return Lists(paths, folder, {"email": ["email"]}, column)
 
 
 def excluded_by(found: Lists) -> Exclusion:
-    exclusion = Exclusion(fold_of(found.field))
+    exclusion = Exclusion(fold_of_listed([*found.fields]))
     with ExitStack() as opened:
         opened.callback(exclusion.close)
         found.add_to(exclusion)
@@ -267,6 +267,44 @@ def test_what_can_be_no_key_is_refused_with_its_line(
         excluded_by(lists(tmp_path, name))
 
 
+@pytest.mark.parametrize("region", [None, "RU"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("out.txt", "8 (916) 000-00-01\ngone@example.com\n"),
+        ("out.txt", "phone\n89160000001\ngone@example.com\n"),
+        ("out.csv", "email,phone\ngone@example.com,\n,89160000001\n"),
+        ("out.csv", "phone;name;email\n8-916-000-00-01;A;gone@example.com\n"),
+        ("out.jsonl", '{"phone":"89160000001"}\n{"email":"GONE@example.com","phone":null}\n'),
+    ],
+)
+def test_each_part_of_a_composed_key_may_be_in_a_list(
+    tmp_path: Path, name: str, content: str, region: str | None, chosen: Callable[..., Selection]
+) -> None:
+    (tmp_path / name).write_text(content)
+    fields = {"email": ["email"], "phone": ["phone"]}
+    exclusion = Exclusion(fold_of_listed([*fields], region))
+    Lists([name], tmp_path, fields).add_to(exclusion)
+    selection = chosen(False, exclusion, fold_of(*fields, region=region), len(fields))
+
+    def is_skipped(address: str, phone: str) -> bool:
+        asked = request(1, address)
+        asked.identity = f"{address}\x1f{phone}"
+        return isinstance(selection.judge(asked), Skipped)
+
+    assert is_skipped("gone@example.com", "+79160000002")
+    assert is_skipped("b@example.com", "89160000001")
+    assert is_skipped("b@example.com", "+79160000001") is (region is not None)
+    assert not is_skipped("b@example.com", "+79160000002")
+    assert [source.keys for source in exclusion.sources] == [2]
+
+
+@pytest.mark.parametrize("text", ["#89160000001", "gone@example.com +79160000001", "gone", "12"])
+def test_what_may_be_a_key_of_one_part_is_not_ignored(text: str) -> None:
+    assert listed_keys(text, "email", "phone") is None
+    assert listed_keys("# exported on Monday", "email", "phone") == []
+
+
 @pytest.mark.parametrize("name", ["out.txt", "out.csv", "out.jsonl", "out.csv.gz"])
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n \n", b"email\n"])
 def test_a_list_without_keys_is_reported_by_their_number(tmp_path: Path, name: str, content: bytes) -> None:
@@ -286,7 +324,7 @@ def test_lists_have_an_encoding_of_their_own(
     tmp_path: Path, name: str, encoding: str, declared: str | None
 ) -> None:
     (tmp_path / name).write_bytes("email\nанна@пример.рф\n".encode(encoding))
-    with closing(excluded_by(Lists([name], tmp_path, "email", ["email"], encoding=declared))) as exclusion:
+    with closing(excluded_by(Lists([name], tmp_path, {"email": ["email"]}, encoding=declared))) as exclusion:
         assert exclusion.source_of("анна@пример.рф") is not None
         assert [source.keys for source in exclusion.sources] == [1]
 

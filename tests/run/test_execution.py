@@ -9,9 +9,48 @@ from engager import Control, Event, Progressed
 from engager.sandbox import Sandbox, SandboxConfig
 
 
+def a_job(folder: Path, sandbox: Sandbox, rate: int) -> engager.JobFile:
+    (folder / "token").write_text("t0ken-of-the-tests")
+    return engager.build_job(
+        {
+            "job": {"name": "stopped"},
+            "endpoint": {"url": sandbox.url, "token": "file:token"},
+            "input": {"path": "people.csv"},
+            "request": {"id": 12, "email": "{email}"},
+            "limits": {"rate": rate},
+            "output": {"report": False},
+        },
+        base=folder,
+    )
+
+
+def write_people(folder: Path, rows: int) -> None:
+    lines = "".join(f"p{n}@example.com\n" for n in range(rows))
+    (folder / "people.csv").write_text(f"email\n{lines}")
+
+
+async def test_the_rows_that_are_counted_at_the_start_are_the_total(tmp_path: Path) -> None:
+    """From the first snapshot on, and anew where the input has grown."""
+    totals: list[int | None] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Progressed):
+            totals.append(event.snapshot.total)
+
+    async with Sandbox(SandboxConfig.from_mapping({})) as sandbox:
+        job = a_job(tmp_path, sandbox, 200)
+        write_people(tmp_path, 200)
+        await engager.run_async(job, out=tmp_path / "run", limit=100, watch=note)
+        assert set(totals) == {200}
+        write_people(tmp_path, 300)
+        totals.clear()
+        summary = await engager.run_async(job, out=tmp_path / "run", watch=note)
+        assert (summary.exit_code, summary.rows, set(totals)) == (0, 300, {300})
+
+
 async def test_what_left_before_a_stop_counts_for_the_rate_after_it(tmp_path: Path) -> None:
     """In one process, where no start takes the time that has to pass."""
-    (tmp_path / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(300)))
+    write_people(tmp_path, 300)
     control = Control()
 
     def stop_early(event: Event) -> None:
@@ -19,18 +58,7 @@ async def test_what_left_before_a_stop_counts_for_the_rate_after_it(tmp_path: Pa
             control.stop("enough")
 
     async with Sandbox(SandboxConfig.from_mapping({"keep_log": True})) as sandbox:
-        job = engager.build_job(
-            {
-                "job": {"name": "stopped"},
-                "endpoint": {"url": sandbox.url, "token": "file:token"},
-                "input": {"path": "people.csv"},
-                "request": {"id": 12, "email": "{email}"},
-                "limits": {"rate": 100},
-                "output": {"report": False},
-            },
-            base=tmp_path,
-        )
-        (tmp_path / "token").write_text("t0ken-of-the-tests")
+        job = a_job(tmp_path, sandbox, 100)
         first = await engager.run_async(job, out=tmp_path / "run", control=control, watch=stop_early)
         before = len(sandbox.log)
         second = await engager.run_async(job, out=tmp_path / "run")
