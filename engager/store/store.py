@@ -206,7 +206,9 @@ class ResultStore:
         return self.flush() if before < CHUNK <= self._waiting or self._waiting >= 2 * CHUNK else None
 
     def _store_due(self, request: EngageRequest) -> None:
-        if request.row.number in self.state.open:  # otherwise no attempt has left: the row is unchanged
+        rows = [member.row.number for member in request.members] or [request.row.number]
+        # Otherwise no attempt has left, and nothing has changed. The first row may be settled.
+        if any(row in self.state.open for row in rows):
             one = open_request(request, False)
             self.state.open_request(one)
             self._records.append(frames.opened([one]))

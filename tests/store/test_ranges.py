@@ -8,7 +8,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from engager.models import EngageRequest, Skipped, Status, Withdrawn
+import pytest
+
+from engager.models import AttemptHistory, EngageRequest, Outcome, Skipped, Status, Withdrawn
 from engager.store import passes
 from engager.store.status import existing_run, read_status
 from tests.store.stored import finish, opened, outcome, prepared, request, row, settle
@@ -96,6 +98,59 @@ async def test_a_row_that_the_job_skips_by_now_is_in_doubt_if_its_request_may_ha
     assert isinstance(member, Withdrawn)
     assert (alone.last, member.last) == (1, 4)
     assert {alone.outcome.status, member.outcome.status} == {Status.IN_DOUBT}
+    store.close()
+
+
+async def test_a_row_that_an_earlier_process_withdrew_is_withdrawn_again(tmp_path: Path) -> None:
+    """That process was killed before it settled the other rows of the batch."""
+    store = await opened(tmp_path)
+    store.before_send([request(1, 3)])
+    store.close()
+    store = await opened(tmp_path)
+    await settle(store, outcome(2, Status.IN_DOUBT))
+    store.close()
+    store = await opened(tmp_path)
+    history = store.history([row(number) for number in (1, 2, 3)])
+    (again,) = history.applied([Skipped(row(2), "p2@x.org", "excluded", "in a list")])
+    assert isinstance(again, Withdrawn)
+    assert (again.last, again.outcome.status) == (3, Status.IN_DOUBT)
+    store.close()
+
+
+@pytest.mark.parametrize("status", [Status.INVALID, Status.SKIPPED])
+async def test_a_row_that_was_in_no_request_is_in_none_that_is_repeated(
+    tmp_path: Path, status: Status
+) -> None:
+    """It was too large for a batch, and fits into one by now."""
+    store = await opened(tmp_path)
+    await settle(store, outcome(2, status))
+    store.before_send([request(1, 3)])
+    store.close()
+    store = await opened(tmp_path)
+    history = store.history([row(number) for number in (1, 2, 3)])
+    works = history.applied([request(1), request(2), request(3)])
+    assert [getattr(work, "last", None) for work in works] == [3, None, 3]
+    assert isinstance(works[1], Outcome)
+    store.close()
+
+
+async def test_a_part_is_due_also_if_its_first_row_is_settled(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    store.before_send([request(1, 4)])
+    await settle(store, outcome(1, Status.IN_DOUBT))
+    store.close()
+    store = await opened(tmp_path)
+    part = request(1, 2)
+    part.members = [request(1), request(2)]
+    part.history = AttemptHistory(attempts=1, request_id_version=1)
+    store.after([outcome(3), outcome(4)], due=[part])
+    store.before_send([])
+    store.close()
+    store = await opened(tmp_path)
+    known = store.history([row(number) for number in range(1, 5)]).known
+    assert known[2].request is not None
+    assert (known[2].request.last, known[2].request.history.request_id_version) == (2, 1)
+    assert not known[2].request.history.in_doubt
     store.close()
 
 
