@@ -8,6 +8,7 @@
     python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
     python3 -m benchmarks keys           # what unique and exclude cost a key, and their memory
     python3 -m benchmarks memory         # peak memory at two lengths of input
+    python3 -m benchmarks imports        # what an imported person costs, one by one and in batches
     python3 -m benchmarks rate               # what a rate costs a row, and whether it is kept at the endpoint
     python3 -m benchmarks rate --stall       # the same, with the process stopped for 0.4 s now and then
     python3 -m benchmarks rate --runs 20 --rows 10000 --rate 500 --rate 1000    # stopped and continued
@@ -29,7 +30,18 @@ from benchmarks import environment
 def arguments() -> argparse.Namespace:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
-    kinds = ["compare", "stages", "profile", "ledger", "watching", "keys", "plots", "memory", "rate"]
+    kinds = [
+        "compare",
+        "stages",
+        "profile",
+        "ledger",
+        "watching",
+        "keys",
+        "plots",
+        "memory",
+        "rate",
+        "imports",
+    ]
     parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
@@ -101,6 +113,10 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         from benchmarks import bounds
 
         return bounds.memory(folder, (given.rows // 10, given.rows), given.set)
+    if given.benchmark == "imports":
+        from benchmarks import imports
+
+        return imports.cost(folder, given.rows, given.turns, given.set)
     from benchmarks import pace
 
     rates = given.rate or [100, 500, 2000]
