@@ -33,8 +33,9 @@ from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
+from engager.run.opening_input import moment_of_name
 from engager.run.prepare import Run, prepare
-from engager.run.run_selection import choose_directory, moment_of_name
+from engager.run.run_selection import choose_directory
 from engager.run.stopping import stopped_by_signals
 from engager.run.unsettled import summary_of
 from engager.store.status import existing_run, read_status
@@ -262,7 +263,14 @@ async def _run(
         with logged(options.log_format) as log:
             async with _notifying_of_unsettled(job, webhook):
                 with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
-                    run = prepare(job, directory.path, given, after=earlier, new_address=new_address)
+                    run = prepare(
+                        job,
+                        directory.path,
+                        given,
+                        after=earlier,
+                        new_address=new_address,
+                        started_at=directory.started_at,
+                    )
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -377,4 +385,4 @@ def _absolute(path: AnyPath) -> str:
 
 
 def _text(path: AnyPath | None) -> str | None:
-    return None if path is None else str(Path(path)) if path != "-" else "-"
+    return None if path is None else os.fspath(path)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from engager.config.encodings import LONGEST_MARK, mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
-from engager.reader.csv_rows import CsvRows
+from engager.reader.csv_rows import CsvRows, NoHeaderError
 from engager.reader.diagnosis import HEAD, examined, fault_of_size
 from engager.reader.file_watch import FileWatch
 from engager.reader.garbage import GarbageWatch, garbled
@@ -55,6 +55,7 @@ class InputSpec:
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
     examine: bool = True  #: refuse a file that seems to be of another kind, or to have no header
+    on_empty: Literal["ok", "fail"] = "fail"  #: whether an input without a row is refused
     multiline: bool = False  #: lines within quotes are one text, also if they look like rows
 
 
@@ -97,7 +98,12 @@ class Rows:
             self._examine(file)
             if self.format == "jsonl":
                 continue
-            header = self._header(file)
+            try:
+                header = self._header(file)
+            except NoHeaderError:
+                if len(self.files) > 1:
+                    raise
+                return  # an input without a row
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
                 odd = ", ".join(sorted(map(repr, set(header) ^ set(self.columns)))) or "repeated names"
@@ -194,7 +200,12 @@ class Rows:
         if self.format == "jsonl":
             yield from self._jsonl(data, source).batches(number)
             return
-        rows = self._csv(data, source)
+        try:
+            rows = self._csv(data, source)
+        except NoHeaderError:
+            if len(self.files) > 1:
+                raise
+            return
         self.columns = self.columns or rows.header
         if rows.header == self.columns:
             yield from rows.batches(number)
@@ -210,11 +221,14 @@ class Rows:
         return counting(self.files, self.format == "csv") if has_plain_ends(self._spec.encoding) else None
 
     def _peek(self) -> None:
-        """Read the first rows before any is sent. Raises InputError if there are none."""
+        """Read the first rows before any is sent. Raises InputError if there must be some."""
         if batch := next(filter(None, self._rest), None):
             self._peeked.append(batch)
-        elif self.format == "jsonl":
-            raise InputError(f"{self._name}: the input is empty.")
+        elif self._spec.on_empty == "fail":
+            raise InputError(
+                f"{self._name}: the input has no row. Check the export. If a night may have no row, set "
+                'input.on_empty = "ok".'
+            )
 
     @property
     def has_several(self) -> bool:

@@ -101,8 +101,8 @@ class Findings:
 
 def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
-    unset = _unset(job_file)
-    rows = open_input(job_file, input_path)
+    unset = [*_unset(job_file), *filter(None, [job_file.undated_directory])]
+    rows = open_input(job_file, input_path, time.time())
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(

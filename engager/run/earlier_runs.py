@@ -74,7 +74,7 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
     missing = set(wanted)
     try:
         job_file = JobFile.from_source(found.invocation)
-        with closing(open_input(job_file, found.input_path)) as rows:
+        with closing(open_input(job_file, found.input_path, found.started_at)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
             for record in (record for chunk in rows.chunks() for record in chunk):
                 if record.number in missing and isinstance(record, Row):

@@ -188,9 +188,11 @@ def _refuse_foreign_files(path: Path) -> None:
         raise RunDirectoryError(f"{path}: the folder is not empty and has no run. Name another with --out.")
 
 
-def new_run(path: Path) -> RunDirectory:
-    """A run that is about to begin in a folder; its job and input are not known yet."""
-    return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
+def new_run(path: Path, started_at: float | None = None) -> RunDirectory:
+    """A run that is about to begin in a folder, now if no moment is given; its job is not known yet."""
+    return RunDirectory(
+        path, secrets.token_hex(16), time.time() if started_at is None else started_at, {}, {}
+    )
 
 
 def write_run(run: RunDirectory) -> None:
