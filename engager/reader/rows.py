@@ -44,6 +44,10 @@ BLOCK = 1 << 16
 PEEKED = 1000
 
 
+#: What the standard input is called.
+STDIN_NAME = "stdin"
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What to read and how."""
@@ -54,6 +58,7 @@ class InputSpec:
     delimiter: str | None = None  #: for CSV; None: a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
+    stream: str = STDIN_NAME  #: what a stream is called
     examine: bool = True  #: refuse a file that seems to be of another kind, or to have no header
     on_empty: Literal["ok", "fail"] = "fail"  #: whether an input without a row is refused
     multiline: bool = False  #: lines within quotes are one text, also if they look like rows
@@ -187,7 +192,7 @@ class Rows:
         """Yields for every file its name, its stream, whether it is the last one, and its watch."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], True, None
+            yield self._spec.stream, self._streams[0], True, None
             return
         for file in self.files:
             watch = FileWatch(file, self.verifier.digest) if file.is_file() else None
@@ -226,7 +231,7 @@ class Rows:
             self._peeked.append(batch)
         elif self._spec.on_empty == "fail":
             raise InputError(
-                f"{self._name}: the input has no row. Check the export. If a night may have no row, set "
+                f"{self.name}: the input has no row. Check the export. If a night may have no row, set "
                 'input.on_empty = "ok".'
             )
 
@@ -241,8 +246,9 @@ class Rows:
         return [record for batch in self._peeked for record in batch]
 
     @property
-    def _name(self) -> str:
-        return ", ".join(map(str, self.files)) or "stdin"
+    def name(self) -> str:
+        """The files, or what the stream is called."""
+        return ", ".join(map(str, self.files)) or self._spec.stream
 
     @property
     def is_stream(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from engager.config.job import JobFile
 from engager.config.placeholders import expanded, is_dated
@@ -11,6 +13,7 @@ from engager.config.sanitize import name_fault
 from engager.endpoint.access import spec_of
 from engager.errors import InputError, JobError, ParameterError
 from engager.reader.input_verifier import InputVerifier
+from engager.reader.objects import OBJECTS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.requests.builder import NO_COLUMN, Builder, compile_builder
 
@@ -35,9 +38,16 @@ def place_of_input(job_file: JobFile, input_path: str | None, started_at: float)
 
 
 def open_input(
-    job_file: JobFile, input_path: str | None, started_at: float, verifier: InputVerifier | None = None
+    job_file: JobFile,
+    input_path: str | None,
+    started_at: float,
+    verifier: InputVerifier | None = None,
+    objects: BinaryIO | None = None,
 ) -> Rows:
-    """Open the input of a run that started then, or `input_path` in its place. Raises InputError."""
+    """Open the input of a run that started then, or `input_path` in its place. Raises InputError.
+
+    `objects`: rows of a program, as JSONL, which are read where the input is a stream.
+    """
     given = job_file.job.input
     path, base = place_of_input(job_file, input_path, started_at)
     spec = InputSpec(
@@ -50,7 +60,9 @@ def open_input(
         multiline=given.multiline,
         on_empty=given.on_empty,
     )
-    rows = open_rows(spec, verifier=verifier)
+    if objects is not None:
+        spec = replace(spec, format="jsonl", encoding="utf-8", examine=False, stream=OBJECTS)
+    rows = open_rows(spec, objects, verifier)
     if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
         rows.close()
         raise InputError(fault)
@@ -73,8 +85,7 @@ def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
     if rows.columns is not None or not (seen := rows.peek_keys()):
         return
     if absent := sorted(builder.required_columns - seen):
-        source = ", ".join(map(str, rows.files)) or "stdin"
         raise JobError(
-            f"{source}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct the "
-            "names of columns in [request], or the input."
+            f"{rows.name}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct "
+            "the names of columns in [request] and input.filter, or the input."
         )

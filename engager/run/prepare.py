@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -123,18 +123,20 @@ def prepare(
     after: Sequence[str] = (),
     new_address: bool = False,
     started_at: float | None = None,
+    objects: BinaryIO | None = None,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses. With `new_address` a run is resumed at another address than it began with. A new run starts at
-    `started_at`, or now. Raises JobError, InputError, RunDirectoryError, RecordingError, or UnsettledRunError
-    where the input was replaced before it was settled.
+    `started_at`, or now. `objects` are rows of a program in the place of a stream. Raises JobError,
+    InputError, RunDirectoryError, RecordingError, or UnsettledRunError where the input was replaced before it
+    was settled.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
         start = found or _new_run(job_file, out, time.time() if started_at is None else started_at)
-        opened = _open(job_file, found, start, move, input_path, after, resources)
+        opened = _open(job_file, found, start, move, input_path, after, objects, resources)
         identified = _identify(opened)
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
@@ -165,6 +167,7 @@ def _open(
     move: Move,
     input_path: str | None,
     after: Sequence[str],
+    objects: BinaryIO | None,
     resources: ExitStack,
 ) -> _Opened:
     secret = token_of(job_file)
@@ -173,7 +176,7 @@ def _open(
         found = directory = _with_input(found, job_file, input_path)
         after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
     verifier = InputVerifier(opening.checkpoints(found) if found else ())
-    rows = open_input(job_file, input_path, directory.started_at, verifier)
+    rows = open_input(job_file, input_path, directory.started_at, verifier, objects)
     resources.callback(rows.close)
     return _Opened(job_file, input_path, secret, found, directory, rows, after, move)
 
@@ -366,7 +369,7 @@ def _invocation(opened: _Opened) -> dict[str, Any]:
     """The call of another pass, valid in every working directory, and the input of that pass."""
     job_file, rows, input_path = opened.job_file, opened.rows, opened.input_path
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
-    reads = _input_name(job_file, input_path, opened.directory.started_at)
+    reads = _input_name(job_file, input_path, opened.directory.started_at) if rows.files else rows.name
     facts = {"input": given, "reads": reads, "after": list(opened.after), "rows": rows_of(rows)}
     return {**job_file.source, **facts}
 
