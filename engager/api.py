@@ -27,6 +27,7 @@ from engager.models import Status
 from engager.output.finish import finish, notify
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
+from engager.output.night import measured
 from engager.reader.objects import OBJECTS, Objects, stream_of_objects
 from engager.reader.results import Result, latest_results, results_of
 from engager.reader.sources import STDIN
@@ -42,6 +43,7 @@ from engager.run.prepare import Run, prepare
 from engager.run.run_selection import ChosenDirectory, choose_directory
 from engager.run.stopping import stopped_by_signals
 from engager.run.unsettled import summary_of
+from engager.store.run_directory import RunDirectory
 from engager.store.status import existing_run, read_status
 
 T = TypeVar("T")
@@ -280,6 +282,21 @@ async def _run(
     give_up: Sequence[AnyPath] = (),
     new_address: bool = False,
 ) -> Summary:
+    async with measured(job, options.watch) as watch:
+        options = replace(options, watch=watch)
+        return await _begun(job, out, given, row_limit, options, after, give_up, new_address)
+
+
+async def _begun(
+    job: JobFile,
+    out: AnyPath | None,
+    given: Input | None,
+    row_limit: RowLimit,
+    options: _RunOptions,
+    after: Sequence[AnyPath],
+    give_up: Sequence[AnyPath],
+    new_address: bool,
+) -> Summary:
     webhook = webhook_of(job)
     path, objects = _given(given)
     name = None if out is None else str(out)
@@ -322,6 +339,18 @@ async def _retry(
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
     refuse_other_destination(found, job, overrides)
+    async with measured(job, options.watch) as watch:
+        return await _passed(found, job, given, asked, replace(options, watch=watch), new_address)
+
+
+async def _passed(
+    found: RunDirectory,
+    job: JobFile,
+    given: Objects | None,
+    asked: frozenset[Status],
+    options: _RunOptions,
+    new_address: bool,
+) -> Summary:
     if (found.invocation.get("reads") == OBJECTS) != (given is not None):
         needs = "gave" if given is None else "did not give"
         raise InputError(

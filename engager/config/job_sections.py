@@ -127,6 +127,18 @@ def _directory(name: str) -> str:
     return name
 
 
+def _textfile(path: str) -> str:
+    if not path.endswith(".prom"):
+        raise ValueError("the node exporter reads files that end in .prom only; name such a file")
+    return path
+
+
+def _gateway(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\\]+/?", url):
+        raise ValueError('give "http://HOST:PORT", without a path, a user or a password')
+    return url.rstrip("/")
+
+
 class JobSection(Section):
     """[job]"""
 
@@ -457,6 +469,18 @@ class OutputSection(Section):
     )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="Format of the results file.")
     report: bool = Field(True, description="Write `report.html` at the end of a run.")
+    metrics: Annotated[str, AfterValidator(_textfile)] | None = Field(
+        None,
+        description="File with the metrics of the last start, for the Prometheus node exporter: `*.prom`.",
+        examples=["/var/lib/node_exporter/nightly.prom"],
+        json_schema_extra={"pattern": r"\.prom$"},
+    )
+    push: Annotated[str, AfterValidator(_gateway)] | None = Field(
+        None,
+        description="Pushgateway that gets the metrics of the last start.",
+        examples=["http://localhost:9091"],
+        json_schema_extra={"pattern": r"^https?://[^/?#@\\]+/?$"},
+    )
 
 
 class NotifySection(Section):

@@ -210,14 +210,18 @@ def write_whole(path: Path, value: dict[str, Any]) -> None:
     replace_file(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file for its owner only, whole or not at all, also if the power fails. Raises OSError."""
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file, whole or not at all, also if the power fails. Raises OSError.
+
+    No link is followed. By default only its owner can read it.
+    """
     draft = path.with_name(path.name + ".new")
     descriptor = open_draft(draft)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         draft.replace(path)
     except BaseException:
