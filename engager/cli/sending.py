@@ -17,8 +17,9 @@ import click
 import engager
 from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
-from engager.cli.options import SET, of_a_job, of_a_sending
-from engager.cli.streams import fault_of_stdout, in_background, say, stderr_is_behind
+from engager.cli.options import SET, of_a_job, of_a_sending, output_format
+from engager.cli.streams import echo_json, fault_of_stdout, in_background, say, stderr_is_behind
+from engager.config.as_json import as_json
 from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.models import TAKEN
@@ -53,6 +54,7 @@ SHOWN_ROWS = 20
     help="Never finish this earlier run of the job, so that another input can be sent; repeatable.",
 )
 @of_a_sending
+@output_format
 @click.option("--yes", is_flag=True, help="Confirm sending to all rows, also after limits.confirm_above.")
 def run_command(
     job: Path,
@@ -67,13 +69,14 @@ def run_command(
     log_format: LogFormat,
     page: str | None,
     new_address: bool,
+    output: str,
     yes: bool,
 ) -> NoReturn:
     """Send one request per row and store every outcome in the run directory.
 
     The same command resumes an interrupted run; a complete run sends nothing.
     """
-    options = _OutputOptions(no_progress, quiet, log_format)
+    options = _OutputOptions(no_progress, quiet, log_format, output == "json")
 
     def carry_out() -> int:
         job_file = engager.load_job(job, overrides)
@@ -88,10 +91,10 @@ def run_command(
             new_address=new_address,
             page=page,
         )
-        code, unconfirmed = _sent(partial(send, yes=yes), options)
-        if unconfirmed and _at_terminal() and _consents():
-            code, _ = _sent(partial(send, yes=True), options)
-        return code
+        sent = _sent(partial(send, yes=yes), options)
+        if sent.unconfirmed and _at_terminal() and _consents():
+            sent = _sent(partial(send, yes=True), options)
+        return _concluded(sent, options)
 
     exit_with(carry_out)
 
@@ -103,6 +106,7 @@ def run_command(
 )
 @SET
 @of_a_sending
+@output_format
 def retry_command(
     run_path: Path,
     in_doubt: bool,
@@ -112,9 +116,10 @@ def retry_command(
     log_format: LogFormat,
     page: str | None,
     new_address: bool,
+    output: str,
 ) -> NoReturn:
     """Send the failed rows of a complete run again; their previous outcomes stay in numbered files."""
-    options = _OutputOptions(no_progress, quiet, log_format)
+    options = _OutputOptions(no_progress, quiet, log_format, output == "json")
     send = partial(
         engager.retry_async,
         run_path,
@@ -123,7 +128,7 @@ def retry_command(
         overrides=overrides,
         page=page,
     )
-    exit_with(lambda: _sent(send, options)[0])
+    exit_with(lambda: _concluded(_sent(send, options), options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,29 @@ class _OutputOptions:
     no_progress: bool
     quiet: bool
     log_format: LogFormat
+    as_json: bool  #: stdout has the summary as JSON, and nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """How a start ended."""
+
+    code: int
+    last: Ended | AlreadyComplete | None  #: with the summary; None if there is none
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the rest needs confirmation."""
+        return isinstance(self.last, Ended) and self.last.unconfirmed
+
+
+def _concluded(sent: _Sent, options: _OutputOptions) -> int:
+    """Print the summary as JSON where that is asked for; returns the exit code."""
+    if options.as_json and sent.last is not None:
+        with _stdout_failure_is_a_warning():
+            document = {**sent.last.summary.as_dict(), "directory": str(sent.last.directory)}
+            echo_json(as_json(document, indented=True))
+    return sent.code
 
 
 def _consents() -> bool:
@@ -146,8 +174,8 @@ def _at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _sent(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
-    """Run and report; returns the exit code, and whether the rest needs confirmation."""
+def _sent(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> _Sent:
+    """Run and report."""
     log_to_stderr(options.log_format, options.quiet)
     with _stdout_failure_is_a_warning():
         return loop.run(_carried_out(send, options))
@@ -164,19 +192,19 @@ def _stdout_failure_is_a_warning() -> Iterator[None]:
             log.warning("stdout: %s. The run directory has everything that was to be printed.", fault)
 
 
-async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> tuple[int, bool]:
-    """Run with signal handling and progress; returns as `_sent` does."""
+async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _OutputOptions) -> _Sent:
+    """Run with signal handling and progress."""
     control, in_words = Control(), options.log_format == "text"
     show = Progress(in_words and not (options.no_progress or options.quiet), stderr_is_behind)
     shown = [tolerated(show), tolerated(partial(_report, options=options, in_words=in_words))]
     if not in_words:
         shown.insert(1, tolerated(EventLog(logging.getLogger().handle)))
     code: int | None = None
-    ended: Ended | None = None
+    last: Ended | AlreadyComplete | None = None
 
     def watch(event: Event) -> None:
-        nonlocal ended
-        ended = event if isinstance(event, Ended) else ended
+        nonlocal last
+        last = event if isinstance(event, Ended | AlreadyComplete) else last
         for show_event in shown:
             show_event(event)
 
@@ -185,8 +213,8 @@ async def _carried_out(send: Callable[..., Awaitable[Summary]], options: _Output
         with show:
             code = (await send(watch=watch, control=control, log_format=options.log_format)).exit_code
     if code is None:  # the second signal came before the run could end in good order
-        code = ended.summary.exit_code if ended else int(control.stop.exit or Exit.INTERNAL)
-    return code, ended is not None and ended.unconfirmed
+        code = last.summary.exit_code if last else int(control.stop.exit or Exit.INTERNAL)
+    return _Sent(code, last)
 
 
 def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
@@ -195,13 +223,13 @@ def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
         loop.collect_rarely()
     if in_words:
         _print_event(event, options.quiet)
-    if isinstance(event, AlreadyComplete | Ended):
+    if isinstance(event, AlreadyComplete | Ended) and not options.as_json:
         if isinstance(event, Ended) and event.last_row is not None and not options.quiet:
             _show_rows(event.directory, event.last_row)
         _print_summary(event.summary, event.directory, options.quiet)
     if in_words and isinstance(event, Ended):
         _print_how_to_resume(event)
-    if isinstance(event, Reported) and not options.quiet:
+    if isinstance(event, Reported) and not (options.quiet or options.as_json):
         command = shlex.join(["engager", "report", str(event.directory)])
         say(f"report: {event.page}" if event.page else f"report: write it with {command}")
 

@@ -106,3 +106,34 @@ async def test_schema(ended: Any) -> None:
     reported = await ended.engager("schema")
     schema = json.loads(reported.out)
     assert {"job", "endpoint", "input", "request", "limits", "stop", "breaker"} <= schema["properties"].keys()
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_a_run_prints_its_summary_and_nothing_else(bench: Any, log_format: str) -> None:
+    b = await bench(30, JOB, faults={"429": 0.6}, seed=5)
+    form = ("--output", "json", "--log-format", log_format)
+    for command in (("run", "job.toml", "--limit", "10"), ("run", "job.toml"), ("run", "job.toml")):
+        ended = await b.engager(*command, *form)
+        document = json.loads(ended.out)
+        assert document.pop("directory") == "runs/test"
+        assert document == b.summary()
+        assert document["exit_code"] == ended.code
+    assert document["statuses"]["failed"]
+    passed = await b.engager("retry", "runs/test", *form)
+    assert json.loads(passed.out)["exit_code"] == passed.code
+    assert json.loads(passed.out)["statuses"] == b.summary()["statuses"]
+
+
+async def test_a_start_that_is_refused_prints_no_summary(bench: Any) -> None:
+    b = await bench()
+    (b.path / "people.csv").unlink()
+    ended = await b.engager("run", "job.toml", "--output", "json")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err
+
+
+async def test_an_unconfirmed_rest_prints_one_document(bench: Any) -> None:
+    b = await bench(30, "[limits]\nconfirm_above = 10\n")
+    ended = await b.engager("run", "job.toml", "--output", "json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["exit_code"], document["rows"], document["complete"]) == (3, 3, 10, False)
