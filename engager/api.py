@@ -55,7 +55,10 @@ Input = AnyPath | Objects
 
 
 def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
-    """Load a job file; `overrides` are texts of the form `section.key=value`. Raises JobError."""
+    """Load a job file. Raises JobError.
+
+    `overrides` are texts of the form `section.key=value`; `profile=NAME` chooses a profile of the job.
+    """
     return JobFile(Path(path), overrides)
 
 
@@ -322,6 +325,8 @@ async def _begun(
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
                 return run
+            if job.profile is not None:
+                run.builder.notes.insert(0, destination_of(job))
             return await _carried_out(run, row_limit, options, log, webhook, directory.warnings)
 
     return await _stoppable(carry_out, options)

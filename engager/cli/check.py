@@ -18,6 +18,7 @@ from engager.config.job_sections import Job
 from engager.config.method_rules import people_at_rate
 from engager.config.sanitize import sanitized
 from engager.output.text import duration
+from engager.run.destination import destination_of
 from engager.run.dry_run import worth_of_directory
 
 
@@ -50,6 +51,8 @@ def check_command(
         if output == "json":
             echo_json(as_json(findings.as_dict(), indented=True))
         else:
+            if job_file.profile is not None:
+                say(sanitized(f"Profile {job_file.profile}: a run {destination_of(job_file)}.", " "))
             say(_text(findings, job_file.job))
             say(worth_of_directory(job_file.job, time.time()))
         return Exit.INCOMPLETE if findings.invalid else Exit.DONE

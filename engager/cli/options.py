@@ -8,13 +8,35 @@ from typing import Any
 
 import click
 
-SET = click.option(
+from engager.config.profiles import CHOICE
+
+_PROFILE = click.option(
+    "--profile",
+    metavar="NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, name: context.meta.__setitem__(__name__, name),
+    help="Use the values of [profiles.NAME] of the job file.",
+)
+
+_SET = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
+    callback=lambda context, _, overrides: _with_profile(context, overrides),
     help="Replace a value of the job file; repeatable.",
 )
+
+
+def _with_profile(context: click.Context, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    name = context.meta.get(__name__)
+    return overrides if name is None else (f"{CHOICE}={name}", *overrides)
+
+
+def SET(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802 - an option, as others are
+    """Add the options that replace values of the job file."""
+    return _PROFILE(_SET(command))
 
 
 def output_format(command: Callable[..., Any]) -> Callable[..., Any]:

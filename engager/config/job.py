@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from engager.config.job_sections import SANDBOX, UNCHOSEN, EndpointSection, Job
 from engager.config.method_rules import refusals_of_method, warnings_of_method
 from engager.config.positions import locate
+from engager.config.profiles import PROFILES, chosen_by, faults_of, is_choice, with_profile
 from engager.config.sanitize import name_fault
 from engager.errors import JobError, ParameterError
 from engager.policies.delivery import Mode
@@ -61,23 +62,46 @@ class JobFile:
     ) -> None:
         self.path, self.base, self.overrides = path, base, tuple(overrides)
         self._text = text
-        self._overridden = [_override(tables, override) for override in overrides]
+        self.profile = chosen_by(overrides)  #: the profile whose values it has
+        self._overridden: list[str] = []
+        self._profiled: dict[str, Any] = {}
+        tables = self._in_profile(tables)
+        self._overridden = [_override(tables, override) for override in overrides if not is_choice(override)]
         self._tables = tables
         self.job = self._validate(tables)
+
+    def _in_profile(self, tables: dict[str, Any]) -> dict[str, Any]:
+        """The tables with the values of the chosen profile. Raises JobError."""
+        profiles = tables.get(PROFILES, {})
+        sections = {name: field.annotation for name, field in Job.model_fields.items() if name != PROFILES}
+        if faults := [self.at(key, text) for key, text in faults_of(profiles, sections)]:
+            raise JobError("\n".join(faults))
+        if self.profile is None:
+            return tables
+        if self.profile not in profiles:
+            hint = nearest(self.profile, list(profiles)) if profiles else "; the job has no profiles"
+            place = "" if self.path is None else f"{self.path}: "
+            raise JobError(
+                f"{place}there is no profile {self.profile!r}{hint.replace('known keys', 'there')}"
+            )
+        self._profiled = profiles[self.profile]
+        return with_profile(tables, self._profiled)
 
     @property
     def source(self) -> dict[str, Any]:
         """How to load the job again with `JobFile.from_source`."""
         if self.path is not None:
-            return {"job": str(self.path.resolve()), "overrides": self.overrides}
-        return {"job": None, "tables": self._tables, "base": str(self.base)}
+            return {"job": str(self.path.resolve()), "overrides": self.overrides, "profile": self.profile}
+        return {"job": None, "tables": self._tables, "base": str(self.base), "profile": self.profile}
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any], overrides: Sequence[str] = ()) -> JobFile:
         """Load a job from its source, with further overrides. Raises JobError."""
         if source["job"] is not None:
             return cls(Path(source["job"]), [*source["overrides"], *overrides])
-        return cls.from_tables(source["tables"], Path(source["base"]), overrides)
+        job_file = cls.from_tables(source["tables"], Path(source["base"]), overrides)
+        job_file.profile = job_file.profile or source.get("profile")
+        return job_file
 
     def _validate(self, tables: dict[str, Any]) -> Job:
         try:
@@ -174,6 +198,9 @@ class JobFile:
         """The text of an error about a key, with file and line."""
         if key in self._overridden:
             return f"--set {key}: {text}"
+        section, _, name = key.partition(".")
+        if name.split(".")[0] in self._profiled.get(section, ()):
+            key = f"{PROFILES}.{self.profile}.{key}"
         if self.path is None:
             return f"{key}: {text}"
         line = locate(self._text, key)

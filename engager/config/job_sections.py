@@ -545,6 +545,11 @@ class Job(Section):
     stop: StopSection = StopSection.model_construct()
     window: WindowSection = WindowSection.model_construct()
     breaker: BreakerSection = BreakerSection.model_construct()
+    profiles: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Environments: sections whose keys replace those of the job with `--profile NAME`.",
+        examples=[{"stage": {"limits": {"rate": 5}}}],
+    )
     sandbox: dict[str, Any] = Field(
         {}, description="Behaviour of the embedded sandbox.", examples=[{"latency": "20-80ms"}]
     )

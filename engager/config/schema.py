@@ -17,6 +17,7 @@ from engager.altcraft.methods import METHOD_MEANING, METHODS, START, Method
 from engager.altcraft.parameters import DEFAULT_MATCHING, FILTERS, FURTHER_PARAMETERS, MEANINGS, Rule
 from engager.altcraft.profile_data import ACTION, CHANNELS, PART_MEANINGS, SHAPES, Shape
 from engager.config.job_sections import Job
+from engager.config.profiles import NAME
 from engager.config.sections import Section
 from engager.sandbox.config import Assumptions, SandboxConfig
 from engager.sandbox.faults import FAULTS, ITEM_FAULTS
@@ -47,7 +48,8 @@ def job_schema() -> dict[str, Any]:
         schema["properties"][name].pop("default", None)
     request = {"description": schema["properties"]["request"]["description"], **_request()}
     sandbox = {"description": schema["properties"]["sandbox"]["description"], **_sandbox()}
-    schema["properties"] |= {"request": request, "sandbox": sandbox}
+    profiles = {"description": schema["properties"]["profiles"]["description"], **_profiles(schema, sandbox)}
+    schema["properties"] |= {"request": request, "sandbox": sandbox, "profiles": profiles}
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         **schema,
@@ -73,6 +75,17 @@ def _sections() -> Mapping[str, type[Section]]:
     return {
         name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)
     }
+
+
+def _profiles(schema: Mapping[str, Any], sandbox: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts of sections: none of their keys is required, and rules of the whole job do not apply."""
+    parts: dict[str, Any] = {
+        name: _closed(schema["$defs"][section.__name__]["properties"])
+        for name, section in _sections().items()
+    }
+    request = {"type": "object", "propertyNames": {"enum": ["method", *MEANINGS]}}
+    profile = _closed({**parts, "request": request, "sandbox": sandbox})
+    return {**_closed({}), "patternProperties": {f"^{NAME}$": profile}}
 
 
 def _put_defaults(properties: dict[str, Any], section: type[Section]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.config.job import JobFile
+from engager.config.profiles import chosen_by
 from engager.errors import RunDirectoryError
 from engager.store.run_directory import RunDirectory
 
@@ -24,7 +25,8 @@ def destination_of(job_file: JobFile) -> str:
     job = job_file.job
     source = "" if job_file.path is None else f", by the job {job_file.path}"
     token = job.endpoint.token or "none"
-    return f"sends to {job.endpoint.url}, scenario {job.scenario}, token {token}{source}"
+    profile = "" if job_file.profile is None else f", profile {job_file.profile}"
+    return f"sends to {job.endpoint.url}, scenario {job.scenario}, token {token}{profile}{source}"
 
 
 def refuse_other_destination(
@@ -51,6 +53,8 @@ def refuse_other_destination(
         f"{key} is {stored[key]!r}, and in the job file {meant.get(key)!r}" for key in differing
     )
     sets = [part for key in differing for part in ("--set", f"{key}={_as_given(stored[key])}")]
+    if job_file.profile is not None and chosen_by(overrides) is None and chosen_by(job_file.overrides):
+        sets = ["--profile", job_file.profile]
     raise RunDirectoryError(
         f"{found.path}: this run was begun with overrides that lead elsewhere than "
         f"{job_file.path}: {differences}. Nothing was sent. If that is meant, say so:\n  "

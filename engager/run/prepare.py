@@ -191,6 +191,10 @@ def _identify(opened: _Opened) -> _Identified:
     if opened.found:
         if difference := opened.found.difference_to(identity):
             refuse_change(opened.found, difference, job_file, opened.input_path)
+        begun_in = directory.invocation.get("profile")
+        if begun_in != job_file.profile:
+            was, now = begun_in or "none", job_file.profile or "none"
+            builder.warnings.append(f"this run began with profile {was} and goes on with profile {now}")
         counted = directory.invocation.get("rows")
         facts = {"after": opened.after, "rows": rows_of(rows) if counted is None else counted}
         directory = replace(directory, invocation={**directory.invocation, **facts})

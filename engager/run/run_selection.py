@@ -20,6 +20,7 @@ from typing import Any
 
 from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
+from engager.config.profiles import options_of
 from engager.config.sanitize import name_fault
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError, UnsettledRunError
 from engager.models import REACHED
@@ -285,7 +286,7 @@ def command_of(
         runs += f", give_up={[str(run) for run in given_up]!r}" if given_up else ""
         runs += ", new_address=True" if new_address else ""
         return f"engager.run(job, out={escaped(str(out))!r}{runs})"
-    overrides = [part for override in source["overrides"] for part in ("--set", override)]
+    overrides = options_of(source["overrides"])
     given = ["--input", input_path] if input_path else []
     ended = [part for run in given_up for part in ("--give-up", str(run))]
     named = ["--out", escaped(str(out))]

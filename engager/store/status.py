@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from engager.config.profiles import options_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.store.journal import Chain, read_chain, seed_of
@@ -77,6 +78,6 @@ def _command(run: RunDirectory) -> str | None:
     given = run.invocation
     if given.get("job") is None:
         return None
-    sets = [part for override in given["overrides"] for part in ("--set", override)]
+    sets = options_of(given["overrides"])
     source = ["--input", run.input_path] if run.input_path else []
     return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets])

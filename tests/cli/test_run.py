@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import re
+import shlex
 import signal
 from collections import Counter
 from pathlib import Path
@@ -408,3 +409,39 @@ async def test_a_program_reads_the_course_of_a_run_as_json(bench: Any) -> None:
     assert [line["event"] for line in lines] == ["began", "serving", "ended", "reported"]
     assert (lines[2]["summary"]["rows"], lines[2]["directory"]) == (9, "runs/test")
     assert "key=" not in ended.err
+
+
+async def test_a_profile_is_shown_and_not_changed_without_words(bench: Any) -> None:
+    b = await bench(20, "[profiles.slow.limits]\nconcurrency = 2\n[profiles.stage.request]\nid = 13\n")
+    checked = await b.engager("check", "job.toml", "--profile", "stage")
+    assert (checked.code, "profile stage" in checked.out, '"id":13' in checked.out) == (0, True, True)
+    first = await b.engager("run", "job.toml", "--profile", "slow", "--limit", "5")
+    assert first.code == 0
+    assert "profile slow" in first.err
+    known = json.loads((await b.engager("status", "runs/test", "--output", "json")).out)
+    assert shlex.split(known["resume_command"])[-2:] == ["--profile", "slow"]
+    assert (await b.engager("run", "job.toml", "--profile", "stage")).code == 2
+    assert len(b.sandbox.log) == 5
+    changed = await b.engager("run", "job.toml")
+    assert changed.code == 0
+    assert re.search("^warning: .*slow", changed.err, re.MULTILINE)
+    assert len(b.sandbox.log) == 20
+
+
+async def test_another_pass_leads_to_another_scenario_only_by_its_profile(bench: Any) -> None:
+    b = await bench(5, "[profiles.stage.request]\nid = 13\n[retry]\nattempts = 1\n")
+    assert (await b.engager("run", "job.toml", "--profile", "stage")).code == 0
+    refused = await b.engager("retry", "runs/test")
+    assert refused.code == 2
+    command = shlex.split(refused.err.splitlines()[-1])
+    assert command == ["engager", "retry", "runs/test", "--profile", "stage"]
+    assert (await b.engager(*command[1:])).code == 0
+
+
+@pytest.mark.parametrize("command", ["run", "check", "doctor", "scenarios"])
+async def test_every_command_of_a_job_takes_a_profile(bench: Any, command: str) -> None:
+    b = await bench()
+    named = (command, "list", "job.toml") if command == "scenarios" else (command, "job.toml")
+    ended = await b.engager(*named, "--profile", "none")
+    assert ended.code == 2
+    assert "'none'" in ended.err

@@ -138,7 +138,7 @@ def _fields() -> dict[str, Any]:
     return {
         f"{section}.{name}": field
         for section, part in Job.model_fields.items()
-        if section not in ("request", "sandbox")
+        if section not in ("request", "sandbox", "profiles")
         for name, field in part.annotation.model_fields.items()  # type: ignore[union-attr]
     }
 
