@@ -164,6 +164,10 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+# To look up a member of an enumeration is a call before Python 3.12, and every row needs this one.
+ENGAGED: Final = Status.ENGAGED
+
+
 @dataclass(slots=True)
 class Outcome:
     """One line of results, with its row."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from engager.altcraft.classification import Meaning, Verdict
-from engager.models import EngageRequest, Outcome, Status
+from engager.altcraft.classification import ACCEPTED, Verdict
+from engager.models import ENGAGED, EngageRequest, Outcome, Status
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
 from engager.sending.attempt import Attempt, AttemptCall
@@ -68,16 +68,19 @@ class _Retrying:
                 return _outcome(attempt, Status.IN_DOUBT, attempt.doubt)
         if request.history.request_id_version:
             self._renew_id(attempt)
-        verdict, step = self._decide(attempt, await self.call(attempt))
-        if step is Decision.RETRY:
-            verdict, step = await self._retry(attempt, verdict)
-        if isinstance(step, Decision):
-            return None
-        if step is Status.ENGAGED:
+        verdict, status = await self.call(attempt), ENGAGED
+        if verdict.meaning is not ACCEPTED:  # a success counts whenever it comes
+            verdict, step = self._decide(attempt, verdict)
+            if step is Decision.RETRY:
+                verdict, step = await self._retry(attempt, verdict)
+            if isinstance(step, Decision):
+                return None
+            if step is Status.IN_DOUBT:
+                verdict = doubtful(attempt.doubt, verdict)
+            status = step
+        if status is ENGAGED:
             self.budget.earn()
-        elif step is Status.IN_DOUBT:
-            verdict = doubtful(attempt.doubt, verdict)
-        return _outcome(attempt, step, verdict)
+        return _outcome(attempt, status, verdict)
 
     def _renew_id(self, attempt: Attempt) -> None:
         """Give the attempt the row's present request id, which is not its first."""
@@ -85,9 +88,7 @@ class _Retrying:
         attempt.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
     def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
-        # A success counts whenever it comes.
-        now = 0.0 if verdict.meaning is Meaning.ACCEPTED else self.clock()
-        step, history = decide(self.delivery, attempt.request.history, verdict, now)
+        step, history = decide(self.delivery, attempt.request.history, verdict, self.clock())
         if isinstance(step, Decision):
             attempt.continue_after(history, verdict)
             if history.request_id_version:
@@ -129,7 +130,6 @@ def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status
 
 
 def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
-    engaged = status is Status.ENGAGED
     elapsed = attempt.ended_at - attempt.started_at
     return Outcome(
         attempt.request.row,
@@ -137,7 +137,7 @@ def _outcome(attempt: Attempt, status: Status, verdict: Verdict) -> Outcome:
         status,
         attempt.request.history.attempts,
         verdict.http_status,
-        0 if engaged else verdict.error,
+        verdict.error,
         verdict.error_text,
         attempt.request_id,
         verdict.duplicate,

@@ -19,7 +19,7 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.models import EngageRequest, Outcome, Status
+from engager.models import ENGAGED, EngageRequest, Outcome, Status
 from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
@@ -40,9 +40,6 @@ FRESH_SECONDS = 0.5
 
 #: Seconds between the first attempts of one record, at most.
 _TOGETHER: Final = 1.0
-
-# Looking up a member of an enumeration is a call, and this one is needed for every row.
-_ENGAGED: Final = Status.ENGAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +212,7 @@ class ResultStore:
         fields = result_fields(outcome, self._redact)
         line = self._formats.result_line(fields)
         self._fresh.append(fields)
-        if outcome.status is _ENGAGED:
+        if outcome.status is ENGAGED:
             self._rows.append(outcome.row.number)
             self._lines.append(line)
         else:
