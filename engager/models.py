@@ -178,6 +178,9 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+# To look up a member of an enumeration is a call before Python 3.12, and every row needs this one.
+ENGAGED: Final = Status.ENGAGED
+
 #: The endpoint accepted the request of a row with such a status: the row has not failed.
 TAKEN: Final = frozenset({Status.ENGAGED, Status.ACCEPTED})
 

@@ -36,6 +36,9 @@ class Meaning(IntEnum):
     NOT_SENT = 5  #: never sent, because the run stops
 
 
+# To look up a member of an enumeration is a call before Python 3.12, and every row needs this one.
+ACCEPTED: Final = Meaning.ACCEPTED
+
 #: Assumed: the response to a repeat while the first attempt is still being processed.
 IN_FLIGHT: Final = 409
 

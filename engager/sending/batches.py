@@ -59,7 +59,8 @@ class BatchSplitter:
     async def engage(self, work: EngageRequest | Part) -> Settled:
         """Attempt a batch until its rows are settled or due in parts; nothing: it is deferred."""
         part = work if isinstance(work, Part) else Part(work)
-        is_part = part is work
+        # A batch that was sent before a crash is no first batch either.
+        is_part = part is work or part.request.history.attempts > 0
         attempt, verdict, step = await self.retrying.carry(
             part.request, part.attempts, part.after, waits=part.waits, is_part=is_part
         )

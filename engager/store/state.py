@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -99,25 +99,24 @@ class RunState:
         row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
         return [OpenRequest(*ends, self.open[row], row not in self.resting) for ends, row in row_of.items()]
 
-    def engage(self, rows: Iterable[int]) -> None:
+    def engage(self, rows: Sequence[int]) -> None:
         """Settle rows that were engaged."""
-        rows = list(rows)
         self.rows.store_all(rows, ENGAGED)
-        for row in rows:
-            self.forget(row)
+        self.forget(rows)
 
     def settle(self, one: Settlement) -> None:
         """Settle a row."""
         self.rows.store(one.row, one.code)
         if FAILED <= one.code < LINE_LOST:
             self.rows.mark(one.row, one.first_left)
-        self.forget(one.row)
+        self.forget((one.row,))
 
-    def forget(self, row: int) -> None:
-        """Note that the request of a row is not open any more."""
-        if self.open.pop(row, None) is not None:
-            self.resting.discard(row)
-            self.ranges.pop(row, None)
+    def forget(self, rows: Sequence[int]) -> None:
+        """Note that the requests of these rows are not open any more."""
+        for row in rows:
+            if self.open.pop(row, None) is not None:
+                self.ranges.pop(row, None)
+        self.resting.difference_update(rows)
 
     @property
     def lost_rows(self) -> int:
