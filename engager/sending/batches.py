@@ -93,10 +93,15 @@ class BatchSplitter:
         doubtful = is_doubtful_after(retrying.delivery, before, whole, retrying.clock())
         rows = [*zip(attempt.request.members, whole.rows or (), whole.references, strict=True)]
         used = part.attempts + attempt.sent
+        fatal = next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None)
+        if fatal is not None:
+            self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
+        # After a stop no row may use up its attempts.
+        is_last = used >= retrying.retry.attempts and not self.stop.requested
         outcomes, due = list[Outcome](), list[Part]()
         for fate, group in groupby(rows, lambda row: self._fate(row[0], row[1], doubtful)):
             some = [*group]
-            if fate is _Fate.SETTLED or used >= retrying.retry.attempts:
+            if fate is _Fate.SETTLED or is_last:
                 outcomes += [_outcome(attempt, *row, doubtful) for row in some]
             elif fate is _Fate.DUE:
                 members = [member for member, _, _ in some]
@@ -104,8 +109,6 @@ class BatchSplitter:
             else:
                 history = before.renewed()._replace(in_doubt=True, first_left=before.first_left)
                 due += [Part(self.repack([row], history), used, verdict) for row, verdict, _ in some]
-        if fatal := next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None):
-            self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
         return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 
     def _fate(self, member: EngageRequest, verdict: Verdict, doubtful: bool) -> _Fate:

@@ -13,6 +13,7 @@ import pytest
 from engager.errors import Exit
 from engager.models import AttemptHistory, Ending, EngageRequest, Lost, Outcome, Reply, Row, Status
 from engager.policies.delivery import Mode
+from engager.policies.retry import Retry
 from engager.policies.slow_start import SlowStart
 from engager.requests.identity import RequestIds
 from engager.requests.packing import BatchForm, Packer
@@ -68,12 +69,13 @@ class Batches:
         stop: Stop | None = None,
         settled: Sequence[int] = (),
         slow_start: SlowStart | None = None,
+        retry: Retry | None = None,
     ) -> None:
         self.stop = stop or Stop()
         self.packer = Packer(BatchForm(join, RequestIds("run"), 2, 1), 10_000, 10_000_000)
         self.lowered: list[int] = []
         self.splitter = BatchSplitter(
-            retrying(script, mode=mode, stop=self.stop, slow_start=slow_start),
+            retrying(script, mode=mode, stop=self.stop, slow_start=slow_start, retry=retry),
             self.packer.packed,
             self.lowered.append,
             lambda row: row in settled,
@@ -286,10 +288,11 @@ async def test_a_batch_that_is_in_doubt_and_gets_no_proof_is_not_halved() -> Non
 
 @pytest.mark.parametrize("ending", [WRONG_TOKEN, by_row(0, 402)])
 async def test_an_error_of_the_account_stops_the_run_and_leaves_its_rows_due(ending: Ending) -> None:
-    batches = Batches(Sent(ending))
-    outcomes = await batches.settle(1, 2)
-    assert batches.stop.exit is Exit.STOPPED
-    assert 2 not in outcomes
+    for attempts in (4, 1):
+        batches = Batches(Sent(ending), retry=Retry(attempts=attempts))
+        outcomes = await batches.settle(1, 2)
+        assert batches.stop.exit is Exit.STOPPED
+        assert 2 not in outcomes
 
 
 async def test_a_row_that_was_settled_before_is_not_sent_for_itself() -> None:
