@@ -17,7 +17,7 @@ from engager.errors import Exit
 from engager.models import AttemptHistory, EngageRequest, Outcome, Status
 from engager.policies.delivery import Mode
 from engager.sending.attempt import Attempt
-from engager.sending.delivery import Decision
+from engager.sending.delivery import Decision, doubtful, is_doubted, may_attempt
 from engager.sending.retry import Retrying, outcome_of
 from engager.sending.stop import Stop
 
@@ -84,41 +84,54 @@ class BatchSplitter:
         return [Part(self.repack(some, history), part.attempts) for some in (members[:half], members[half:])]
 
     def _by_row(self, attempt: Attempt, part: Part, whole: Verdict) -> Settled:
+        retrying, history, now = self.retrying, attempt.request.history, self.retrying.clock()
+        # Of an attempt before, whose response was lost, this one may say nothing.
+        doubted = is_doubted(retrying.delivery, history, whole, now)
+        may_repeat = not doubted or may_attempt(retrying.delivery, history, now)
         rows = [*zip(attempt.request.members, whole.rows or (), whole.references, strict=True)]
         used = part.attempts + attempt.sent
         outcomes, due = list[Outcome](), list[Part]()
-        for is_due, group in groupby(rows, lambda row: self._is_due(row[0], row[1])):
-            if is_due and used < self.retrying.retry.attempts:
-                due += self._due_again(attempt, [(row, verdict) for row, verdict, _ in group], used)
+        for is_due, group in groupby(rows, lambda row: self._is_due(row[0], row[1], may_repeat)):
+            if is_due and used < retrying.retry.attempts:
+                due += self._due_again(attempt, [(row, verdict) for row, verdict, _ in group], used, doubted)
                 continue
             for row, verdict, reference in group:
-                outcome = outcome_of(attempt, row, _STATUSES[verdict.meaning], verdict)
+                status, said = _STATUSES[verdict.meaning], verdict
+                if doubted and status is not Status.ENGAGED:
+                    status, said = Status.IN_DOUBT, doubtful(attempt.doubt, verdict)
+                outcome = outcome_of(attempt, row, status, said)
                 outcome.reference = reference
                 outcomes.append(outcome)
-        if fatal := next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None):
+        fatal = next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None)
+        if fatal is not None and not whole.duplicate:  # what a repeated response tells of may be over
             self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
         return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 
-    def _is_due(self, member: EngageRequest, verdict: Verdict) -> bool:
+    def _is_due(self, member: EngageRequest, verdict: Verdict, may_repeat: bool) -> bool:
         if self.is_settled(member.row.number):
             return False  # it was sent again for the sake of the others
-        again = verdict.meaning is Meaning.UNKNOWN and self.mode is Mode.AT_LEAST_ONCE
-        return again or verdict.meaning in (Meaning.NOT_ACCEPTED, Meaning.FATAL)
+        if verdict.meaning is Meaning.UNKNOWN:
+            return self.mode is Mode.AT_LEAST_ONCE
+        return may_repeat and verdict.meaning in (Meaning.NOT_ACCEPTED, Meaning.FATAL)
 
     def _due_again(
-        self, attempt: Attempt, rows: Sequence[tuple[EngageRequest, Verdict]], used: int
+        self, attempt: Attempt, rows: Sequence[tuple[EngageRequest, Verdict]], used: int, doubted: bool
     ) -> list[Part]:
-        """Neighbours that are due go together; a row that may be engaged goes alone."""
+        """Neighbours that are due go together; a row that may be engaged goes alone.
+
+        `doubted`: each may be engaged by an attempt before, and may be sent again.
+        """
         before, parts = attempt.request.history, list[Part]()
+        doubt = before.renewed()._replace(in_doubt=True, first_left=before.first_left)
         for in_doubt, group in groupby(rows, lambda row: row[1].meaning is Meaning.UNKNOWN):
             some = [*group]
             if in_doubt:
-                left = before.first_left
-                history = before.renewed()._replace(in_doubt=True, first_left=left)
-                parts += [Part(self.repack([row], history), used, verdict) for row, verdict in some]
+                parts += [Part(self.repack([row], doubt), used, verdict) for row, verdict in some]
             else:
-                members = [row for row, _ in some]
-                parts.append(Part(self.repack(members, before.renewed()), used, some[0][1]))
+                members, verdict = [row for row, _ in some], some[0][1]
+                history = doubt if doubted else before.renewed()
+                after = doubtful(attempt.doubt, verdict) if doubted else verdict
+                parts.append(Part(self.repack(members, history), used, after))
         return parts
 
 

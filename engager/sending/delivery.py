@@ -56,6 +56,8 @@ def decide(
         return Status.ENGAGED, history
     if verdict.meaning is Meaning.NOT_SENT:
         return Decision.DEFER, history
+    if verdict.rows is not None:  # it was answered, so a repeat would be answered in the same way
+        return Status.IN_DOUBT, history
     if _repeats_first_response(delivery, history, verdict, now):
         # The first attempt is not in doubt any more. The endpoint would repeat this response for ever, so the
         # next attempt needs a fresh request id.
@@ -81,6 +83,15 @@ def _repeats_first_response(
     """
     repeated = verdict.duplicate and verdict.by_endpoint and verdict.error not in (0, IN_FLIGHT)
     return repeated and (not history.in_doubt or _is_remembered(delivery, history, now))
+
+
+def is_doubted(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float) -> bool:
+    """Whether an earlier attempt may have had an effect that a response of the endpoint does not tell of.
+
+    It tells of it if it is the response to that attempt, or if the endpoint would have repeated that one.
+    """
+    told = verdict.duplicate or delivery.mode is Mode.EXACTLY_ONCE
+    return history.in_doubt and not (told and _is_remembered(delivery, history, now))
 
 
 def _is_remembered(delivery: Delivery, history: AttemptHistory, now: float) -> bool:

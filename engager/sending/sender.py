@@ -105,7 +105,7 @@ class Sender:
             return EXPIRED if attempt.expired else verdict
         attempt.ended()
         accepted = verdict.meaning is Meaning.ACCEPTED
-        if not accepted:
+        if not accepted or verdict.retry_after is not None:
             self._apply(verdict)
         if self._breaker is not None and not (accepted and self._breaker.is_calm):
             self._breaker.observe(verdict, attempt.probing)
