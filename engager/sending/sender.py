@@ -105,7 +105,7 @@ class Sender:
                 self._gate.allow_probe()  # the probe did not leave
             return EXPIRED if attempt.expired else verdict
         attempt.ended()
-        if not accepted:
+        if not accepted or verdict.retry_after is not None:
             self._apply(verdict)
         if self._breaker is not None and not (accepted and self._breaker.is_calm):
             self._breaker.observe(verdict, attempt.probing)

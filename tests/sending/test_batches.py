@@ -221,7 +221,7 @@ DOUBT = AttemptHistory(attempts=1, first_left=0.0, in_doubt=True)
     [
         # The endpoint deduplicates: a fresh response proves that the attempt before never arrived.
         (Mode.EXACTLY_ONCE, DOUBT, ["engaged", "rejected", "engaged"]),
-        (Mode.EXACTLY_ONCE, DOUBT._replace(forced=True), ["engaged", "in_doubt", "in_doubt"]),
+        (Mode.EXACTLY_ONCE, DOUBT._replace(forced=True), ["engaged", "in_doubt", "engaged"]),
         (Mode.AT_LEAST_ONCE, DOUBT, ["engaged", "in_doubt", "engaged"]),
     ],
 )
@@ -318,3 +318,78 @@ async def test_the_parts_of_a_refused_batch_do_not_count_as_batches_that_were_re
     outcomes = await batches.settle(*range(1, 9))
     assert batches.stop.exit is None
     assert len(outcomes) == 8
+
+
+@pytest.mark.parametrize("duplicate", [False, True])
+@pytest.mark.parametrize("error", [400, 429, 402, 500])
+@pytest.mark.parametrize(
+    "result", [b'["a"]', b'[{"error":0}]', b'[{"error":0},{"error":0},{"error":9}]', b"[7, {}]"]
+)
+async def test_an_error_beside_entries_for_other_rows_proves_nothing(
+    result: bytes, error: int, duplicate: bool
+) -> None:
+    """Some may be engaged. A repeat would be answered in the same way, or engage them twice."""
+    body = b'{"error":%d,"error_text":"","result":%b}' % (error, result)
+    script = Sent(Reply(200, body, duplicate=duplicate))
+    batches = Batches(script)
+    assert statuses(await batches.settle(1, 2)) == {1: "in_doubt", 2: "in_doubt"}
+    assert len(script.rows) == 1
+    assert (batches.stop.exit is Exit.STOPPED) is (error == 402 and not duplicate)
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+async def test_entries_under_an_error_status_contradict_it(status: int) -> None:
+    said = by_row(0, 400, error=status)
+    script = Sent(Reply(status, said.body))
+    assert statuses(await Batches(script).settle(1, 2)) == {1: "in_doubt", 2: "in_doubt"}
+    assert len(script.rows) == 1
+
+
+async def test_a_limit_that_is_reached_within_a_batch_is_one_of_its_rows() -> None:
+    batches = Batches(Sent(by_row(0, 402, error=402)))
+    assert statuses(await batches.settle(1, 2)) == {1: "engaged"}
+    assert batches.stop.exit is Exit.STOPPED
+    assert statuses(await Batches(Sent(by_row(0, 429, error=429), by_row(0))).settle(1, 2)) == {
+        1: "engaged",
+        2: "engaged",
+    }
+
+
+async def test_a_limit_that_a_repeated_response_tells_of_may_be_over() -> None:
+    batches = Batches(Sent(Reply(200, by_row(0, 402).body, duplicate=True), by_row(0)))
+    assert statuses(await batches.settle(1, 2)) == {1: "engaged", 2: "engaged"}
+
+
+async def test_a_success_of_the_endpoint_under_413_is_not_refused() -> None:
+    script = Sent(Reply(413, SILENCE_ABOUT_ROWS.body))
+    assert statuses(await Batches(script, mode=Mode.AT_MOST_ONCE).settle(1, 2)) == {
+        1: "in_doubt",
+        2: "in_doubt",
+    }
+
+
+LEFT_BEFORE = AttemptHistory(attempts=1, first_left=0.0, in_doubt=True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "forced", "after"),
+    [
+        (Mode.AT_LEAST_ONCE, False, {1: "engaged", 2: "in_doubt", 3: "in_doubt"}),
+        (Mode.EXACTLY_ONCE, True, {1: "engaged", 2: "in_doubt", 3: "in_doubt"}),
+        (Mode.EXACTLY_ONCE, False, {1: "engaged", 2: "rejected", 3: "failed"}),
+    ],
+)
+async def test_an_error_of_a_row_says_nothing_of_an_attempt_before_that_is_not_remembered(
+    mode: Mode, forced: bool, after: dict[int, str]
+) -> None:
+    script = Sent(by_row(0, 400, 429), *[by_row(429)] * 9)
+    history = LEFT_BEFORE._replace(forced=forced)
+    outcomes = await Batches(script, mode=mode).settle(1, 2, 3, history=history)
+    assert statuses(outcomes) == after
+    assert script.rows == ["[1,2,3]", "[3]", "[3]", "[3]"]
+
+
+async def test_a_row_of_a_lost_batch_that_is_sent_again_alone_can_be_engaged() -> None:
+    script = Sent(SILENT, by_row(0, 503), by_row(0))
+    outcomes = await Batches(script, mode=Mode.AT_LEAST_ONCE).settle(1, 2)
+    assert statuses(outcomes) == {1: "engaged", 2: "engaged"}
