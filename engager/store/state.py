@@ -119,6 +119,14 @@ class RunState:
         self.resting.difference_update(rows)
 
     @property
+    def sent_rows(self) -> list[int]:
+        """Rows without an outcome of which an attempt has left in this pass.
+
+        A batch in doubt is open again from the start of a further pass on.
+        """
+        return [row for row, history in self.open.items() if history.attempts or row not in self.resting]
+
+    @property
     def lost_rows(self) -> int:
         """Rows of which it is unknown whether an attempt has left."""
         counts = self.rows.count()

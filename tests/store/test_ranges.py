@@ -177,6 +177,8 @@ async def test_a_batch_in_doubt_is_sent_again_as_it_was_in_a_further_pass(tmp_pa
         }
         assert all(one.history.in_doubt and one.history.forced for one in found.values())
         store.close()
+        seen = read_status(existing_run(tmp_path))
+        assert (seen["open"], seen["pending_retry"]) == (0, 5)
 
 
 async def test_batches_that_overlap_after_a_damage_are_not_sent_again_as_they_were(tmp_path: Path) -> None:
