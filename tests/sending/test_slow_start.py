@@ -17,8 +17,8 @@ from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission
 from tests.sending.scripted import (
     BUSY,
-    NO,
     OK,
+    REJECTION,
     Script,
     compose,
     request,
@@ -27,7 +27,7 @@ from tests.sending.scripted import (
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
-    ("first", "left"), [(BUSY, 1), (NO, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
+    ("first", "left"), [(BUSY, 1), (REJECTION, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
 )
 async def test_a_slow_start_limits_the_requests_in_flight(first: Ending, left: int) -> None:
     """One until the endpoint responds in its own form, and three until it accepts a row."""

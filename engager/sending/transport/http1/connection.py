@@ -173,7 +173,7 @@ class Connection:
         if len(part) > _PIECE:
             self._unsent.appendleft(memoryview(part)[_PIECE:])
             part = memoryview(part)[:_PIECE]
-        return self._tls.sealed(part)
+        return self._tls.encrypt(part)
 
     def _writable(self) -> None:
         self._loop.remove_writer(self._descriptor)
@@ -208,11 +208,11 @@ class Connection:
         return bool(data)
 
     def _decrypted(self, tls: Tls, data: bytes) -> Sequence[bytes]:
-        records = tls.opened(data)
-        if tls.owes:
+        records = tls.decrypt(data)
+        if tls.has_outgoing:
             if self._state is _SENDING:
                 self._state = _SENT  # it is not known any more which of the bytes that wait are its own
-            self._piece = b"".join((self._piece, tls.leaves()))
+            self._piece = b"".join((self._piece, tls.read_outgoing()))
             self._flush()
         return records
 
@@ -266,7 +266,7 @@ class Connection:
         if self._tls is None:
             return None
         try:
-            self._tls.opened(self._receive(BLOCK))
+            self._tls.decrypt(self._receive(BLOCK))
         except OSError as fault:
             return fault if is_of_client_cert(fault) else None
         return None
