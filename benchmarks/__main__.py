@@ -105,7 +105,7 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         "keys": lambda: module("keys").cost(rows),
         "watching": lambda: module("watching").cost(folder, rows, turns),
         "memory": lambda: module("bounds").memory(folder, (rows // 10, rows), settings),
-        "imports": lambda: module("imports").cost(folder, rows, turns, settings),
+        "imports": lambda: module("bounds").imports(folder, rows, turns, settings),
         "rate": rate,
     }
     return texts[given.benchmark]()
