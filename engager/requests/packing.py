@@ -43,6 +43,7 @@ class Packer:
         self._members: list[EngageRequest] = []  #: of the batch that is being packed
         self._bytes = 0
         self._reached = 0  #: the number of the last row so far
+        self.cut = 0  #: rows of an open batch that ends after the last row of this process: it stays open
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
     def pack(self, works: Iterable[Work]) -> list[Work]:
@@ -79,7 +80,8 @@ class Packer:
         if last in self._withdrawn:
             return [self.packed([member], unrepeatable(member.history)) for member in members]
         if self._reached < last:
-            return []  # the rest of it is after the last row of this process: it stays open
+            self.cut = len(members)
+            return []
         return [self.packed(members, members[0].history)]
 
     def packed(self, members: Sequence[EngageRequest], history: AttemptHistory) -> EngageRequest:

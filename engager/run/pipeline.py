@@ -74,7 +74,10 @@ def _next_works(
         nonlocal over
         chunk = None if over else next(chunks, None)
         if chunk is None:
-            rest, over = [] if over or packer is None else packer.finish(), True
+            if over or packer is None:
+                return None
+            over, rest = True, packer.finish()
+            queue.rows -= packer.cut
             return [*rest] or None
         history = store.history(chunk)
         works = history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
