@@ -157,7 +157,7 @@ class RunState:
         return frames.settled(Settlement(row, self.rows[row], self.rows.moment(row), file, b"", line))
 
     def _restore_rows(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
-        data, blocks = frames.rows_of(body)
+        data, blocks = frames.parse_rows(body)
         facts = orjson.loads(data)
         self.rows = RowStates.restored(facts, blocks)
         self.rows.shift(on_clock(context.boot, context) - context.boot)
@@ -166,7 +166,7 @@ class RunState:
         self.lost_since = inf if since is None else on_clock(since, context) if since > _LONG_AGO else -inf
 
     def _reopen(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
-        for one in frames.opened_of(body):
+        for one in frames.parse_opened(body):
             if one.history.first_left is not None:
                 moment = on_clock(one.history.first_left, context)
                 one.history = one.history._replace(first_left=moment)
@@ -174,26 +174,26 @@ class RunState:
 
     def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Apply the records of a frame, as when they were written."""
-        for kind, body in frames.records_of(records):
+        for kind, body in frames.split_records(records):
             if kind == Kind.ENGAGED:
-                rows, lines = frames.engaged_of(body)
+                rows, lines = frames.parse_engaged(body)
                 self.engage(rows)
                 self._add_lines(lines.splitlines(keepends=True))
             elif kind == Kind.SETTLED:
-                one = frames.settled_of(body)
+                one = frames.parse_settled(body)
                 self.settle(one._replace(first_left=on_clock(one.first_left, context)))
                 self._add_lines([one.line] if one.line else [])
                 self.unwritten.add(one._replace(line=b""))
             elif kind == Kind.OPEN:
                 self._reopen(body, on_clock, context)
             elif kind == Kind.FIRST:
-                moment, rows = frames.first_attempts_of(body)
+                moment, rows = frames.parse_first_attempts(body)
                 left = on_clock(moment, context)
                 self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:
-                self.checkpoints.add(*frames.checkpoint_of(body))
+                self.checkpoints.add(*frames.parse_checkpoint(body))
             elif kind == Kind.ROWS:
                 self._restore_rows(body, on_clock, context)
             elif kind == Kind.TALLY:

@@ -11,16 +11,16 @@ from engager.store.frames import (
     OpenRequest,
     Settlement,
     engaged,
-    engaged_of,
     first_attempts,
-    first_attempts_of,
     framed,
-    frames_of,
     opened,
-    opened_of,
-    records_of,
+    parse_engaged,
+    parse_first_attempts,
+    parse_frames,
+    parse_opened,
+    parse_settled,
     settled,
-    settled_of,
+    split_records,
 )
 
 CONTEXT = Context(1.5, 2.5, 7, 8, 9)
@@ -33,7 +33,7 @@ def journal(*payloads: bytes) -> bytes:
 
 
 def whole_frames(data: bytes) -> dict[int, bytes]:
-    return {f.number: bytes(f.records) for f in frames_of(data, SEED) if f.records is not None}
+    return {f.number: bytes(f.records) for f in parse_frames(data, SEED) if f.records is not None}
 
 
 def test_records_are_read_as_they_were_written() -> None:
@@ -44,11 +44,11 @@ def test_records_are_read_as_they_were_written() -> None:
             [engaged([1, 2], [b"x\n", b"y\n"]), settled(one), opened([request]), first_attempts([7], 3.5)]
         )
     )
-    bodies = [body for _, body in records_of(data)]
-    assert engaged_of(bodies[0]) == ([1, 2], b"x\ny\n")
-    assert settled_of(bodies[1]) == one
-    assert list(opened_of(bodies[2])) == [request]
-    assert first_attempts_of(bodies[3]) == (3.5, [7])
+    bodies = [body for _, body in split_records(data)]
+    assert parse_engaged(bodies[0]) == ([1, 2], b"x\ny\n")
+    assert parse_settled(bodies[1]) == one
+    assert list(parse_opened(bodies[2])) == [request]
+    assert parse_first_attempts(bodies[3]) == (3.5, [7])
 
 
 @settings(deadline=None)
@@ -57,7 +57,7 @@ def test_a_flipped_bit_damages_one_frame_and_is_detected(payloads: list[bytes], 
     written = bytearray(journal(*payloads))
     at = data.draw(st.integers(0, len(written) - 1))
     written[at] ^= 1 << data.draw(st.integers(0, 7))
-    found = list(frames_of(bytes(written), SEED))
+    found = list(parse_frames(bytes(written), SEED))
     # Its number is known nevertheless: from its head or from its tail.
     assert [frame.number for frame in found] == list(range(1, len(payloads) + 1))
     assert all(frame.context == CONTEXT for frame in found)
