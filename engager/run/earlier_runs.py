@@ -20,9 +20,9 @@ from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
 from engager.errors import BusyError, EngagerError, RunDirectoryError, UnsettledRunError
-from engager.models import REACHED, EngageRequest, Row
+from engager.models import EARLIER_RUN, REACHED, EngageRequest, Row
 from engager.reader.results import results_of
-from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
+from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
 from engager.run.unsettled import is_unsettled, what_is_left
