@@ -42,8 +42,8 @@ class Packer:
         self._form, self._most_rows, self._most_bytes = form, most_rows, most_bytes
         self._members: list[EngageRequest] = []  #: of the batch that is being packed
         self._bytes = 0
+        self.left_open = 0  #: rows of a batch that ends after the last row of this process
         self._reached = 0  #: the number of the last row so far
-        self.cut = 0  #: rows of an open batch that ends after the last row of this process: it stays open
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
     def pack(self, works: Iterable[Work]) -> list[Work]:
@@ -80,7 +80,7 @@ class Packer:
         if last in self._withdrawn:
             return [self.packed([member], unrepeatable(member.history)) for member in members]
         if self._reached < last:
-            self.cut = len(members)
+            self.left_open = len(members)
             return []
         return [self.packed(members, members[0].history)]
 

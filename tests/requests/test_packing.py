@@ -112,7 +112,7 @@ def test_an_open_batch_without_one_of_its_rows_is_not_repeated_under_another_id(
 def test_an_open_batch_that_ends_after_the_last_row_of_the_process_stays_open() -> None:
     one = packer()
     assert packed_all(one, [item(1, LOST, last=3), item(2, LOST, last=3)]) == []
-    assert one.cut == 2
+    assert one.left_open == 2
 
 
 RESTING = AttemptHistory(attempts=1, first_left=5.0)
