@@ -173,8 +173,8 @@ async def test_no_burst_follows_a_pause() -> None:
 @pytest.mark.parametrize(
     ("rows", "falls"),
     [
-        ([TAKEN, Verdict(Meaning.REJECTED, 400)], False),
-        ([TAKEN, Verdict(Meaning.NOT_ACCEPTED, 429)], True),
+        ([ACCEPTED, Verdict(Meaning.REJECTED, 400)], False),
+        ([ACCEPTED, Verdict(Meaning.NOT_ACCEPTED, 429)], True),
         ([Verdict(Meaning.UNKNOWN, 500), Verdict(Meaning.UNKNOWN, 500)], True),
     ],
 )
