@@ -64,6 +64,13 @@ def test_requests_are_counted_as_they_leave_and_not_shown_above_the_limit(every:
     assert course.recent.requests_per_second(4.0) == 0
 
 
+def test_a_request_after_a_silence_is_one_in_the_time_that_is_measured() -> None:
+    course = Course()
+    course.pass_by(10.0, 100.0, 1)
+    course.pass_by(0.25, 0.25, 1)
+    assert course.recent.requests_per_second(4.0) == pytest.approx(1 / 4)
+
+
 def test_an_endpoint_that_falls_silent_is_seen_in_the_rate() -> None:
     course = Course()
     before = course.pass_by(30.0, 0.02, 1)[-1]
