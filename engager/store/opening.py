@@ -139,6 +139,7 @@ def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
         files.file(file).replaced(still.count(1))
     state.lose_lines(written, pending)
     tally.count([orjson.loads(line) for line in state.unwritten.results])
+    tally.requests = state.tally.requests  # they left, whatever became of the lines
     state.tally = tally
 
 

@@ -86,7 +86,8 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
             still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
             file.replaced(still.count(1))
     _reopen_batches(results, state, asked, formats)
-    tally.attempts = state.tally.attempts  # the attempts were made, and still count
+    # The attempts were made, and still count.
+    tally.attempts, tally.requests = state.tally.attempts, state.tally.requests
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
 
 

@@ -94,10 +94,21 @@ class RunState:
                 self.ranges[row] = one.first, one.last
         (self.resting.difference_update if one.in_flight else self.resting.update)(rows)
 
+    def leave(self, one: OpenRequest) -> None:
+        """Note that a request leaves, and count it, unless it was to leave before and had no connection."""
+        ends = (one.first, one.last)  # one of them may be settled
+        self.tally.requests += not any(row in self.open and row not in self.resting for row in ends)
+        self.open_request(one)
+
     def requests(self) -> list[OpenRequest]:
         """Every open request."""
         row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
         return [OpenRequest(*ends, self.open[row], row not in self.resting) for ends, row in row_of.items()]
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows of the requests in flight."""
+        return len(self.open) - len(self.resting)
 
     def engage(self, rows: Sequence[int]) -> None:
         """Settle rows that were engaged."""
@@ -170,7 +181,10 @@ class RunState:
             if one.history.first_left is not None:
                 moment = on_clock(one.history.first_left, context)
                 one.history = one.history._replace(first_left=moment)
-            self.open_request(one)
+            if one.in_flight:  # in a snapshot, the tally that follows has counted it
+                self.leave(one)
+            else:
+                self.open_request(one)
 
     def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Apply the records of a frame, as when they were written."""
@@ -190,6 +204,7 @@ class RunState:
                 moment, rows = frames.parse_first_attempts(body)
                 left = on_clock(moment, context)
                 self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
+                self.tally.requests += len(rows)
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:

@@ -166,10 +166,11 @@ class ResultStore:
             left = now if left is None else left
             if is_first and left >= now - _TOGETHER:
                 first[row] = left
+                state.tally.requests += 1
                 state.open[row] = history
             else:
                 others.append(open_request(request, True))
-                state.open_request(others[-1])
+                state.leave(others[-1])
         requests.clear()
         state.last_row = max([state.last_row, *first, *[one.last for one in others]])
         leaving = [frames.first_attempts([*first], min(first.values()))] if first else []

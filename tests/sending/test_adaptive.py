@@ -11,10 +11,12 @@ import pytest
 from engager.altcraft.classification import Meaning, Verdict
 from engager.policies.adaptive import Adaptive, ConcurrencyAimd
 from engager.policies.rate import Pace
-from engager.sending.adaptive import AdaptiveController, ConcurrencyLimiter
+from engager.sending.adaptive import AdaptiveController, ConcurrencyLimiter, with_adaptive_limit
+from engager.sending.attempt import Attempt
 from engager.sending.limits import RateLimiter
 from engager.sending.pause import PauseGate
 from engager.sending.stop import Stop
+from tests.sending.scripted import request
 
 ACCEPTED, REFUSED = Verdict(Meaning.ACCEPTED), Verdict(Meaning.NOT_ACCEPTED, http_status=503)
 
@@ -165,3 +167,36 @@ async def test_no_burst_follows_a_pause() -> None:
     await asyncio.gather(*(sender() for _ in range(64)))
     assert not [moment for moment in left if 2.01 < moment < 3]
     assert len([moment for moment in left if 3 <= moment < 3.1]) <= 12
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("rows", "falls"),
+    [
+        ([ACCEPTED, Verdict(Meaning.REJECTED, 400)], False),
+        ([ACCEPTED, Verdict(Meaning.NOT_ACCEPTED, 429)], True),
+        ([Verdict(Meaning.UNKNOWN, 500), Verdict(Meaning.UNKNOWN, 500)], True),
+    ],
+)
+async def test_a_batch_shows_the_limits_by_what_became_of_its_rows(rows: list[Verdict], falls: bool) -> None:
+    """Its response is a success, whatever it says of the rows."""
+    verdict = Verdict(Meaning.ACCEPTED, 0, http_status=200, rows=rows)
+    seen, flying, stop = list[int](), list[Attempt](), Stop()
+
+    async def call(attempt: Attempt) -> Verdict:
+        attempt.due = asyncio.get_running_loop().time()
+        flying.append(attempt)
+        seen.append(len(flying))
+        await asyncio.sleep(0.1)
+        flying.pop()
+        return verdict
+
+    adaptive = Adaptive(concurrency=ConcurrencyAimd(start=20, floor=1, ceiling=20))
+    within = with_adaptive_limit(adaptive, RateLimiter(None, stop), call)
+
+    async def work() -> None:
+        for _ in range(20):
+            await within(Attempt(request(), "id", 0.0, 0.0))
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    assert (max(seen[-100:]) < 20) == falls

@@ -201,3 +201,28 @@ async def test_overlapping_batches_of_a_damaged_journal_are_split(tmp_path: Path
     assert [(one.first, one.last) for one in requests if one] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert all(one.history.in_doubt and one.history.first_left == -inf for one in requests if one)
     store.close()
+
+
+async def test_requests_are_counted_as_often_as_they_leave_also_after_a_kill(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    batch = request(3, 9)
+    batch.history = batch.history.departed(store.clock())
+    store.before_send([request(1), request(2), batch])
+    assert store.state.rows_in_flight == 9
+    batch.history = batch.history.ended()
+    store.after([outcome(1), outcome(2)], due=[batch])
+    for _ in range(2):  # the first time there is no connection
+        store.before_send([batch])
+    assert store.state.rows_in_flight == 7
+    times: Any = {"latency_ms": 20.0, "waited_ms": 1.0, "request_id": "id-3"}
+    store.after([outcome(number, **times) for number in range(3, 9)])
+    store.before_send([request(10, 19)])  # nothing is heard of it
+    known = store.tally.as_dict()
+    assert (known["rows"], known["requests"], store.tally.latency.count) == (8, 5, 1)
+    store.close()
+    assert read_status(existing_run(tmp_path))["requests"] == 5
+    for _ in range(2):  # from the frames, then from a snapshot
+        store = await open_store(tmp_path)
+        assert store.tally.as_dict() == known
+        assert store.state.rows_in_flight == 0
+        store.close()

@@ -85,3 +85,28 @@ def test_a_damaged_line_is_not_counted_in_part(damaged: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         tally.count([{**line(Status.REJECTED, 400, attempts=1), damaged: ["x"]}])
     assert (tally.state(), tally.samples) == (before, {})
+
+
+def test_the_rows_of_a_batch_are_one_sample_of_its_times_wherever_their_lines_are() -> None:
+    def of_batch(number: int, status: Status) -> dict[str, Any]:
+        times = {"latency_ms": 100.0 * number, "waited_ms": 1.0 * number}
+        return line(status, 0, attempts=1, request_id=f"batch {number}", **times)
+
+    engaged = [of_batch(number, Status.ENGAGED) for number in range(1, 65) for _ in range(50)]
+    rejected = [of_batch(number, Status.REJECTED) for number in range(1, 65)]
+    together, apart = Tally(), Tally()
+    together.count([*engaged, *rejected])
+    for one in [*engaged, *rejected]:
+        apart.count([one])
+    assert together.rows == together.attempts == 64 * 51
+    assert (together.latency.count, together.waited.count) == (64, 64)
+    assert together.latency.percentile(0.5) == pytest.approx(3200.0, rel=0.01)
+    assert apart.as_dict() == together.as_dict()
+
+
+def test_a_run_of_an_earlier_version_made_a_request_for_each_attempt() -> None:
+    tally = Tally()
+    tally.count([line(Status.ENGAGED, 0, attempts=3)])
+    state = tally.state()
+    del state["requests"]
+    assert Tally.restored(state).requests == 3
