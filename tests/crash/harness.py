@@ -193,7 +193,8 @@ class Course:
         # At the start, two batches that were refused may wait while others are sent.
         most = self.case.rows_in_flight + 2 * self.case.batch + self._damaged
         most = self.case.rows if self._journal_damaged else most
-        for wrong in status_faults(status, self.case.rows, most, 0 if self.passes or self._damaged else self._settled):
+        settled = 0 if self.passes or self._damaged else self._settled
+        for wrong in status_faults(status, self.case.rows, most, settled):
             self.wrong(wrong)
         self._settled = status["rows"]
 
