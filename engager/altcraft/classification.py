@@ -146,15 +146,21 @@ def judge_batch(ending: Ending, rows: int, is_task: bool) -> Verdict:
     complete = ending.complete and len(ending.body) <= longest_response(rows)
     said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
     verdict = _judged(*said, ending.location, most_elements(rows))
+    if verdict.by_endpoint and not (verdict.meaning is Meaning.UNKNOWN and verdict.error == 0):
+        verdict = _of_answer(verdict, ending, rows, is_task)
     if verdict.is_too_large and verdict.meaning is Meaning.NOT_ACCEPTED:
         return replace(verdict, meaning=Meaning.REJECTED)  # whoever says so has not passed it on
-    if not verdict.by_endpoint or (verdict.meaning is Meaning.UNKNOWN and verdict.error == 0):
-        return verdict  # not from the endpoint, or a success under an error status
-    if is_task:
-        if verdict.meaning is not Meaning.ACCEPTED:
-            return verdict
-        return replace(verdict, request_only=True, reference=read_reference(ending.body))
-    return _of_rows(verdict, read_batch_result(ending.body, rows), rows, 200 <= ending.status < 300)
+    return verdict
+
+
+def _of_answer(whole: Verdict, reply: Reply, rows: int, is_task: bool) -> Verdict:
+    """What a response of the endpoint to a batch proves."""
+    if not is_task:
+        is_mapped = 200 <= reply.status < 300
+        return _of_rows(whole, read_batch_result(reply.body, rows), rows, is_mapped)
+    if whole.meaning is not Meaning.ACCEPTED:
+        return whole
+    return replace(whole, request_only=True, reference=read_reference(reply.body))
 
 
 def _of_rows(whole: Verdict, result: BatchResult | None, rows: int, is_mapped: bool) -> Verdict:

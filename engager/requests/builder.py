@@ -122,7 +122,7 @@ class Builder:
         shared = {field.name: field.value.render(()) for field in self._fields if field.name in self._once}
         self._fields = [field for field in self._fields if field.name not in self._once]
         self._batch = self._wire = BatchBody(wire, shared)
-        # Not batch.bytes: another size at a later start must not change which rows are valid, and with it
+        # Not batch.bytes: another size at a later start must not change which rows are valid. That decides
         # which row is the first with its key, and which are members of an open batch.
         self._limit -= self.frame_bytes + self.separator_bytes
         self._id_of = _no_id

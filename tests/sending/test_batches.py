@@ -339,12 +339,12 @@ async def test_an_error_beside_entries_for_other_rows_proves_nothing(
     assert (batches.stop.exit is Exit.STOPPED) is (error == 402 and not duplicate)
 
 
-@pytest.mark.parametrize("status", [400, 429, 500])
+@pytest.mark.parametrize("status", [400, 413, 429, 500])
 async def test_entries_under_an_error_status_contradict_it(status: int) -> None:
-    said = by_row(0, 400, error=status)
-    script = RecordingScript(Reply(status, said.body))
-    assert statuses(await Batches(script).settle(1, 2)) == {1: "in_doubt", 2: "in_doubt"}
-    assert len(script.rows) == 1
+    for error in (400, 413, 429, 500):
+        script = RecordingScript(Reply(status, by_row(0, 400, error=error).body))
+        assert statuses(await Batches(script).settle(1, 2)) == {1: "in_doubt", 2: "in_doubt"}
+        assert len(script.rows) == 1
 
 
 async def test_a_limit_that_is_reached_within_a_batch_is_one_of_its_rows() -> None:

@@ -181,6 +181,28 @@ async def test_a_further_pass_repeats_a_batch_in_doubt_unchanged(tmp_path: Path)
         assert (seen["open"], seen["pending_retry"]) == (0, 5)
 
 
+async def test_a_batch_of_which_rows_were_sent_again_is_not_repeated_in_a_further_pass(
+    tmp_path: Path,
+) -> None:
+    """Of the three rows of a response two are in doubt, and the one between them was engaged in a part."""
+    store = await open_store(tmp_path)
+    store.before_send([request(1, 3), request(4, 6)])
+    doubt: dict[str, Any] = {"request_id": "id-1"}
+    other: dict[str, Any] = {"request_id": "id-4"}
+    await settle(store, *(outcome(number, Status.IN_DOUBT, **doubt) for number in (1, 3)))
+    await settle(store, outcome(2, request_id="id-2"), outcome(5, Status.INVALID))
+    await settle(store, *(outcome(number, Status.IN_DOUBT, **other) for number in (4, 6)))
+    await finish(store)
+    run = existing_run(tmp_path)
+    run.write_summary({"complete": True})
+    passes.ask_for(run, [Status.IN_DOUBT])
+    store = await open_store(tmp_path)
+    known = store.history([row(number) for number in range(1, 7)]).known
+    found = {number: (one.request.first, one.request.last) for number, one in known.items() if one.request}
+    assert found == {1: (1, 1), 3: (3, 3), 4: (4, 6), 5: (4, 6), 6: (4, 6)}
+    store.close()
+
+
 async def test_overlapping_batches_of_a_damaged_journal_are_split(tmp_path: Path) -> None:
     """The damaged frame said that one batch replaced the other."""
     store = await open_store(tmp_path)
