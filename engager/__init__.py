@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engager.api import (
         build_job,
         check,
+        find,
         load_job,
         outcomes,
         retry,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from engager.reader.results import Result
     from engager.run.control import Control
     from engager.run.dry_run import Findings
+    from engager.run.operator.finding import FoundRow, SearchedRun, Stage
 
 # The package of this name first: imported later, it would take the place of the function.
 import_module("engager.run")
@@ -62,6 +64,7 @@ del globals()["run"]
 _HOMES = {
     "build_job": "engager.api",
     "check": "engager.api",
+    "find": "engager.api",
     "load_job": "engager.api",
     "outcomes": "engager.api",
     "retry": "engager.api",
@@ -90,6 +93,9 @@ _HOMES = {
     "Status": "engager.models",
     "Control": "engager.run.control",
     "Findings": "engager.run.dry_run",
+    "FoundRow": "engager.run.operator.finding",
+    "SearchedRun": "engager.run.operator.finding",
+    "Stage": "engager.run.operator.finding",
     "Result": "engager.reader.results",
 }
 
@@ -115,6 +121,7 @@ __all__ = [
     "Event",
     "Exit",
     "Findings",
+    "FoundRow",
     "InputError",
     "JobError",
     "JobFile",
@@ -123,13 +130,16 @@ __all__ = [
     "Reported",
     "Result",
     "RunDirectoryError",
+    "SearchedRun",
     "Serving",
     "Snapshot",
+    "Stage",
     "Status",
     "Summary",
     "__version__",
     "build_job",
     "check",
+    "find",
     "load_job",
     "outcomes",
     "retry",

@@ -6,7 +6,7 @@ Every error that a person must act on is an EngagerError, whose text says what t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
 from engager.endpoint.tasks import ask_for_tasks, tasks_of
-from engager.errors import EngagerError, Exit, UnsettledRunError, first_of, one_at_a_time
+from engager.errors import EngagerError, Exit, JobError, UnsettledRunError, first_of, one_at_a_time
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.output.finish import finish, notify
@@ -33,9 +33,10 @@ from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
+from engager.run.operator.finding import SearchedRun, find_key, find_statuses
+from engager.run.operator.signals import stopped_by_signals
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import choose_directory, moment_of_name
-from engager.run.stopping import stopped_by_signals
 from engager.run.unsettled import summary_of
 from engager.store.status import existing_run, read_status
 
@@ -192,6 +193,30 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
     """
     found = existing_run(Path(run_directory))
     return (latest_results if latest else results_of)(found.results_path)
+
+
+def find(
+    *runs: AnyPath, key: str | None = None, statuses: Collection[Status | str] = ()
+) -> Iterator[SearchedRun]:
+    """Look for a person in runs, or for all rows with certain statuses.
+
+    Args:
+        runs: run directories, or folders with runs beneath them.
+        key: an address, a phone or another value by which people are matched; it is compared as the run
+            compares its keys.
+        statuses: instead of a key: the statuses of the rows.
+
+    Yields:
+        Each run with its `rows`: those found, with their outcomes and how far they are.
+
+    Raises:
+        RunDirectoryError, JobError.
+
+    """
+    if (key is None) == (not statuses) or (key is not None and not key.strip()):
+        raise JobError("find: give a key, or statuses.")
+    paths = list(map(Path, runs))
+    return find_statuses(paths, frozenset(map(Status, statuses))) if key is None else find_key(paths, key)
 
 
 def tasks(run_directory: AnyPath, *, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "retry",
     "status",
+    "find",
     "report",
     "check",
     "doctor",
