@@ -33,6 +33,7 @@ from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
+from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.signals import stopped_by_signals
 from engager.run.prepare import Run, prepare
@@ -219,6 +220,30 @@ def find(
     return find_statuses(paths, frozenset(map(Status, statuses))) if key is None else find_key(paths, key)
 
 
+def pause(run_directory: AnyPath) -> dict[str, Any]:
+    """Pause a run in progress in another process of the same user; returns its state after that.
+
+    The state has the `holders` of the pause, the `rate`, the requests `in_flight`, whether it is `stopping`,
+    and its latest `snapshot`. Raises RunDirectoryError, also if the run is not in progress.
+    """
+    return command(existing_run(Path(run_directory)), "pause")
+
+
+def resume(run_directory: AnyPath) -> dict[str, Any]:
+    """End an operator's pause of a run in progress; else as `pause`."""
+    return command(existing_run(Path(run_directory)), "resume")
+
+
+def stop(run_directory: AnyPath) -> dict[str, Any]:
+    """Stop a run in progress in good order; else as `pause`. It returns before the run has ended."""
+    return command(existing_run(Path(run_directory)), "stop")
+
+
+def set_rate(run_directory: AnyPath, rate: float) -> dict[str, Any]:
+    """Set the requests per second of a run in progress; else as `pause`."""
+    return command(existing_run(Path(run_directory)), "rate", rate=rate)
+
+
 def tasks(run_directory: AnyPath, *, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Ask the endpoint how far the tasks are in which it processes the accepted rows of a run.
 
@@ -376,7 +401,8 @@ async def _carried_out(
         log.opens(run.directory.log_path)
         watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
         try:
-            return await send(run, row_limit, watch, options.serve)
+            async with commanded(run) as taking:
+                return await send(run, row_limit, taking.observing(watch), options.serve)
         except Exception as fault:
             log.fault(first_of(fault))
             raise
