@@ -35,11 +35,13 @@ from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
+from engager.run.operator.overview import follow as follow_run
+from engager.run.operator.overview import state_of_run, states_beneath
 from engager.run.operator.signals import stopped_by_signals
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import choose_directory, moment_of_name
 from engager.run.unsettled import summary_of
-from engager.store.status import existing_run, read_status
+from engager.store.status import existing_run
 
 AnyPath = str | PathLike[str]
 
@@ -184,7 +186,24 @@ def retry(
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
     """The state of a run and its outcomes so far, also while it runs. Raises RunDirectoryError."""
-    return read_status(existing_run(Path(run_directory)))
+    return state_of_run(existing_run(Path(run_directory)))
+
+
+def runs(folder: AnyPath = ".") -> list[dict[str, Any]]:
+    """The states of all runs beneath a folder, each as `status` returns it, with its `directory`.
+
+    The `state` of a run that cannot be read is `unreadable`, and the reason is in `stopped`; it has no other
+    keys. Raises RunDirectoryError if there is no run.
+    """
+    return states_beneath(Path(folder))
+
+
+def follow(run_directory: AnyPath) -> Iterator[dict[str, Any]]:
+    """Iterate over the states of a run, as `status` returns them, whenever the state has changed.
+
+    The last one is the first that is not `running`. Raises RunDirectoryError.
+    """
+    return follow_run(existing_run(Path(run_directory)))
 
 
 def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
