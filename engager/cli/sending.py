@@ -26,7 +26,7 @@ from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
 from engager.run.monitor import tolerated
-from engager.run.stopping import stopped_by_signals
+from engager.run.operator.signals import stopped_by_signals
 
 #: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20

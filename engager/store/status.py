@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from engager.errors import RunDirectoryError
 from engager.models import Status
+from engager.reader.results import Result, results_of
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -29,6 +33,17 @@ def existing_run(path: Path) -> RunDirectory:
 def state_so_far(run: RunDirectory) -> RunState:
     """The state of every row of a run, as its journal has it. Raises RunDirectoryError."""
     return state_of(_chain(run), run.started_at)
+
+
+def results_so_far(run: RunDirectory, state: RunState) -> Iterator[Result]:
+    """Yields the outcomes of a run: those in its files, then those that only the journal has.
+
+    `state` must have been read before: what a process settles meanwhile then is in the files.
+    """
+    unwritten = [Result.from_fields(orjson.loads(line)) for line in state.unwritten.results]
+    rows = {result.row for result in unwritten}  # the files may have some of them by now
+    yield from (result for result in results_of(run.results_path) if result.row not in rows)
+    yield from unwritten
 
 
 def read_status(run: RunDirectory) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from engager.sending.limits import Limits
 from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 from engager.store.store import ResultStore
-from tests.store.stored import prepared
+from tests.store.stored import make_store
 
 #: Starts until nothing is odd any more.
 STARTS = 6
@@ -63,7 +63,7 @@ class Model:
         self.starts += 1
         self.is_well = self.starts > STARTS
         self._left = self.draw.randint(1, 9)
-        store = prepared(self.path)
+        store = make_store(self.path)
         try:
             return await self._carried_out(store)
         except ExceptionGroup as group:
