@@ -100,7 +100,7 @@ class Skipped:
 
     row: Row
     key: str | None
-    error: str  #: a code: "repeat", "excluded", "earlier_run" or "blank"
+    error: str  #: a code: "repeat", "filtered", "excluded", "earlier_run" or "blank"
     error_text: str
 
     @property

@@ -106,7 +106,7 @@ class _Delivery:
             reraise=True,
         )
         try:
-            retrying(self._send, _opener(self._url.reveal()))
+            retrying(self._send, opener(self._url.reveal()))
             self.fault = None
         except Exception as fault:
             self.fault = _described(fault)
@@ -121,7 +121,7 @@ class _Delivery:
             raise
 
 
-def _opener(url: str) -> OpenerDirector:
+def opener(url: str) -> OpenerDirector:
     """An opener that follows no redirect, whose target would get the message, and uses no proxy."""
     opener = OpenerDirector()
     for handler in (HTTPHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler()):

@@ -26,6 +26,10 @@ _TELLING = re.compile(r"[0-9@]")
 _RUNS = re.compile(r"([^\W\d_]+)|([0-9]+)")
 
 
+class NoHeaderError(InputError):
+    """The file has no line."""
+
+
 class _UnusableError(Exception):
     """The record cannot be completed."""
 
@@ -141,7 +145,7 @@ class CsvRows:
             self._cursor.begin()
             first = self._next_record()
         if first is None:
-            raise InputError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
+            raise NoHeaderError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
         if isinstance(first, str):
             raise InputError(f"{self._source}: the header cannot be read: {ERRORS[first]}")
         if not any(name.strip() for name in first):

@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -186,12 +186,12 @@ class Lists:
 
     def _opened(self, file: Path, encoding: str) -> Rows:
         """The open list; for CSV with the first delimiter that splits its header into several columns."""
-        spec = InputSpec(str(file), file.parent, encoding=encoding)
+        spec = InputSpec(str(file), file.parent, encoding=encoding, on_empty="ok")
         found = open_rows(spec)
         if found.columns is None or len(found.columns) > 1:
             return found
         for delimiter in DELIMITERS[1:]:
-            other = open_rows(InputSpec(str(file), file.parent, delimiter=delimiter, encoding=encoding))
+            other = open_rows(replace(spec, delimiter=delimiter))
             if len(other.columns or ()) > 1:
                 found.close()
                 return other

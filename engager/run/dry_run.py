@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
@@ -100,10 +100,16 @@ class Findings:
         return found
 
 
-def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
+def check(
+    job_file: JobFile,
+    input_path: str | None,
+    samples: int,
+    limit: int | None = None,
+    objects: BinaryIO | None = None,
+) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
-    unset = _unset(job_file)
-    rows = open_input(job_file, input_path)
+    unset = [*_unset(job_file), *filter(None, [job_file.undated_directory])]
+    rows = open_input(job_file, input_path, time.time(), objects=objects)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(

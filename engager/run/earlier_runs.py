@@ -67,7 +67,7 @@ def keys_in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[tupl
         if not found.identity["input"]["files"]:
             raise InputError("Its input was a stream.")
         job_file = JobFile.from_source(found.invocation)
-        with closing(open_input(job_file, found.input_path)) as rows:
+        with closing(open_input(job_file, found.input_path, found.started_at)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
             for record in (record for chunk in rows.chunks() for record in chunk):
                 if record.number in missing and isinstance(record, Row):

@@ -31,7 +31,7 @@ def drafted(
 
 def built(job: JobFile) -> list[EngageRequest | Invalid | Skipped]:
     """What the rows of the job's input become."""
-    rows = open_input(job, None)
+    rows = open_input(job, None, 0.0)
     try:
         builder = builder_of(job, rows, "token", "run")
         records = [record for chunk in rows.chunks() for record in chunk]

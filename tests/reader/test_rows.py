@@ -33,7 +33,8 @@ NO_FILES |= {"unicode_escape", "oem", "mbcs"}
 
 
 def read(data: bytes, format_: str = "csv", block: int = 64, **spec: object) -> list[Record]:
-    opened = Rows(InputSpec("-", Path(), format_, **spec), block, io.BytesIO(data))  # type: ignore[arg-type]
+    given = {"on_empty": "ok", **spec}
+    opened = Rows(InputSpec("-", Path(), format_, **given), block, io.BytesIO(data))  # type: ignore[arg-type]
     return [record for chunk in opened.chunks(7) for record in chunk]
 
 
@@ -308,7 +309,7 @@ def test_the_same_rows_under_two_names_are_refused(
 def test_empty_files_are_no_repeats(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_bytes(b"a,b\n")
-    assert list(Rows(InputSpec("*.csv", tmp_path)).chunks()) == []
+    assert list(Rows(InputSpec("*.csv", tmp_path, on_empty="ok")).chunks()) == []
 
 
 def test_a_header_without_rows_has_no_records() -> None:
@@ -541,7 +542,7 @@ def test_a_last_line_without_end_is_reported_with_its_row(
 ) -> None:
     name = "people.csv.gz" if pack else "people.csv"
     (tmp_path / name).write_bytes(gzip.compress(HEADER + data) if pack else HEADER + data)
-    opened = Rows(InputSpec(name, tmp_path), block)
+    opened = Rows(InputSpec(name, tmp_path, on_empty="ok"), block)
     reported: list[str] = list(opened.warnings)
     opened.warn = reported.append
     list(opened.chunks())
