@@ -58,6 +58,8 @@ class Packer:
                 # Rows that are settled do not come.
                 is_next = self._reached == before + 1 or work.last is not None
                 if self._members and not (is_next and self._has_room(work)):
+                    if (last := self._members[0].last) is not None and self._reached <= last:
+                        self._withdrawn.add(last)  # another request carries one of its rows by now
                     packed += self.finish()
                 self._members.append(work)
                 self._bytes += self._size(work)

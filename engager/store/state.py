@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import inf
 from typing import Any, Final
 
@@ -228,10 +227,13 @@ class RunState:
         self.rows.lose(self.last_row)
 
     def _dissolve_overlapping(self) -> None:
-        """Note of batches with rows in common, as one replaced the other, that none can be repeated."""
-        known = sorted(set(self.ranges.values()))
+        """Note of batches that another request has taken rows from that none can be repeated as it was."""
         overlapping = {
-            ends for before, after in pairwise(known) for ends in (before, after) if after[0] <= before[1]
+            (first, last)
+            for first, last in set(self.ranges.values())
+            if any(
+                row in self.open and self.ranges.get(row) != (first, last) for row in range(first, last + 1)
+            )
         }
         for row, ends in list(self.ranges.items()):
             if ends in overlapping:

@@ -203,25 +203,30 @@ async def test_a_batch_of_which_rows_were_sent_again_is_not_repeated_in_a_furthe
     store.close()
 
 
-async def test_overlapping_batches_of_a_damaged_journal_are_split(tmp_path: Path) -> None:
-    """The damaged frame said that one batch replaced the other."""
+@pytest.mark.parametrize("first", [3, 4])
+async def test_a_batch_that_a_damaged_journal_has_in_part_is_split(tmp_path: Path, first: int) -> None:
+    """The damaged frame said that another request replaced it, which is repeated as it was."""
     store = await open_store(tmp_path)
     store.before_send([request(1, 4)])
     path = tmp_path / "journal.0"
     before = len(path.read_bytes().rstrip(b"\0"))
-    store.after([outcome(1), outcome(2)], due=[request(3, 4)])
+    store.after([outcome(1), outcome(2)], due=[request(first, 4)])
     store.before_send([])
     end_of_frame = len(path.read_bytes().rstrip(b"\0"))
-    store.before_send([request(3, 4)])
+    store.before_send([request(first, 4)])
     store.close()
     data = bytearray(path.read_bytes())
     data[(before + end_of_frame) // 2] ^= 1
     path.write_bytes(data)
     store = await open_store(tmp_path)
     known = store.history([row(number) for number in range(1, 5)]).known
-    requests = [known[number].request for number in (1, 2, 3, 4)]
-    assert [(one.first, one.last) for one in requests if one] == [(1, 1), (2, 2), (3, 3), (4, 4)]
-    assert all(one.history.in_doubt and one.history.first_left == -inf for one in requests if one)
+    requests = [one for number in range(1, 5) if (one := known[number].request)]
+    split, kept = requests[: first - 1], requests[first - 1 :]
+    assert [(one.first, one.last) for one in split] == [(number, number) for number in range(1, first)]
+    assert [(one.first, one.last) for one in kept] == [(first, 4)] * len(kept)
+    assert all(one.history.in_doubt for one in requests)
+    assert {one.history.first_left for one in split} == {-inf}
+    assert -inf not in {one.history.first_left for one in kept}
     store.close()
 
 
