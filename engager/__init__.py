@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from engager.api import (
         build_job,
         check,
+        find,
+        follow,
         load_job,
         outcomes,
+        pause,
+        resume,
         retry,
         retry_async,
         run,
         run_async,
+        runs,
+        set_rate,
         status,
+        stop,
         tasks,
     )
     from engager.config.job import JobFile
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     from engager.reader.results import Result
     from engager.run.control import Control
     from engager.run.dry_run import Findings
+    from engager.run.operator.finding import FoundRow, SearchedRun, Stage
 
 # The package of this name first: imported later, it would take the place of the function.
 import_module("engager.run")
@@ -62,13 +70,20 @@ del globals()["run"]
 _HOMES = {
     "build_job": "engager.api",
     "check": "engager.api",
+    "find": "engager.api",
+    "follow": "engager.api",
     "load_job": "engager.api",
     "outcomes": "engager.api",
+    "pause": "engager.api",
+    "resume": "engager.api",
     "retry": "engager.api",
     "retry_async": "engager.api",
     "run": "engager.api",
     "run_async": "engager.api",
+    "runs": "engager.api",
+    "set_rate": "engager.api",
     "status": "engager.api",
+    "stop": "engager.api",
     "tasks": "engager.api",
     "JobFile": "engager.config.job",
     "BusyError": "engager.errors",
@@ -90,6 +105,9 @@ _HOMES = {
     "Status": "engager.models",
     "Control": "engager.run.control",
     "Findings": "engager.run.dry_run",
+    "FoundRow": "engager.run.operator.finding",
+    "SearchedRun": "engager.run.operator.finding",
+    "Stage": "engager.run.operator.finding",
     "Result": "engager.reader.results",
 }
 
@@ -115,6 +133,7 @@ __all__ = [
     "Event",
     "Exit",
     "Findings",
+    "FoundRow",
     "InputError",
     "JobError",
     "JobFile",
@@ -123,19 +142,28 @@ __all__ = [
     "Reported",
     "Result",
     "RunDirectoryError",
+    "SearchedRun",
     "Serving",
     "Snapshot",
+    "Stage",
     "Status",
     "Summary",
     "__version__",
     "build_job",
     "check",
+    "find",
+    "follow",
     "load_job",
     "outcomes",
+    "pause",
+    "resume",
     "retry",
     "retry_async",
     "run",
     "run_async",
+    "runs",
+    "set_rate",
     "status",
+    "stop",
     "tasks",
 ]

@@ -6,7 +6,16 @@ Every error that a person must act on is an EngagerError, whose text says what t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +30,15 @@ from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
 from engager.endpoint.tasks import ask_for_tasks, tasks_of
-from engager.errors import EngagerError, Exit, InputError, UnsettledRunError, first_of, one_at_a_time
+from engager.errors import (
+    EngagerError,
+    Exit,
+    InputError,
+    JobError,
+    UnsettledRunError,
+    first_of,
+    one_at_a_time,
+)
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.output.finish import finish, notify
@@ -39,12 +56,16 @@ from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.opening_input import moment_of_name
+from engager.run.operator.control_socket import command, commanded
+from engager.run.operator.finding import SearchedRun, find_key, find_statuses
+from engager.run.operator.overview import follow as follow_run
+from engager.run.operator.overview import state_of_run, states_beneath
+from engager.run.operator.signals import stopped_by_signals
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import ChosenDirectory, choose_directory
-from engager.run.stopping import stopped_by_signals
 from engager.run.unsettled import summary_of
 from engager.store.run_directory import RunDirectory
-from engager.store.status import existing_run, read_status
+from engager.store.status import existing_run
 
 T = TypeVar("T")
 
@@ -213,7 +234,24 @@ def retry(
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
     """The state of a run and its outcomes so far, also while it runs. Raises RunDirectoryError."""
-    return read_status(existing_run(Path(run_directory)))
+    return state_of_run(existing_run(Path(run_directory)))
+
+
+def runs(folder: AnyPath = ".") -> list[dict[str, Any]]:
+    """The states of all runs beneath a folder, each as `status` returns it, with its `directory`.
+
+    The `state` of a run that cannot be read is `unreadable`, and the reason is in `stopped`; it has no other
+    keys. Raises RunDirectoryError if there is no run.
+    """
+    return states_beneath(Path(folder))
+
+
+def follow(run_directory: AnyPath) -> Iterator[dict[str, Any]]:
+    """Iterate over the states of a run, as `status` returns them, whenever the state has changed.
+
+    The last one is the first that is not `running`. Raises RunDirectoryError.
+    """
+    return follow_run(existing_run(Path(run_directory)))
 
 
 def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
@@ -223,6 +261,54 @@ def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result
     """
     found = existing_run(Path(run_directory))
     return (latest_results if latest else results_of)(found.results_path)
+
+
+def find(
+    *runs: AnyPath, key: str | None = None, statuses: Collection[Status | str] = ()
+) -> Iterator[SearchedRun]:
+    """Look for a person in runs, or for all rows with certain statuses.
+
+    Args:
+        runs: run directories, or folders with runs beneath them.
+        key: an address, a phone or another value by which people are matched; it is compared as the run
+            compares its keys.
+        statuses: instead of a key: the statuses of the rows.
+
+    Yields:
+        Each run with its `rows`: those found, with their outcomes and how far they are.
+
+    Raises:
+        RunDirectoryError, JobError.
+
+    """
+    if (key is None) == (not statuses) or (key is not None and not key.strip()):
+        raise JobError("find: give a key, or statuses.")
+    paths = list(map(Path, runs))
+    return find_statuses(paths, frozenset(map(Status, statuses))) if key is None else find_key(paths, key)
+
+
+def pause(run_directory: AnyPath) -> dict[str, Any]:
+    """Pause a run in progress in another process of the same user; returns its state after that.
+
+    The state has the `holders` of the pause, the `rate`, the requests `in_flight`, whether it is `stopping`,
+    and its latest `snapshot`. Raises RunDirectoryError, also if the run is not in progress.
+    """
+    return command(existing_run(Path(run_directory)), "pause")
+
+
+def resume(run_directory: AnyPath) -> dict[str, Any]:
+    """End an operator's pause of a run in progress; else as `pause`."""
+    return command(existing_run(Path(run_directory)), "resume")
+
+
+def stop(run_directory: AnyPath) -> dict[str, Any]:
+    """Stop a run in progress in good order; else as `pause`. It returns before the run has ended."""
+    return command(existing_run(Path(run_directory)), "stop")
+
+
+def set_rate(run_directory: AnyPath, rate: float) -> dict[str, Any]:
+    """Set the requests per second of a run in progress; else as `pause`."""
+    return command(existing_run(Path(run_directory)), "rate", rate=rate)
 
 
 def tasks(run_directory: AnyPath, *, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -435,7 +521,8 @@ async def _carried_out(
         log.opens(run.directory.log_path)
         watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
         try:
-            return await send(run, row_limit, watch, options.serve)
+            async with commanded(run) as taking:
+                return await send(run, row_limit, taking.observing(watch), options.serve)
         except Exception as fault:
             log.fault(first_of(fault))
             raise

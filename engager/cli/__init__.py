@@ -12,13 +12,22 @@ from engager.cli.streams import standard_streams
 from engager.config.version import __version__
 
 #: Each command is `NAME_command` of a module of its name, but for these; it is loaded when it is called.
-_MODULES = {"run": "sending", "retry": "sending"}
+_MODULES = {
+    "run": "sending",
+    "retry": "sending",
+    **dict.fromkeys(("pause", "resume", "stop", "rate"), "control"),
+}
 
 COMMANDS = (
     "init",
     "run",
     "retry",
     "status",
+    "find",
+    "pause",
+    "resume",
+    "stop",
+    "rate",
     "report",
     "check",
     "doctor",

@@ -27,7 +27,7 @@ from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.run import loop
 from engager.run.monitor import tolerated
-from engager.run.stopping import stopped_by_signals
+from engager.run.operator.signals import stopped_by_signals
 
 #: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20
@@ -250,7 +250,8 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
+    requests = f"{summary.requests:,} requests were sent"
+    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")

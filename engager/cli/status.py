@@ -1,8 +1,10 @@
-"""`status`: the state of a run and its outcomes so far."""
+"""`status`: the state of a run, or of all runs beneath a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,10 +18,16 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
+from engager.output.text import duration
 
 
-@click.command("status", short_help="Show the counts and state of a run.")
-@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.command("status", short_help="Show the counts and state of a run, or of all runs.")
+@click.argument("run_path", metavar="[RUN]", type=click.Path(path_type=Path), default=".")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Print a line whenever the state changes, until the run ends; end with its exit code.",
+)
 @click.option(
     "--tasks",
     "asks_for_tasks",
@@ -28,22 +36,31 @@ from engager.config.secret import Secret
 )
 @SET
 @output_format
-def status_command(run_path: Path, asks_for_tasks: bool, overrides: tuple[str, ...], output: str) -> NoReturn:
+def status_command(
+    run_path: Path, follow: bool, asks_for_tasks: bool, overrides: tuple[str, ...], output: str
+) -> NoReturn:
     """Show the state of a run and its outcomes so far, also while it runs or after a crash.
 
-    Only --tasks sends requests: to the endpoint of the run's job, which --set can change.
+    Of a folder, by default the current one, show all runs beneath it in a table. Only --tasks sends requests:
+    to the endpoint of the run's job, which --set can change.
     """
     if overrides and not asks_for_tasks:
         raise click.UsageError("--set changes the job that --tasks asks with, and --tasks is not given")
+    if follow and asks_for_tasks:
+        raise click.UsageError("--follow and --tasks cannot be combined")
 
     def show() -> int:
+        if follow:
+            return _follow(run_path, output)
+        if not asks_for_tasks and not (run_path / "run.json").exists():
+            return _show_all(run_path, output)
         seen = engager.status(run_path)
         if output == "text":
             say(_text(seen))
         if asks_for_tasks:
             seen["tasks"] = engager.tasks(run_path, overrides=overrides)
         if output == "json":
-            echo_json(Secret.redact_all(as_json(seen, indented=True).decode()).encode())
+            _echo(seen)
         elif asks_for_tasks:
             say(_table(seen["tasks"]))
         return Exit.DONE
@@ -51,13 +68,48 @@ def status_command(run_path: Path, asks_for_tasks: bool, overrides: tuple[str, .
     exit_with(show)
 
 
-def _text(seen: dict[str, Any]) -> str:
-    running = seen["state"] == "running"
+def _echo(document: Any, *, indented: bool = True) -> None:
+    echo_json(Secret.redact_all(as_json(document, indented=indented).decode()).encode())
+
+
+def _follow(run_path: Path, output: str) -> int:
+    """Print each state on a line; returns the exit code of the run."""
+    seen: dict[str, Any] = {}
+    for seen in engager.follow(run_path):
+        if output == "json":
+            _echo(seen, indented=False)
+        elif seen["state"] == "running":
+            say(_shown(_head(seen)))
+        else:
+            say(_text(seen))
+    code: int | None = seen["exit_code"]
+    return Exit.INTERNAL if code is None else code
+
+
+def _head(seen: Mapping[str, Any]) -> str:
+    """The state of a run on one line."""
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
-    lines = [f"{seen['state']}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'})"]
+    share = f", {seen['share']:.0%} of {seen['total']:,}" if seen["share"] is not None else ""
+    return f"{_state(seen)}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'}){share}"
+
+
+def _state(seen: Mapping[str, Any]) -> str:
+    if seen["stopping"]:
+        return "stopping"
+    holders = [f"{holder}{why and f' ({why})'}" for holder, why in (seen["holders"] or {}).items()]
+    return f"{seen['state']}, paused by {' and '.join(holders)}" if holders else str(seen["state"])
+
+
+def _text(seen: Mapping[str, Any]) -> str:
+    running = seen["state"] == "running"
+    lines = [_head(seen)]
+    if seen["requests"]:
+        lines.append(f"  {seen['requests']:,} requests were sent")
     if seen["open"]:
         where = "in flight, or between two attempts"
-        lines.append(f"  {seen['open']:,} {where if running else f'were {where}; the run resumes with them'}")
+        lines.append(
+            f"  {seen['open']:,} rows {where if running else f'were {where}; the run resumes with them'}"
+        )
     if seen["unwritten"]:
         later = "the errors below do not include them yet"
         lines.append(f"  {seen['unwritten']:,} settled rows are not in the result files yet; {later}")
@@ -65,10 +117,50 @@ def _text(seen: dict[str, Any]) -> str:
         lines.append(f"  {seen['pending_retry']:,} wait for a retry")
     if seen["stopped"] and not running:
         lines.append(f"  stopped: {seen['stopped']}")
+    if seen["given_up"]:
+        lines.append("  it was given up: --give-up")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     if seen["resume_command"]:
         lines += ["resume with:", f"  {seen['resume_command']}"]
-    return "\n".join(sanitized(line, " ") for line in lines)  # another user may have written the run
+    return "\n".join(map(_shown, lines))
+
+
+def _shown(line: str) -> str:
+    return sanitized(line, " ")  # another user may have written the run
+
+
+#: The columns of the table of runs, and whether they are numbers.
+_OF_RUNS = {"run": False, "state": False, "rows": True, "of": True, "": True, "exit": True, "age": True}
+
+
+def _show_all(folder: Path, output: str) -> int:
+    states = engager.runs(folder)
+    if output == "json":
+        _echo(states)
+    else:
+        say(_aligned({**_OF_RUNS, "outcomes, and why it stopped": False}, map(_of_run, states)))
+    return Exit.DONE
+
+
+def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
+    """The cells of one run."""
+    if seen["state"] == "unreadable":
+        return [_cleaned(seen["directory"]), seen["state"], "", "", "", "", "", _cleaned(seen["stopped"])]
+    counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
+    why = seen["stopped"] if seen["state"] == "stopped" else ""
+    held = _state(seen).partition(", ")[2] if seen["state"] == "running" else ""
+    state = "given up" if seen["given_up"] else _state(seen).partition(",")[0]
+    cells = [
+        seen["directory"],
+        "paused" if held else state,
+        f"{seen['rows']:,}",
+        "?" if seen["total"] is None else f"{seen['total']:,}",
+        "" if seen["share"] is None else f"{seen['share']:.0%}",
+        "" if seen["exit_code"] is None else str(seen["exit_code"]),
+        duration(max(0.0, time.time() - datetime.fromisoformat(seen["started_at"]).timestamp())),
+        "; ".join(filter(None, [", ".join(counts), held, why])),
+    ]
+    return list(map(_cleaned, cells))
 
 
 #: The columns of the table of tasks, and whether they are numbers.
@@ -78,21 +170,31 @@ _COLUMNS = {"task": False, "rows": True, "progress": True, "errors": True, "tota
 def _table(tasks: Sequence[Mapping[str, Any]]) -> str:
     if not tasks:
         return "tasks: none, as no accepted row has the id of a task"
-    lines = [tuple(_COLUMNS), *(tuple(_cell(task, name) for name in _COLUMNS) for task in tasks)]
+    return _aligned(_COLUMNS, ([_cell(task, name) for name in _COLUMNS] for task in tasks))
+
+
+def _aligned(columns: Mapping[str, bool], rows: Iterable[Sequence[str]]) -> str:
+    """A table; `columns` says which are numbers."""
+    lines = [list(columns), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if is_number else cell.ljust(width)
-            for cell, width, is_number in zip(line, widths, _COLUMNS.values(), strict=True)
+            for cell, width, is_number in zip(line, widths, columns.values(), strict=True)
         ).rstrip()
         for line in lines
     )
 
 
 def _cell(task: Mapping[str, Any], name: str) -> str:
-    """A cell of the table, as one line without secrets and without what controls a terminal."""
+    """A cell of the table of tasks."""
     value = task[name]
     if name == "status" and value is None:
         value = task["problem"]
     text = f"{value:,}" if name in ("rows", "errors", "total") and value is not None else str(value)
-    return "–" if value is None else " ".join(sanitized(Secret.redact_all(text), " ").split())
+    return "–" if value is None else _cleaned(text)
+
+
+def _cleaned(text: str) -> str:
+    """A text as one line without secrets and without what controls a terminal."""
+    return " ".join(sanitized(Secret.redact_all(text), " ").split())

@@ -65,7 +65,7 @@ class InputSample:
         return [row.get(column) for row in self.rows]
 
 
-def take_sample(path: str, base: Path) -> InputSample:
+def read_sample(path: str, base: Path) -> InputSample:
     """Read the beginning of an input. Raises InputError if no job can be written for it."""
     if path == STDIN:
         raise InputError(

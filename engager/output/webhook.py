@@ -56,6 +56,7 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "rows": summary.rows,
         "statuses": dict(summary.statuses),
         "attempts": summary.attempts,
+        "requests": summary.requests,
         "duplicates": summary.duplicates,
         "errors": [dict(error) for error in summary.errors[:_ERRORS]],
         "started_at": summary.started_at,

@@ -75,7 +75,7 @@ class _Cursor:
             return None
         return self._batch if all(type(line) is str for line in self._batch) else None  # type: ignore[return-value]
 
-    def take_batch(self) -> None:
+    def consume_batch(self) -> None:
         """Mark the batch as consumed."""
         self._position = len(self._batch)
 
@@ -194,7 +194,7 @@ class CsvRows:
         width, source, line = len(self.header), self._source, self._cursor.line
         if len(records) != len(batch) or any(len(values) != width for values in records):
             return None
-        self._cursor.take_batch()
+        self._cursor.consume_batch()
         return [Row(number + i, line + i, source, values) for i, values in enumerate(records)]
 
     def _next_record(self) -> list[str] | str | None:

@@ -125,9 +125,11 @@ class Builder:
         shared = {field.name: field.value.render(()) for field in self._fields if field.name in self._once}
         self._fields = [field for field in self._fields if field.name not in self._once]
         self._batch = self._wire = BatchBody(wire, shared)
-        self._limit = spec.batch_bytes - self.frame_bytes - self.separator_bytes
+        # Not batch.bytes: another size at a later start must not change which rows are valid. That decides
+        # which row is the first with its key, and which are members of an open batch.
+        self._limit -= self.frame_bytes + self.separator_bytes
         self._id_of = _no_id
-        if self._limit <= 0:
+        if spec.batch_bytes <= self.frame_bytes + self.separator_bytes:
             raise ParameterError(
                 "batch.bytes",
                 f"what every batch carries has {self.frame_bytes:,} bytes already; raise it above that",
@@ -317,7 +319,7 @@ class Builder:
 
     def _too_large(self, size: int) -> str:
         if self.is_batch:
-            return f"the row has {size:,} bytes; a batch of batch.bytes has room for {self._limit:,}"
+            return f"the row has {size:,} bytes; a batch has room for {self._limit:,}"
         return f"the request has {size:,} bytes; the endpoint accepts {self._limit:,}"
 
     def _key_text(self, name: str, column: str | None, text: str) -> str:

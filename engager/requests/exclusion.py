@@ -18,15 +18,12 @@ from typing import Any
 from engager.config.characters import BLANKS
 from engager.config.encodings import mark_of
 from engager.errors import InputError
-from engager.models import Row, Unreadable
+from engager.models import EXCLUDED, Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import blocks, find_files, open_stream
 from engager.requests.key_forms import Fold, PhoneForm, has_form, listed_keys, phone_form
 from engager.requests.keys import Keys
-
-#: The codes of rows that are skipped.
-EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
 
 _CORRECT = "Correct the list of input.exclude."
 

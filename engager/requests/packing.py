@@ -42,6 +42,7 @@ class Packer:
         self._form, self._most_rows, self._most_bytes = form, most_rows, most_bytes
         self._members: list[EngageRequest] = []  #: of the batch that is being packed
         self._bytes = 0
+        self.left_open = 0  #: rows of a batch that ends after the last row of this process
         self._reached = 0  #: the number of the last row so far
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
@@ -57,6 +58,8 @@ class Packer:
                 # Rows that are settled do not come.
                 is_next = self._reached == before + 1 or work.last is not None
                 if self._members and not (is_next and self._has_room(work)):
+                    if (last := self._members[0].last) is not None and self._reached <= last:
+                        self._withdrawn.add(last)  # another request carries one of its rows by now
                     packed += self.finish()
                 self._members.append(work)
                 self._bytes += self._size(work)
@@ -79,7 +82,8 @@ class Packer:
         if last in self._withdrawn:
             return [self.packed([member], unrepeatable(member.history)) for member in members]
         if self._reached < last:
-            return []  # the rest of it is after the last row of this process: it stays open
+            self.left_open = len(members)
+            return []
         return [self.packed(members, members[0].history)]
 
     def packed(self, members: Sequence[EngageRequest], history: AttemptHistory) -> EngageRequest:

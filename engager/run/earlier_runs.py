@@ -11,26 +11,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
-
-import orjson
+from typing import NoReturn
 
 from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
-from engager.errors import BusyError, EngagerError, RunDirectoryError, UnsettledRunError
-from engager.models import REACHED, EngageRequest, Row
-from engager.reader.results import results_of
-from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
+from engager.errors import BusyError, EngagerError, InputError, RunDirectoryError, UnsettledRunError
+from engager.models import EARLIER_RUN, REACHED, EngageRequest, Row
+from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
 from engager.run.unsettled import is_unsettled, what_is_left
 from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
-from engager.store.state import RunState
-from engager.store.status import existing_run, read_status, state_so_far
+from engager.store.status import existing_run, read_status, results_so_far, state_so_far
 
 
 def exclude_reached(exclusion: Exclusion, path: Path) -> None:
@@ -45,34 +41,31 @@ def exclude_reached(exclusion: Exclusion, path: Path) -> None:
 def _reached(found: RunDirectory) -> Iterator[str]:
     state = state_so_far(found)
     rows: set[int] = set()
-    for row, key, status, error in _lines(found, state):
-        if status in REACHED or error == EARLIER_RUN:
-            if status in REACHED:
-                rows.add(row)
-            yield key or ""
+    for result in results_so_far(found, state):
+        if result.status in REACHED or result.error == EARLIER_RUN:
+            if result.status in REACHED:
+                rows.add(result.row)
+            yield result.key or ""
     known = sum(count for status, count in state.rows.count_statuses().items() if status in REACHED)
     if len(rows) < known or state.lost_rows:
         raise RunDirectoryError(
             f"{found.path}: its results lack {known - len(rows) + state.lost_rows:,} people that it may have "
             "reached. Start that run again first: it completes its results."
         )
-    yield from _in_flight(found, frozenset(state.open) - rows)
+    yield from (key for _, key in keys_in_flight(found, frozenset(state.open) - rows))
 
 
-def _lines(found: RunDirectory, state: RunState) -> Iterator[tuple[int, str | None, str, Any]]:
-    for result in results_of(found.results_path):
-        yield result.row, result.key, str(result.status), result.error
-    for line in state.unwritten.results:
-        fields = orjson.loads(line)
-        yield fields["row"], fields["key"], fields["status"], fields["error"]
+def keys_in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[tuple[int, str]]:
+    """Yields rows that were sent and are not settled, with their keys; only their numbers are stored.
 
-
-def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
-    """The keys of rows that were sent and not settled when the run ended; only their numbers are stored."""
+    Raises RunDirectoryError where the key of one cannot be determined.
+    """
     if not wanted:
         return
     missing = set(wanted)
     try:
+        if not found.identity["input"]["files"]:
+            raise InputError("Its input was a stream.")
         job_file = JobFile.from_source(found.invocation)
         with closing(open_input(job_file, found.input_path, found.started_at)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
@@ -80,7 +73,7 @@ def _in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[str]:
                 if record.number in missing and isinstance(record, Row):
                     missing.discard(record.number)
                     if isinstance(built := builder.build(record), EngageRequest):
-                        yield built.key
+                        yield record.number, built.key
                 if not missing:
                     return
     except EngagerError as fault:

@@ -1,4 +1,4 @@
-"""Opens the input of a job and compiles its requests, in the same way for every command."""
+"""Opens the input of a job, compiles and packs its requests, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from engager.reader.input_verifier import InputVerifier
 from engager.reader.objects import OBJECTS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.requests.builder import NO_COLUMN, Builder, compile_builder
+from engager.requests.packing import BatchForm, Packer
 
 
 def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
@@ -79,6 +80,14 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
         raise JobError(job_file.at(f"request.{builder.key_field}", f"{NO_COLUMN}. Name the column"))
     _refuse_absent_columns(builder, rows)
     return builder
+
+
+def packer_of(job_file: JobFile, builder: Builder) -> Packer | None:
+    """Packs the rows of a method whose requests carry several; None for any other method."""
+    if not builder.is_batch:
+        return None
+    form = BatchForm(builder.join, builder.request_ids, builder.frame_bytes, builder.separator_bytes)
+    return Packer(form, job_file.job.batch.rows, job_file.job.batch.bytes)
 
 
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:

@@ -57,7 +57,9 @@ class History:
             return work if status is None else _outcome_of(work, status)
         if status is not None:  # withdrawn by an earlier process, or settled and skipped by now
             return Withdrawn(_outcome_of(work, status), request.last)
-        # Only a rule of the job can have changed, and that comes too late for the attempt that left.
+        if not (isinstance(work, Skipped) and work.is_by_list):
+            return work  # it never was in a request
+        # The list comes too late for the attempt that left.
         outcome = Outcome.unsent(work)
         outcome.status, outcome.error_text = Status.IN_DOUBT, f"{_LEFT}; now {outcome.error_text}"
         return Withdrawn(outcome, request.last)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from engager.config.profiles import options_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
+from engager.reader.results import Result, results_of
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -32,6 +36,17 @@ def state_so_far(run: RunDirectory) -> RunState:
     return state_of(_chain(run), run.started_at)
 
 
+def results_so_far(run: RunDirectory, state: RunState) -> Iterator[Result]:
+    """Yields the outcomes of a run: those in its files, then those that only the journal has.
+
+    `state` must have been read before: what a process settles meanwhile then is in the files.
+    """
+    unwritten = [Result.from_fields(orjson.loads(line)) for line in state.unwritten.results]
+    rows = {result.row for result in unwritten}  # the files may have some of them by now
+    yield from (result for result in results_of(run.results_path) if result.row not in rows)
+    yield from unwritten
+
+
 def read_status(run: RunDirectory) -> dict[str, Any]:
     """The state of the rows so far, as JSON values. Raises RunDirectoryError."""
     running = RunLock.is_held(run.lock_path)
@@ -46,7 +61,7 @@ def read_status(run: RunDirectory) -> dict[str, Any]:
         "resume_command": None if complete or running else _command(run),
         "rows": statuses.total(),
         "statuses": {str(status): statuses[status] for status in Status},
-        "open": len(state.open) + state.lost_rows,
+        "open": len(state.sent_rows) + state.lost_rows,
         "unwritten": _unwritten(state),
         "pending_retry": _again(state),
         **{key: value for key, value in tally.items() if key not in ("rows", "statuses")},
@@ -70,7 +85,7 @@ def _unwritten(state: RunState) -> int:
 def _again(state: RunState) -> int:
     """Rows that another pass is still to send."""
     waiting = sum(rows for code, rows in state.rows.count().items() if AGAIN <= code & ~VERSIONS < LOST)
-    return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.open)
+    return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.sent_rows)
 
 
 def _command(run: RunDirectory) -> str | None:

@@ -110,7 +110,17 @@ def test_an_open_batch_without_one_of_its_rows_is_not_repeated_under_another_id(
 
 
 def test_an_open_batch_that_ends_after_the_last_row_of_the_process_stays_open() -> None:
-    assert packed_all(packer(), [item(1, LOST, last=3), item(2, LOST, last=3)]) == []
+    one = packer()
+    assert packed_all(one, [item(1, LOST, last=3), item(2, LOST, last=3)]) == []
+    assert one.left_open == 2
+
+
+def test_an_open_batch_of_which_another_request_carries_a_row_is_not_repeated() -> None:
+    """The journal lost what became of it."""
+    works = [item(1, LOST, last=4), item(2, LOST, last=2), item(3, LOST, last=4), item(4, LOST, last=4)]
+    batches = [one for one in packed_all(packer(), works) if isinstance(one, EngageRequest)]
+    assert rows_of(batches) == [[1], [2], [3], [4]]
+    assert [one.history.first_left for one in batches] == [-inf, LOST.first_left, -inf, -inf]
 
 
 RESTING = AttemptHistory(attempts=1, first_left=5.0)

@@ -22,8 +22,8 @@ from engager.output.live.address import address_of
 from engager.output.live.door import Door, NoBadRequests
 from engager.output.live.history import History, charts
 from engager.output.report.templates import FILES as CHART_FILES
-from engager.run.control import OPERATOR, Control
 from engager.run.monitor import Monitor
+from engager.run.operator.commands import carry_out
 from engager.run.prepare import Run
 
 #: Seconds between two messages to a browser.
@@ -114,7 +114,7 @@ class Page:
     async def _control_run(self, request: web.Request) -> web.Response:
         try:
             command = orjson.loads(await request.read())
-            _carry_out(self._control, command, self._run.job_file.job.limits.rate)
+            carry_out(self._control, command, self._run.job_file.job.limits.rate, "on the page")
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise web.HTTPBadRequest(text=f"{fault}\n") from None
         return web.Response(status=204)
@@ -136,25 +136,6 @@ class Page:
         now = self._monitor.latest()
         state = "stopping" if self._control.stopping.requested else "paused" if now.holders else "sending"
         return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
-
-
-def _carry_out(control: Control, command: Any, rate: float | str | None) -> None:
-    """Carry out a command of the page; `rate` is the one of the job. Raises ValueError if it is refused."""
-    kind = command["do"]
-    if kind == "pause":
-        control.pause(OPERATOR)
-    elif kind == "resume":
-        control.resume(OPERATOR)
-    elif kind == "stop":
-        control.stop("stopped on the page")
-    elif kind != "rate":
-        raise ValueError("unknown command")
-    elif isinstance(rate, str):
-        raise ValueError('limits.rate is "auto": engager sets the rate')
-    elif rate is not None and float(command["rate"]) > rate:
-        raise ValueError(f"limits.rate = {rate:g} is the highest rate that this page may set")
-    else:
-        control.set_rate(float(command["rate"]))
 
 
 def _file(path: Path, content_type: str) -> Any:
