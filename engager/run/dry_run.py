@@ -108,7 +108,7 @@ def check(
     objects: BinaryIO | None = None,
 ) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
-    unset = [*_unset(job_file), *filter(None, [job_file.undated_directory])]
+    unset = [*_unset(job_file), *filter(None, [job_file.undated_directory if input_path is None else None])]
     rows = open_input(job_file, input_path, time.time(), objects=objects)
     try:
         builder = builder_of(job_file, rows, MASK, "check")

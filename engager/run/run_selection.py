@@ -63,7 +63,7 @@ def choose_directory(
     pattern = _pattern(job_file, out)
     if fault := name_fault(pattern):
         raise JobError(f"--out {fault}")
-    if out is None and (fault := job_file.undated_directory) is not None:
+    if out is None and input_path is None and (fault := job_file.undated_directory) is not None:
         raise JobError(fault)
     former = _former(job_file, out)
     try:

@@ -409,6 +409,7 @@ async def test_a_dated_input_needs_a_dated_directory(bench: Any) -> None:
     assert "output.directory" in ended.err
     assert "output.directory" in (await b.engager("check", "job.toml", *NIGHTS)).err
     assert (await b.engager("run", "job.toml", *NIGHTS, "--out", "runs/by-name")).code == 0
+    assert (await b.engager("run", "job.toml", *NIGHTS, "--input", "people.csv")).code == 0
 
 
 async def test_braces_of_an_input_are_written_twice(bench: Any) -> None:
