@@ -2,13 +2,13 @@
 
 The run is named by the day that the flow was scheduled for, so every retry resumes the same run.
 0: completed. 1 (some rows are not engaged) and 2 (job or input is wrong) need a person: no retry. 3 and 4
-(stopped before the end) and crashes: retried, and resumed.
+(stopped before the end) and crashes: retried, and resumed. A SIGTERM lets requests in flight finish.
 """
 
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.runtime import flow_run
 from prefect.schedules import Cron
 
@@ -16,6 +16,21 @@ import engager
 
 HOME = Path("/srv/engager")
 ZONE = "Europe/Moscow"
+
+
+class Progress:
+    """Writes a line to the log of the task every half minute."""
+
+    due = 0.0
+
+    def __init__(self):
+        self.log = get_run_logger()
+
+    def __call__(self, event):
+        if isinstance(event, engager.Progressed) and event.snapshot.elapsed_seconds >= self.due:
+            now = event.snapshot
+            self.due = now.elapsed_seconds + 30
+            self.log.info("%s of %s rows, %s", now.rows, now.total or "?", dict(now.statuses))
 
 
 class ForAPersonError(Exception):
@@ -30,7 +45,8 @@ def can_resume(task, task_run, state):
 def engage(day):
     try:
         job = engager.load_job(HOME / "nightly.toml")
-        summary = engager.run(job, out=HOME / f"runs/nightly-{day}", yes=True, stop_on_signals=True)
+        out = HOME / f"runs/nightly-{day}"
+        summary = engager.run(job, out=out, yes=True, stop_on_signals=True, watch=Progress())
     except engager.EngagerError as fault:
         if fault.exit is engager.Exit.WRONG:
             raise ForAPersonError(fault) from fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shlex
 import shutil
@@ -165,3 +166,20 @@ async def test_the_container_runs_the_given_command(machine: Any) -> None:
 def test_the_job_of_the_examples_puts_the_date_into_its_directory() -> None:
     job = tomllib.loads((CONFIGS / "nightly.toml").read_text())
     assert job["output"]["directory"] == "runs/nightly-{date}"
+
+
+def test_the_image_is_that_of_the_cronjob() -> None:
+    """Its user, its command, and the files that its build copies."""
+    lines = (CONFIGS / "container/Containerfile").read_text().splitlines()
+    instructions = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    words = dict(instructions)
+    _, cronjob = documents()
+    pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert words["USER"].split(":")[0] == str(pod["securityContext"]["runAsUser"])
+    assert json.loads(words["ENTRYPOINT"]) == container["command"][:1]
+    assert container["image"] in lines[1]
+    for name, rest in instructions:
+        if name == "COPY" and "--from" not in rest:
+            assert all((CONFIGS.parent / file).exists() for file in rest.split()[:-1])
+    assert any(name == "RUN" and "[metrics]" in rest for name, rest in instructions)

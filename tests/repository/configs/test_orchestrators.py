@@ -6,6 +6,7 @@ What is returned, what is raised to be retried, and what is raised to fail for g
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -98,7 +99,10 @@ def prefect(monkeypatch: pytest.MonkeyPatch, home: Path) -> Orchestrated:
     def state(fault: Exception) -> Any:
         return SimpleNamespace(result=lambda raise_on_failure: fault)
 
-    stand_in(monkeypatch, "prefect", flow=lambda function: function, task=task)
+    def logger() -> logging.Logger:
+        return logging.getLogger("airflow.task")
+
+    stand_in(monkeypatch, "prefect", flow=lambda function: function, task=task, get_run_logger=logger)
     flow_run = SimpleNamespace(get_scheduled_start_time=lambda: SCHEDULED)
     stand_in(monkeypatch, "prefect.runtime", flow_run=flow_run)
     stand_in(monkeypatch, "prefect.schedules", Cron=None)
@@ -129,6 +133,16 @@ def test_everybody_is_engaged_in_a_run_of_the_scheduled_day(machine_beside: Any,
     assert (m.home / "runs/nightly-2026-11-24/results.csv").exists()
     assert len(m.sandbox.log) == 40
     assert example.settings["retries"] > 0
+
+
+def test_progress_is_in_the_log_of_the_task_and_not_with_every_event(
+    machine_beside: Any, orchestrated: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    m = machine_beside(latency="100ms")
+    caplog.set_level(logging.INFO, "airflow.task")
+    orchestrated(m.home).carry_out()
+    [line] = [record for record in caplog.records if record.name == "airflow.task"]
+    assert "engaged" in line.getMessage()
 
 
 def test_a_run_that_was_stopped_is_retried_and_goes_on(machine_beside: Any, orchestrated: Any) -> None:
