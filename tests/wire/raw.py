@@ -22,8 +22,13 @@ OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
 
 async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     """The body of the request that begins with this head."""
+    return await reader.readexactly(length_of(head))
+
+
+def length_of(head: bytes) -> int:
+    """The length of the body of the request that begins with this head."""
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    return await reader.readexactly(int(length[1]) if length else 0)
+    return int(length[1]) if length else 0
 
 
 def request_id_of(head: bytes) -> str:
