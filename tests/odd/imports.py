@@ -198,7 +198,7 @@ class ImportCourse(Course):
         if how == "kill":
             # What a kill at this moment leaves. What the process does after it is done to nobody.
             self.server.deaf = True
-            shutil.copytree(self.run, self.folder / "killed")
+            shutil.copytree(self.run, self.folder / "killed", ignore=shutil.ignore_patterns("control"))
         run.cancel()
         with suppress(asyncio.CancelledError):
             await run
