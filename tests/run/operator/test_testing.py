@@ -186,10 +186,12 @@ async def test_objects_of_jsonl(platform: Platform) -> None:
     await platform.test(request, ME, input={"path": "people.jsonl"})
     (body,) = map(json.loads, platform.bodies)
     assert (body["email"], body["content"]) == (ME, {"age": 7, "to": [ME]})
+    several = {**IMPORT, "data": {"phones": ["{phone}", "+79160000001"]}}
+    await platform.test(several, ME, MY_PHONE)
     (platform.folder / "people.jsonl").write_text('{"email": "ann@corp.example", "phones": ["+79160000001"]}')
     whole = {**IMPORT, "data": {"phones": "{phones}"}}
     await platform.test(whole, ME, MY_PHONE, input={"path": "people.jsonl"})
-    assert json.loads(platform.bodies[1])["data"] == {"phones": [MY_PHONE]}
+    assert [json.loads(body)["data"] for body in platform.bodies[1:]] == [{"phones": [MY_PHONE]}] * 2
 
 
 async def test_nothing_is_sent_without_consent(platform: Platform) -> None:
