@@ -8,6 +8,7 @@
     python3 -m benchmarks watching       # what a live view, a page and metrics cost a whole run
     python3 -m benchmarks keys           # what unique and exclude cost a key, and their memory
     python3 -m benchmarks memory         # peak memory at two lengths of input
+    python3 -m benchmarks imports        # what an imported person costs, one by one and in batches
     python3 -m benchmarks rate               # what a rate costs a row, and whether it is kept at the endpoint
     python3 -m benchmarks rate --stall       # the same, with the process stopped for 0.4 s now and then
     python3 -m benchmarks rate --runs 20 --rows 10000 --rate 500 --rate 1000    # stopped and continued
@@ -21,7 +22,10 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks import environment
 
@@ -29,7 +33,18 @@ from benchmarks import environment
 def arguments() -> argparse.Namespace:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python3 -m benchmarks", description=__doc__, formatter_class=text)
-    kinds = ["compare", "stages", "profile", "ledger", "watching", "keys", "plots", "memory", "rate"]
+    kinds = [
+        "compare",
+        "stages",
+        "profile",
+        "ledger",
+        "watching",
+        "keys",
+        "plots",
+        "memory",
+        "rate",
+        "imports",
+    ]
     parser.add_argument("benchmark", nargs="?", choices=kinds, default="compare")
     parser.add_argument("--rows", type=int, default=200_000, help="of the input of a run (200,000)")
     parser.add_argument("--turns", type=int, default=5, help="measured turns of the table (5)")
@@ -69,44 +84,31 @@ def main() -> None:
 
 def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) -> str:
     """The benchmark's text; what it imports is there only in the benchmark's own environment."""
-    if given.benchmark == "compare":
-        from benchmarks import compare
 
-        return compare.compare(folder, given.rows, given.turns, given.only, reasons)
-    if given.benchmark == "stages":
-        from benchmarks import stages
+    def module(name: str) -> Any:
+        return import_module(f"benchmarks.{name}")
 
-        return stages.table_of(folder, min(given.rows, 50_000), given.turns)
-    if given.benchmark == "profile":
-        from benchmarks import profile
+    def rate() -> str:
+        rates = given.rate or [100, 500, 2000]
+        if given.runs:
+            return module("pace").stopped(folder, rates, given.rows, given.runs, given.stall, given.set)
+        seconds = given.seconds or 10
+        return module("pace").cost(folder, rates, seconds, given.turns, given.stall, given.set)
 
-        return profile.profile(folder, given.rows, given.set)
-    if given.benchmark == "plots":
-        from benchmarks import plots
-
-        return plots.draw(folder, given.seconds or 5, given.set, given.keep)
-    if given.benchmark == "ledger":
-        from benchmarks import ledger
-
-        return ledger.cost(folder, given.rows, given.turns, given.set)
-    if given.benchmark == "keys":
-        from benchmarks import keys
-
-        return keys.cost(given.rows)
-    if given.benchmark == "watching":
-        from benchmarks import watching
-
-        return watching.cost(folder, given.rows, given.turns)
-    if given.benchmark == "memory":
-        from benchmarks import bounds
-
-        return bounds.memory(folder, (given.rows // 10, given.rows), given.set)
-    from benchmarks import pace
-
-    rates = given.rate or [100, 500, 2000]
-    if given.runs:
-        return pace.stopped(folder, rates, given.rows, given.runs, given.stall, given.set)
-    return pace.cost(folder, rates, given.seconds or 10, given.turns, given.stall, given.set)
+    rows, turns, settings = given.rows, given.turns, given.set
+    texts: dict[str, Callable[[], str]] = {
+        "compare": lambda: module("compare").compare(folder, rows, turns, given.only, reasons),
+        "stages": lambda: module("stages").table_of(folder, min(rows, 50_000), turns),
+        "profile": lambda: module("profile").profile(folder, rows, settings),
+        "plots": lambda: module("plots").draw(folder, given.seconds or 5, settings, given.keep),
+        "ledger": lambda: module("ledger").cost(folder, rows, turns, settings),
+        "keys": lambda: module("keys").cost(rows),
+        "watching": lambda: module("watching").cost(folder, rows, turns),
+        "memory": lambda: module("bounds").memory(folder, (rows // 10, rows), settings),
+        "imports": lambda: module("bounds").imports(folder, rows, turns, settings),
+        "rate": rate,
+    }
+    return texts[given.benchmark]()
 
 
 if __name__ == "__main__":

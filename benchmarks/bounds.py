@@ -1,4 +1,4 @@
-"""What engager promises to keep within: memory at two lengths of input."""
+"""Whole runs of engager alone: memory at two lengths of input; imports one by one and in batches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,41 @@ from pathlib import Path
 
 from benchmarks.clients.bodies import write_people
 from benchmarks.contenders import Course, engager
-from benchmarks.endpoints import endpoint
-from benchmarks.measure import run
+from benchmarks.endpoints import BATCH, endpoint
+from benchmarks.measure import Usage, run
 from benchmarks.table import aligned, machine
+
+DATA = (
+    'data = {{ email = "{{email}}", _fname = "{{first_name}}", subscriptions = [{{ channel = "email", '
+    'email = "{{email}}", resource_id = 24 }}] }}'
+)
+JOB = """
+[job]
+name = "benchmark"
+[endpoint]
+url = "{origin}"
+token = "env:BENCHMARK_TOKEN"
+[input]
+path = "{people}"
+[request]
+method = "{method}"
+workflow_id = 12
+matching = "email"
+email = "{{email}}"
+skip_triggers = true
+{data}
+[limits]
+concurrency = {concurrency}
+{batch}
+[output]
+report = false
+"""
+
+#: The name, the method, its table, and the requests in flight.
+FORMS = (
+    ("one by one", "import_and_start", "", 64),
+    (f"batches of {BATCH}", "import_and_start_batch", f"[batch]\nrows = {BATCH}", 8),
+)
 
 
 def memory(folder: Path, lengths: Sequence[int], settings: Sequence[str]) -> str:
@@ -22,3 +54,34 @@ def memory(folder: Path, lengths: Sequence[int], settings: Sequence[str]) -> str
             figures = (took.peak, took.cpu / rows * 1e6, rows / took.seconds)
             lines.append([f"{rows:,}", *(f"{figure:,.1f}" for figure in figures)])
     return "\n".join([machine(), "", *aligned(lines)])
+
+
+def imports(folder: Path, rows: int, turns: int, settings: Sequence[str]) -> str:
+    rows -= rows % BATCH  # nginx answers every batch with as many entries
+    write_people(folder / "people.csv", rows)
+    took: dict[tuple[str, str], list[Usage]] = {}
+    with endpoint(folder) as server:
+        course = Course(folder, server.plain, folder / "people.csv", rows)
+        for _ in range(turns):
+            for data in (DATA, ""):
+                for name, method, batch, concurrency in FORMS:
+                    command = engager(*settings)(course)
+                    job = JOB.format(
+                        origin=course.origin,
+                        people=course.people,
+                        method=method,
+                        data=data.format(),
+                        batch=batch,
+                        concurrency=concurrency,
+                    )
+                    (folder / "job.toml").write_text(job)
+                    took.setdefault((name, "with data" if data else "no data"), []).append(
+                        run(command, folder)
+                    )
+    lines = [["requests", "people", "people/s", "CPU µs/person", "peak MB"]]
+    for (name, data), usages in took.items():
+        best = min(usages, key=lambda usage: usage.cpu)
+        figures = (rows / best.seconds, best.cpu / rows * 1e6, max(usage.peak for usage in usages))
+        lines.append([name, data, *(f"{figure:,.1f}" for figure in figures)])
+    head = f"{rows:,} people, {turns} turns in rotation: the turn with the least CPU time."
+    return "\n".join([head, machine(), "", *aligned(lines)])

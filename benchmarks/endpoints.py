@@ -19,7 +19,11 @@ from benchmarks.environment import find
 from benchmarks.measure import SERVER_CORE, start
 
 METHOD = "/api/v1.1/workflows/start"
+IMPORTS = "/api/v1.1/workflows/import_and_start"
 ANSWER = '{"data":null,"error":0,"error_text":"Successful operation"}'
+#: Rows of the batches that are answered.
+BATCH = 500
+
 ECHO = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
 
 CONFIG = """
@@ -38,7 +42,10 @@ http {{
 SERVER = """
     server {{
         listen 127.0.0.1:{port}{tls} backlog=4096;
+        client_max_body_size 10m; client_body_buffer_size 2m;
         location = {method} {{ {act} }}
+        location = {imports} {{ return 200 '{answer}'; }}
+        location = {imports}_batch {{ root .; error_page 405 =200 $uri; }}
         location @answer {{ return 200 '{answer}'; }}
     }}
 """
@@ -67,6 +74,7 @@ def endpoint(folder: Path, delays: Sequence[int] = (), log: Path | None = None) 
     if nginx is None:
         sys.exit("benchmarks: there is no nginx here, which everything is measured against.")
     _certify(folder)
+    _write_batch_answer(folder)
     counted, plain, tls, *slow = ports = free_ports(3 + len(delays))
     servers = [_server(plain), _server(tls, " ssl")]
     servers += [_server(port, delay=delay) for port, delay in zip(slow, delays, strict=True)]
@@ -96,7 +104,20 @@ def endpoint(folder: Path, delays: Sequence[int] = (), log: Path | None = None) 
 def _server(port: int, tls: str = "", delay: int = 0) -> str:
     # echo_sleep hands on to a fixed answer: an answer of echo's own would be chunked.
     wait = f"echo_sleep {delay / 1000}; echo_exec @answer;" if delay else f"return 200 '{ANSWER}';"
-    return SERVER.format(port=port, tls=tls, method=METHOD, act=wait, answer=ANSWER)
+    return SERVER.format(port=port, tls=tls, method=METHOD, imports=IMPORTS, act=wait, answer=ANSWER)
+
+
+def _write_batch_answer(folder: Path) -> None:
+    """The answer to a batch of `BATCH` rows, as a file: it is too long for the configuration."""
+    entries = ",".join(
+        f'{{"error":0,"error_text":"Successful operation","profile_id":"{number:024x}"}}'
+        for number in range(BATCH)
+    )
+    path = folder / f"{IMPORTS}_batch".removeprefix("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
+        parent.chmod(0o755)
+    path.write_text(f'{ANSWER[:-1]},"result":[{entries}]}}')
 
 
 def _certify(folder: Path) -> None:

@@ -6,26 +6,48 @@ Every error that a person must act on is an EngagerError, whose text says what t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
+
+from anyio import to_thread
 
 from engager.config.job import JobFile
 from engager.config.log import log
 from engager.config.placeholders import expanded
 from engager.config.webhook import Webhook, webhook_of
 from engager.endpoint.tasks import ask_for_tasks, tasks_of
-from engager.errors import EngagerError, Exit, JobError, UnsettledRunError, first_of, one_at_a_time
+from engager.errors import (
+    EngagerError,
+    Exit,
+    InputError,
+    JobError,
+    UnsettledRunError,
+    first_of,
+    one_at_a_time,
+)
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
 from engager.output.finish import finish, notify
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
+from engager.output.night import measured
+from engager.reader.objects import OBJECTS, Objects, stream_of_objects
 from engager.reader.results import Result, latest_results, results_of
+from engager.reader.sources import STDIN
 from engager.run import dry_run as checking
 from engager.run import loop
 from engager.run.control import Control
@@ -33,6 +55,7 @@ from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
+from engager.run.opening_input import moment_of_name
 from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.overview import follow as follow_run
@@ -40,11 +63,17 @@ from engager.run.operator.overview import state_of_run, states_beneath
 from engager.run.operator.signals import stopped_by_signals
 from engager.run.operator.testing import TestPlan, TestResult, send_one
 from engager.run.prepare import Run, prepare
-from engager.run.run_selection import choose_directory, moment_of_name
+from engager.run.run_selection import ChosenDirectory, choose_directory
 from engager.run.unsettled import summary_of
+from engager.store.run_directory import RunDirectory
 from engager.store.status import existing_run
 
+T = TypeVar("T")
+
 AnyPath = str | PathLike[str]
+
+#: A path, or rows as mappings: a list, an iterator, an async iterator, a data frame.
+Input = AnyPath | Objects
 
 
 def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
@@ -60,19 +89,30 @@ def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequenc
 def check(
     job: JobFile,
     *,
-    input: AnyPath | None = None,  # noqa: A002
+    input: Input | None = None,  # noqa: A002
     limit: int | None = None,
     samples: int = 3,
 ) -> Findings:
-    """Validate the job and every row; sends nothing. Raises JobError or InputError."""
-    return checking.check(job, _text(input), samples, limit)
+    """Validate the job and every row; sends nothing. Raises JobError or InputError.
+
+    `input` is a path or rows, as in `run_async`; an async iterator is read in an event loop of its own.
+    """
+
+    async def in_thread() -> Findings:
+        path, objects = _given(input)
+        return await to_thread.run_sync(checking.check, job, path, samples, limit, objects)
+
+    if isinstance(input, AsyncIterable):
+        return loop.run(in_thread())
+    path, objects = _given(input)
+    return checking.check(job, path, samples, limit, objects)
 
 
 async def run_async(
     job: JobFile,
     *,
     out: AnyPath | None = None,
-    input: AnyPath | None = None,  # noqa: A002
+    input: Input | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -90,7 +130,9 @@ async def run_async(
         job: the job, from `load_job` or `build_job`.
         out: the run directory, which may contain `{date}`; default: `output.directory` of the job. An
             incomplete run of another date with the same input is resumed.
-        input: an input to read instead of the one of the job; `"-"` is stdin.
+        input: what to read instead of the input of the job: a path, `"-"` for stdin, or rows, which are
+            mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
+            resumed by their order, so every call gives the same ones. An iterator is read in other threads.
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
@@ -117,6 +159,7 @@ async def run_async(
 async def retry_async(
     run_directory: AnyPath,
     *,
+    input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
     new_address: bool = False,
     overrides: Sequence[str] = (),
@@ -130,6 +173,7 @@ async def retry_async(
 
     Args:
         run_directory: the run directory; the job is the one of the run.
+        input: the rows again, where the run got its rows from a program.
         in_doubt: send in-doubt rows too. A person may get a second message.
         new_address: as in `run_async`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
@@ -144,14 +188,14 @@ async def retry_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, in_doubt, overrides, options, new_address)
+    return await _retry(run_directory, input, in_doubt, overrides, options, new_address)
 
 
 def run(
     job: JobFile,
     *,
     out: AnyPath | None = None,
-    input: AnyPath | None = None,  # noqa: A002
+    input: Input | None = None,  # noqa: A002
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -171,6 +215,7 @@ def run(
 def retry(
     run_directory: AnyPath,
     *,
+    input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
     new_address: bool = False,
     overrides: Sequence[str] = (),
@@ -182,7 +227,7 @@ def retry(
 ) -> Summary:
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, in_doubt, overrides, options, new_address))
+    return loop.run(_retry(run_directory, input, in_doubt, overrides, options, new_address))
 
 
 def send_test(
@@ -199,7 +244,7 @@ def send_test(
         to: your own key in the place of the row's, and further addresses of yours, one of each kind, where
             the request names a person by them too.
         row: the number of the row; default: the first that can be sent.
-        input: as in `run_async`.
+        input: the path of an input to read instead of the one of the job; `"-"` is stdin.
         consents: is asked before it is sent.
 
     Returns:
@@ -211,7 +256,7 @@ def send_test(
     """
     if not to or not all(map(str.strip, to)):
         raise JobError("--to: give your own address, phone or id.")
-    return loop.run(send_one(job, to, row, _text(input), consents))
+    return loop.run(send_one(job, to, row, None if input is None else str(input), consents))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
@@ -346,22 +391,49 @@ class _RunOptions:
 async def _run(
     job: JobFile,
     out: AnyPath | None,
-    input_path: AnyPath | None,
+    given: Input | None,
     row_limit: RowLimit,
     options: _RunOptions,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
     new_address: bool = False,
 ) -> Summary:
-    given, webhook = _text(input_path), webhook_of(job)
+    async with measured(job, options.watch) as watch:
+        options = replace(options, watch=watch)
+        return await _begun(job, out, given, row_limit, options, after, give_up, new_address)
+
+
+async def _begun(
+    job: JobFile,
+    out: AnyPath | None,
+    given: Input | None,
+    row_limit: RowLimit,
+    options: _RunOptions,
+    after: Sequence[AnyPath],
+    give_up: Sequence[AnyPath],
+    new_address: bool,
+) -> Summary:
+    webhook = webhook_of(job)
+    path, objects = _given(given)
     name = None if out is None else str(out)
     earlier = [_absolute(path) for path in after]
+
+    def begin() -> tuple[ChosenDirectory, Run | Summary]:
+        with choose_directory(job, name, path, [str(run) for run in give_up]) as directory:
+            return directory, prepare(
+                job,
+                directory.path,
+                path,
+                after=earlier,
+                new_address=new_address,
+                started_at=directory.started_at,
+                objects=objects,
+            )
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
             async with _notifying_of_unsettled(job, webhook):
-                with choose_directory(job, name, given, [str(path) for path in give_up]) as directory:
-                    run = prepare(job, directory.path, given, after=earlier, new_address=new_address)
+                directory, run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
                 options.watch(AlreadyComplete(directory.path, why, run))
@@ -373,6 +445,7 @@ async def _run(
 
 async def _retry(
     run_directory: AnyPath,
+    given: Objects | None,
     in_doubt: bool,
     overrides: Sequence[str],
     options: _RunOptions,
@@ -382,12 +455,35 @@ async def _retry(
     asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
     refuse_other_destination(found, job, overrides)
+    async with measured(job, options.watch) as watch:
+        return await _passed(found, job, given, asked, replace(options, watch=watch), new_address)
+
+
+async def _passed(
+    found: RunDirectory,
+    job: JobFile,
+    given: Objects | None,
+    asked: frozenset[Status],
+    options: _RunOptions,
+    new_address: bool,
+) -> Summary:
+    if (found.invocation.get("reads") == OBJECTS) != (given is not None):
+        needs = "gave" if given is None else "did not give"
+        raise InputError(
+            f"{found.path}: a program {needs} the rows of this run. Call engager.retry "
+            f"{'with the same rows as input=' if given is None else 'without input='}."
+        )
     webhook = webhook_of(job)
+    objects = None if given is None else stream_of_objects(given)
+
+    def begin() -> Run | Summary:
+        path = found.input_path
+        return prepare(job, found.path, path, asked, new_address=new_address, objects=objects)
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
             async with _notifying_of_unsettled(job, webhook):
-                run = prepare(job, found.path, found.input_path, asked, new_address=new_address)
+                run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run
@@ -476,5 +572,13 @@ def _absolute(path: AnyPath) -> str:
     return os.path.abspath(path)
 
 
-def _text(path: AnyPath | None) -> str | None:
-    return None if path is None else str(Path(path)) if path != "-" else "-"
+def _given(input_: Input | None) -> tuple[str | None, BinaryIO | None]:
+    """The path of an input, and the rows of one that a program gives, which are a stream."""
+    if input_ is None or isinstance(input_, str | PathLike):
+        return None if input_ is None else os.fspath(input_), None
+    return STDIN, stream_of_objects(input_)
+
+
+async def _beside_its_loop(given: Input | None, call: Callable[[], T]) -> T:
+    """Call a function that reads an input: an async iterator needs its loop for it."""
+    return await to_thread.run_sync(call) if isinstance(given, AsyncIterable) else call()

@@ -30,10 +30,11 @@ class Summary:
     rows: int  #: rows that have an outcome
     statuses: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
-    attempts: int
+    attempts: int  #: of settled rows: one of a batch is one of each of its rows
     duplicates: int
-    latency_ms: Mapping[str, float | None]
+    latency_ms: Mapping[str, float | None]  #: of requests, as `waited_ms`
     waited_ms: Mapping[str, float | None]
+    requests: int  #: that left, each as often as it was sent
 
     @property
     def duration(self) -> str:
@@ -46,7 +47,9 @@ class Summary:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
         """Build a summary from the content of `summary.json`."""
-        return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
+        # Earlier versions did not count requests, and each carried one row.
+        known = {"requests": facts["attempts"], **facts}
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__})
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `summary.json`."""
@@ -75,15 +78,19 @@ class Snapshot:
     eta_seconds: float | None  #: seconds until the end at the recent pace
     statuses: Mapping[str, int]
     errors: Sequence[ErrorKind]  #: the most frequent first
-    attempts: int
-    retries: int
+    attempts: int  #: of settled rows: one of a batch is one of each of its rows
+    retries: int  #: of these, all after the first one of a row
+    requests: int  #: that left, each as often as it was sent
     duplicates: int
-    latency_ms: Mapping[str, float | None]
+    latency_ms: Mapping[str, float | None]  #: of requests, as the next two
     recent_latency_ms: Mapping[str, float | None]  #: of the last ten seconds
     waited_ms: Mapping[str, float | None]
-    rows_per_second: float  #: mean of the last four seconds
+    rows_per_second: float  #: that are settled: mean of the last four seconds, of more if requests are slow
+    requests_per_second: float  #: that leave: mean of the last four seconds
     rate: float | None  #: rate limit in requests per second
+    rows_per_request: int  #: at most; 1 without batches
     in_flight: int  #: requests without a response yet
+    rows_in_flight: int  #: rows that these carry
     holders: Mapping[str, str]  #: each holder of a pause, and its reason or end
 
 

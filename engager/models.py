@@ -90,14 +90,23 @@ class Invalid:
     column: str | None = None  #: the column with the error, if it is in one
 
 
+#: Codes of rows that are skipped because of a list of keys, and because of an earlier run.
+EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
+
+
 @dataclass(slots=True)
 class Skipped:
     """A row that could become a request, and that a rule of the job skips."""
 
     row: Row
     key: str | None
-    error: str  #: a code: "repeat", "excluded", "earlier_run" or "blank"
+    error: str  #: a code: "repeat", "filtered", "excluded", "earlier_run" or "blank"
     error_text: str
+
+    @property
+    def is_by_list(self) -> bool:
+        """Whether a list skips it, which may have grown since the run began; other rules cannot change."""
+        return self.error in (EXCLUDED, EARLIER_RUN)
 
 
 @dataclass(slots=True)
@@ -177,6 +186,9 @@ class Status(StrEnum):
     INVALID = "invalid"
     SKIPPED = "skipped"
 
+
+# To look up a member of an enumeration is a call before Python 3.12, and every row needs this one.
+ENGAGED: Final = Status.ENGAGED
 
 #: The endpoint accepted the request of a row with such a status: the row has not failed.
 TAKEN: Final = frozenset({Status.ENGAGED, Status.ACCEPTED})

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -375,3 +376,72 @@ def test_every_name_is_there_whatever_is_loaded_first(first: str) -> None:
     code = f"import engager\n{first}\n{names}\nprint(engager.run.__doc__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{engager.run.__doc__}\n"
+
+
+def people(count: int = 50) -> list[dict[str, str]]:
+    return [{"email": f"p{number}@example.com"} for number in range(1, count + 1)]
+
+
+async def slowly(rows: list[dict[str, str]]) -> AsyncIterator[dict[str, str]]:
+    for row in rows:
+        await asyncio.sleep(0)
+        yield row
+
+
+@pytest.mark.parametrize("rows_of", [list, iter, slowly])
+def test_rows_of_a_program_are_resumed_by_their_order(
+    folder: Path, rows_of: Callable[[list[dict[str, str]]], Any]
+) -> None:
+    out = folder / "run"
+    assert engager.check(job(folder), input=rows_of(people())).sendable == 50
+    first = engager.run(job(folder), out=out, input=rows_of(people()), limit=20)
+    assert (first.complete, first.statuses["engaged"]) == (False, 20)
+    with pytest.raises(engager.InputError):
+        engager.run(job(folder), out=out, input=rows_of(people()[::-1]))
+    last = engager.run(job(folder), out=out, input=rows_of(people()))
+    assert (last.complete, last.statuses["engaged"], last.exit_code) == (True, 50, 0)
+    assert sorted(found.row for found in engager.outcomes(out)) == list(range(1, 51))
+    assert engager.run(job(folder), out=out, input=rows_of(people())) == last
+
+
+def test_another_pass_over_rows_of_a_program_needs_them_again(folder: Path) -> None:
+    failing = job(folder, sandbox={"faults": {"503": 0.5}, "seed": 1}, retry={"attempts": 1})
+    out = folder / "run"
+    rows = people(20)
+    assert engager.run(failing, out=out, input=rows).statuses["failed"]
+    with pytest.raises(engager.InputError):
+        engager.retry(out)
+    again = engager.retry(out, input=iter(rows), overrides=["sandbox.faults={}"])
+    assert again.statuses["engaged"] == 20
+    engager.run(job(folder), out=folder / "file")
+    with pytest.raises(engager.InputError):
+        engager.retry(folder / "file", input=rows)
+
+
+def test_a_fault_of_the_rows_keeps_every_outcome_before_it(folder: Path) -> None:
+    def broken() -> Iterator[dict[str, str]]:
+        yield from people(10)
+        raise ConnectionError("gone")
+
+    stopped = engager.run(job(folder), out=folder / "run", input=broken())
+    assert (stopped.complete, stopped.exit_code) == (False, Exit.STOPPED)
+    assert "ConnectionError: gone" in str(stopped.stopped)
+    assert engager.run(job(folder), out=folder / "run", input=people(12)).statuses["engaged"] == 12
+
+
+async def test_a_row_is_sent_while_the_next_one_is_waited_for(folder: Path) -> None:
+    arrived = asyncio.Event()
+
+    async def rows() -> AsyncIterator[dict[str, str]]:
+        yield from_one
+        await arrived.wait()
+        yield {"email": "b@example.com"}
+
+    from_one = {"email": "a@example.com"}
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed) and event.snapshot.statuses["engaged"] == 1:
+            arrived.set()
+
+    summary = await engager.run_async(job(folder), out=folder / "run", input=rows(), watch=watch)
+    assert summary.statuses["engaged"] == 2

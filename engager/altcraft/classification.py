@@ -36,6 +36,9 @@ class Meaning(IntEnum):
     NOT_SENT = 5  #: never sent, because the run stops
 
 
+# To look up a member of an enumeration is a call before Python 3.12, and every row needs this one.
+ACCEPTED: Final = Meaning.ACCEPTED
+
 #: Assumed: the response to a repeat while the first attempt is still being processed.
 IN_FLIGHT: Final = 409
 
@@ -93,7 +96,7 @@ class Verdict:
     sent: bool = True  #: False: the request ended before its first byte left
     assumed: bool = False  #: that it had no effect is assumed: some gateways send this after the effect
     #: Of the response to a batch: what it proves of each row, in the order of the request. Empty: some rows
-    #: were accepted, and it does not say which. None: all rows are as the request.
+    #: may have been accepted, and it does not say which. None: all rows are as the request.
     rows: Sequence[Verdict] | None = None
     references: Sequence[str | None] = ()  #: with `rows`: the profile that it names for each
     request_only: bool = False  #: it accepts the request, and says nothing of the rows in it
@@ -143,36 +146,45 @@ def judge_batch(ending: Ending, rows: int, is_task: bool) -> Verdict:
     complete = ending.complete and len(ending.body) <= longest_response(rows)
     said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
     verdict = _judged(*said, ending.location, most_elements(rows))
-    if verdict.is_too_large:  # whoever says so has not passed it on
-        return replace(verdict, meaning=Meaning.REJECTED)
-    is_of_rows = verdict.by_endpoint and verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED)
-    if not is_of_rows or not 200 <= ending.status < 300:
-        return verdict
-    if is_task:
-        if verdict.meaning is Meaning.REJECTED:
-            return verdict
-        return replace(verdict, request_only=True, reference=read_reference(ending.body))
-    return _of_rows(verdict, read_batch_result(ending.body, rows), rows)
+    if verdict.by_endpoint and not (verdict.meaning is Meaning.UNKNOWN and verdict.error == 0):
+        verdict = _of_answer(verdict, ending, rows, is_task)
+    if verdict.is_too_large and verdict.meaning is Meaning.NOT_ACCEPTED:
+        return replace(verdict, meaning=Meaning.REJECTED)  # whoever says so has not passed it on
+    return verdict
 
 
-def _of_rows(whole: Verdict, result: BatchResult | None, rows: int) -> Verdict:
+def _of_answer(whole: Verdict, reply: Reply, rows: int, is_task: bool) -> Verdict:
+    """What a response of the endpoint to a batch proves."""
+    if not is_task:
+        is_mapped = 200 <= reply.status < 300
+        return _of_rows(whole, read_batch_result(reply.body, rows), rows, is_mapped)
+    if whole.meaning is not Meaning.ACCEPTED:
+        return whole
+    return replace(whole, request_only=True, reference=read_reference(reply.body))
+
+
+def _of_rows(whole: Verdict, result: BatchResult | None, rows: int, is_mapped: bool) -> Verdict:
     """What a response to a batch proves of its rows, which are mapped by their places if the counts agree.
 
-    Assumed: entries are in the order of the request, and a permanent error without entries means that no row
-    was accepted.
+    Assumed: entries are in the order of the request, and an error without entries is one of all rows.
+    `is_mapped`: the status agrees with entries.
     """
-    if result is not None and len(result.rows) == rows:
+    if whole.meaning is Meaning.ACCEPTED:
+        if result is None:
+            return whole if rows == 1 else replace(whole, request_only=True)
+        if result.ids == rows:
+            return whole
+    elif result is None or (result.is_known and not (result.rows or result.ids)):
+        return whole
+    if is_mapped and whole.meaning is not Meaning.UNKNOWN and len(result.rows) == rows:
         # Most rows share one verdict, so that it is made and looked at once.
         kinds = {kind: _of_row(whole, *kind) for kind in {row.kind for row in result.rows}}
         each, references = [kinds[row.kind] for row in result.rows], [row.reference for row in result.rows]
         return replace(whole, meaning=Meaning.ACCEPTED, rows=each, references=references)
-    if whole.meaning is Meaning.REJECTED:
-        is_silent = result is None or (result.is_known and not (result.rows or result.ids))
-        return whole if is_silent else replace(whole, meaning=Meaning.UNKNOWN, rows=())
-    if result is None:
-        return whole if rows == 1 else replace(whole, request_only=True)
-    if result.ids == rows:
-        return whole
+    if whole.meaning is not Meaning.ACCEPTED:
+        # An error, and entries that may say of some rows that they were accepted.
+        meaning = whole.meaning if whole.meaning is Meaning.FATAL else Meaning.UNKNOWN
+        return replace(whole, meaning=meaning, rows=())
     found = len(result.rows) or result.ids
     text = f"the response has {found:,} results in a form that is known, for {rows:,} rows"
     return replace(whole, error="unusable_result", error_text=text, rows=())

@@ -33,7 +33,7 @@ def init_command(input_path: str, out: Path | None, name: str | None, method: st
     """Write a job file from the header and the first rows of an input; its endpoint is the sandbox."""
     # Imported here, because no other command needs it.
     from engager.init.job_text import Draft, draft, path_from
-    from engager.init.sample import take_sample
+    from engager.init.sample import read_sample
 
     def report(made: Draft, job: Path, called: str) -> None:
         for warning in made.warnings:
@@ -44,7 +44,7 @@ def init_command(input_path: str, out: Path | None, name: str | None, method: st
     def write() -> int:
         called = _name(name, input_path)
         job = out or Path(f"{called}.toml")
-        sample = take_sample(input_path, Path.cwd())
+        sample = read_sample(input_path, Path.cwd())
         made = draft(sample, called, path_from(job, input_path), METHODS[method])
         _write(job, made.text, input_path, force)
         report(made, job, called)

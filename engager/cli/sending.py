@@ -222,7 +222,8 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}")
+    requests = f"{summary.requests:,} requests were sent"
+    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")

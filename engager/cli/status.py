@@ -103,9 +103,13 @@ def _state(seen: Mapping[str, Any]) -> str:
 def _text(seen: Mapping[str, Any]) -> str:
     running = seen["state"] == "running"
     lines = [_head(seen)]
+    if seen["requests"]:
+        lines.append(f"  {seen['requests']:,} requests were sent")
     if seen["open"]:
         where = "in flight, or between two attempts"
-        lines.append(f"  {seen['open']:,} {where if running else f'were {where}; the run resumes with them'}")
+        lines.append(
+            f"  {seen['open']:,} rows {where if running else f'were {where}; the run resumes with them'}"
+        )
     if seen["unwritten"]:
         later = "the errors below do not include them yet"
         lines.append(f"  {seen['unwritten']:,} settled rows are not in the result files yet; {later}")

@@ -153,7 +153,7 @@ class _Text(io.TextIOWrapper):
 @contextmanager
 def standard_streams() -> Iterator[None]:
     """Replace the standard streams by reliable ones while this is entered."""
-    _take_descriptors()
+    _occupy_descriptors()
     kept = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
@@ -165,7 +165,7 @@ def standard_streams() -> Iterator[None]:
         sys.stdin, sys.stdout, sys.stderr = kept
 
 
-def _take_descriptors() -> None:
+def _occupy_descriptors() -> None:
     """Occupy the descriptors of closed streams, so that no file gets their numbers.
 
     Writes to them are dropped. Reads fail, so a closed stdin is not an empty input.

@@ -129,6 +129,14 @@ class JobFile:
             )
         return found
 
+    @property
+    def undated_directory(self) -> str | None:
+        """What is wrong if the input has a date and the run directory none; None otherwise."""
+        if not self.job.lacks_date:
+            return None
+        text = "the name of the run directory needs a date, too: put {date} into output.directory or job.name"
+        return self.at("input.path", text)
+
     def _refuse_proxy(self, endpoint: EndpointSection) -> None:
         """Refuse a proxy that is not used, that could read the token, or whose password is visible."""
         if endpoint.proxy is None:

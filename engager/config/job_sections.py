@@ -11,12 +11,20 @@ from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from engager.altcraft.attachments import MAX_BODY
 from engager.altcraft.methods import MAX_ROWS, START, Method, method_of
 from engager.config.encodings import carries_rows
-from engager.config.placeholders import PLACEHOLDER, example_of
+from engager.config.placeholders import NAME_PATTERN, PLACEHOLDER, example_of, is_dated
 from engager.config.rule_sections import BreakerSection, StopSection, WindowSection
 from engager.config.sections import Seconds, Section
 from engager.policies.adaptive import CEILING, Adaptive, concurrency_settings, rate_settings
@@ -84,10 +92,51 @@ def _moment(value: Any) -> Any:
     return text
 
 
+def _input_path(path: str) -> str:
+    example_of(path)
+    return path
+
+
+def _filter(given: Any) -> Any:
+    """The values that rows must have, by column."""
+    values = (str, bool, int, float)
+    if isinstance(given, dict) and all(
+        isinstance(wanted, list) and wanted and all(isinstance(value, values) for value in wanted)
+        for wanted in given.values()
+    ):
+        return given
+    raise ValueError('give for each column a list of values, such as { consent = ["yes"] }')
+
+
+#: The accepted types, for editors; the function above checks them.
+_FILTER = WithJsonSchema(
+    {
+        "type": "object",
+        "additionalProperties": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": ["string", "number", "boolean"]},
+        },
+    }
+)
+
+
 def _directory(name: str) -> str:
     if not example_of(name).strip():
         raise ValueError("give the name of a directory")
     return name
+
+
+def _textfile(path: str) -> str:
+    if not path.endswith(".prom"):
+        raise ValueError("the node exporter reads files that end in .prom only; name such a file")
+    return path
+
+
+def _gateway(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\\]+/?", url):
+        raise ValueError('give "http://HOST:PORT", without a path, a user or a password')
+    return url.rstrip("/")
 
 
 class JobSection(Section):
@@ -192,7 +241,10 @@ class EndpointSection(Section):
 class InputSection(Section):
     """[input]"""
 
-    path: str = Field(description='A file, a glob of files, or `"-"` for stdin.')
+    path: Annotated[str, AfterValidator(_input_path)] = Field(
+        description='A file, a glob of files, or `"-"` for stdin; may contain `{date}`, the date of the run.',
+        json_schema_extra={"pattern": NAME_PATTERN},
+    )
     format: Literal["csv", "jsonl"] | None = Field(
         None, description="Format of the input; by default its name decides.", examples=["csv"]
     )
@@ -220,6 +272,14 @@ class InputSection(Section):
     )
     decimal: Literal[".", ","] = Field(
         ".", description="The decimal mark of a number that is cast by `{column:decimal}`."
+    )
+    filter: Annotated[dict[str, list[Any]], BeforeValidator(_filter), _FILTER] = Field(
+        {},
+        description="Values that a column must have; a row without one of them is skipped.",
+        examples=[{"consent": ["yes"]}],
+    )
+    on_empty: Literal["ok", "fail"] = Field(
+        "fail", description="An input without a row: `fail` refuses it, `ok` completes the run."
     )
     repeat: bool = Field(
         False, description="Allow a run of another date to send an input that an earlier run has sent."
@@ -405,10 +465,22 @@ class OutputSection(Section):
         description="Run directory; may contain `{date}`, the date of the start. "
         "Default: `runs/<job.name>` beside this file.",
         examples=["runs/nightly-{date}"],
-        json_schema_extra={"pattern": rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"},
+        json_schema_extra={"pattern": NAME_PATTERN},
     )
     results: Literal["jsonl", "csv"] = Field("jsonl", description="Format of the results file.")
     report: bool = Field(True, description="Write `report.html` at the end of a run.")
+    metrics: Annotated[str, AfterValidator(_textfile)] | None = Field(
+        None,
+        description="File with the metrics of the last start, for the Prometheus node exporter: `*.prom`.",
+        examples=["/var/lib/node_exporter/nightly.prom"],
+        json_schema_extra={"pattern": r"\.prom$"},
+    )
+    push: Annotated[str, AfterValidator(_gateway)] | None = Field(
+        None,
+        description="Pushgateway that gets the metrics of the last start.",
+        examples=["http://localhost:9091"],
+        json_schema_extra={"pattern": r"^https?://[^/?#@\\]+/?$"},
+    )
 
 
 class NotifySection(Section):
@@ -494,6 +566,12 @@ class Job(Section):
     def method(self) -> Method:
         """The method of its requests."""
         return method_of(self.request) or START
+
+    @property
+    def lacks_date(self) -> bool:
+        """Whether its input has a date and its run directory none: every run would be the first one."""
+        directory = self.output.directory or self.job.name
+        return is_dated(self.input.path) and not is_dated(directory)
 
     @property
     def scenario(self) -> Any:

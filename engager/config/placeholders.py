@@ -17,6 +17,9 @@ PLACEHOLDERS: Mapping[str, str] = {"date": "%Y-%m-%d", "time": "%H%M%S", "dateti
 #: A regular expression of any placeholder, for the JSON Schema.
 PLACEHOLDER = rf"\{{({'|'.join(PLACEHOLDERS)})\}}"
 
+#: A regular expression of a name with placeholders, for the JSON Schema.
+NAME_PATTERN = rf"^([^{{}}]|\{{\{{|\}}\}}|{PLACEHOLDER})+$"
+
 _PARTS = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|[^{}]+")
 
 _SOME_TIME = datetime(2026, 11, 24, 2, 15)

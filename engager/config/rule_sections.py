@@ -77,7 +77,8 @@ class StopSection(Section):
 
     max_failed: Annotated[int | str, BeforeValidator(_max_failed), _MAX_FAILED] | None = Field(
         None,
-        description='Stop after this many rows that are not engaged: a number, or a share such as `"3%"`.',
+        description="Stop after this many rows that are not engaged, accepted or skipped: a number, or a "
+        'share such as `"3%"`.',
         examples=["3%"],
     )
     window: int = Field(

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def sanitized(text: str, instead: str = "\ufffd") -> str:
     """Replace every character that is not printable with `instead`."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else instead for character in text)
 
 

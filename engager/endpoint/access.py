@@ -92,6 +92,7 @@ def spec_of(job_file: JobFile, token: str) -> RequestSpec:
         further_matching=endpoint.further_matching,
         reading=Reading(frozenset(given.empty), given.decimal),
         region=given.region,
+        filter=given.filter,
         batch_bytes=job_file.job.batch.bytes,
         content_by_row=job_file.job.batch.content_by_row,
     )

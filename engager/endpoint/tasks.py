@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engager.altcraft.classification import Meaning, judge
+from engager.altcraft.classification import Meaning, Verdict, is_transient, judge
 from engager.altcraft.tasks import TASK_STATUS, TaskStatus, read_task_status, task_fields
 from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX
@@ -20,9 +21,12 @@ from engager.errors import RunDirectoryError
 from engager.models import Ending, Reply, Status
 from engager.reader.outcome_fields import MAX_TEXT
 from engager.reader.results import results_of
-from engager.sending.transport.base import MAX_ANSWER
+from engager.sending.transport.base import MAX_ANSWER, Transport
 from engager.sending.transport.choice import transport_to
 from engager.store.run_directory import RunDirectory
+
+#: Seconds before a further question for a task, where the response speaks of that moment only.
+DELAYS = (0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class TaskReport:
     task: str
     rows: int  #: of the run
     said: TaskStatus | None  #: None: see `problem`
-    problem: str | None = None  #: the error of the endpoint, or how its response is unknown
+    problem: str | None = None  #: the error of the endpoint, or why its response is unknown or missing
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -54,10 +58,12 @@ def tasks_of(found: RunDirectory) -> Counter[str]:
 async def ask_for_tasks(job_file: JobFile, tasks: Mapping[str, int]) -> list[TaskReport]:
     """Ask the endpoint of a job for each task, one after the other, at the rate of the job.
 
+    A task for which there is no response is asked for again some times, and reported with this problem.
+
     Raises:
         JobError: the token cannot be read.
         RunDirectoryError: the endpoint was an embedded sandbox.
-        EndpointError: it refuses every such request, or a response was lost.
+        EndpointError: it refuses every such request, or there was a response for no task.
 
     """
     if job_file.job.endpoint.url == SANDBOX and tasks:
@@ -70,25 +76,46 @@ async def ask_for_tasks(job_file: JobFile, tasks: Mapping[str, int]) -> list[Tas
 
 
 async def _ask_for_each(platform: Platform, tasks: Mapping[str, int]) -> list[TaskReport]:
-    reports = []
+    reports, lost = list[TaskReport](), list[Verdict]()
     there, _ = request_to(platform.destination, platform.spec, TASK_STATUS)
     transport = transport_to(there, 1)
     try:
         for task, rows in tasks.items():
             _, body = request_to(platform.destination, platform.spec, TASK_STATUS, **task_fields(task))
-            # Under a new Request-ID: a repeated one would return an old state.
-            ending = await transport.send(body, secrets.token_hex(16), platform.admission)
-            reports.append(_report(task, rows, ending))
+            ending, verdict = await _asked(platform, transport, body)
+            if verdict.meaning is Meaning.FATAL:
+                raise refusal("tasks/status", verdict)
+            if not isinstance(ending, Reply):
+                lost.append(verdict)
+            reports.append(_report(task, rows, ending, verdict))
     finally:
         await transport.aclose()
+    if lost and len(lost) == len(tasks):
+        raise refusal("tasks/status", lost[-1])
     return reports
 
 
-def _report(task: str, rows: int, ending: Ending) -> TaskReport:
-    """What a response says of a task. Raises EndpointError if it speaks for every task, or is lost."""
-    verdict = judge(ending, MAX_ANSWER)
-    if not isinstance(ending, Reply) or verdict.meaning is Meaning.FATAL:
-        raise refusal("tasks/status", verdict)
+async def _asked(platform: Platform, transport: Transport, body: tuple[bytes, ...]) -> tuple[Ending, Verdict]:
+    """Ask for a task, and ask again where the response speaks of that moment only."""
+    for delay in (*DELAYS, None):
+        # Under a new Request-ID: a repeated one would return an old state.
+        ending = await transport.send(body, secrets.token_hex(16), platform.admission)
+        verdict = judge(ending, MAX_ANSWER)
+        if delay is None or not _speaks_of_a_moment(ending, verdict):
+            break
+        await asyncio.sleep(delay)
+    return ending, verdict
+
+
+def _speaks_of_a_moment(ending: Ending, verdict: Verdict) -> bool:
+    """Whether there is no response, or one that says that the endpoint is not available."""
+    return verdict.meaning is not Meaning.FATAL and (not isinstance(ending, Reply) or is_transient(verdict))
+
+
+def _report(task: str, rows: int, ending: Ending, verdict: Verdict) -> TaskReport:
+    """What a response says of a task."""
+    if not isinstance(ending, Reply):
+        return TaskReport(task, rows, None, _shown(f"no answer: {verdict.error_text}"))
     if verdict.meaning is Meaning.ACCEPTED and (said := read_task_status(ending)) is not None:
         return TaskReport(task, rows, said)
     if verdict.by_endpoint and verdict.error:

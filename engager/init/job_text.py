@@ -23,6 +23,7 @@ from engager.config.job_sections import (
     Job,
     JobSection,
 )
+from engager.config.placeholders import escaped
 from engager.config.sections import Section
 from engager.errors import InputError, JobError
 from engager.init import toml_text
@@ -110,7 +111,7 @@ def _rows(sample: InputSample) -> str:
 
 
 def _input(sample: InputSample, path: str) -> Given:
-    given: dict[str, tuple[Any, str]] = {"path": (path, "relative to this file")}
+    given: dict[str, tuple[Any, str]] = {"path": (escaped(path), "relative to this file")}
     if not sample.named:
         given["format"] = (sample.format, "the name of the file does not say it")
     if sample.delimiter is not None:

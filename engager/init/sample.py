@@ -65,7 +65,7 @@ class InputSample:
         return [row.get(column) for row in self.rows]
 
 
-def take_sample(path: str, base: Path) -> InputSample:
+def read_sample(path: str, base: Path) -> InputSample:
     """Read the beginning of an input. Raises InputError if no job can be written for it."""
     if path == STDIN:
         raise InputError(
@@ -82,7 +82,7 @@ def take_sample(path: str, base: Path) -> InputSample:
     if mark_of(head) is None and (fault := fault_of_size(file, encoding.name)):
         raise InputError(f"{file}: {fault}. Get a complete copy.")
     format_ = _format(file, head.decode(encoding.name, "replace"))
-    spec = InputSpec(path, base, format_, encoding=encoding.name)
+    spec = InputSpec(path, base, format_, encoding=encoding.name, on_empty="ok")
     delimiter = _delimiter(spec) if format_ == "csv" else None
     sample = _read(replace(spec, delimiter=delimiter), encoding, format_of(file) == format_)
     if format_ == "csv" and len(sample.columns) == 1:

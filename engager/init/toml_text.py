@@ -28,11 +28,13 @@ def key(name: str) -> str:
 
 
 def value(given: Any) -> str:
-    """A string, a number, a boolean, or a list of these."""
+    """A string, a number, a boolean, or a list or a table of these."""
     if isinstance(given, str):
         return text(given)
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, list | tuple):
         return "[" + ", ".join(map(value, given)) + "]"
+    if isinstance(given, dict):
+        return "{ " + ", ".join(f"{key(name)} = {value(each)}" for name, each in given.items()) + " }"
     return str(int(given)) if isinstance(given, float) and given.is_integer() else str(given)

@@ -11,7 +11,7 @@ from rich.text import Text
 from engager.config.sanitize import sanitized
 from engager.events import Snapshot
 from engager.models import Status
-from engager.output.text import duration, latency, pace, pause_text, share, time_left
+from engager.output.text import duration, latency, pace, pause_text, retries, share, time_left
 
 #: Number of error kinds that are shown.
 _KINDS = 5
@@ -37,8 +37,8 @@ def view(now: Snapshot) -> RenderableType:
     lines: list[RenderableType] = [head]
     if now.total:
         lines.append(_bar(share(now)))
-    lines += [_statuses(now), Text(pace(now), overflow="ellipsis", no_wrap=True)]
-    timing = " · ".join(filter(None, [latency(now), f"{now.retries:,} retries" if now.retries else ""]))
+    lines += [_statuses(now), Text(pace(now), overflow="fold")]
+    timing = " · ".join(filter(None, [latency(now), retries(now)]))
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
     lines += [Text(reason, style="bold yellow", overflow="fold") for reason in pause_text(now)]
     return Group(*lines, *_errors(now))

@@ -22,9 +22,7 @@ def status_line(now: Snapshot) -> str:
         parts[0] = f"{now.rows:,} of {max(now.total, now.rows):,} rows ({share(now):.0%})"
     parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
     parts.append(pace(now))
-    if now.retries:
-        parts.append(f"{now.retries:,} retries")
-    parts += filter(None, [latency(now), time_left(now)])
+    parts += filter(None, [retries(now), latency(now), time_left(now)])
     return " · ".join(parts + pause_text(now))
 
 
@@ -34,13 +32,28 @@ def share(now: Snapshot) -> float:
 
 
 def pace(now: Snapshot) -> str:
-    """The rate in rows per second, and its limit in requests per second."""
-    limit = f" (limit {now.rate:,g} requests/s)" if now.rate else ""
-    return f"{now.rows_per_second:,.0f} rows/s{limit}, {now.in_flight:,} in flight"
+    """The requests that leave per second, their limit, the rows that are settled, and what is in flight."""
+    limit = f" (limit {now.rate:,g})" if now.rate else ""
+    rows = f" ({now.rows_in_flight:,} rows)" if now.rows_per_request > 1 else ""
+    return (
+        f"{_rate(now.requests_per_second)} requests/s{limit}, {_rate(now.rows_per_second)} rows/s, "
+        f"{now.in_flight:,} requests{rows} in flight"
+    )
+
+
+def _rate(per_second: float) -> str:
+    """A number per second: one below ten needs its fraction."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
+
+
+def retries(now: Snapshot) -> str:
+    """The retries, which are counted by rows; empty without one."""
+    of = " of rows" if now.rows_per_request > 1 else ""
+    return f"{now.retries:,} retries{of}" if now.retries else ""
 
 
 def latency(now: Snapshot) -> str:
-    """Recent percentiles of the latency; empty without a measurement."""
+    """Recent percentiles of the latency of a request; empty without a measurement."""
     p50, p95, p99 = (now.recent_latency_ms[name] for name in ("p50", "p95", "p99"))
     if p50 is None or p95 is None or p99 is None:
         return ""

@@ -56,6 +56,7 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "rows": summary.rows,
         "statuses": dict(summary.statuses),
         "attempts": summary.attempts,
+        "requests": summary.requests,
         "duplicates": summary.duplicates,
         "errors": [dict(error) for error in summary.errors[:_ERRORS]],
         "started_at": summary.started_at,
@@ -105,7 +106,7 @@ class _Delivery:
             reraise=True,
         )
         try:
-            retrying(self._send, _opener(self._url.reveal()))
+            retrying(self._send, opener(self._url.reveal()))
             self.fault = None
         except Exception as fault:
             self.fault = _described(fault)
@@ -120,7 +121,7 @@ class _Delivery:
             raise
 
 
-def _opener(url: str) -> OpenerDirector:
+def opener(url: str) -> OpenerDirector:
     """An opener that follows no redirect, whose target would get the message, and uses no proxy."""
     opener = OpenerDirector()
     for handler in (HTTPHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler()):

@@ -39,7 +39,7 @@ class FirstResponses:
         """Requests that may be in flight."""
         if not self.responded:
             return 1
-        return inf if self.over else self.policy.all_rejected
+        return (not self.over and self.policy.all_rejected) or inf
 
     @property
     def pause(self) -> float:

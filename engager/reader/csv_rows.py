@@ -26,6 +26,10 @@ _TELLING = re.compile(r"[0-9@]")
 _RUNS = re.compile(r"([^\W\d_]+)|([0-9]+)")
 
 
+class NoHeaderError(InputError):
+    """The file has no line."""
+
+
 class _UnusableError(Exception):
     """The record cannot be completed."""
 
@@ -71,7 +75,7 @@ class _Cursor:
             return None
         return self._batch if all(type(line) is str for line in self._batch) else None  # type: ignore[return-value]
 
-    def take_batch(self) -> None:
+    def consume_batch(self) -> None:
         """Mark the batch as consumed."""
         self._position = len(self._batch)
 
@@ -141,7 +145,7 @@ class CsvRows:
             self._cursor.begin()
             first = self._next_record()
         if first is None:
-            raise InputError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
+            raise NoHeaderError(f"{self._source}: the file is empty. A CSV file begins with a header line.")
         if isinstance(first, str):
             raise InputError(f"{self._source}: the header cannot be read: {ERRORS[first]}")
         if not any(name.strip() for name in first):
@@ -190,7 +194,7 @@ class CsvRows:
         width, source, line = len(self.header), self._source, self._cursor.line
         if len(records) != len(batch) or any(len(values) != width for values in records):
             return None
-        self._cursor.take_batch()
+        self._cursor.consume_batch()
         return [Row(number + i, line + i, source, values) for i, values in enumerate(records)]
 
     def _next_record(self) -> list[str] | str | None:

@@ -56,14 +56,14 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
         "duplicate": outcome.duplicate,
         # To the microsecond; round() takes twice as long.
         "latency_ms": None if latency is None else int(latency * 1000 + 0.5) / 1000,
-        "finished_at": _moment(outcome.finished_at),
+        "finished_at": _moment(int(outcome.finished_at * 1000)),
         "waited_ms": None if waited is None else int(waited * 1000 + 0.5) / 1000,
         "reference": None if reference is None else redact(reference)[:MAX_REFERENCE],
     }
 
 
-def _moment(seconds: float) -> str:
-    milliseconds = int(seconds * 1000)
+@lru_cache(maxsize=64)  # many rows end in the same millisecond
+def _moment(milliseconds: int) -> str:
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 

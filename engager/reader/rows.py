@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from engager.config.encodings import LONGEST_MARK, mark_of
 from engager.errors import InputError
 from engager.models import Row, Unreadable
 from engager.reader.counting import counting, has_plain_ends
-from engager.reader.csv_rows import CsvRows
+from engager.reader.csv_rows import CsvRows, NoHeaderError
 from engager.reader.diagnosis import HEAD, examined, fault_of_size
 from engager.reader.file_watch import FileWatch
 from engager.reader.garbage import GarbageWatch, garbled
@@ -44,6 +44,10 @@ BLOCK = 1 << 16
 PEEKED = 1000
 
 
+#: What the standard input is called.
+STDIN_NAME = "stdin"
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What to read and how."""
@@ -54,7 +58,9 @@ class InputSpec:
     delimiter: str | None = None  #: for CSV; None: a comma, in .tsv files a tab
     encoding: str = "utf-8"
     max_row_bytes: int = 1 << 20
+    stream: str = STDIN_NAME  #: what a stream is called
     examine: bool = True  #: refuse a file that seems to be of another kind, or to have no header
+    on_empty: Literal["ok", "fail"] = "fail"  #: whether an input without a row is refused
     multiline: bool = False  #: lines within quotes are one text, also if they look like rows
 
 
@@ -97,7 +103,12 @@ class Rows:
             self._examine(file)
             if self.format == "jsonl":
                 continue
-            header = self._header(file)
+            try:
+                header = self._header(file)
+            except NoHeaderError:
+                if len(self.files) > 1:
+                    raise
+                return  # an input without a row
             self.columns = self.columns or header
             if sorted(header) != sorted(self.columns):
                 odd = ", ".join(sorted(map(repr, set(header) ^ set(self.columns)))) or "repeated names"
@@ -181,7 +192,7 @@ class Rows:
         """Yields for every file its name, its stream, whether it is the last one, and its watch."""
         if not self.files:
             self._streams = [self._stdin or stdin_stream()]
-            yield "stdin", self._streams[0], True, None
+            yield self._spec.stream, self._streams[0], True, None
             return
         for file in self.files:
             watch = FileWatch(file, self.verifier.digest) if file.is_file() else None
@@ -194,7 +205,12 @@ class Rows:
         if self.format == "jsonl":
             yield from self._jsonl(data, source).batches(number)
             return
-        rows = self._csv(data, source)
+        try:
+            rows = self._csv(data, source)
+        except NoHeaderError:
+            if len(self.files) > 1:
+                raise
+            return
         self.columns = self.columns or rows.header
         if rows.header == self.columns:
             yield from rows.batches(number)
@@ -210,11 +226,14 @@ class Rows:
         return counting(self.files, self.format == "csv") if has_plain_ends(self._spec.encoding) else None
 
     def _peek(self) -> None:
-        """Read the first rows before any is sent. Raises InputError if there are none."""
+        """Read the first rows before any is sent. Raises InputError if there must be some."""
         if batch := next(filter(None, self._rest), None):
             self._peeked.append(batch)
-        elif self.format == "jsonl":
-            raise InputError(f"{self._name}: the input is empty.")
+        elif self._spec.on_empty == "fail":
+            raise InputError(
+                f"{self.name}: the input has no row. Check the export. If a night may have no row, set "
+                'input.on_empty = "ok".'
+            )
 
     @property
     def has_several(self) -> bool:
@@ -227,8 +246,9 @@ class Rows:
         return [record for batch in self._peeked for record in batch]
 
     @property
-    def _name(self) -> str:
-        return ", ".join(map(str, self.files)) or "stdin"
+    def name(self) -> str:
+        """The files, or what the stream is called."""
+        return ", ".join(map(str, self.files)) or self._spec.stream
 
     @property
     def is_stream(self) -> bool:

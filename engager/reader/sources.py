@@ -7,13 +7,16 @@ import glob
 import gzip
 import io
 import os
+import re
 import select
+import shlex
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from urllib.parse import urlsplit
 
 import zstandard
 
@@ -39,11 +42,56 @@ _PIECE = 512
 _LOOK_UP = 0.25
 
 
+#: How the content of an address is written to stdout, by its scheme.
+_FETCHED: Mapping[str, Sequence[str]] = {
+    "s3": ("aws", "s3", "cp", "{}", "-"),
+    "gs": ("gcloud", "storage", "cat", "{}"),
+    "http": ("curl", "-fsS", "{}"),
+    "https": ("curl", "-fsS", "{}"),
+    "ftp": ("curl", "-fsS", "{}"),
+    "sftp": ("curl", "-fsS", "{}"),
+}
+
+_UNPACKED = {".gz": "gunzip", ".zst": "zstd -d"}
+
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def refuse_foreign(path: str) -> None:
+    """Raises InputError, with the command to use, for an address and for a spreadsheet."""
+    if address := _ADDRESS.match(path):
+        raise InputError(f"{path}: an address is not read. {_streaming(path, address[1].lower())}")
+    if path.lower().endswith(_SPREADSHEETS):
+        name = Path(path).with_suffix(".csv").name
+        converts = shlex.join(["soffice", "--headless", "--convert-to", "csv", path])
+        raise InputError(
+            f"{path}: it is a spreadsheet, in which numbers and dates may not be what they show. Convert it, "
+            f"look at {name}, and name that as the input:\n  {converts}"
+        )
+
+
+def _streaming(path: str, scheme: str) -> str:
+    if scheme not in _FETCHED:
+        return "Fetch the file first, and name it as the input."
+    bare = urlsplit(path).path if scheme not in ("s3", "gs") else path
+    unpacks = next((f" | {tool}" for suffix, tool in _UNPACKED.items() if bare.endswith(suffix)), "")
+    form = format_of(Path(bare)) or "csv"
+    fetches = shlex.join([part.replace("{}", path) for part in _FETCHED[scheme]])
+    return (
+        "Fetch the file first, and name it as the input; then a stopped run reads the same rows again. Or "
+        f"send it as a stream:\n  {fetches}{unpacks} | engager run JOB --input - --set input.format={form}"
+    )
+
+
 def find_files(path: str, base: Path, of_input: bool = True) -> list[Path]:
     """The files that a path or a glob names, relative to `base`, sorted by name. Raises InputError.
 
     `of_input`: an error says how to name another input.
     """
+    if of_input:
+        refuse_foreign(path)
     full = base / path
     if full.exists():
         if full.is_dir():

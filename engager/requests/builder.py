@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from engager.requests.attachments import read_attachments
 from engager.requests.identity import RequestIds
 from engager.requests.key_forms import PART, international
 from engager.requests.omission import EMPTY, WrongValueError, completed
+from engager.requests.row_filter import FILTERED, RowFilter
 from engager.requests.template import (
     PLAIN,
     Columns,
@@ -55,6 +56,7 @@ class RequestSpec:
     reading: Reading = PLAIN
     region: str | None = None  #: the country of telephone numbers without a country code
     batch_bytes: int = MAX_BODY  #: bytes of the body of a batch, at most
+    filter: Mapping[str, Sequence[Any]] = field(default_factory=dict)  #: by column, the values of wanted rows
     content_by_row: bool = False  #: `content` of a batch may contain columns: then every row has its own
 
 
@@ -90,6 +92,7 @@ class Builder:
         self.trimmed: Counter[str] = Counter()
         self.request_ids = RequestIds(run_id)
         self._reading, self._region = spec.reading, spec.region
+        self._filter = RowFilter(spec.filter, columns, spec.reading.empty) if spec.filter else None
         given = dict(spec.parameters)
         self._method = method = _method(given)
         self._once = method.once
@@ -122,9 +125,11 @@ class Builder:
         shared = {field.name: field.value.render(()) for field in self._fields if field.name in self._once}
         self._fields = [field for field in self._fields if field.name not in self._once]
         self._batch = self._wire = BatchBody(wire, shared)
-        self._limit = spec.batch_bytes - self.frame_bytes - self.separator_bytes
+        # Not batch.bytes: another size at a later start must not change which rows are valid. That decides
+        # which row is the first with its key, and which are members of an open batch.
+        self._limit -= self.frame_bytes + self.separator_bytes
         self._id_of = _no_id
-        if self._limit <= 0:
+        if spec.batch_bytes <= self.frame_bytes + self.separator_bytes:
             raise ParameterError(
                 "batch.bytes",
                 f"what every batch carries has {self.frame_bytes:,} bytes already; raise it above that",
@@ -259,10 +264,20 @@ class Builder:
     @property
     def required_columns(self) -> frozenset[str]:
         """The columns without a default."""
-        return frozenset().union(*(field.value.required for field in self._fields))
+        filtered = self._filter.columns if self._filter else frozenset()
+        return filtered.union(*(field.value.required for field in self._fields))
 
     def build(self, row: Row) -> EngageRequest | Invalid | Skipped:
         """Build the row's request."""
+        built = self._built_or_invalid(row)
+        if self._filter is None or isinstance(built, Skipped):
+            return built
+        if (column := self._filter.missed_by(row.values)) is None:
+            return built
+        text = f"column {column!r} has none of the values of input.filter"
+        return Skipped(row, built.key, FILTERED, text)
+
+    def _built_or_invalid(self, row: Row) -> EngageRequest | Invalid | Skipped:
         try:
             built = self._built(row)
             return blank(row) if type(built) is Invalid and is_blank(row.values) else built
@@ -304,7 +319,7 @@ class Builder:
 
     def _too_large(self, size: int) -> str:
         if self.is_batch:
-            return f"the row has {size:,} bytes; a batch of batch.bytes has room for {self._limit:,}"
+            return f"the row has {size:,} bytes; a batch has room for {self._limit:,}"
         return f"the request has {size:,} bytes; the endpoint accepts {self._limit:,}"
 
     def _key_text(self, name: str, column: str | None, text: str) -> str:

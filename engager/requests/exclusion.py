@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,12 @@ from typing import Any
 from engager.config.characters import BLANKS
 from engager.config.encodings import mark_of
 from engager.errors import InputError
-from engager.models import Row, Unreadable
+from engager.models import EXCLUDED, Row, Unreadable
 from engager.reader.csv_rows import DELIMITERS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.reader.sources import blocks, find_files, open_stream
 from engager.requests.key_forms import Fold, PhoneForm, has_form, listed_keys, phone_form
 from engager.requests.keys import Keys
-
-#: The codes of rows that are skipped.
-EXCLUDED, EARLIER_RUN = "excluded", "earlier_run"
 
 _CORRECT = "Correct the list of input.exclude."
 
@@ -189,12 +186,12 @@ class Lists:
 
     def _opened(self, file: Path, encoding: str) -> Rows:
         """The open list; for CSV with the first delimiter that splits its header into several columns."""
-        spec = InputSpec(str(file), file.parent, encoding=encoding)
+        spec = InputSpec(str(file), file.parent, encoding=encoding, on_empty="ok")
         found = open_rows(spec)
         if found.columns is None or len(found.columns) > 1:
             return found
         for delimiter in DELIMITERS[1:]:
-            other = open_rows(InputSpec(str(file), file.parent, delimiter=delimiter, encoding=encoding))
+            other = open_rows(replace(spec, delimiter=delimiter))
             if len(other.columns or ()) > 1:
                 found.close()
                 return other

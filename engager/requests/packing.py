@@ -42,7 +42,8 @@ class Packer:
         self._form, self._most_rows, self._most_bytes = form, most_rows, most_bytes
         self._members: list[EngageRequest] = []  #: of the batch that is being packed
         self._bytes = 0
-        self._seen = 0  #: the row that came last
+        self.left_open = 0  #: rows of a batch that ends after the last row of this process
+        self._reached = 0  #: the number of the last row so far
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
     def pack(self, works: Iterable[Work]) -> list[Work]:
@@ -52,11 +53,13 @@ class Packer:
         """
         packed: list[Work] = []
         for work in works:
-            seen, self._seen = self._seen, number_of(work)
+            before, self._reached = self._reached, _number_of(work)
             if isinstance(work, EngageRequest):
                 # Rows that are settled do not come.
-                is_next = self._seen == seen + 1 or work.last is not None
+                is_next = self._reached == before + 1 or work.last is not None
                 if self._members and not (is_next and self._has_room(work)):
+                    if (last := self._members[0].last) is not None and self._reached <= last:
+                        self._withdrawn.add(last)  # another request carries one of its rows by now
                     packed += self.finish()
                 self._members.append(work)
                 self._bytes += self._size(work)
@@ -78,8 +81,9 @@ class Packer:
             return [self.packed(members, _joined(members))]
         if last in self._withdrawn:
             return [self.packed([member], unrepeatable(member.history)) for member in members]
-        if members[-1].row.number < last:
-            return []  # the rest of it is after the last row of this process: it stays open
+        if self._reached < last:
+            self.left_open = len(members)
+            return []
         return [self.packed(members, members[0].history)]
 
     def packed(self, members: Sequence[EngageRequest], history: AttemptHistory) -> EngageRequest:
@@ -100,7 +104,7 @@ class Packer:
         open_until = self._members[0].last
         if open_until is not None:
             if work is None:
-                return self._members[-1].row.number < open_until
+                return self._reached < open_until  # its last row may be skipped by now
             return work.last == open_until
         if len(self._members) >= self._most_rows:
             return False
@@ -115,11 +119,10 @@ class Packer:
         return len(request.body[0]) + self._form.separator_bytes
 
 
-def number_of(work: Work) -> int:
-    """The number of the row, or of the first one."""
+def _number_of(work: Work) -> int:
     if isinstance(work, Unreadable):
         return work.number
-    return work.outcome.row.number if isinstance(work, Withdrawn) else work.row.number
+    return (work.outcome if isinstance(work, Withdrawn) else work).row.number
 
 
 def unrepeatable(history: AttemptHistory) -> AttemptHistory:

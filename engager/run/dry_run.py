@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
@@ -19,8 +19,9 @@ from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.reader.first_rows import FirstRows
 from engager.requests.builder import Builder
+from engager.requests.packing import Packer
 from engager.requests.selection import REPEAT, Selection
-from engager.run.opening_input import builder_of, open_input
+from engager.run.opening_input import builder_of, open_input, packer_of
 from engager.run.row_rules import PhoneForms, selection_of, sources_of, warning_of
 
 #: Bytes of a part of a body that are shown; of a longer part, the size is shown, too.
@@ -99,10 +100,16 @@ class Findings:
         return found
 
 
-def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | None = None) -> Findings:
+def check(
+    job_file: JobFile,
+    input_path: str | None,
+    samples: int,
+    limit: int | None = None,
+    objects: BinaryIO | None = None,
+) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
-    unset = _unset(job_file)
-    rows = open_input(job_file, input_path)
+    unset = [*_unset(job_file), *filter(None, [job_file.undated_directory])]
+    rows = open_input(job_file, input_path, time.time(), objects=objects)
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(
@@ -110,7 +117,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one
-        phones, requests = PhoneForms(job_file, builder), _Requests(job_file.job, builder)
+        phones, requests = PhoneForms(job_file, builder), _Requests(packer_of(job_file, builder))
         with closing(selection):
             for chunk in FirstRows(rows, limit):
                 for row in chunk:
@@ -123,7 +130,7 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
             _report_trimmed(findings, builder)
     finally:
         rows.close()
-    findings.seconds = seconds_at_rate(job_file.job, requests.number)
+    findings.seconds = seconds_at_rate(job_file.job, requests.total())
     _fit(findings, job_file.job, time.time())
     return findings
 
@@ -131,23 +138,17 @@ def check(job_file: JobFile, input_path: str | None, samples: int, limit: int | 
 class _Requests:
     """The number of requests of a run in which every row is new."""
 
-    def __init__(self, job: Job, builder: Builder) -> None:
-        self.number = 0
-        self._builder = builder
-        self._most_rows = job.rows_per_request
-        self._room = job.batch.bytes - builder.frame_bytes if builder.is_batch else 0
-        self._rows = self._bytes = 0  #: of the batch that is not full yet
+    def __init__(self, packer: Packer | None) -> None:
+        self._number, self._packer = 0, packer
 
     def count(self, request: EngageRequest | None) -> None:
         """Count the request of one row, if it has one."""
-        if request is None:
-            return
-        size = len(request.body[0]) + self._builder.separator_bytes if self._builder.is_batch else 0
-        if not self._rows or self._rows == self._most_rows or self._bytes + size > self._room:
-            self.number += 1
-            self._rows = self._bytes = 0
-        self._rows += 1
-        self._bytes += size
+        if request is not None:
+            self._number += 1 if self._packer is None else len(self._packer.pack([request]))
+
+    def total(self) -> int:
+        """The number of requests, at the end of the rows."""
+        return self._number + (0 if self._packer is None else len(self._packer.finish()))
 
 
 def worth_of_directory(job: Job, now: float) -> str:

@@ -18,8 +18,8 @@ from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
 from engager.errors import BusyError, EngagerError, InputError, RunDirectoryError, UnsettledRunError
-from engager.models import REACHED, EngageRequest, Row
-from engager.requests.exclusion import EARLIER_RUN, ExcludedSource, Exclusion
+from engager.models import EARLIER_RUN, REACHED, EngageRequest, Row
+from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.run_selection import command_of
 from engager.run.unsettled import is_unsettled, what_is_left
@@ -67,7 +67,7 @@ def keys_in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[tupl
         if not found.identity["input"]["files"]:
             raise InputError("Its input was a stream.")
         job_file = JobFile.from_source(found.invocation)
-        with closing(open_input(job_file, found.input_path)) as rows:
+        with closing(open_input(job_file, found.input_path, found.started_at)) as rows:
             builder = builder_of(job_file, rows, MASK, found.run_id)
             for record in (record for chunk in rows.chunks() for record in chunk):
                 if record.number in missing and isinstance(record, Row):

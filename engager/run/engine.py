@@ -55,7 +55,10 @@ class Engine:
             done = await carry_out(
                 plan, chunks, build, self.packer, transport.send, fresh, store, limits, off_loop
             )
-            return Remaining.DUE if not done else Remaining.BEYOND if first_rows.cut else Remaining.NONE
+            if first_rows.cut:
+                return Remaining.BEYOND if done else Remaining.DUE
+            is_open = self.packer is not None and self.packer.left_open
+            return Remaining.NONE if done and not is_open else Remaining.DUE
         finally:
             with anyio.CancelScope(shield=True):
                 await store.finish()

@@ -18,10 +18,10 @@ from engager.events import Serving, Summary, Watch, ignore_events, utc_text
 from engager.models import TAKEN, Status
 from engager.policies.slow_start import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
-from engager.requests.packing import BatchForm, Packer
 from engager.run.control import Gauges
 from engager.run.engine import Engine, Remaining
 from engager.run.monitor import Monitor
+from engager.run.opening_input import packer_of
 from engager.run.plan import Plan
 from engager.run.prepare import Run
 from engager.run.row_rules import repeats_of
@@ -119,7 +119,8 @@ async def _shown(run: Run, monitor: Monitor, watch: Watch, serve: Serve | None) 
 
 async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     repeats = repeats_of(run.job_file, run.builder, _warn_of_repeat)
-    engine = Engine(run.rows, run.builder, run.selection, repeats, _packer(run), run.store)
+    packer = packer_of(run.job_file, run.builder)
+    engine = Engine(run.rows, run.builder, run.selection, repeats, packer, run.store)
     plan = _plan(run, last_row)
     async with connected(run.job_file, run.secret, run.control.stopping) as transport:
         limits = Limits.create(run.control.stopping, plan.pace)
@@ -128,15 +129,6 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
         run.control.attach(limits, gauges)
         run.store.failing = failure_counter(plan.threshold, run.control.stopping)
         return await engine.engage_all(plan, transport, limits)
-
-
-def _packer(run: Run) -> Packer | None:
-    """Packs the rows of a method whose requests carry several."""
-    builder, batch = run.builder, run.job_file.job.batch
-    if not builder.is_batch:
-        return None
-    form = BatchForm(builder.join, builder.request_ids, builder.frame_bytes, builder.separator_bytes)
-    return Packer(form, batch.rows, batch.bytes)
 
 
 def _warn_of_repeat(row: int, first: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -19,14 +19,96 @@ from engager.store.tally import Histogram, Tally
 #: Seconds between two snapshots.
 EVERY = 0.25
 
-#: Seconds over which the current rate, the recent latency and the remaining time are measured. Rows are
+#: Seconds over which the current rates, and the recent latency and the remaining time, are measured. Rows are
 #: counted in batches: over a shorter time, the rate would seem to be above its limit.
 _PACE, _LATE = 4.0, 10.0
+
+#: Requests that are settled in the time over which rows are measured, at least: the rows of a batch are
+#: settled at once, and over a shorter time their rate would be 0 or very high.
+_REQUESTS = 8
+
+#: Seconds over which anything is measured, at most.
+_LONGEST = 300.0
+
+#: Seconds over which the requests that leave are measured, at least: the rate limit is that of a sliding
+#: second.
+_SECOND = 1.0
 
 #: Seconds between two steps of counting the rows of the input, which must not delay the rows themselves.
 _COUNT_EVERY = 0.003
 
 _UNTRIED = (Status.INVALID, Status.SKIPPED)
+
+
+class Moment(NamedTuple):
+    """What had happened in a run by a moment."""
+
+    at: float  #: seconds
+    rows: int  #: that were settled
+    requests: int  #: that had left
+    latency: Histogram  #: of the requests that were settled
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """All that is counted."""
+        return self.rows, self.requests
+
+
+class RecentMoments:
+    """The latest moments of a run, from which its rates are computed. Memory is bounded."""
+
+    def __init__(self, first: Moment) -> None:
+        self._past = deque([first])
+
+    @property
+    def last(self) -> Moment:
+        """The latest one."""
+        return self._past[-1]
+
+    def add(self, now: Moment) -> None:
+        """Add a moment, and drop those that no measurement needs any more."""
+        past = self._past
+        if len(past) > 1 and past[-2].counts == past[-1].counts == now.counts:
+            past.pop()  # nothing happened: the first and the last such moment say so
+        if not _settled(past[-1], now):
+            now = now._replace(latency=past[-1].latency)  # one copy is enough
+        past.append(now)
+        while len(past) > 2 and past[1].at <= now.at - _LATE:
+            if _settled(past[1], now) < _REQUESTS and past[1].at > now.at - _LONGEST:
+                break
+            past.popleft()
+
+    def since(self, seconds: float) -> Moment:
+        """What had happened so many seconds ago, or at the beginning."""
+        then, before = self.last.at - seconds, self._past[0]
+        for moment in self._past:
+            if moment.at >= then:
+                nothing_since = before.at < then and moment.counts == before.counts
+                return moment._replace(at=then) if nothing_since else moment
+            before = moment
+        return before
+
+    def rows_per_second(self, seconds: float) -> float:
+        """Rows that are settled per second: over the last `seconds`, or over some requests."""
+        now, then = self.last, self.since(seconds)
+        if _settled(then, now) < _REQUESTS:
+            enough = (moment for moment in reversed(self._past) if _settled(moment, now) >= _REQUESTS)
+            then = next(enough, self._past[0])
+        return (now.rows - then.rows) / (now.at - then.at) if now.at > then.at else 0.0
+
+    def requests_per_second(self, seconds: float) -> float:
+        """Requests that leave per second."""
+        now, then = self.last, self.since(seconds)
+        return (now.requests - then.requests) / max(_SECOND, now.at - then.at)
+
+    def latency(self, seconds: float) -> Histogram:
+        """The latencies of the requests that were settled in the last `seconds`."""
+        return self.last.latency.since(self.since(seconds).latency)
+
+
+def _settled(then: Moment, now: Moment) -> int:
+    """Requests that were settled between two moments."""
+    return now.latency.count - then.latency.count
 
 
 class Monitor:
@@ -37,15 +119,12 @@ class Monitor:
         self._begun = time.monotonic()
         self._total: int | None = None
         self._latest: Snapshot | None = None
-        #: Recent moments, with the rows that were settled and the latencies that were measured until then.
-        self._past: deque[tuple[float, int, Histogram]] = deque()
+        self._recent = RecentMoments(_moment(self._begun, run.store.tally))
 
     def snapshot(self) -> Snapshot:
         """Make a snapshot of the run."""
         now, tally = time.monotonic(), self._run.store.tally
-        self._past.append((now, tally.rows, tally.latency))
-        while len(self._past) > 2 and self._past[1][0] <= now - _LATE:
-            self._past.popleft()
+        self._recent.add(_moment(now, tally))
         statistics = tally.as_dict()
         statistics["errors"] = kinds_of(tally)
         self._latest = Snapshot(
@@ -53,8 +132,9 @@ class Monitor:
             total=self._total,
             eta_seconds=self._left(tally.rows),
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),
-            recent_latency_ms=tally.latency.since(self._past[0][2]).as_dict(),
-            rows_per_second=self._pace(_PACE),
+            recent_latency_ms=self._recent.latency(_LATE).as_dict(),
+            rows_per_second=self._recent.rows_per_second(_PACE),
+            requests_per_second=self._recent.requests_per_second(_PACE),
             **statistics,
             **self._sending(),
         )
@@ -67,29 +147,29 @@ class Monitor:
     @property
     def latency(self) -> Histogram:
         """All latencies until the last snapshot."""
-        return self._past[-1][2]
-
-    def _pace(self, seconds: float) -> float:
-        """Rows per second over the last `seconds`."""
-        now, rows, _ = self._past[-1]
-        then, rows_then, _ = next(past for past in self._past if past[0] >= now - seconds)
-        return (rows - rows_then) / (now - then) if now > then else 0.0
+        return self._recent.last.latency
 
     def _left(self, rows: int) -> float | None:
-        pace = self._pace(_LATE)
+        pace = self._recent.rows_per_second(_LATE)
         return None if self._total is None or not pace else max(0, self._total - rows) / pace
 
     def _sending(self) -> dict[str, Any]:
         """Measures of the sending part."""
-        control, pace = self._run.control, self._run.job_file.job.pace
+        control, job, store = self._run.control, self._run.job_file.job, self._run.store
         holders, gauges, in_flight = dict(control.holders), control.gauges, 0
         if gauges is not None:
             in_flight = gauges.in_flight()
             holders = dict.fromkeys(sorted(gauges.holders()), "") | holders
             if seconds := gauges.paused_for():
                 holders["endpoint"] = f"it asked for a pause; {seconds:.0f} s are left"
-        rate = control.rate or (pace.rate if pace else None)
-        return {"rate": rate, "in_flight": in_flight, "holders": holders}
+        most = job.rows_per_request
+        return {
+            "rate": control.rate or (job.pace.rate if job.pace else None),
+            "rows_per_request": most,
+            "in_flight": in_flight,
+            "rows_in_flight": store.state.rows_in_flight if most > 1 else in_flight,
+            "holders": holders,
+        }
 
     async def publish(self, watch: Watch) -> None:
         """Pass snapshots to `watch` until cancelled."""
@@ -109,6 +189,10 @@ class Monitor:
             counted = rows
             await anyio.sleep(_COUNT_EVERY)
         self._total = counted
+
+
+def _moment(at: float, tally: Tally) -> Moment:
+    return Moment(at, tally.rows, tally.requests, tally.latency)
 
 
 def tolerated(watch: Watch) -> Watch:

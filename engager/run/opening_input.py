@@ -1,30 +1,56 @@
-"""Opens the input of a job and compiles its requests, in the same way for every command."""
+"""Opens the input of a job, compiles and packs its requests, in the same way for every command."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from engager.config.job import JobFile
+from engager.config.placeholders import expanded, is_dated
 from engager.config.sanitize import name_fault
 from engager.endpoint.access import spec_of
 from engager.errors import InputError, JobError, ParameterError
 from engager.reader.input_verifier import InputVerifier
+from engager.reader.objects import OBJECTS
 from engager.reader.rows import InputSpec, Rows, open_rows
 from engager.requests.builder import NO_COLUMN, Builder, compile_builder
+from engager.requests.packing import BatchForm, Packer
 
 
-def place_of_input(job_file: JobFile, input_path: str | None) -> tuple[str, Path]:
-    """The path of the job's input, or of another one, and the folder that it is relative to.
+def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
+    """A moment in the time zone of the job, for the dates in its names."""
+    return datetime.fromtimestamp(seconds, job_file.job.window.tz)
 
-    The job names its input from its own folder, a command from the working directory.
+
+def place_of_input(job_file: JobFile, input_path: str | None, started_at: float) -> tuple[str, Path]:
+    """The path of the input of a run that started then, and the folder that it is relative to.
+
+    The job names its input from its own folder, with the date of the run; a command names another input from
+    the working directory.
     """
-    return (input_path, Path.cwd()) if input_path else (job_file.job.input.path, job_file.base)
+    if input_path:
+        return input_path, Path.cwd()
+    path = job_file.job.input.path
+    if is_dated(path):  # the time zone of this machine is slow to find
+        return expanded(path, moment_of_name(job_file, started_at)), job_file.base
+    return expanded(path, datetime.min), job_file.base
 
 
-def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifier | None = None) -> Rows:
-    """Open the input of the job, or `input_path` relative to the working directory. Raises InputError."""
+def open_input(
+    job_file: JobFile,
+    input_path: str | None,
+    started_at: float,
+    verifier: InputVerifier | None = None,
+    objects: BinaryIO | None = None,
+) -> Rows:
+    """Open the input of a run that started then, or `input_path` in its place. Raises InputError.
+
+    `objects`: rows of a program, as JSONL, which are read where the input is a stream.
+    """
     given = job_file.job.input
-    path, base = place_of_input(job_file, input_path)
+    path, base = place_of_input(job_file, input_path, started_at)
     spec = InputSpec(
         path=path,
         base=base,
@@ -33,8 +59,11 @@ def open_input(job_file: JobFile, input_path: str | None, verifier: InputVerifie
         encoding=given.encoding,
         max_row_bytes=given.max_row_bytes,
         multiline=given.multiline,
+        on_empty=given.on_empty,
     )
-    rows = open_rows(spec, verifier=verifier)
+    if objects is not None:
+        spec = replace(spec, format="jsonl", encoding="utf-8", examine=False, stream=OBJECTS)
+    rows = open_rows(spec, objects, verifier)
     if fault := next(filter(None, (name_fault(str(file)) for file in rows.files)), None):
         rows.close()
         raise InputError(fault)
@@ -53,12 +82,19 @@ def builder_of(job_file: JobFile, rows: Rows, token: str, run_id: str) -> Builde
     return builder
 
 
+def packer_of(job_file: JobFile, builder: Builder) -> Packer | None:
+    """Packs the rows of a method whose requests carry several; None for any other method."""
+    if not builder.is_batch:
+        return None
+    form = BatchForm(builder.join, builder.request_ids, builder.frame_bytes, builder.separator_bytes)
+    return Packer(form, job_file.job.batch.rows, job_file.job.batch.bytes)
+
+
 def _refuse_absent_columns(builder: Builder, rows: Rows) -> None:
     if rows.columns is not None or not (seen := rows.peek_keys()):
         return
     if absent := sorted(builder.required_columns - seen):
-        source = ", ".join(map(str, rows.files)) or "stdin"
         raise JobError(
-            f"{source}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct the "
-            "names of columns in [request], or the input."
+            f"{rows.name}: no row at the beginning of the input has {', '.join(map(repr, absent))}. Correct "
+            "the names of columns in [request] and input.filter, or the input."
         )

@@ -44,7 +44,7 @@ async def carry_out(
     limits: Limits,
     off_loop: OffLoop,
 ) -> bool:
-    """Engage every row, until the rows end or the run is stopped; returns whether no row is left."""
+    """Engage every row, until the rows end or the run is stopped; returns whether no row is left to send."""
     stop = limits.stop
     begin, end = anyio.create_memory_object_stream[list[Packed]](2)
     queue = WorkQueue(end)
@@ -61,7 +61,8 @@ async def carry_out(
                 for _ in range(plan.concurrency):
                     workers.start_soon(work, queue, store, stop)
             upkeep.cancel_scope.cancel()
-    return queue.read_to_end and store.settled == queue.rows
+    left_open = 0 if packer is None else packer.left_open
+    return queue.read_to_end and store.settled + left_open == queue.rows
 
 
 def _next_works(
@@ -74,7 +75,9 @@ def _next_works(
         nonlocal over
         chunk = None if over else next(chunks, None)
         if chunk is None:
-            rest, over = [] if over or packer is None else packer.finish(), True
+            if over or packer is None:
+                return None
+            over, rest = True, packer.finish()
             return [*rest] or None
         history = store.history(chunk)
         works = history.applied([build(row) if isinstance(row, Row) else row for row in history.due])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -35,7 +35,7 @@ from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
 from engager.run.earlier_runs import at_address, refuse_change, refuse_input
-from engager.run.opening_input import builder_of, open_input, place_of_input
+from engager.run.opening_input import builder_of, moment_of_name, open_input, place_of_input
 from engager.run.row_rules import (
     lost_keys,
     selection_of,
@@ -44,7 +44,7 @@ from engager.run.row_rules import (
     warnings_of_phones,
     warnings_of_reasons,
 )
-from engager.run.run_selection import input_files, moment_of_name
+from engager.run.run_selection import input_files
 from engager.run.unsettled import rows_of
 from engager.store import opening, passes
 from engager.store.files.formats import Formats
@@ -99,6 +99,7 @@ class _Opened:
     input_path: str | None
     secret: Secret
     found: RunDirectory | None
+    directory: RunDirectory  #: the one that was found, or a new one
     rows: Rows
     after: Sequence[str]  #: earlier runs, whose people are excluded
     move: Move  #: how the address differs from the one that the run was sent to
@@ -121,18 +122,22 @@ def prepare(
     again: frozenset[Status] = frozenset(),
     after: Sequence[str] = (),
     new_address: bool = False,
+    started_at: float | None = None,
+    objects: BinaryIO | None = None,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
-    statuses. With `new_address` a run is resumed at another address than it began with. Raises JobError,
-    InputError, RunDirectoryError, UnsettledRunError where the input was replaced before it was settled, or
-    RecordingError.
+    statuses. With `new_address` a run is resumed at another address than it began with. A new run starts at
+    `started_at`, or now. `objects` are rows of a program in the place of a stream. Raises JobError,
+    InputError, RunDirectoryError, RecordingError, or UnsettledRunError where the input was replaced before it
+    was settled.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
-        opened = _open(job_file, found, move, input_path, after, resources)
-        identified = _identify(opened, out)
+        start = found or _new_run(job_file, out, time.time() if started_at is None else started_at)
+        opened = _open(job_file, found, start, move, input_path, after, objects, resources)
+        identified = _identify(opened)
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
         if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
@@ -158,24 +163,26 @@ def _find(
 def _open(
     job_file: JobFile,
     found: RunDirectory | None,
+    directory: RunDirectory,
     move: Move,
     input_path: str | None,
     after: Sequence[str],
+    objects: BinaryIO | None,
     resources: ExitStack,
 ) -> _Opened:
     secret = token_of(job_file)
     tls_of(job_file)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
-        found = _with_input(found, job_file, input_path)
+        found = directory = _with_input(found, job_file, input_path)
         after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
-    rows = open_input(job_file, input_path, InputVerifier(opening.checkpoints(found) if found else ()))
+    verifier = InputVerifier(opening.checkpoints(found) if found else ())
+    rows = open_input(job_file, input_path, directory.started_at, verifier, objects)
     resources.callback(rows.close)
-    return _Opened(job_file, input_path, secret, found, rows, after, move)
+    return _Opened(job_file, input_path, secret, found, directory, rows, after, move)
 
 
-def _identify(opened: _Opened, out: Path) -> _Identified:
-    job_file, rows, secret = opened.job_file, opened.rows, opened.secret
-    directory = opened.found or _new_run(job_file, out)
+def _identify(opened: _Opened) -> _Identified:
+    job_file, rows, secret, directory = opened.job_file, opened.rows, opened.secret, opened.directory
     builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
     rows.warn = log.warning
@@ -188,14 +195,14 @@ def _identify(opened: _Opened, out: Path) -> _Identified:
         facts = {"after": opened.after, "rows": rows_of(rows) if counted is None else counted}
         directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
-        invocation = _invocation(job_file, rows, opened.input_path, opened.after)
+        invocation = _invocation(opened)
         directory = replace(directory, identity=identity, invocation=invocation)
     return _Identified(opened, builder, directory, options)
 
 
-def _new_run(job_file: JobFile, out: Path) -> RunDirectory:
+def _new_run(job_file: JobFile, out: Path, started_at: float) -> RunDirectory:
     """A run that is about to begin; one with a name has the id that the name gives it."""
-    directory, job = new_run(out), job_file.job.job
+    directory, job = new_run(out, started_at), job_file.job.job
     return directory if job.run_name is None else replace(directory, run_id=run_id_of(job.name, job.run_name))
 
 
@@ -218,16 +225,15 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 
     Raises UnsettledRunError or RunDirectoryError for another input.
     """
-    files = input_files(job_file, input_path)
+    files = input_files(job_file, input_path, found.started_at)
     known = found.identity["input"]["files"]
     if files == known:
         return found
     if not known or not files or not _has_grown(found, job_file, input_path):
-        name = _input_name(job_file, input_path)
+        name = _input_name(job_file, input_path, found.started_at)
         refuse_input(found, found.difference_of_input(files, name), job_file, input_path)
-    log.warning(
-        "the input has changed after what this run has read of it: %s", _input_name(job_file, input_path)
-    )
+    name = _input_name(job_file, input_path, found.started_at)
+    log.warning("the input has changed after what this run has read of it: %s", name)
     if found.is_complete:
         found.reopen()
     identity = {**found.identity, "input": {**found.identity["input"], "files": files}}
@@ -237,7 +243,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
 def _has_grown(found: RunDirectory, job_file: JobFile, input_path: str | None) -> bool:
     """Whether the current input begins with all that the run has read."""
     verifier = InputVerifier(opening.checkpoints(found))
-    files = find_files(*place_of_input(job_file, input_path))
+    files = find_files(*place_of_input(job_file, input_path, found.started_at))
     try:
         for file in files:
             with open_stream(file) as stream:
@@ -359,19 +365,18 @@ def _options(job_file: JobFile, rows: Rows, secret: Secret, directory: RunDirect
     return StoreOptions(formats, synced, secret.mark(directory.run_id))
 
 
-def _invocation(
-    job_file: JobFile, rows: Rows, input_path: str | None, after: Sequence[str]
-) -> dict[str, Any]:
+def _invocation(opened: _Opened) -> dict[str, Any]:
     """The call of another pass, valid in every working directory, and the input of that pass."""
+    job_file, rows, input_path = opened.job_file, opened.rows, opened.input_path
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
-    reads = _input_name(job_file, input_path)
-    facts = {"input": given, "reads": reads, "after": list(after), "rows": rows_of(rows)}
+    reads = _input_name(job_file, input_path, opened.directory.started_at) if rows.files else rows.name
+    facts = {"input": given, "reads": reads, "after": list(opened.after), "rows": rows_of(rows)}
     return {**job_file.source, **facts}
 
 
-def _input_name(job_file: JobFile, input_path: str | None) -> str:
+def _input_name(job_file: JobFile, input_path: str | None, started_at: float) -> str:
     """The name of the input, valid in every working directory."""
-    path, base = place_of_input(job_file, input_path)
+    path, base = place_of_input(job_file, input_path, started_at)
     return "stdin" if path == STDIN else os.path.abspath(base / path)
 
 
@@ -398,6 +403,8 @@ def _identity(job_file: JobFile, rows: Rows, builder: Builder) -> dict[str, Any]
         identity["run"] = {"name": job.job.run_name}
     if job.input.unique:
         identity["input"]["unique"] = True
+    if job.input.filter:
+        identity["input"]["filter"] = job.input.filter
     # As it will be read again: dates of TOML become texts in JSON.
     return orjson.loads(orjson.dumps(identity))  # type: ignore[no-any-return]
 

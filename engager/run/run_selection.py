@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from glob import iglob
@@ -21,11 +21,11 @@ from typing import Any
 from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
 from engager.config.sanitize import name_fault
-from engager.errors import BusyError, JobError, RunDirectoryError, UnsettledRunError
+from engager.errors import BusyError, InputError, JobError, RunDirectoryError, UnsettledRunError
 from engager.models import REACHED
 from engager.reader.identity import Files, input_identity
 from engager.reader.sources import STDIN, find_files
-from engager.run.opening_input import place_of_input
+from engager.run.opening_input import moment_of_name, place_of_input
 from engager.run.unsettled import give_up, is_unsettled, what_is_left
 from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
@@ -44,12 +44,8 @@ class ChosenDirectory:
     """The run directory of a start."""
 
     path: Path
+    started_at: float  #: when a run begins that begins there, in seconds since the epoch
     warnings: tuple[str, ...] = ()
-
-
-def moment_of_name(job_file: JobFile, seconds: float) -> datetime:
-    """A moment in the time zone of the job, for the dates in its names."""
-    return datetime.fromtimestamp(seconds, job_file.job.window.tz)
 
 
 @contextmanager
@@ -66,6 +62,8 @@ def choose_directory(
     pattern = _pattern(job_file, out)
     if fault := name_fault(pattern):
         raise JobError(f"--out {fault}")
+    if out is None and (fault := job_file.undated_directory) is not None:
+        raise JobError(fault)
     former = _former(job_file, out)
     try:
         turn = _turn(pattern) if is_dated(pattern) else nullcontext()
@@ -73,12 +71,13 @@ def choose_directory(
         raise JobError(f"--out {out}: {fault}.") from None
     with turn:
         give_up([Path(run) for run in given_up], job_file.job.job.name)
-        moment = moment_of_name(job_file, time.time())
+        now = time.time()
+        moment = moment_of_name(job_file, now)
         if former is not None and not is_dated(pattern):
             _refuse_former(
                 Path(expanded(former, moment)), Path(expanded(pattern, moment)), job_file, input_path
             )
-        yield _at(moment, pattern, job_file, input_path, former)
+        yield _at(now, pattern, job_file, input_path, former)
 
 
 @contextmanager
@@ -94,17 +93,17 @@ def _turn(pattern: str) -> Iterator[None]:
 
 
 def _at(
-    moment: datetime, pattern: str, job_file: JobFile, input_path: str | None, former: str | None
+    now: float, pattern: str, job_file: JobFile, input_path: str | None, former: str | None
 ) -> ChosenDirectory:
-    path = Path(expanded(pattern, moment))
+    path = Path(expanded(pattern, moment_of_name(job_file, now)))
     if not is_dated(pattern) or find_run(path) is not None:
-        return ChosenDirectory(path)
+        return ChosenDirectory(path, now)
     earlier = list(_earlier(namesakes(pattern), job_file.job.job.name))
     if former is not None:
         of_others = _earlier(namesakes(former), job_file.job.job.name)
         earlier += [found for found in of_others if _is_of(found, job_file)]
     _refuse_while_busy(earlier)
-    return _among(earlier, path, job_file, input_path)
+    return _among(earlier, ChosenDirectory(path, now), job_file, input_path)
 
 
 def _pattern(job_file: JobFile, out: str | None) -> str:
@@ -174,29 +173,44 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
 
 
 def _among(
-    earlier: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None
+    earlier: Sequence[RunDirectory], new: ChosenDirectory, job_file: JobFile, input_path: str | None
 ) -> ChosenDirectory:
     """The new directory, unless one of the earlier runs has the same input."""
-    files = input_files(job_file, input_path)
-    unsettled = [found for found in earlier if is_unsettled(found)]
+    unsettled, path = [found for found in earlier if is_unsettled(found)], new.path
+    try:
+        files = input_files(job_file, input_path, new.started_at)
+    except InputError:
+        if input_path is None and (own := _with_own_input(unsettled, job_file)) is not None:
+            text = f"{own.path} is not complete, and this date has no input yet: that run is resumed"
+            return ChosenDirectory(own.path, new.started_at, (text,))
+        raise
     for found in unsettled:
         if _input(found) == files:
-            return _gone_on_with(found, path, job_file, input_path)
+            return _gone_on_with(found, new, job_file, input_path)
     if unsettled:
         raise _not_settled(unsettled, path, job_file, input_path)
     if files and not job_file.job.input.repeat:
         for found in earlier:
             if _input(found) == files and _reached_anybody(found):
                 raise _sent_already(found, path, job_file, input_path)
-    return ChosenDirectory(path)
+    return new
 
 
-def input_files(job_file: JobFile, input_path: str | None) -> Files:
-    """The identity of the input; empty for a stream, which cannot be identified before it is read.
+def _with_own_input(unsettled: Sequence[RunDirectory], job_file: JobFile) -> RunDirectory | None:
+    """The latest run whose input has the date of that run, and is as it was when the run began."""
+    for found in unsettled if is_dated(job_file.job.input.path) else ():
+        with suppress(InputError):
+            if _input(found) == input_files(job_file, None, found.started_at):
+                return found
+    return None
 
-    Raises InputError.
+
+def input_files(job_file: JobFile, input_path: str | None, started_at: float) -> Files:
+    """The identity of the input of a run that started then.
+
+    It is empty for a stream, which cannot be identified before it is read. Raises InputError.
     """
-    path, base = place_of_input(job_file, input_path)
+    path, base = place_of_input(job_file, input_path, started_at)
     return [] if path == STDIN else input_identity(find_files(path, base))
 
 
@@ -210,12 +224,14 @@ def _reached_anybody(found: RunDirectory) -> bool:
 
 
 def _gone_on_with(
-    found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
+    found: RunDirectory, new: ChosenDirectory, job_file: JobFile, input_path: str | None
 ) -> ChosenDirectory:
+    path = new.path
     if _input(found):
         begins = command_of(job_file.source, input_path, path, (found.path,))
         return ChosenDirectory(
             found.path,
+            new.started_at,
             (f"{found.path} is not complete and has the same input: it is resumed. For a new run: {begins}",),
         )
     raise RunDirectoryError(

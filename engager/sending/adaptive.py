@@ -175,6 +175,14 @@ class _Limit:
         return True
 
 
+def _of_request(verdict: Verdict) -> Verdict:
+    """What an attempt shows: of a batch the limit that one of its rows met, or that none was processed."""
+    rows = [*{id(row): row for row in verdict.rows or ()}.values()]  # most rows share one verdict
+    refused = (row for row in rows if row.is_limit and row.meaning is not Meaning.ACCEPTED)
+    processed = any(row.meaning in (Meaning.ACCEPTED, Meaning.REJECTED) for row in rows)
+    return next(refused, rows[0] if rows and not processed else verdict)
+
+
 def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: AttemptCall) -> AttemptCall:
     """Find the limits that the job leaves open; without any, the attempt as it is."""
     if not (adaptive.concurrency or adaptive.rate):
@@ -191,11 +199,11 @@ def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: Att
         except BaseException:
             limiter.release()
             raise
-        now = time()
+        now, shown = time(), _of_request(verdict)
         left = now if attempt.due is None else attempt.due
-        if verdict.meaning is not Meaning.NOT_SENT:
-            controller.observe(left, now, verdict)
-        if verdict.meaning is Meaning.ACCEPTED or verdict.meaning is Meaning.NOT_SENT:
+        if shown.meaning is not Meaning.NOT_SENT:
+            controller.observe(left, now, shown)
+        if shown.meaning is Meaning.ACCEPTED or shown.meaning is Meaning.NOT_SENT:
             limiter.release()
         else:
             limiter.release_after(controller.usual_latency - (now - left))

@@ -18,7 +18,7 @@ from engager.errors import Exit
 from engager.models import AttemptHistory, EngageRequest, Outcome, Status
 from engager.policies.delivery import Mode
 from engager.sending.attempt import Attempt
-from engager.sending.delivery import Decision, is_doubtful_after
+from engager.sending.delivery import Decision, is_doubtful_after, may_attempt
 from engager.sending.delivery import doubtful as doubtful_verdict
 from engager.sending.retry import Retrying, outcome_of
 from engager.sending.stop import Stop
@@ -59,7 +59,8 @@ class BatchSplitter:
     async def engage(self, work: EngageRequest | Part) -> Settled:
         """Attempt a batch until its rows are settled or due in parts; nothing: it is deferred."""
         part = work if isinstance(work, Part) else Part(work)
-        is_part = part is work
+        # A batch that was sent before a crash is no first batch either.
+        is_part = part is work or part.request.history.attempts > 0
         attempt, verdict, step = await self.retrying.carry(
             part.request, part.attempts, part.after, waits=part.waits, is_part=is_part
         )
@@ -89,13 +90,20 @@ class BatchSplitter:
     def _by_row(self, attempt: Attempt, part: Part, whole: Verdict) -> Settled:
         """Settle each row by its entry in the response; neighbours that are due go together."""
         retrying, before = self.retrying, attempt.request.history
-        doubtful = is_doubtful_after(retrying.delivery, before, whole, retrying.clock())
+        delivery, now = retrying.delivery, retrying.clock()
+        doubtful = is_doubtful_after(delivery, before, whole, now)
+        may_repeat = may_attempt(delivery, before, now)
         rows = [*zip(attempt.request.members, whole.rows or (), whole.references, strict=True)]
         used = part.attempts + attempt.sent
+        fatal = next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None)
+        if fatal is not None and not whole.duplicate:  # a repeated response speaks of an earlier moment
+            self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
+        # After a stop no row may use up its attempts.
+        is_last = used >= retrying.retry.attempts and not self.stop.requested
         outcomes, due = list[Outcome](), list[Part]()
-        for fate, group in groupby(rows, lambda row: self._fate(row[0], row[1], doubtful)):
+        for fate, group in groupby(rows, lambda row: self._fate(row[0], row[1], doubtful, may_repeat)):
             some = [*group]
-            if fate is _Fate.SETTLED or used >= retrying.retry.attempts:
+            if fate is _Fate.SETTLED or is_last:
                 outcomes += [_outcome(attempt, *row, doubtful) for row in some]
             elif fate is _Fate.DUE:
                 members = [member for member, _, _ in some]
@@ -103,17 +111,18 @@ class BatchSplitter:
             else:
                 history = before.renewed()._replace(in_doubt=True, first_left=before.first_left)
                 due += [Part(self.repack([row], history), used, verdict) for row, verdict, _ in some]
-        if fatal := next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None):
-            self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
         return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 
-    def _fate(self, member: EngageRequest, verdict: Verdict, doubtful: bool) -> _Fate:
+    def _fate(self, member: EngageRequest, verdict: Verdict, doubtful: bool, may_repeat: bool) -> _Fate:
         if verdict.meaning in (Meaning.ACCEPTED, Meaning.REJECTED) or self.is_settled(member.row.number):
             return _Fate.SETTLED  # a row that was settled before was sent for the sake of the others
-        if not doubtful and verdict.meaning is not Meaning.UNKNOWN:
+        if verdict.meaning is Meaning.UNKNOWN:
+            # No other request may carry it, unless it may be engaged twice.
+            again = self.retrying.delivery.mode is Mode.AT_LEAST_ONCE
+            return _Fate.DUE_ALONE if again else _Fate.SETTLED
+        if not doubtful:
             return _Fate.DUE
-        # No other request may carry it, unless it may be engaged twice.
-        return _Fate.DUE_ALONE if self.retrying.delivery.mode is Mode.AT_LEAST_ONCE else _Fate.SETTLED
+        return _Fate.DUE_ALONE if may_repeat else _Fate.SETTLED
 
 
 class _Fate(Enum):

@@ -56,6 +56,8 @@ def decide(
         return Status.ENGAGED, history
     if verdict.meaning is Meaning.NOT_SENT:
         return Decision.DEFER, history
+    if verdict.rows is not None:  # it was answered, so a repeat would be answered in the same way
+        return Status.IN_DOUBT, history
     if _repeats_first_response(delivery, history, verdict, now):
         # The first attempt is not in doubt any more. The endpoint would repeat this response for ever, so the
         # next attempt needs a fresh request id.
@@ -95,11 +97,11 @@ def _rejected(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now
 def is_doubtful_after(delivery: Delivery, history: AttemptHistory, verdict: Verdict, now: float) -> bool:
     """Whether an attempt before the one with this verdict may have had an effect, after all.
 
-    An endpoint that deduplicates would have repeated its first response. A fresh one, to a request that it
-    has looked into, therefore proves that it never saw the doubtful attempt; a gateway's error proves nothing
-    about that attempt.
+    A repeated response is the one to that attempt. An endpoint that deduplicates would have repeated it; a
+    fresh one, to a request that it has looked into, therefore proves that it never saw the attempt. A
+    gateway's error proves nothing about it.
     """
-    trusted = delivery.mode is Mode.EXACTLY_ONCE and verdict.by_endpoint
+    trusted = verdict.by_endpoint and (verdict.duplicate or delivery.mode is Mode.EXACTLY_ONCE)
     return history.in_doubt and not (trusted and _is_remembered(delivery, history, now))
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from engager.altcraft.classification import Meaning, Verdict
-from engager.models import EngageRequest, Outcome, Status
+from engager.altcraft.classification import ACCEPTED, Verdict
+from engager.models import ENGAGED, EngageRequest, Outcome, Status
 from engager.policies.delivery import Delivery
 from engager.policies.retry import Retry
 from engager.sending.attempt import Attempt, AttemptCall
@@ -94,10 +94,14 @@ class Retrying:
         if after is not None and waits:
             verdict, step = await self._retry(attempt, after, used)
         else:
-            verdict, step = self._decide(attempt, await self.call(attempt))
+            verdict = await self.call(attempt)
+            if verdict.meaning is ACCEPTED:  # a success counts whenever it comes
+                self.budget.earn()
+                return attempt, verdict, ENGAGED
+            verdict, step = self._decide(attempt, verdict)
             if step is Decision.RETRY:
                 verdict, step = await self._retry(attempt, verdict, used + 1)
-        if step is Status.ENGAGED:
+        if step is ENGAGED:
             self.budget.earn()
         elif step is Status.IN_DOUBT:
             verdict = doubtful(attempt.doubt, verdict)
@@ -109,9 +113,7 @@ class Retrying:
         attempt.request_id = self.fresh_id(request.request_id, request.history.request_id_version)
 
     def _decide(self, attempt: Attempt, verdict: Verdict) -> tuple[Verdict, Status | Decision]:
-        # A success counts whenever it comes.
-        now = 0.0 if verdict.meaning is Meaning.ACCEPTED else self.clock()
-        step, history = decide(self.delivery, attempt.request.history, verdict, now)
+        step, history = decide(self.delivery, attempt.request.history, verdict, self.clock())
         if isinstance(step, Decision):
             attempt.continue_after(history, verdict)
             if history.request_id_version:
@@ -161,7 +163,6 @@ def _exhausted(state: RetryCallState, attempt: Attempt) -> tuple[Verdict, Status
 
 def outcome_of(attempt: Attempt, request: EngageRequest, status: Status, verdict: Verdict) -> Outcome:
     """The outcome of a row whose request an attempt has carried."""
-    engaged = status is Status.ENGAGED
     elapsed = attempt.ended_at - attempt.started_at
     return Outcome(
         request.row,
@@ -169,7 +170,7 @@ def outcome_of(attempt: Attempt, request: EngageRequest, status: Status, verdict
         status,
         attempt.request.history.attempts,
         verdict.http_status,
-        0 if engaged else verdict.error,
+        verdict.error,
         verdict.error_text,
         attempt.request_id,
         verdict.duplicate,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from engager.altcraft.classification import Meaning, Verdict, fatal_reason, judge, judge_batch
+from engager.altcraft.classification import ACCEPTED, Meaning, Verdict, fatal_reason, judge, judge_batch
 from engager.errors import Exit
 from engager.models import Ending, Withheld
 from engager.policies.circuit_breaker import Breaker
@@ -99,13 +99,13 @@ class Sender:
                 self._ending, self._verdict = ending, self._cleaned(judge(ending))
             verdict = self._verdict
         attempt.ended_at = self._now()
-        if verdict.meaning is Meaning.NOT_SENT:
+        accepted = verdict.meaning is ACCEPTED
+        if not accepted and verdict.meaning is Meaning.NOT_SENT:
             if attempt.probing:
                 self._gate.allow_probe()  # the probe did not leave
             return EXPIRED if attempt.expired else verdict
         attempt.ended()
-        accepted = verdict.meaning is Meaning.ACCEPTED
-        if not accepted:
+        if not accepted or verdict.retry_after is not None:
             self._apply(verdict)
         if self._breaker is not None and not (accepted and self._breaker.is_calm):
             self._breaker.observe(verdict, attempt.probing)

@@ -107,7 +107,7 @@ def framed(
     return b"".join((head, data, tail, facts))
 
 
-def frames_of(data: bytes, seed: int) -> Iterator[Frame]:
+def parse_frames(data: bytes, seed: int) -> Iterator[Frame]:
     """Yields each complete frame of a file; of a damaged one, the facts in its tail."""
     view, at = memoryview(data), 0
     while (at := _next_magic(data, at)) >= 0:
@@ -167,7 +167,7 @@ def engaged(rows: list[int], lines: Sequence[bytes]) -> bytes:
     return _record(1, _ENGAGED.pack(len(rows), len(joined)), array("Q", rows).tobytes(), joined)
 
 
-def engaged_of(body: memoryview) -> tuple[list[int], bytes]:
+def parse_engaged(body: memoryview) -> tuple[list[int], bytes]:
     """The rows of such a record, and their lines as one text."""
     count, length = _ENGAGED.unpack_from(body)
     rows = array("Q")
@@ -182,7 +182,7 @@ def settled(one: Settlement) -> bytes:
     return _record(2, facts, line, rejected)
 
 
-def settled_of(body: memoryview) -> Settlement:
+def parse_settled(body: memoryview) -> Settlement:
     """The row of such a record."""
     row, code, first_left, reject, line, _ = _SETTLED.unpack_from(body)
     middle = _SETTLED.size + line
@@ -202,7 +202,7 @@ def _packed(one: OpenRequest) -> bytes:
     return _OPEN.pack(one.first, one.last, known.attempts, known.request_id_version, left, flags)
 
 
-def opened_of(body: memoryview) -> Iterator[OpenRequest]:
+def parse_opened(body: memoryview) -> Iterator[OpenRequest]:
     """The requests of such a record."""
     for first, last, attempts, version, left, flags in _OPEN.iter_unpack(body):
         in_doubt, forced = bool(flags & _IN_DOUBT), bool(flags & _FORCED)
@@ -215,7 +215,7 @@ def first_attempts(rows: list[int], moment: float) -> bytes:
     return _record(4, _FIRST.pack(moment), array("Q", rows).tobytes())
 
 
-def first_attempts_of(body: memoryview) -> tuple[float, list[int]]:
+def parse_first_attempts(body: memoryview) -> tuple[float, list[int]]:
     """A moment that is not later than the first of them left, and the rows."""
     rows = array("Q")
     rows.frombytes(body[_FIRST.size :])
@@ -232,7 +232,7 @@ def checkpoint(position: int, digest: bytes, final: bool) -> bytes:
     return _record(6, _CHECKPOINT.pack(position, digest, final))
 
 
-def checkpoint_of(body: memoryview) -> tuple[int, bytes, bool]:
+def parse_checkpoint(body: memoryview) -> tuple[int, bytes, bool]:
     """The position, the digest, and whether the checkpoint is final."""
     position, digest, final = _CHECKPOINT.unpack(body)
     return position, digest, bool(final)
@@ -243,7 +243,7 @@ def rows(facts: bytes, blocks: bytes) -> bytes:
     return _record(7, _LENGTH.pack(len(facts)), facts, blocks)
 
 
-def rows_of(body: memoryview) -> tuple[bytes, bytes]:
+def parse_rows(body: memoryview) -> tuple[bytes, bytes]:
     """The facts and the blocks of such a record."""
     (length,) = _LENGTH.unpack_from(body)
     return bytes(body[_LENGTH.size : _LENGTH.size + length]), bytes(body[_LENGTH.size + length :])
@@ -254,7 +254,7 @@ def tally(facts: bytes) -> bytes:
     return _record(8, facts)
 
 
-def records_of(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+def split_records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The records of a frame: their kinds and bodies."""
     at = 0
     while at < len(data):

@@ -19,6 +19,9 @@ Record = Row | EngageRequest | Unsent
 #: A due row after it is built.
 Applied = EngageRequest | Unsent | Outcome | Withdrawn
 
+#: Rows with such a status were in no request.
+_NO_MEMBERS = frozenset({Status.INVALID, Status.SKIPPED})
+
 _LEFT = "an attempt that left before the run was interrupted may have had an effect"
 
 
@@ -43,16 +46,20 @@ class History:
 
     def _applied(self, work: EngageRequest | Unsent) -> Applied:
         status, request, is_lost = self.known[number_of(work)]
+        if status in _NO_MEMBERS:  # also if it is built to a request by now
+            return _outcome_of(work, status)
         if isinstance(work, EngageRequest) and request is not None:
             work.history = request.history
             if not is_lost and (work.history.attempts or work.history.in_doubt):
                 work.last = request.last
             return work
-        if status is not None:
-            return _outcome_of(work, status)
         if isinstance(work, EngageRequest) or request is None or not request.history.in_doubt:
-            return work
-        # Only a rule of the job can have changed, and that comes too late for the attempt that left.
+            return work if status is None else _outcome_of(work, status)
+        if status is not None:  # withdrawn by an earlier process, or settled and skipped by now
+            return Withdrawn(_outcome_of(work, status), request.last)
+        if not (isinstance(work, Skipped) and work.is_by_list):
+            return work  # it never was in a request
+        # The list comes too late for the attempt that left.
         outcome = Outcome.unsent(work)
         outcome.status, outcome.error_text = Status.IN_DOUBT, f"{_LEFT}; now {outcome.error_text}"
         return Withdrawn(outcome, request.last)

@@ -28,7 +28,7 @@ from engager.store.disk import (
     sync_data,
     sync_folder,
 )
-from engager.store.frames import Context, Frame, framed, frames_of
+from engager.store.frames import Context, Frame, framed, parse_frames
 
 #: Bytes after which the other file is begun; tests set less, to have many turns.
 LIMIT = 4 << 20
@@ -210,7 +210,7 @@ def read_chain(folder: Path, seed: int) -> Chain:
             f"{folder / NAMES[0]}: the journal is missing, and with it the record of what was sent. Name "
             "a new run with --out, with an input that does not contain the rows of the results."
         )
-    found = [list(frames_of(data or b"", seed)) for data in files]
+    found = [list(parse_frames(data or b"", seed)) for data in files]
     snapshots = [
         (frame, turn)
         for turn, frames in enumerate(found)

@@ -103,7 +103,7 @@ def _reconcile(
     for facts in (state.committed or nothing, saved) if chain.is_whole else ():
         lines = {name: facts[name][2] - saved[name][2] for name in facts}
         unwritten = state.unwritten.after(lines["results"], (0, lines["failed"], lines["in_doubt"]))
-        if files.take_up(facts, b"".join(map(options.formats.results.line, unwritten.results))):
+        if files.restore(facts, b"".join(map(options.formats.results.line, unwritten.results))):
             state.unwritten = unwritten
             return
     log.warning("%s: files of the run were damaged; the lost lines are written again", run.path)
@@ -139,6 +139,7 @@ def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
         files.file(file).replaced(still.count(1))
     state.lose_lines(written, pending)
     tally.count([orjson.loads(line) for line in state.unwritten.results])
+    tally.requests = state.tally.requests  # they left, whatever became of the lines
     state.tally = tally
 
 

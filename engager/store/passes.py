@@ -7,6 +7,8 @@ as the intent is written first, and carried out again from the files that were s
 from __future__ import annotations
 
 import os
+from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ from engager.store.row_states import AGAIN, AGAIN_IN_DOUBT, FAILED, IN_DOUBT, VE
 from engager.store.run_directory import RunDirectory, write_whole
 from engager.store.state import RunState, Unwritten
 from engager.store.tally import Tally
+
+#: The status of a row that is in no request.
+_UNSENT = frozenset({Status.INVALID, Status.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
             still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
             file.replaced(still.count(1))
     _reopen_batches(results, state, asked, formats)
-    tally.attempts = state.tally.attempts  # the attempts were made, and still count
+    # The attempts were made, and still count.
+    tally.attempts, tally.requests = state.tally.attempts, state.tally.requests
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
 
 
@@ -106,17 +112,29 @@ def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tup
     A batch whose response settled some of its rows is not: these would be engaged twice.
     """
     ends: dict[str, tuple[int, int]] = {}
+    members: Counter[str] = Counter()
     for fields in lines():
         if fields["status"] == Status.IN_DOUBT and (request_id := fields["request_id"]):
             row = int(fields["row"])
             first, last = ends.get(request_id, (row, row))
             ends[request_id] = min(first, row), max(last, row)
+            members[request_id] += 1
     ends = {request_id: one for request_id, one in ends.items() if one[1] > one[0]}
-    if ends:
-        for fields in lines():
-            if fields["status"] != Status.IN_DOUBT:
-                ends.pop(fields["request_id"], None)
-    return [*ends.values()]
+    if not ends:
+        return []
+    unsent: list[int] = []
+    for fields in lines():
+        if fields["status"] in _UNSENT:
+            unsent.append(int(fields["row"]))
+        elif fields["status"] != Status.IN_DOUBT:
+            ends.pop(fields["request_id"], None)
+    unsent.sort()
+    # The rows between its ends, but for those in no request. Others were sent again in another one.
+    return [
+        (first, last)
+        for request_id, (first, last) in ends.items()
+        if members[request_id] + bisect(unsent, last) - bisect(unsent, first) == last - first + 1
+    ]
 
 
 def finish(run: RunDirectory, asked: Pass) -> None:

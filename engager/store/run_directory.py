@@ -188,9 +188,11 @@ def _refuse_foreign_files(path: Path) -> None:
         raise RunDirectoryError(f"{path}: the folder is not empty and has no run. Name another with --out.")
 
 
-def new_run(path: Path) -> RunDirectory:
-    """A run that is about to begin in a folder; its job and input are not known yet."""
-    return RunDirectory(path, secrets.token_hex(16), time.time(), {}, {})
+def new_run(path: Path, started_at: float | None = None) -> RunDirectory:
+    """A run that is about to begin in a folder, now if no moment is given; its job is not known yet."""
+    return RunDirectory(
+        path, secrets.token_hex(16), time.time() if started_at is None else started_at, {}, {}
+    )
 
 
 def write_run(run: RunDirectory) -> None:
@@ -208,14 +210,18 @@ def write_whole(path: Path, value: dict[str, Any]) -> None:
     replace_file(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file for its owner only, whole or not at all, also if the power fails. Raises OSError."""
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file, whole or not at all, also if the power fails. Raises OSError.
+
+    No link is followed. By default only its owner can read it.
+    """
     draft = path.with_name(path.name + ".new")
     descriptor = open_draft(draft)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         draft.replace(path)
     except BaseException:

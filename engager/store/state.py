@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import inf
 from typing import Any, Final
 
@@ -94,30 +93,48 @@ class RunState:
                 self.ranges[row] = one.first, one.last
         (self.resting.difference_update if one.in_flight else self.resting.update)(rows)
 
+    def leave(self, one: OpenRequest) -> None:
+        """Note that a request leaves, and count it, unless it was to leave before and had no connection."""
+        ends = (one.first, one.last)  # one of them may be settled
+        self.tally.requests += not any(row in self.open and row not in self.resting for row in ends)
+        self.open_request(one)
+
     def requests(self) -> list[OpenRequest]:
         """Every open request."""
         row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
         return [OpenRequest(*ends, self.open[row], row not in self.resting) for ends, row in row_of.items()]
 
-    def engage(self, rows: Iterable[int]) -> None:
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows of the requests in flight."""
+        return len(self.open) - len(self.resting)
+
+    def engage(self, rows: Sequence[int]) -> None:
         """Settle rows that were engaged."""
-        rows = list(rows)
         self.rows.store_all(rows, ENGAGED)
-        for row in rows:
-            self.forget(row)
+        self.forget(rows)
 
     def settle(self, one: Settlement) -> None:
         """Settle a row."""
         self.rows.store(one.row, one.code)
         if FAILED <= one.code < LINE_LOST:
             self.rows.mark(one.row, one.first_left)
-        self.forget(one.row)
+        self.forget((one.row,))
 
-    def forget(self, row: int) -> None:
-        """Note that the request of a row is not open any more."""
-        if self.open.pop(row, None) is not None:
-            self.resting.discard(row)
-            self.ranges.pop(row, None)
+    def forget(self, rows: Sequence[int]) -> None:
+        """Note that the requests of these rows are not open any more."""
+        for row in rows:
+            if self.open.pop(row, None) is not None:
+                self.ranges.pop(row, None)
+        self.resting.difference_update(rows)
+
+    @property
+    def sent_rows(self) -> list[int]:
+        """Rows without an outcome of which an attempt has left in this pass.
+
+        A batch in doubt is open again from the start of a further pass on.
+        """
+        return [row for row, history in self.open.items() if history.attempts or row not in self.resting]
 
     @property
     def lost_rows(self) -> int:
@@ -150,7 +167,7 @@ class RunState:
         return frames.settled(Settlement(row, self.rows[row], self.rows.moment(row), file, b"", line))
 
     def _restore_rows(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
-        data, blocks = frames.rows_of(body)
+        data, blocks = frames.parse_rows(body)
         facts = orjson.loads(data)
         self.rows = RowStates.restored(facts, blocks)
         self.rows.shift(on_clock(context.boot, context) - context.boot)
@@ -159,34 +176,38 @@ class RunState:
         self.lost_since = inf if since is None else on_clock(since, context) if since > _LONG_AGO else -inf
 
     def _reopen(self, body: memoryview, on_clock: OnThisClock, context: Context) -> None:
-        for one in frames.opened_of(body):
+        for one in frames.parse_opened(body):
             if one.history.first_left is not None:
                 moment = on_clock(one.history.first_left, context)
                 one.history = one.history._replace(first_left=moment)
-            self.open_request(one)
+            if one.in_flight:  # in a snapshot, the tally that follows has counted it
+                self.leave(one)
+            else:
+                self.open_request(one)
 
     def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Apply the records of a frame, as when they were written."""
-        for kind, body in frames.records_of(records):
+        for kind, body in frames.split_records(records):
             if kind == Kind.ENGAGED:
-                rows, lines = frames.engaged_of(body)
+                rows, lines = frames.parse_engaged(body)
                 self.engage(rows)
                 self._add_lines(lines.splitlines(keepends=True))
             elif kind == Kind.SETTLED:
-                one = frames.settled_of(body)
+                one = frames.parse_settled(body)
                 self.settle(one._replace(first_left=on_clock(one.first_left, context)))
                 self._add_lines([one.line] if one.line else [])
                 self.unwritten.add(one._replace(line=b""))
             elif kind == Kind.OPEN:
                 self._reopen(body, on_clock, context)
             elif kind == Kind.FIRST:
-                moment, rows = frames.first_attempts_of(body)
+                moment, rows = frames.parse_first_attempts(body)
                 left = on_clock(moment, context)
                 self.open.update({row: AttemptHistory(0, 0, left) for row in rows})
+                self.tally.requests += len(rows)
             elif kind == Kind.COMMIT:
                 self.committed = orjson.loads(body)
             elif kind == Kind.CHECKPOINT:
-                self.checkpoints.add(*frames.checkpoint_of(body))
+                self.checkpoints.add(*frames.parse_checkpoint(body))
             elif kind == Kind.ROWS:
                 self._restore_rows(body, on_clock, context)
             elif kind == Kind.TALLY:
@@ -206,10 +227,13 @@ class RunState:
         self.rows.lose(self.last_row)
 
     def _dissolve_overlapping(self) -> None:
-        """Note of batches with rows in common, as one replaced the other, that none can be repeated."""
-        known = sorted(set(self.ranges.values()))
+        """Note of batches that another request has taken rows from that none can be repeated as it was."""
         overlapping = {
-            ends for before, after in pairwise(known) for ends in (before, after) if after[0] <= before[1]
+            (first, last)
+            for first, last in set(self.ranges.values())
+            if any(
+                row in self.open and self.ranges.get(row) != (first, last) for row in range(first, last + 1)
+            )
         }
         for row, ends in list(self.ranges.items()):
             if ends in overlapping:

@@ -60,7 +60,7 @@ def read_status(run: RunDirectory) -> dict[str, Any]:
         "resume_command": None if complete or running else _command(run),
         "rows": statuses.total(),
         "statuses": {str(status): statuses[status] for status in Status},
-        "open": len(state.open) + state.lost_rows,
+        "open": len(state.sent_rows) + state.lost_rows,
         "unwritten": _unwritten(state),
         "pending_retry": _again(state),
         **{key: value for key, value in tally.items() if key not in ("rows", "statuses")},
@@ -84,7 +84,7 @@ def _unwritten(state: RunState) -> int:
 def _again(state: RunState) -> int:
     """Rows that another pass is still to send."""
     waiting = sum(rows for code, rows in state.rows.count().items() if AGAIN <= code & ~VERSIONS < LOST)
-    return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.open)
+    return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.sent_rows)
 
 
 def _command(run: RunDirectory) -> str | None:

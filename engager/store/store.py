@@ -19,7 +19,7 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.models import TAKEN, EngageRequest, Outcome, Status
+from engager.models import ENGAGED, TAKEN, EngageRequest, Outcome, Status
 from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
@@ -40,9 +40,6 @@ FRESH_SECONDS = 0.5
 
 #: Seconds between the first attempts of one record, at most.
 _TOGETHER: Final = 1.0
-
-# Looking up a member of an enumeration is a call, and this one is needed for every row.
-_ENGAGED: Final = Status.ENGAGED
 
 #: Rows that the failure threshold does not count.
 _NO_FAILURE: Final = TAKEN | {Status.SKIPPED}
@@ -161,23 +158,22 @@ class ResultStore:
         return self._journal.sync()
 
     def _store_leaving(self, requests: list[EngageRequest]) -> None:
-        state, first, others = self.state, [], []
-        now = oldest = clock.seconds()
+        state, now, first, others = self.state, clock.seconds(), {}, []
         for request in requests:
-            history, row = request.history, request.row.number
-            left = now if history.first_left is None else history.first_left
-            is_plain = request.last is None and not (history.attempts or history.request_id_version)
-            is_plain = is_plain and not history.in_doubt and row not in state.open
-            if is_plain and left >= now - _TOGETHER:
-                first.append(row)
-                oldest = min(oldest, left)
+            row, history = request.row.number, request.history
+            attempts, version, left, in_doubt, _ = history
+            is_first = not (attempts or version or in_doubt or request.last or row in state.open)
+            left = now if left is None else left
+            if is_first and left >= now - _TOGETHER:
+                first[row] = left
+                state.tally.requests += 1
                 state.open[row] = history
             else:
                 others.append(open_request(request, True))
-                state.open_request(others[-1])
-            state.last_row = max(state.last_row, request.last or row)
+                state.leave(others[-1])
         requests.clear()
-        leaving = [frames.first_attempts(first, oldest)] if first else []
+        state.last_row = max([state.last_row, *first, *[one.last for one in others]])
+        leaving = [frames.first_attempts([*first], min(first.values()))] if first else []
         self._store([*leaving, frames.opened(others)] if others else leaving)
 
     def after(self, outcomes: Sequence[Outcome], due: Sequence[EngageRequest] = ()) -> Awaitable[None] | None:
@@ -206,7 +202,9 @@ class ResultStore:
         return self.flush() if before < CHUNK <= self._waiting or self._waiting >= 2 * CHUNK else None
 
     def _store_due(self, request: EngageRequest) -> None:
-        if request.row.number in self.state.open:  # otherwise no attempt has left: the row is unchanged
+        rows = [member.row.number for member in request.members] or [request.row.number]
+        # Otherwise no attempt has left, and nothing has changed. The first row may be settled.
+        if any(row in self.state.open for row in rows):
             one = open_request(request, False)
             self.state.open_request(one)
             self._records.append(frames.opened([one]))
@@ -218,7 +216,7 @@ class ResultStore:
         fields = result_fields(outcome, self._redact)
         line = self._formats.result_line(fields)
         self._fresh.append(fields)
-        if outcome.status is _ENGAGED:
+        if outcome.status is ENGAGED:
             self._rows.append(outcome.row.number)
             self._lines.append(line)
         else:

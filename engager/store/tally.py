@@ -1,4 +1,8 @@
-"""Counts and percentiles of the outcomes. Memory does not grow with the run."""
+"""Counts and percentiles of the outcomes. Memory does not grow with the run.
+
+Rows are counted one by one, and so are the attempts that carried each of them. Latencies and waiting times
+are those of requests: the rows of a batch are one sample.
+"""
 
 from __future__ import annotations
 
@@ -101,6 +105,28 @@ class Histogram:
         return {f"p{share}": self.percentile(share / 100) for share in (50, 95, 99)}
 
 
+class RecentRequests:
+    """The request ids of the latest lines of results, by which the rows of a batch are known to share one.
+
+    The rows that one response settled are in one write, where those of other requests may be among them.
+    """
+
+    #: Request ids that are known at least: more than the requests whose responses are in one write.
+    MEMORY: Final = 1024
+
+    def __init__(self) -> None:
+        self._latest, self._before = set[str](), set[str]()
+
+    def is_new(self, request_id: str) -> bool:
+        """Whether no recent line has this request id."""
+        if request_id in self._latest or request_id in self._before:
+            return False
+        if len(self._latest) >= self.MEMORY:
+            self._latest, self._before = set(), self._latest
+        self._latest.add(request_id)
+        return True
+
+
 #: A row, its key, and what was said of it.
 Sample = tuple[int, str | None, str]
 
@@ -111,11 +137,13 @@ class Tally:
     def __init__(self) -> None:
         self.statuses: Counter[Status] = Counter()
         self.errors: Counter[tuple[Status, str]] = Counter()
-        self.attempts = 0
+        self.attempts = 0  #: of settled rows: one of a batch is one of each of its rows
+        self.requests = 0  #: that left, each as often as it was sent
         self.duplicates = 0
         self.samples: dict[tuple[Status, str], Sample] = {}  #: of every kind of error the latest row
-        self.latency = Histogram()
+        self.latency = Histogram()  #: of requests, as `waited`
         self.waited = Histogram()
+        self._recent = RecentRequests()
 
     @property
     def rows(self) -> int:
@@ -129,8 +157,11 @@ class Tally:
         attempts = sum([line["attempts"] for line in lines])
         duplicates = sum([line["duplicate"] for line in lines])
         latency, waited = Histogram(), Histogram()
-        latency.add([ms for line in lines if (ms := line["latency_ms"]) is not None])
-        waited.add([ms for line in lines if (ms := line["waited_ms"]) is not None])
+        # A batch has the same times in the lines of all of its rows.
+        is_new = self._recent.is_new
+        samples = [line for line in lines if (known := line["request_id"]) is None or is_new(known)]
+        latency.add([ms for line in samples if (ms := line["latency_ms"]) is not None])
+        waited.add([ms for line in samples if (ms := line["waited_ms"]) is not None])
         failed = [_error_of(line) for line in lines if line["status"] not in _TAKEN]
         # Where a line is damaged, none of them has counted.
         self.statuses.update(statuses)
@@ -148,6 +179,7 @@ class Tally:
             self._count_error(*kind, rows)
         self.samples.update(other.samples)
         self.attempts += other.attempts
+        self.requests += other.requests
         self.duplicates += other.duplicates
         self.latency.merge(other.latency)
         self.waited.merge(other.waited)
@@ -171,6 +203,7 @@ class Tally:
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "errors": [[str(status), error, rows] for (status, error), rows in self.errors.items()],
             "attempts": self.attempts,
+            "requests": self.requests,
             "duplicates": self.duplicates,
             "samples": [[*kind, *sample] for kind, sample in self.samples.items()],
             "latency": self.latency.state(),
@@ -184,6 +217,8 @@ class Tally:
         tally.statuses.update({Status(status): count for status, count in state["statuses"].items()})
         tally.errors.update({(Status(status), error): rows for status, error, rows in state["errors"]})
         tally.attempts, tally.duplicates = state["attempts"], state["duplicates"]
+        # A run of an earlier version did not count them, and each of its requests carries one row.
+        tally.requests = state.get("requests", tally.attempts)
         tally.samples = {(Status(status), error): (*sample,) for status, error, *sample in state["samples"]}
         tally.latency = Histogram.restored(state["latency"])
         tally.waited = Histogram.restored(state["waited"])
@@ -202,6 +237,7 @@ class Tally:
             "duplicates": self.duplicates,
             "latency_ms": self.latency.as_dict(),
             "waited_ms": self.waited.as_dict(),
+            "requests": self.requests,
         }
 
 

@@ -78,3 +78,18 @@ async def test_what_stands_in_a_row_does_not_steer_the_terminal(bench: Any) -> N
     ended = await b.engager("run", "job.toml", "--limit", "1")
     assert "row 1" in ended.out
     assert "\x1b" not in ended.out + ended.err
+
+
+async def test_a_limit_within_an_open_batch_leaves_it_open(bench: Any) -> None:
+    b = await bench(20, faults={"503": 1.0}, retry_after=86_400)
+    job = b.path / "job.toml"
+    method = 'method = "import_and_start_batch"\nmatching = "email"\nskip_triggers = true\nworkflow_id = 12'
+    job.write_text(
+        job.read_text().replace("id = 12", method).replace("{ name =", "{ title =") + "[batch]\nrows = 10\n"
+    )
+    job.write_text(job.read_text().replace('"{name}"', '"a"'))
+    assert (await b.engager("run", "job.toml")).code == 3
+    sent = len(b.sandbox.log)
+    ended = await b.engager("run", "job.toml", "--limit", "5")
+    assert (ended.code, ended.err.count("--limit")) == (0, 1)
+    assert len(b.sandbox.log) == sent

@@ -245,8 +245,9 @@ async def test_a_job_that_is_to_send_the_same_list_every_day(bench: Any) -> None
 
 async def test_an_input_without_rows_may_come_every_day(bench: Any) -> None:
     b = await bench(0)
-    await begun_yesterday(b)
-    assert (await b.engager("run", "job.toml", *DATED)).code == 0
+    none = ("--set", "input.on_empty=ok")
+    await begun_yesterday(b, *none)
+    assert (await b.engager("run", "job.toml", *DATED, *none)).code == 0
     assert len(runs(b)) == 2
 
 
@@ -344,3 +345,76 @@ async def test_a_run_of_another_job_beside_the_caller_is_none_of_this_job(bench:
     assert (await b.engager("run", "job.toml", before=here)).code == 0
     assert (await b.engager("run", "../job.toml", before=here)).code == 0
     assert len(b.sandbox.log) == 40
+
+
+#: An input with a date, in a run directory with a date.
+NIGHTS = ("--set", "input.path=night-{date}.csv")
+
+
+async def begun(b: Any, *args: str, day: str = "2020-01-01") -> None:
+    """A night on another day: the moment of a start is that of the clock."""
+    set_clock = (
+        "import time; from datetime import datetime; "
+        f"time.time = lambda: datetime.fromisoformat('{day}T12:00').timestamp()"
+    )
+    ended = await b.engager("run", "job.toml", *NIGHTS, *DATED, *args, before=set_clock)
+    assert ended.code == 0, ended.err
+
+
+async def test_an_input_has_the_date_of_its_run(bench: Any) -> None:
+    b = await bench()
+    b.write_input(7, "night-2020-01-01.csv")
+    b.write_input(9, f"night-{datetime.now():%Y-%m-%d}.csv")
+    await begun(b)
+    assert len(b.results(YESTERDAY)) == 7
+    ended = await b.engager("run", "job.toml", *NIGHTS, *DATED)
+    assert ended.code == 0, ended.err
+    assert len(b.sandbox.log) == 16
+    assert (await b.engager("check", "job.toml", *NIGHTS, "--output", "json")).code == 0
+
+
+async def test_a_night_that_is_resumed_reads_its_own_input(bench: Any) -> None:
+    b = await bench()
+    b.write_input(20, "night-2020-01-01.csv")
+    b.write_input(9, f"night-{datetime.now():%Y-%m-%d}.csv")
+    await begun(b, "--limit", "5")
+    stopped = await b.engager("run", "job.toml", *NIGHTS, *DATED)
+    assert (stopped.code, len(b.sandbox.log)) == (3, 5)
+    resumes, _ = commands(stopped.err)
+    assert (await b.engager(*resumes)).code == 0
+    assert len(b.results(YESTERDAY)) == len(b.sandbox.log) == 20
+    assert (await b.engager("retry", YESTERDAY)).code == 0
+    assert (await b.engager("run", "job.toml", *NIGHTS, *DATED)).code == 0
+    assert len(b.sandbox.log) == 29
+
+
+async def test_a_night_goes_on_while_the_next_has_no_input(bench: Any) -> None:
+    b = await bench()
+    b.write_input(20, "night-2020-01-01.csv")
+    await begun(b, "--limit", "5")
+    ended = await b.engager("run", "job.toml", *NIGHTS, *DATED)
+    assert ended.code == 0, ended.err
+    assert re.search(f"^warning: .*{YESTERDAY}", ended.err, re.MULTILINE)
+    assert len(b.results(YESTERDAY)) == len(b.sandbox.log) == 20
+    # It is complete: nothing stands in for the input of this date any more.
+    assert (await b.engager("run", "job.toml", *NIGHTS, *DATED)).code == 2
+
+
+async def test_a_dated_input_needs_a_dated_directory(bench: Any) -> None:
+    """Every run would be the first one, and read its input."""
+    b = await bench()
+    b.write_input(9, f"night-{datetime.now():%Y-%m-%d}.csv")
+    ended = await b.engager("run", "job.toml", *NIGHTS)
+    assert (ended.code, b.sandbox.log) == (2, [])
+    assert "output.directory" in ended.err
+    assert "output.directory" in (await b.engager("check", "job.toml", *NIGHTS)).err
+    assert (await b.engager("run", "job.toml", *NIGHTS, "--out", "runs/by-name")).code == 0
+
+
+async def test_braces_of_an_input_are_written_twice(bench: Any) -> None:
+    b = await bench()
+    b.write_input(3, "a{1}.csv")
+    assert (await b.engager("run", "job.toml", "--set", "input.path=a{1}.csv")).code == 2
+    assert (await b.engager("run", "job.toml", "--set", "input.path=a{{1}}.csv")).code == 0
+    assert (await b.engager("init", "a{1}.csv", "--out", "made.toml")).code == 0
+    assert (await b.engager("check", "made.toml")).code == 0

@@ -190,12 +190,31 @@ async def test_a_wrong_job_ends_before_anything_is_sent(
     assert not (b.path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["empty.csv", "header.csv"])
-async def test_inputs_without_rows(bench: Any, name: str) -> None:
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("name", ["empty.csv", "blank.csv", "header.csv", "empty.jsonl", "empty.csv.gz", "-"])
+async def test_an_input_without_rows_is_what_the_job_says(bench: Any, name: str, command: str) -> None:
     b = await bench()
-    (b.path / name).write_text("" if name == "empty.csv" else "email,name\n")
-    ended = await b.engager("run", "job.toml", "--input", name)
-    assert ended.code == (2 if name == "empty.csv" else 0)
+    data = {"blank.csv": b"\n\n", "header.csv": b"email,name\n", "empty.csv.gz": gzip.compress(b"")}
+    (b.path / name).write_bytes(data.get(name, b"")) if name != "-" else None
+    call = (command, "job.toml", "--input", name, *(("--set", "input.format=csv") if name == "-" else ()))
+    stdin = b"" if name == "-" else None
+    refused = await b.engager(*call, stdin=stdin)
+    assert refused.code == 2
+    assert "input.on_empty" in refused.err
+    assert not (b.path / "runs").exists()
+    ended = await b.engager(*call, "--set", "input.on_empty=ok", stdin=stdin)
+    assert ended.code == 0, ended.err
+    if command == "run":
+        assert (b.summary()["rows"], b.summary()["complete"], b.sandbox.log) == (0, True, [])
+
+
+async def test_an_export_that_comes_after_its_empty_one_is_sent(bench: Any) -> None:
+    b = await bench()
+    (b.path / "people.csv").write_text("")
+    assert (await b.engager("run", "job.toml", "--set", "input.on_empty=ok")).code == 0
+    b.write_input(5)
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert len(b.results()) == len(b.sandbox.log) == 5
 
 
 async def test_an_input_that_breaks_off_stops_the_run(bench: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import json
 import re
 import shlex
 from collections import Counter
@@ -269,3 +270,53 @@ async def test_a_list_is_of_no_use_to_a_query(bench: Any) -> None:
     ended = await b.engager("run", "job.toml")
     assert (ended.code, "input.exclude" in ended.err) == (2, True)
     assert b.sandbox.log == []
+
+
+async def test_only_rows_with_a_wanted_value_are_sent(bench: Any) -> None:
+    """Several columns must all match; what is filtered is no first row with its key, and never invalid."""
+    b = await bench(1)
+    table = [
+        ("a@example.com", "no", "RU"),
+        ("a@example.com", " yes ", "RU"),
+        ("b@example.com", "yes", "FR"),
+        ("c@example.com", "YES", "RU"),
+        ("not an address", "", "RU"),
+        ("d@example.com", "1", "KZ"),
+        ("", "", ""),
+    ]
+    rows = "".join(f"{email},{consent},{country}\n" for email, consent, country in table)
+    (b.path / "people.csv").write_text("email,consent,country\n" + rows)
+    job = (b.path / "job.toml").read_text().replace("{name}", "x")
+    rules = 'unique = true\nfilter = { consent = ["yes", 1], country = ["RU", "KZ"] }'
+    (b.path / "job.toml").write_text(job.replace("[request]", f"{rules}\n[request]"))
+    checked = await b.engager("check", "job.toml", "--output", "json")
+    assert checked.code == 0
+    found = json.loads(checked.out)
+    assert (found["sendable"], found["skipped"]) == (2, {"filtered": 4, "blank": 1})
+    assert (await b.engager("run", "job.toml", "--limit", "3")).code == 0
+    assert (await b.engager("run", "job.toml")).code == 0
+    errors = {line["row"]: line["error"] for line in b.results()}
+    assert errors == {1: "filtered", 2: 0, 3: "filtered", 4: "filtered", 5: "filtered", 6: 0, 7: "blank"}
+    assert {line["row"]: line["key"] for line in b.results()}[3] == "b@example.com"
+    assert b.sandbox.brain.effects == Counter({"email=a@example.com": 1, "email=d@example.com": 1})
+
+
+async def test_another_filter_is_another_run(bench: Any) -> None:
+    b = await make(bench, 'filter = { name = ["Name 1", "Name 2"] }')
+    assert (await b.engager("run", "job.toml", "--limit", "1")).code == 0
+    changed = await b.engager("run", "job.toml", "--set", 'input.filter.name=["Name 3"]')
+    assert (changed.code, b.sandbox.log) == (2, [])
+    assert "input.filter" in changed.err
+    assert (await b.engager("run", "job.toml")).code == 0
+    assert accounted(b) == {("engaged", 0): 2, ("skipped", "filtered"): 898}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+async def test_a_filter_by_a_column_that_is_not_there_is_refused(bench: Any, form: str) -> None:
+    """Otherwise it would leave everybody out, and end well."""
+    b = await make(bench, 'filter = { consnt = ["yes"] }')
+    if form == "jsonl":
+        (b.path / "people.jsonl").write_text('{"email": "a@example.com", "name": "A", "consent": "yes"}\n')
+    ended = await b.engager("run", "job.toml", "--input", f"people.{form}")
+    assert (ended.code, b.sandbox.log) == (2, [])
+    assert "consnt" in ended.err

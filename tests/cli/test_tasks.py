@@ -16,6 +16,9 @@ from tests.run.accepted_rows import accept_in
 TOKEN = "t0ken-that-nobody-may-see"
 Answer = Callable[[dict[str, Any]], web.StreamResponse]
 
+#: The connection is reset instead of this answer.
+DROPPED = web.Response()
+
 THREE = {
     "a1": {"status": "completed", "progress": 100, "result": {"errors": 3, "total": 1500}},
     "b2": {"status": "in_progress", "progress": 40, "result": None},
@@ -40,7 +43,10 @@ async def serving(answer: Answer) -> AsyncIterator[tuple[str, list[dict[str, Any
 
     async def handle(request: web.Request) -> web.StreamResponse:
         asked.append({"path": request.path, "id": request.headers["Request-ID"], **await request.json()})
-        return answer(asked[-1])
+        if (found := answer(asked[-1])) is DROPPED:
+            assert request.transport is not None
+            request.transport.abort()
+        return found
 
     app = web.Application()
     app.router.add_post("/{path:.*}", handle)
@@ -129,6 +135,40 @@ async def test_an_endpoint_that_answers_otherwise(accepted: Any, answer: Answer)
         assert all("unknown answer" in one["problem"] for one in found)
         shown = await b.engager("status", "runs/test", "--tasks")
         assert (shown.code, shown.out.count("unknown answer")) == (0, 2)
+
+
+MOMENTARY: dict[str, Callable[[], web.StreamResponse]] = {
+    "429 of the endpoint": lambda: said(None, 429, "Too many requests"),
+    "503 of the endpoint": lambda: said(None, 503, "Try later", 503),
+    "503 of a gateway": lambda: web.Response(status=503, text="Service Unavailable"),
+    "lost": lambda: DROPPED,
+}
+
+
+@pytest.mark.parametrize("answer", MOMENTARY.values(), ids=list(MOMENTARY))
+async def test_a_task_is_asked_for_again_if_the_answer_speaks_of_that_moment_only(
+    accepted: Any, answer: Callable[[], web.StreamResponse]
+) -> None:
+    async with serving(lambda asked: answer() if len(before) == 1 else documented(asked)) as (url, before):
+        b = await accepted(url, "a1", "b2")
+        ended = await b.engager("status", "runs/test", "--tasks", "--output", "json")
+        found = [(one["task"], one["status"]) for one in json.loads(ended.out)["tasks"]]
+        assert (ended.code, found) == (0, [("a1", "completed"), ("b2", "in_progress")])
+        assert [one["task_id"] for one in before] == ["a1", "a1", "b2"]
+        assert len({one["id"] for one in before}) == 3
+
+
+async def test_a_task_without_an_answer_is_shown_beside_the_others(accepted: Any) -> None:
+    def answer(asked: dict[str, Any]) -> web.StreamResponse:
+        return DROPPED if asked["task_id"] == "a1" else documented(asked)
+
+    async with serving(answer) as (url, asked):
+        b = await accepted(url, "a1", "b2")
+        ended = await b.engager("status", "runs/test", "--tasks", "--output", "json")
+        lost, known = json.loads(ended.out)["tasks"]
+        assert (ended.code, lost["status"], known["status"]) == (0, None, "in_progress")
+        assert lost["problem"].startswith("no answer")
+        assert [one["task_id"] for one in asked].count("a1") > 1
 
 
 async def test_an_answer_with_the_token_does_not_show_it(accepted: Any) -> None:

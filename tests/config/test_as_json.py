@@ -46,6 +46,7 @@ SUMMARY = Summary(
     duplicates=2,
     latency_ms={"p50": 1.0},
     waited_ms={"p50": 1.0},
+    requests=1001,
 )
 
 NOW_FULL = dataclasses.replace(NOW, errors=[ERROR], holders={"operator": "lunch"})

@@ -1,4 +1,4 @@
-"""What befalls a run, drawn from a seed: its endpoint, its input, its deaths, the damage in between."""
+"""A case, drawn from a seed: the endpoint, the input, the kills, and the damage between processes."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ BATCH_FAULTS = {
 
 @dataclass
 class Case:
-    """One run and all that befalls it."""
+    """One run with its endpoint, its kills and its damage."""
 
     seed: int
     forced: dict[str, str]  #: what was not left to the draw
-    point: str | None  #: where every death takes place; None = anywhere
+    point: str | None  #: where every kill takes place; None = anywhere
     mode: str
     endpoint: str
     suffix: str
@@ -131,7 +131,7 @@ class Case:
 
     @classmethod
     def drawn(cls, seed: int, **forced: str) -> Case:
-        """A case; `forced` may hold what the options of the harness fix."""
+        """A case; `forced` has the properties that the options of the harness fix."""
         draw = random.Random(seed)
         point = forced.get("point")
         mode = draw.choice(MODES)
@@ -175,7 +175,7 @@ class Case:
 
     @property
     def again(self) -> str:
-        """The command that lets it happen again."""
+        """The command that repeats the case."""
         forced = [word for name, value in self.forced.items() for word in (f"--{name}", value)]
         return shlex.join(
             ["python", "-m", "tests.crash.harness", "--seed", str(self.seed), "--runs", "1", *forced]
@@ -206,11 +206,11 @@ class Case:
 
     @property
     def calm(self) -> bool:
-        """Whether nothing but the deaths can make a try fail."""
+        """Whether only the kills can make an attempt fail."""
         return not self.faults and self.endpoint != "refuses repeats in flight"
 
-    def death(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
-        """Where the next process dies, and at which time that it comes there."""
+    def next_kill(self, turn: int, draw: random.Random) -> tuple[str | None, int]:
+        """The point at which the next process is killed, and at which passage of it."""
         if self.point in RESUMING:  # a process passes them once, and the first one not at all
             return (self.point, 1) if turn else ("after_frame", 20)
         if self.point is not None:
@@ -245,7 +245,7 @@ class Case:
         return people
 
     def skipped(self, people: Sequence[str]) -> frozenset[int]:
-        """The rows that are skipped, whatever befalls the run."""
+        """The rows that an uninterrupted run skips."""
         first: dict[str, int] = {}
         repeats = [
             row

@@ -1,6 +1,6 @@
-"""Ways to die: runs the command in this process, which kills itself at a named point.
+"""Runs the command in this process, which kills itself at a named point.
 
-Everything here is laid around engager from outside; the program knows nothing of it.
+The points are patched around engager from outside.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engager.store.journal import Journal
 from engager.store.store import ResultStore
 
 
-def die() -> None:
+def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -39,11 +39,13 @@ class Countdown:
         return self._left == 0
 
 
-def around(owner: Any, name: str, countdown: Countdown, after: bool, kill: Callable[[], None] = die) -> None:
+def around(
+    owner: Any, name: str, countdown: Countdown, after: bool, kill: Callable[[], None] = kill_self
+) -> None:
     """Kill before or after the n-th call of a function."""
     original = getattr(owner, name)
 
-    def deadly(*args: Any, **kwargs: Any) -> Any:
+    def killing(*args: Any, **kwargs: Any) -> Any:
         due = countdown.due()
         if due and not after:
             kill()
@@ -52,7 +54,7 @@ def around(owner: Any, name: str, countdown: Countdown, after: bool, kill: Calla
             kill()
         return result
 
-    setattr(owner, name, deadly)
+    setattr(owner, name, killing)
 
 
 def before_store(countdown: Countdown) -> None:
@@ -60,7 +62,7 @@ def before_store(countdown: Countdown) -> None:
 
 
 def after_store(countdown: Countdown) -> None:
-    """What is about to leave is stored, and nothing has left."""
+    """The requests are stored, and no byte has left."""
     around(ResultStore, "before_send", countdown, after=True)
 
 
@@ -76,7 +78,7 @@ def before_departure(countdown: Countdown) -> None:
 
 def after_send(countdown: Countdown) -> None:
     def soon() -> None:
-        asyncio.get_running_loop().call_later(0.002, die)
+        asyncio.get_running_loop().call_later(0.002, kill_self)
 
     around(Attempt, "admitted", countdown, after=True, kill=soon)
 
@@ -99,13 +101,13 @@ def after_attempt(countdown: Countdown, matters: Callable[[Any, Any], bool]) -> 
     """Kill when an attempt ended in a way that matters."""
     after = ResultStore.after
 
-    def deadly(store: ResultStore, outcomes: Any, due: Any = ()) -> Any:
+    def killing(store: ResultStore, outcomes: Any, due: Any = ()) -> Any:
         waiting = after(store, outcomes, due)
         if matters(outcomes, due) and countdown.due():
-            die()
+            kill_self()
         return waiting
 
-    ResultStore.after = deadly  # type: ignore[method-assign, assignment]
+    ResultStore.after = killing  # type: ignore[method-assign, assignment]
 
 
 def inside_frame(countdown: Countdown) -> None:
@@ -115,7 +117,7 @@ def inside_frame(countdown: Countdown) -> None:
     def tearing(descriptor: int, data: Any, at: int) -> int:
         if countdown.due():
             pwrite(descriptor, data[: len(data) // 2], at)
-            die()
+            kill_self()
         return pwrite(descriptor, data, at)
 
     os.pwrite = tearing
@@ -126,7 +128,7 @@ def after_frame(countdown: Countdown) -> None:
 
 
 def before_sync(countdown: Countdown) -> None:
-    """What was written is not on the disk yet."""
+    """The written frames are not on the disk yet."""
     around(journal, "sync_data", countdown, after=False)
 
 
@@ -141,7 +143,7 @@ def inside_turn(countdown: Countdown) -> None:
     def tearing(descriptor: int, data: bytes, at: int) -> None:
         if at == 0 and countdown.due():
             write(descriptor, data[: len(data) // 2], at)
-            die()
+            kill_self()
         write(descriptor, data, at)
 
     journal.write_all = tearing
@@ -152,7 +154,7 @@ def after_turn(countdown: Countdown) -> None:
 
 
 def before_resumption(countdown: Countdown) -> None:
-    """What an earlier process left is read, and the journal is not begun anew."""
+    """The journal of the earlier process is read, and not begun anew yet."""
     around(Journal, "begin_in_draft", countdown, after=False)
 
 
@@ -196,7 +198,7 @@ def inside_write(countdown: Countdown) -> None:
     def tearing(descriptor: int, data: Any) -> int:
         if countdown.due():
             write(descriptor, data[: len(data) // 2])
-            die()
+            kill_self()
         return write(descriptor, data)
 
     vars(result_files)["os"] = SimpleNamespace(**{**vars(os), "write": tearing})
@@ -209,7 +211,7 @@ def inside_draft(countdown: Countdown) -> None:
         def write(self, data: Any) -> int:
             if countdown.due():
                 super().write(data[: len(data) // 2])
-                die()
+                kill_self()
             return super().write(data)
 
     def tearing(descriptor: int, mode: str) -> Any:
@@ -257,10 +259,10 @@ OFTEN = (
     *("before_departure", "after_send", "after_answer", "after_unsettled", "after_outcome"),
 )
 
-#: Points that only runs pass often that outlive a power cut.
+#: Points that only runs with `durability = "disk"` pass often.
 SYNCED = ("before_sync",)
 
-#: Points that only some runs pass: where rows were left half settled, where tries fail, in further passes.
+#: Points that only some runs pass: where rows are settled in part, where attempts fail, in further passes.
 RARE = (
     *("after_unsettled", "before_cut", "after_cut", "before_link", "after_link"),
     *("inside_draft", "before_rename", "after_rename"),
@@ -274,7 +276,7 @@ SHORT_JOURNAL = 12_000
 
 
 def run(folder: str, args: list[str], point: str | None, count: int, reported: str = "reported.txt") -> None:
-    """Run the command in a folder, until it ends or dies."""
+    """Run the command in a folder, until it ends or is killed."""
     os.chdir(folder)
     for stream in (1, 2):
         os.dup2(os.open(reported, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)

@@ -1,11 +1,11 @@
-"""Kills runs, spoils what they left, lets them go on, and holds the outcome against the endpoint's account.
+"""Kills runs, damages their files, resumes them, and compares the results with the record of the endpoint.
 
     python -m tests.crash.harness --kills 1000             # the long form
     python -m tests.crash.harness --seed 4711 --runs 1     # one run again, exactly as it was drawn
 
-The endpoint is a sandbox in this process, which is never killed: it owns the truth. Every run is a process
+The endpoint is a sandbox in this process, which is never killed: its record is the truth. A run is a process
 that is killed at a random moment or at a named point, again and again, and then runs to its end; further
-passes over what failed are killed in the same way.
+passes over failed rows are killed in the same way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from engager.sandbox import Sandbox, SandboxConfig
 from tests.crash.case import BATCHES, ENDPOINTS, Case, spoil
 from tests.crash.deadly import POINTS, run
 from tests.crash.forks import FORKS
-from tests.crash.oracle import Truth, judged, looked
+from tests.crash.oracle import Truth, run_faults, status_faults
 
 RUN = Path("runs/crash")
 
@@ -42,13 +42,13 @@ STARTS = 4
 
 @dataclass
 class Report:
-    """What became of some runs."""
+    """The results of some cases."""
 
     runs: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
-    looks: int = 0
+    status_checks: int = 0
 
 
 class Course:
@@ -61,7 +61,7 @@ class Course:
         self.asked_for = False  #: rows in doubt were tried again by hand
         self.passes = 0
         self.people: list[str] = []
-        self._settled = 0  #: rows, when it was last looked
+        self._settled = 0  #: rows, at the last check
         self._damaged = (
             0  #: files of outcomes that were damaged: each may hold a line with another row's number
         )
@@ -70,28 +70,28 @@ class Course:
     def wrong(self, what: str) -> None:
         self.report.wrong.append(f"{what}\n    {self.case.again}")
 
-    async def happens(self) -> None:
-        """The run with its deaths, and its further passes with theirs."""
+    async def carry_out_case(self) -> None:
+        """Carry out the run and its further passes, with their kills."""
         self.people = self.case.write(self.folder, self.sandbox.url, self.draw)
-        await self._comes_to_its_end([["run", "job.toml"]])
+        await self._run_to_the_end([["run", "job.toml"]])
         for flags in self.case.passes:
             if self.report.wrong:
                 return
             self.passes += 1
             self.asked_for |= "--in-doubt" in flags
             retry = ["retry", str(RUN), *flags]
-            await self._comes_to_its_end([retry], [retry, ["run", "job.toml"]])
+            await self._run_to_the_end([retry], [retry, ["run", "job.toml"]])
 
-    async def _comes_to_its_end(
-        self, deadly: list[list[str]], further: list[list[str]] | None = None
+    async def _run_to_the_end(
+        self, killed_commands: list[list[str]], further: list[list[str]] | None = None
     ) -> None:
-        commands = deadly
+        commands = killed_commands
         for turn in range(self.case.kills):
-            await self._dies(turn, self.draw.choice(commands))
-            commands = further or deadly
+            await self._start_and_kill(turn, self.draw.choice(commands))
+            commands = further or killed_commands
             if self._complete:
                 break
-            await self._look()
+            await self._check_status()
             if self.case.spoils and not further:
                 damaged, journal_damaged = spoil(self.folder / RUN, self.draw)
                 self._damaged += damaged
@@ -103,10 +103,10 @@ class Course:
             if code == STOPPED:
                 code = await self._process(commands[0])
         if code not in (0, 1):
-            self.wrong(f"the last process ended with {code}: {self._last_words()}")
+            self.wrong(f"the last process ended with {code}: {self._end_of_output()}")
             return
         self.report.wrong += [
-            f"{wrong}\n    {self.case.again}" for wrong in judged(self.folder / RUN, self._truth())
+            f"{wrong}\n    {self.case.again}" for wrong in run_faults(self.folder / RUN, self._truth())
         ]
         self.report.statuses.update(json.loads((self.folder / RUN / "summary.json").read_text())["statuses"])
 
@@ -128,8 +128,8 @@ class Course:
             passes=self.passes,
         )
 
-    async def _dies(self, turn: int, args: list[str]) -> None:
-        point, at = self.case.death(turn, self.draw)
+    async def _start_and_kill(self, turn: int, args: list[str]) -> None:
+        point, at = self.case.next_kill(turn, self.draw)
         if args[0] == "run" and self.draw.random() < 0.2:
             args = [*args, "--limit", str(self.draw.randint(1, self.case.rows + 9))]
         ended = await self._process(args, point, at, mortal=True)
@@ -137,7 +137,7 @@ class Course:
             self.killed += 1
             self.report.kills[point or "any moment"] += 1
         elif ended not in (0, 1) and ended not in self._ends_early(point):
-            self.wrong(f"{args} ended with {ended}: {self._last_words()}")
+            self.wrong(f"{args} ended with {ended}: {self._end_of_output()}")
 
     def _ends_early(self, point: str | None) -> tuple[int, ...]:
         """How a process may end before the rows do: by SIGTERM, or by faults of the endpoint."""
@@ -157,7 +157,7 @@ class Course:
         process = FORKS.Process(target=run, args=(str(self.folder), [*args, *options], point, at, report))
         process.start()
         if mortal and point is None:
-            await self._strikes(process)
+            await self._kill_at_random(process)
         for _ in range(6000):
             if not process.is_alive():
                 break
@@ -168,21 +168,21 @@ class Course:
         process.join()
         return process.exitcode
 
-    async def _strikes(self, process: Any) -> None:
+    async def _kill_at_random(self, process: Any) -> None:
         await asyncio.sleep(self.draw.uniform(0, 0.4))
         if self.draw.random() < 0.2:
-            await self._look()
+            await self._check_status()
         if self.draw.random() < 0.2:
             process.terminate()
             await asyncio.sleep(self.draw.uniform(0, 0.05))
         process.kill()
 
-    async def _look(self) -> None:
-        """`status`, while a process is at work and after it died: it never fails, and it adds up."""
+    async def _check_status(self) -> None:
+        """Check that `status` succeeds and adds up, while a process runs and after it was killed."""
         (self.folder / "seen.txt").unlink(missing_ok=True)
         code = await self._process(["status", str(RUN), "--output", "json"], report="seen.txt")
         seen = (self.folder / "seen.txt").read_text()
-        self.report.looks += 1
+        self.report.status_checks += 1
         if code == 2 and "there is no run here" in seen:
             return
         if code != 0:
@@ -193,22 +193,23 @@ class Course:
         # At the start, two batches that were refused may wait while others are sent.
         most = self.case.rows_in_flight + 2 * self.case.batch + self._damaged
         most = self.case.rows if self._journal_damaged else most
-        for wrong in looked(status, self.case.rows, most, self._settled if not self.passes else 0):
+        settled = 0 if self.passes or self._damaged else self._settled
+        for wrong in status_faults(status, self.case.rows, most, settled):
             self.wrong(wrong)
         self._settled = status["rows"]
 
     @property
     def _complete(self) -> bool:
-        """Whether it came to its end; what is spoiled after that is nobody's to mend."""
+        """Whether the run is complete; damage after that is not repaired."""
         summary = self.folder / RUN / "summary.json"
         return summary.exists() and bool(json.loads(summary.read_bytes())["complete"])
 
-    def _last_words(self) -> str:
+    def _end_of_output(self) -> str:
         return (self.folder / "report.txt").read_text()[-400:]
 
 
 async def carry_out(case: Case, folder: Path, report: Report) -> None:
-    """Let a case happen, and judge it."""
+    """Carry out a case and compare its results."""
     table = {
         "faults": case.endpoint_faults,
         "assumptions": {**ENDPOINTS[case.endpoint], **case.speech},
@@ -217,7 +218,7 @@ async def carry_out(case: Case, folder: Path, report: Report) -> None:
         "keep_log": True,
     }
     async with Sandbox(SandboxConfig.from_mapping(table)) as sandbox:
-        await Course(case, folder, sandbox, report).happens()
+        await Course(case, folder, sandbox, report).carry_out_case()
     report.runs += 1
 
 
@@ -269,7 +270,7 @@ def main() -> None:
     for point, number in report.kills.most_common():
         print(f"{number:6} killed: {point}")
     print(
-        f"{report.runs} runs, {report.kills.total()} kills, {report.looks} looks, "
+        f"{report.runs} runs, {report.kills.total()} kills, {report.status_checks} status checks, "
         f"rows: {dict(report.statuses)}"
     )
     for wrong in report.wrong:

@@ -1,4 +1,4 @@
-"""The judge: holds the input, the endpoint's own account and the run's files against each other."""
+"""The oracle: compares the input, the record of the endpoint and the files of the run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 from engager.sandbox.server import Entry
 
-MENDABLE = ("rejected", "failed", "invalid")
+CORRECTABLE = ("rejected", "failed", "invalid")
 
 #: Statuses that say: no message went out.
-UNTOUCHED = (*MENDABLE, "skipped")
+WITHOUT_MESSAGE = (*CORRECTABLE, "skipped")
 
 
 @dataclass
 class Truth:
-    """What is known from outside of a run that has come to its end."""
+    """What is known from outside about a complete run."""
 
     people: Sequence[str]  #: the key of every row
     skipped: frozenset[int]  #: the rows that an uninterrupted run skips
@@ -42,19 +42,19 @@ class Truth:
         return sum("@" in person for person in self.people) - len(self.skipped)
 
 
-def judged(run: Path, truth: Truth) -> list[str]:
-    """Everything that is wrong with a run; nothing, if all is well."""
+def run_faults(run: Path, truth: Truth) -> list[str]:
+    """All faults of a run; empty if there are none."""
     try:
         results = _results(run)
     except ValueError as fault:
         return [f"the results cannot be read: {fault}"]
     summary = json.loads((run / "summary.json").read_text())
-    wrong = list(_account(results, summary, truth.rows))
+    wrong = list(_count_faults(results, summary, truth.rows))
     for line in results:
-        wrong += _claim(line, _effects(truth, line["row"]), truth.once)
-    wrong += _left_out(results, truth.skipped)
+        wrong += _effect_faults(line, _effects(truth, line["row"]), truth.once)
+    wrong += _skip_faults(results, truth.skipped)
     try:
-        wrong += _kept(run, results)
+        wrong += _reject_file_faults(run, results)
     except ValueError as fault:
         wrong.append(f"the rows that were kept cannot be read: {fault}")
     doubtful = sum(line["status"] == "in_doubt" for line in results)
@@ -63,16 +63,16 @@ def judged(run: Path, truth: Truth) -> list[str]:
     known = Counter(line["request_id"] for line in results if line["request_id"])
     most = max(1, truth.batch)
     wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in known.items() if count > most]
-    wrong += _set_aside(run, truth.rows)
+    wrong += _earlier_result_faults(run, truth.rows)
     if not truth.damaged and (
         lost := [line["row"] for line in results if "damaged" in (line["error_text"] or "")]
     ):
         wrong.append(f"the lines of rows {lost[:10]} were lost, and no file was damaged")
-    return wrong + list(_seen(truth)) + list(_vouched(results, truth))
+    return wrong + list(_request_faults(truth)) + list(_unconfirmed_rows(results, truth))
 
 
-def looked(status: dict[str, Any], rows: int, concurrency: int, settled: int) -> Iterator[str]:
-    """Everything that is wrong with what `status` tells; so many rows were settled when it last did."""
+def status_faults(status: dict[str, Any], rows: int, concurrency: int, settled: int) -> Iterator[str]:
+    """All faults of a report of `status`; `settled` rows were settled at the last one."""
     if status["rows"] != sum(status["statuses"].values()):
         yield f"status does not add up: {status}"
     if status["rows"] + status["open"] + status["pending_retry"] > rows:
@@ -83,31 +83,31 @@ def looked(status: dict[str, Any], rows: int, concurrency: int, settled: int) ->
         yield f"{status['rows']} rows are settled, and {settled} were before"
 
 
-def _seen(truth: Truth) -> Iterator[str]:
-    """What is wrong with what the endpoint saw."""
+def _request_faults(truth: Truth) -> Iterator[str]:
+    """The faults in the requests that the endpoint received."""
     if truth.repeats is not None and (over := len(truth.log) - truth.sendable - truth.repeats) > 0:
         yield f"{len(truth.log)} requests, {over} more than the rows and those that were in flight"
     keys, spent, last = dict[str, Any](), set[Any](), dict[str, Any]()
     for entry in truth.log:
         if not entry.keys:
-            continue  # a fault struck before the endpoint looked into it
+            continue  # a fault occurred before the endpoint read it
         if keys.setdefault(entry.request_id, entry.keys) != entry.keys:
             yield f"{entry.keys} and {keys[entry.request_id]} came under one Request-ID"
         if truth.batch:
             continue  # a row goes through many batches, and its effects say whether that was right
         before = last.setdefault(entry.key, entry.request_id)
         if before != entry.request_id and before not in spent and not truth.passes:
-            yield f"{entry.key} came under another Request-ID, and nothing settled the tries under the first"
+            yield f"{entry.key} came under another Request-ID, and the first was not settled"
         last[entry.key] = entry.request_id
         if entry.duplicate and entry.error:
             spent.add(entry.request_id)
 
 
-def _vouched(results: list[dict[str, Any]], truth: Truth) -> Iterator[str]:
-    """Rows that are said to be engaged under an id which the endpoint never said yes to."""
+def _unconfirmed_rows(results: list[dict[str, Any]], truth: Truth) -> Iterator[str]:
+    """Rows that are engaged under an id for which the endpoint reported no success."""
     if truth.damaged:
         return  # a bit that flips in the text of a line is seen by nobody
-    said_yes = {
+    confirmed = {
         (key, entry.request_id)
         for entry in truth.log
         for key, error, effect in zip(entry.keys, entry.errors, entry.effects, strict=True)
@@ -115,7 +115,7 @@ def _vouched(results: list[dict[str, Any]], truth: Truth) -> Iterator[str]:
     }
     for line in results:
         claim = (f"email={line['key']}", line["request_id"])
-        if line["status"] == "engaged" and line["request_id"] and claim not in said_yes:
+        if line["status"] == "engaged" and line["request_id"] and claim not in confirmed:
             yield f"row {line['row']}: engaged under {line['request_id']}, which the endpoint did not confirm"
 
 
@@ -130,15 +130,15 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [{**line, "row": int(line["row"])} for line in csv.DictReader(file)]
 
 
-def _set_aside(run: Path, rows: int) -> Iterator[str]:
-    """What is wrong with the results that a further pass set aside: they are those of a complete run."""
+def _earlier_result_faults(run: Path, rows: int) -> Iterator[str]:
+    """The faults of results that a further pass renamed: they must be those of a complete run."""
     for path in (*run.glob("results.*.jsonl"), *run.glob("results.*.csv")):
         kept = Counter(line["row"] for line in _lines(path))
         if kept != Counter(range(1, rows + 1)):
             yield f"{path.name}: {len(kept)} of {rows} rows have a line, some {max(kept.values(), default=0)}"
 
 
-def _account(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) -> list[str]:
+def _count_faults(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) -> list[str]:
     wrong = []
     lines = Counter(line["row"] for line in results)
     if missing := [row for row in range(1, rows + 1) if row not in lines]:
@@ -158,32 +158,32 @@ def _effects(truth: Truth, row: int) -> int:
     return truth.effects.get(f"email={truth.people[row - 1]}", 0) if 0 < row <= truth.rows else 0
 
 
-def _left_out(results: list[dict[str, Any]], skipped: frozenset[int]) -> list[str]:
-    """What is wrong with the rows that were skipped: they are those that an uninterrupted run skips."""
+def _skip_faults(results: list[dict[str, Any]], skipped: frozenset[int]) -> list[str]:
+    """The faults in skipped rows: they must be those that an uninterrupted run skips."""
     reported = {line["row"] for line in results if line["status"] == "skipped"}
     wrong = []
     if more := reported - skipped:
-        wrong.append(f"the rows {sorted(more)[:10]} were skipped, and are nobody's repeat")
+        wrong.append(f"the rows {sorted(more)[:10]} were skipped, and are no repeats")
     if less := skipped - reported:
         wrong.append(f"the rows {sorted(less)[:10]} are repeats, and were not skipped")
     return wrong
 
 
-def _claim(line: dict[str, Any], effects: int, once: bool) -> list[str]:
+def _effect_faults(line: dict[str, Any], effects: int, once: bool) -> list[str]:
     status = line["status"]
     wrong = []
     if once and effects > 1:
         wrong.append(f"row {line['row']}: {effects} messages")
     if status == "engaged" and not effects:
         wrong.append(f"row {line['row']}: engaged is claimed, and no message went out")
-    if status in UNTOUCHED and effects:
+    if status in WITHOUT_MESSAGE and effects:
         wrong.append(f"row {line['row']}: {status} is claimed, and {effects} messages went out")
     return wrong
 
 
-def _kept(run: Path, results: list[dict[str, Any]]) -> list[str]:
+def _reject_file_faults(run: Path, results: list[dict[str, Any]]) -> list[str]:
     wrong = []
-    for name, statuses in (("failed", MENDABLE), ("in_doubt", ("in_doubt",))):
+    for name, statuses in (("failed", CORRECTABLE), ("in_doubt", ("in_doubt",))):
         expected = Counter(line["row"] for line in results if line["status"] in statuses)
         path = next(
             (run / f"{name}{suffix}" for suffix in (".csv", ".jsonl") if (run / f"{name}{suffix}").exists()),

@@ -7,7 +7,7 @@ from pathlib import Path
 from engager.altcraft.methods import START, Method
 from engager.config.job import JobFile
 from engager.init.job_text import Draft, draft, path_from
-from engager.init.sample import InputSample, take_sample
+from engager.init.sample import InputSample, read_sample
 from engager.models import EngageRequest, Invalid, Row, Skipped
 from engager.run.opening_input import builder_of, open_input
 
@@ -15,7 +15,7 @@ from engager.run.opening_input import builder_of, open_input
 def sampled(folder: Path, content: str | bytes, name: str = "people.csv") -> InputSample:
     data = content.encode() if isinstance(content, str) else content
     (folder / name).write_bytes(data)
-    return take_sample(name, folder)
+    return read_sample(name, folder)
 
 
 def drafted(
@@ -31,7 +31,7 @@ def drafted(
 
 def built(job: JobFile) -> list[EngageRequest | Invalid | Skipped]:
     """What the rows of the job's input become."""
-    rows = open_input(job, None)
+    rows = open_input(job, None, 0.0)
     try:
         builder = builder_of(job, rows, "token", "run")
         records = [record for chunk in rows.chunks() for record in chunk]

@@ -91,9 +91,9 @@ def test_every_example_may_be_made_use_of(tmp_path: Path) -> None:
     (tmp_path / "files" / "offer.pdf").write_bytes(b"x")
     for line in re.findall(r"^# \w+ = .*\(not set\).*$", made.text, re.MULTILINE):
         section = re.findall(r"^(?:# )?\[(\w+)\]", made.text[: made.text.index(line)], re.MULTILINE)[-1]
-        if line.startswith(("# max_", "# delimiter", "# run_")) or section == "batch":
-            # A ceiling goes with "auto", a delimiter with another file, a run's name with its start, and a
-            # batch with its methods.
+        if line.startswith(("# max_", "# delimiter", "# run_", "# filter")) or section == "batch":
+            # A ceiling goes with "auto", a delimiter with another file, a run's name with its start, a filter
+            # with a column of that name, and a batch with its methods.
             continue
         text = made.text.replace(line, line.removeprefix("# "))
         (tmp_path / "job.toml").write_text(text.replace(f"# [{section}]", f"[{section}]"))
@@ -170,7 +170,7 @@ def test_any_header_makes_a_job_that_reads_its_columns_and_no_others(names: list
             _, job = drafted(Path(folder), text.getvalue())
         except InputError:
             return
-        rows = open_input(job, None)
+        rows = open_input(job, None, 0.0)
         rows.close()
         assert rows.columns is not None
         usable = {name for name in rows.columns if name.strip() and rows.columns.count(name) == 1}

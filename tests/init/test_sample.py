@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engager.errors import InputError
-from engager.init.sample import SAMPLED, take_sample
+from engager.init.sample import SAMPLED, read_sample
 from tests.init.inputs import sampled
 
 
@@ -118,6 +118,6 @@ def test_a_delimiter_within_the_text_of_one_column_is_no_header(tmp_path: Path) 
 
 def test_stdin_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--input -"):
-        take_sample("-", tmp_path)
+        read_sample("-", tmp_path)
     with pytest.raises(InputError, match=r"people\.csv"):
-        take_sample("people.csv", tmp_path)
+        read_sample("people.csv", tmp_path)

@@ -28,7 +28,7 @@ from typing import Any
 import engager
 from engager import EngagerError, Exit, JobFile
 from engager.init.job_text import draft, path_from
-from engager.init.sample import take_sample
+from engager.init.sample import read_sample
 from tests.odd.drawn_files import ENCODINGS, OddFile, drawn_file
 from tests.odd.file_oracle import Seen, judged
 from tests.odd.report import Report, end, parser_of
@@ -136,7 +136,7 @@ class Course:
     def _job(self) -> JobFile:
         if not self.seen.drafted:
             return engager.build_job(self._declared(), base=self.folder)
-        sample = take_sample(self.file.name, self.folder)
+        sample = read_sample(self.file.name, self.folder)
         made = draft(sample, "odd", path_from(self.job, str(self.folder / self.file.name)))
         self.seen.warnings += made.warnings
         self.job.write_text(made.text, encoding="utf-8")

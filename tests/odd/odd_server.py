@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from engager.sandbox.formats import read_request, write_answer
-from tests.wire.raw import read_body, request_id_of
+from tests.wire.raw import length_of, read_body, request_id_of
 
 #: Responses of gateways that prove nothing: the endpoint may have done it.
 _UNPROVEN = (200, 201, 204, 302, 303, 408, 409, 500, 502, 504, 520)
@@ -97,6 +97,7 @@ class OddServer:
     happened: Counter[str] = field(default_factory=Counter)
     _answers: dict[str, Answer] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    deaf: bool = False  #: requests are neither carried out nor answered
     _under_way: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,6 +141,10 @@ class OddServer:
             self.happened[twist] += 1
         return odd
 
+    def refusal_of(self, length: int) -> Answer | None:
+        """The response to a body that is too long; None if it is not."""
+        return None
+
     def twist(self, draw: random.Random) -> str | None:
         """What happens to the request that has come."""
         nature = self.nature
@@ -162,20 +167,29 @@ class OddServer:
         async with lock:
             if self.nature.deduplicates and (known := self._answers.get(request_id)):
                 return replace(known, headers=(*known.headers, "Duplicate-Request: true"))
-            person = str((read_request(body) or {}).get("email"))
-            answer = self._decided(person, error)
-            if self.nature.replays_errors or answer[1] == 0:
-                self._answers[request_id] = answer[0]
-            return answer[0]
+            answer, is_error = self.decided(body, error)
+            if self.nature.replays_errors or not is_error:
+                self._answers[request_id] = answer
+            return answer
 
-    def _decided(self, person: str, error: int | None) -> tuple[Answer, int]:
-        number = int(re.sub(r"\D", "", person.split("@")[0]) or 0)
+    def decided(self, body: bytes, error: int | None) -> tuple[Answer, bool]:
+        """Carry out a request; returns the response, and whether it is an error of one without effect."""
+        (person,) = self.people(body)
         if error is not None:
-            return self.own(error, "odd, and\nnot done"), error
-        if self.nature.rejects and number % self.nature.rejects == 1 and number > 1:
-            return self.own(404, 'no "profile", no\nway'), 404
+            return self.own(error, "odd, and\nnot done"), True
+        if self.is_unknown(person):
+            return self.own(404, 'no "profile", no\nway'), True
         self.effects[person] += 1
-        return self.own(0, "Successful operation"), 0
+        return self.own(0, "Successful operation"), False
+
+    def is_unknown(self, person: str) -> bool:
+        """Whether the endpoint knows nothing of a person."""
+        number = int(re.sub(r"\D", "", person.split("@")[0]) or 0)
+        return bool(self.nature.rejects) and number % self.nature.rejects == 1 and number > 1
+
+    def people(self, body: bytes) -> list[str]:
+        """Whom a request is for."""
+        return [str((read_request(body) or {}).get("email"))]
 
     def own(self, error: int, text: str) -> Answer:
         kind, body = write_answer(self.nature.answer, None, error, text)
@@ -183,8 +197,7 @@ class OddServer:
 
     def note(self, request_id: str, body: bytes) -> str:
         """Remember a request; returns whom it is for."""
-        fields = read_request(body) or {}
-        person = str(fields.get("email"))
+        person = " ".join(self.people(body))
         before = self.bodies.setdefault(request_id, (person, body))
         if before != (person, body):
             self.wrong.append(f"two requests under one Request-ID: {before} and {(person, body)}")
@@ -201,9 +214,13 @@ class _Exchange:
         self.draw, self.request_id, self.body = server.drawing("head", server.requests), "", b""
 
     async def carry_out(self) -> bool:
-        if self.draw.random() < 0.1 and (twist := self.server.twist(self.draw)) in ("reset_at_head", "early"):
+        if self.draw.random() < 0.1 and (twist := self.server.twist(self.draw)) in _AT_HEAD:
             return await self._before_the_body(twist)
+        if (refusal := self.server.refusal_of(length_of(self.head))) is not None:
+            return await self._refused_for_size(refusal)
         self.body = await read_body(self.head, self.reader)
+        if self.server.deaf:
+            return False
         self.request_id = request_id_of(self.head)
         self.person = self.server.note(self.request_id, self.body)
         self.server.attempts[self.person] += 1
@@ -217,8 +234,22 @@ class _Exchange:
         if twist == "early":
             await self._send(_framed(Answer(413, b"<h1>too large</h1>", ("Connection: close",))))
             return False
+        if twist == "reset_mid_body":
+            await self.reader.read(self.draw.choice((1, 100, 5000)))
         _reset(self.writer)
         return False
+
+    async def _refused_for_size(self, refusal: Answer) -> bool:
+        """413 before the body is read, within it, or after it."""
+        length = length_of(self.head)
+        read = self.draw.choice((0, length // 2, length, length))
+        await self.reader.readexactly(read)
+        closing = read < length
+        headers = (*refusal.headers, *(("Connection: close",) if closing else ()))
+        await self._send(_framed(replace(refusal, headers=headers)))
+        if closing and self.draw.random() < 0.5:
+            _reset(self.writer)
+        return not closing
 
     async def _deed(self, error: int | None = None) -> Answer:
         return await self.server.deed(self.request_id, self.body, error)
@@ -299,7 +330,7 @@ class _Exchange:
         """A 503 as gateways send it after the deed, too; that nothing was done is assumed."""
         if self.draw.random() < 0.5:
             await self._deed()
-            self.server.denied.add(self.person)
+            self.server.denied.update(self.server.people(self.body))
         return await self._send(_framed(Answer(503, self.draw.choice(_PAGES))))
 
     async def limit(self) -> bool:
@@ -487,6 +518,9 @@ TWISTS: Mapping[str, _Twist] = {
     name: method for name, method in vars(_Exchange).items() if name[0] != "_" and name != "carry_out"
 }
 ALL_TWISTS = (*TWISTS, "unasked", "reset_at_once", "reset_at_head", "early")
+
+#: What befalls a request before its body was read.
+_AT_HEAD = ("reset_at_head", "early", "reset_mid_body")
 
 
 def _head(answer: Answer, *headers: str, version: str = "1.1") -> bytes:

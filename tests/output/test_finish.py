@@ -16,7 +16,9 @@ from tests.output.report.made import made, outcome
 
 
 def summary(rows: int, exit_code: int) -> Summary:
-    return Summary("spring", "77", True, exit_code, None, "", "", 1.0, 1.0, rows, {}, [], rows, 0, {}, {})
+    return Summary(
+        "spring", "77", True, exit_code, None, "", "", 1.0, 1.0, rows, {}, [], rows, 0, {}, {}, rows
+    )
 
 
 async def left(path: Path, rows: int = 1, exit_code: int = 0, report: bool = True) -> list[Event]:

@@ -22,13 +22,17 @@ NOW = Snapshot(
     errors=[],
     attempts=900,
     retries=300,
+    requests=950,
     duplicates=0,
     latency_ms=UNKNOWN,
     recent_latency_ms=UNKNOWN,
     waited_ms=UNKNOWN,
     rows_per_second=333.3,
+    requests_per_second=498.6,
     rate=500.0,
+    rows_per_request=1,
     in_flight=64,
+    rows_in_flight=64,
     holders={},
 )
 
@@ -40,11 +44,21 @@ def seen(now: Snapshot, width: int) -> list[str]:
     return capture.get().splitlines()
 
 
-def test_a_pace_of_rows_is_not_taken_for_one_of_requests() -> None:
-    text = "333 rows/s (limit 500 requests/s), 64 in flight"
+def test_the_limit_is_shown_beside_the_requests_that_leave() -> None:
+    text = "499 requests/s (limit 500), 333 rows/s, 64 requests in flight"
     assert text in status_line(NOW)
     assert text in seen(NOW, 80)
 
 
 def test_without_a_limit_none_is_shown() -> None:
-    assert "333 rows/s, 64 in flight" in status_line(replace(NOW, rate=None))
+    assert "499 requests/s, 333 rows/s, 64 requests in flight" in status_line(replace(NOW, rate=None))
+
+
+def test_of_batches_the_people_are_shown_beside_the_requests() -> None:
+    now = replace(
+        NOW, rate=2.0, requests_per_second=1.96, rows_per_second=980.0, rows_per_request=500, in_flight=8
+    )
+    now = replace(now, rows_in_flight=4000)
+    for text in (status_line(now), "\n".join(seen(now, 80))):
+        assert "2.0 requests/s (limit 2), 980 rows/s, 8 requests (4,000 rows) in flight" in text
+        assert "300 retries of rows" in text

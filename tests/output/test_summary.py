@@ -17,5 +17,5 @@ from engager.events import Summary
     ],
 )
 def test_a_duration_names_the_total_where_it_is_another(elapsed: float, total: float, duration: str) -> None:
-    summary = Summary("spring", "77", True, 0, None, "", "", elapsed, total, 9, {}, [], 9, 0, {}, {})
+    summary = Summary("spring", "77", True, 0, None, "", "", elapsed, total, 9, {}, [], 9, 0, {}, {}, 9)
     assert summary.duration == duration

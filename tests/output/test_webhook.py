@@ -43,6 +43,7 @@ SUMMARY = Summary(
     duplicates=2,
     latency_ms={"p50": 1.0},
     waited_ms={"p50": 1.0},
+    requests=1001,
 )
 
 

@@ -1,4 +1,4 @@
-"""The climbing of adaptive limits, by numbers that were worked out by hand."""
+"""The steps of adaptive limits, with numbers that are computed by hand."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from engager.policies.adaptive import AimdSettings, Level, Reading, concurrency_
 
 CONCURRENCY, RATE = concurrency_settings(64), rate_settings(1000)
 
-#: Half a second with 20 tries in flight, each of which took 100 ms.
+#: Half a second with 20 attempts in flight, each of which took 100 ms.
 FULL = Reading(seconds=0.5, done=100, busy=10, accepted=100, latency=0.1, error=0, failed=0)
 
-#: The same answers, each of which waited for 60 ms in a queue.
+#: The same responses, each of which waited for 60 ms in a queue.
 QUEUED = replace(FULL, busy=16, latency=0.16)
 
 
-def held(value: float, **more: Any) -> Level:
-    """A level that has seen trouble before and knows that an idle endpoint takes 100 ms."""
+def after_trouble(value: float, **more: Any) -> Level:
+    """A level after a refusal or a queue; an idle endpoint takes 100 ms."""
     return replace(Level(value, ramping=False, base=0.1), **more)
 
 
-def test_it_doubles_until_its_ceiling_and_no_further() -> None:
+def test_a_limit_doubles_up_to_its_ceiling() -> None:
     level, reached = CONCURRENCY.begin(), list[float]()
     while len(reached) < 8:
         reached.append(level.value)
@@ -37,81 +37,83 @@ def test_a_low_ceiling_applies_from_the_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("climb", "value", "seconds", "reading"),
+    ("aimd", "value", "seconds", "reading"),
     [
         (CONCURRENCY, 40, 0.5, FULL),  # 20 of 40 in flight
         (RATE, 300, 0.5, FULL),  # 200 of 300 a second
     ],
 )
-def test_a_limit_that_is_not_used_up_proves_nothing(
-    climb: AimdSettings, value: float, seconds: float, reading: Reading
+def test_an_unused_limit_is_not_raised(
+    aimd: AimdSettings, value: float, seconds: float, reading: Reading
 ) -> None:
-    assert climb.next(Level(value), reading).value == value
+    assert aimd.next(Level(value), reading).value == value
 
 
 @pytest.mark.parametrize(("calm", "after"), [(0, 20.05), (9.5, 21), (39.5, 24), (500, 30)])
-def test_after_trouble_it_grows_the_faster_the_longer_it_was_calm(calm: float, after: float) -> None:
-    grown = CONCURRENCY.next(held(20, calm=calm), FULL)
+def test_a_limit_grows_faster_after_a_longer_calm(calm: float, after: float) -> None:
+    grown = CONCURRENCY.next(after_trouble(20, calm=calm), FULL)
     assert grown.value == pytest.approx(after)
     assert grown.calm == calm + 0.5
 
 
 @pytest.mark.parametrize(
-    ("climb", "before", "after"), [(CONCURRENCY, 20, 17), (CONCURRENCY, 1, 1), (RATE, 200, 170), (RATE, 1, 1)]
+    ("aimd", "before", "after"), [(CONCURRENCY, 20, 17), (CONCURRENCY, 1, 1), (RATE, 200, 170), (RATE, 1, 1)]
 )
-def test_a_refusal_takes_a_share_at_once_and_the_calm(
-    climb: AimdSettings, before: float, after: float
+def test_a_refusal_lowers_the_limit_and_resets_the_calm(
+    aimd: AimdSettings, before: float, after: float
 ) -> None:
-    assert climb.next(held(before, calm=30), replace(FULL, limited=1)) == held(after)
+    assert aimd.next(after_trouble(before, calm=30), replace(FULL, limited=1)) == after_trouble(after)
 
 
 @pytest.mark.parametrize(
-    ("climb", "before", "after"),
+    ("aimd", "before", "after"),
     [
         (CONCURRENCY, 32, 18),  # 200 a second of 100 ms are 20 in flight; nine tenths of that
         (CONCURRENCY, 60, 30),  # never less than half
         (CONCURRENCY, 19, 17.1),  # never more than nine tenths
         (RATE, 220, 180),
-        (RATE, 900, 180),  # what is served is known, however far it is away
+        (RATE, 900, 180),  # the served rate is known, also if it is far below
     ],
 )
-def test_a_queue_is_cut_to_what_the_endpoint_manages(
-    climb: AimdSettings, before: float, after: float
-) -> None:
-    cut = climb.next(Level(before, base=0.1, calm=7), QUEUED)
-    assert cut == held(pytest.approx(after), cuts=1, cut_at=0.16)  # type: ignore[arg-type]
+def test_a_queue_cuts_the_limit_to_the_served_load(aimd: AimdSettings, before: float, after: float) -> None:
+    cut = aimd.next(Level(before, base=0.1, calm=7), QUEUED)
+    assert cut == after_trouble(pytest.approx(after), cuts=1, cut_at=0.16)  # type: ignore[arg-type]
 
 
-def test_while_the_queue_drains_it_waits() -> None:
-    draining = CONCURRENCY.next(held(18, cuts=1, cut_at=0.2), QUEUED)
-    assert draining == held(18)
+def test_a_draining_queue_does_not_lower_the_limit() -> None:
+    draining = CONCURRENCY.next(after_trouble(18, cuts=1, cut_at=0.2), QUEUED)
+    assert draining == after_trouble(18)
     assert CONCURRENCY.next(draining, QUEUED).value < 18
 
 
-def test_one_cut_that_does_not_help_proves_nothing() -> None:
-    again = CONCURRENCY.next(held(18, cuts=1, cut_at=0.16), QUEUED)
+def test_one_cut_without_effect_does_not_raise_the_base() -> None:
+    again = CONCURRENCY.next(after_trouble(18, cuts=1, cut_at=0.16), QUEUED)
     assert again.value == pytest.approx(16.2)
     assert (again.cuts, again.base) == (2, 0.1)
 
 
-def test_two_cuts_that_do_not_help_prove_that_the_endpoint_became_slower() -> None:
-    assert CONCURRENCY.next(held(18, cuts=2, cut_at=0.16), QUEUED) == held(18, base=0.16)
+def test_two_cuts_without_effect_raise_the_base() -> None:
+    assert CONCURRENCY.next(after_trouble(18, cuts=2, cut_at=0.16), QUEUED) == after_trouble(18, base=0.16)
 
 
-def test_a_lower_latency_is_the_new_base() -> None:
-    assert CONCURRENCY.next(held(60), replace(FULL, latency=0.08)).base == 0.08
+def test_a_lower_latency_becomes_the_base() -> None:
+    assert CONCURRENCY.next(after_trouble(60), replace(FULL, latency=0.08)).base == 0.08
 
 
 @pytest.mark.parametrize(("error", "slowed"), [(0.0, True), (0.004, True), (0.006, False)])
-def test_latencies_that_scatter_prove_less(error: float, slowed: bool) -> None:
-    after = CONCURRENCY.next(held(20), replace(QUEUED, error=error))
+def test_an_uncertain_latency_does_not_lower_the_limit(error: float, slowed: bool) -> None:
+    after = CONCURRENCY.next(after_trouble(20), replace(QUEUED, error=error))
     assert (after.value < 20) is slowed
-    assert CONCURRENCY.next(held(60), replace(FULL, latency=0.08, error=error)).base == 0.08 + 2 * error
+    assert (
+        CONCURRENCY.next(after_trouble(60), replace(FULL, latency=0.08, error=error)).base == 0.08 + 2 * error
+    )
 
 
 @pytest.mark.parametrize(("error", "drains"), [(0.0, False), (0.01, True)])
-def test_in_doubt_a_cut_has_helped(error: float, drains: bool) -> None:
-    after = CONCURRENCY.next(held(18, cuts=2, cut_at=0.19), replace(QUEUED, latency=0.2, error=error))
+def test_an_uncertain_latency_counts_as_draining(error: float, drains: bool) -> None:
+    after = CONCURRENCY.next(
+        after_trouble(18, cuts=2, cut_at=0.19), replace(QUEUED, latency=0.2, error=error)
+    )
     assert after.base == (0.1 if drains else 0.2)
 
 
@@ -123,10 +125,10 @@ def test_in_doubt_a_cut_has_helped(error: float, drains: bool) -> None:
     ],
     ids=["rejections", "failures and few successes"],
 )
-@pytest.mark.parametrize("level", [Level(4), held(4, calm=100)], ids=["ramping", "calm"])
-def test_errors_raise_nothing(errors: Reading, level: Level) -> None:
+@pytest.mark.parametrize("level", [Level(4), after_trouble(4, calm=100)], ids=["ramping", "calm"])
+def test_errors_do_not_raise_a_limit(errors: Reading, level: Level) -> None:
     assert CONCURRENCY.next(level, errors) == level
 
 
-def test_nearly_nothing_but_failures_are_trouble() -> None:
-    assert CONCURRENCY.next(held(20), replace(FULL, accepted=24, failed=76)).value == 17
+def test_a_large_share_of_failures_lowers_the_limit() -> None:
+    assert CONCURRENCY.next(after_trouble(20), replace(FULL, accepted=24, failed=76)).value == 17

@@ -1,4 +1,4 @@
-"""Policies by hand-checked numbers."""
+"""The pace: the number of requests in a second."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from engager.policies.rate import Pace
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.5, 1, 1.5, 2, 3.99, 7, 60.5, 999])
-def test_no_more_leave_in_a_second_than_the_rate(rate: float) -> None:
+def test_the_pace_stays_below_the_rate_in_a_second(rate: float) -> None:
     assert 1 <= Pace(rate).per_second <= max(1, rate * 1.02)

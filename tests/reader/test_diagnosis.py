@@ -1,4 +1,4 @@
-"""What the beginning of a file says against reading it: the same wherever it is opened."""
+"""A wrong file is recognized by its beginning."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ MARKED = ["utf-8-sig", "utf-16", "utf-32"]
 
 @pytest.mark.parametrize("declared", ["utf-16-be", "utf-32-be", *MARKED])
 @pytest.mark.parametrize("written", MARKED)
-def test_a_byte_order_mark_that_contradicts_the_job_is_told(written: str, declared: str) -> None:
+def test_a_byte_order_mark_that_contradicts_the_job_is_reported(written: str, declared: str) -> None:
     spec = InputSpec("-", Path(), "csv", encoding=declared)
     if written == declared:
         assert Rows(spec, stdin=io.BytesIO(SHARED.decode().encode(written))).columns == ("email", "name")
@@ -98,13 +98,13 @@ def test_text_that_is_shifted_by_a_byte_is_refused(
         assert Rows(spec, 7, io.BytesIO(data)).columns == tuple(text.partition("\n")[0].split(";"))
 
 
-def test_a_wide_encoding_needs_a_mark_or_its_order() -> None:
+def test_a_wide_encoding_needs_a_mark_or_a_byte_order() -> None:
     spec = InputSpec("-", Path(), "csv", encoding="utf-16")
     with pytest.raises(InputError, match=r'stdin: .*"utf-16-be"'):
         Rows(spec, stdin=io.BytesIO(LATIN.encode("utf-16-be")))
 
 
-def test_a_file_of_half_a_character_is_warned_of(tmp_path: Path) -> None:
+def test_half_a_character_at_the_end_causes_a_warning(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_bytes(LATIN.encode("utf-16-le") + b"x")
     opened = Rows(InputSpec("people.csv", tmp_path, encoding="utf-16-le"))
     assert any("people.csv" in warning and "2 bytes" in warning for warning in opened.warnings)
@@ -144,7 +144,7 @@ def test_a_packed_file_that_is_cut_within_its_mark_is_refused(
         "Почта,Имя\na@x.org,Анна\n".encode(),
     ],
 )
-def test_a_header_that_is_one_is_taken(data: bytes) -> None:
+def test_a_valid_header_is_accepted(data: bytes) -> None:
     (record,) = (
         r for chunk in Rows(InputSpec("-", Path(), "csv"), 5, io.BytesIO(data)).chunks() for r in chunk
     )
@@ -167,7 +167,7 @@ def test_a_header_that_is_one_is_taken(data: bytes) -> None:
         ("", False),
     ],
 )
-def test_what_is_no_name_of_a_column(text: str, expected: bool) -> None:
+def test_data_is_not_a_name_of_a_column(text: str, expected: bool) -> None:
     assert looks_like_data(text) is expected
 
 
@@ -181,7 +181,7 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("written", [*RUSSIAN, "utf-8"])
 @pytest.mark.parametrize("read", [*RUSSIAN, "utf-8", "cp1252", "latin-1"])
-def test_russian_text_in_another_encoding_reads_as_garbage(text: str, written: str, read: str) -> None:
+def test_text_in_another_encoding_is_recognized_as_garbled(text: str, written: str, read: str) -> None:
     data = text.encode(written)
     same = data.decode(read, "replace") == text
     assert (garbled(data, read) is None) is same
@@ -191,18 +191,18 @@ def test_russian_text_in_another_encoding_reads_as_garbage(text: str, written: s
     "text",
     ["name\nJosé\nMálaga\nRenée\nBesançon\nJürgen\nKöln\n", "name\nAnn\nBob\n", "name\n“Ann” – it’s…\n" * 9],
 )
-def test_western_text_is_not_taken_for_russian(text: str) -> None:
+def test_western_text_is_not_read_as_russian(text: str) -> None:
     assert garbled(text.encode("cp1252"), "cp1252") is None
     assert garbled(text.encode(), "utf-8") is None
 
 
-@pytest.mark.parametrize("taken_for", ["cp1251", "latin-1"])
-def test_text_that_was_garbled_before_it_was_written_is_reported(taken_for: str) -> None:
-    text = TEXTS["names"].replace("И", "и").encode().decode(taken_for)
-    assert taken_for in str(garbled(text.encode(), "utf-8"))
+@pytest.mark.parametrize("misread_as", ["cp1251", "latin-1"])
+def test_text_that_was_garbled_before_it_was_written_is_reported(misread_as: str) -> None:
+    text = TEXTS["names"].replace("И", "и").encode().decode(misread_as)
+    assert misread_as in str(garbled(text.encode(), "utf-8"))
 
 
-def test_every_file_of_an_input_is_looked_at(tmp_path: Path) -> None:
+def test_each_file_of_an_input_is_examined(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(TEXTS["names"].encode("cp1251"))
     (tmp_path / "2.csv").write_bytes(TEXTS["names"].replace("Имя", "имя").encode("koi8-r"))
     (tmp_path / "2.csv").write_bytes("email;Имя;Город\n".encode("cp1251") + TEXTS["names"].encode("koi8-r"))

@@ -1,4 +1,4 @@
-"""A file may grow while it is read; any other change ends the reading before a changed row is handed on."""
+"""A file may grow while it is read; any other change ends the reading before a changed row is returned."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def opened(file: Path, chunks: int) -> tuple[Rows, list[str]]:
     "change", [rewritten, rewritten_longer, emptied, shortened, replaced, removed], ids=lambda f: f.__name__
 )
 @pytest.mark.parametrize("chunks", [1, 5])
-def test_a_change_that_is_no_growth_ends_the_reading(
+def test_a_change_other_than_growth_ends_the_reading(
     tmp_path: Path, change: Callable[[Path], None], chunks: int
 ) -> None:
     file = tmp_path / "people.csv"
@@ -74,7 +74,7 @@ def test_a_change_that_is_no_growth_ends_the_reading(
     assert seen == [line.split(",")[0] for line in LINES[: len(seen)]]
 
 
-def test_a_change_that_comes_with_the_last_block_is_seen(tmp_path: Path) -> None:
+def test_a_change_with_the_last_block_is_detected(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("email,name\n" + LINES[0])
     rows, seen = opened(file, 1)
@@ -86,7 +86,7 @@ def test_a_change_that_comes_with_the_last_block_is_seen(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("times", [1, 5])
-def test_a_file_that_grows_is_read_to_its_end(tmp_path: Path, times: int) -> None:
+def test_a_growing_file_is_read_to_its_end(tmp_path: Path, times: int) -> None:
     file = tmp_path / "people.csv"
     file.write_text(WHOLE)
     rows, seen = opened(file, 1)
@@ -99,7 +99,7 @@ def test_a_file_that_grows_is_read_to_its_end(tmp_path: Path, times: int) -> Non
     assert len(seen) == 2000 + times
 
 
-def test_a_file_that_is_only_touched_is_read_on(tmp_path: Path) -> None:
+def test_a_touched_file_is_read_to_its_end(tmp_path: Path) -> None:
     file = tmp_path / "people.csv.gz"
     file.write_bytes(gzip.compress(WHOLE.encode()))
     rows, seen = opened(file, 1)

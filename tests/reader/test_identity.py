@@ -1,4 +1,4 @@
-"""What identifies the files of an input before they are read."""
+"""The identity of the files of an input before they are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engager.errors import InputError
 from engager.reader.identity import input_identity
 
 
-def test_a_pipe_cannot_be_identified(tmp_path: Path) -> None:
+def test_a_pipe_has_no_identity(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "people")
     with pytest.raises(InputError, match=r"people: .*--input -"):
         input_identity([tmp_path / "people"])

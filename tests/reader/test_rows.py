@@ -1,4 +1,4 @@
-"""Reading: every record comes out exactly once, whatever the file holds."""
+"""The reader: each record is returned exactly once, for any content of the file."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ from engager.reader.rows import InputSpec, Record, Rows
 
 HEADER = b"email,name\n"
 
-#: Text encodings that know no line feed, or are for something else than files.
+#: Text encodings without a line feed, or that are not for files.
 NO_FILES = {"cp037", "cp1026", "cp1140", "cp273", "cp424", "cp500", "idna", "punycode", "undefined"}
 NO_FILES |= {"unicode_escape", "oem", "mbcs"}
 
 
 def read(data: bytes, format_: str = "csv", block: int = 64, **spec: object) -> list[Record]:
-    opened = Rows(InputSpec("-", Path(), format_, **spec), block, io.BytesIO(data))  # type: ignore[arg-type]
+    given = {"on_empty": "ok", **spec}
+    opened = Rows(InputSpec("-", Path(), format_, **given), block, io.BytesIO(data))  # type: ignore[arg-type]
     return [record for chunk in opened.chunks(7) for record in chunk]
 
 
-def seen(records: list[Record]) -> list[object]:
+def contents(records: list[Record]) -> list[object]:
     return [record.values if isinstance(record, Row) else record.error for record in records]
 
 
-def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
+def test_a_named_pipe_is_read_once() -> None:
     reading, writing = os.pipe()
     os.write(writing, HEADER + b"a@x.org,Ann\n")
     os.close(writing)
     opened = Rows(InputSpec(f"/dev/fd/{reading}", Path(), "csv"))
-    assert seen(next(opened.chunks())) == [["a@x.org", "Ann"]]
+    assert contents(next(opened.chunks())) == [["a@x.org", "Ann"]]
     opened.close()
     os.close(reading)
 
@@ -64,7 +65,7 @@ def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
         (b" ,\n,,,\n,\nb@x.org,Bob\n", [[" ", ""], ["", ""], ["", ""], ["b@x.org", "Bob"]]),
         (b"a,b,c\nb@x.org,Bob\n", ["field_count", ["b@x.org", "Bob"]]),
         (b"a@x.org,\xff\nb@x.org,Bob\n", ["bad_bytes", ["b@x.org", "Bob"]]),
-        # one stray quote costs its own row only
+        # a stray quote makes only its own row unreadable
         (b'a@x.org,"Ann\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
         (b'a@x.org,"Ann\nb@x.org,"Bob"\nc@x.org,C\n', ["bad_quotes", ["b@x.org", "Bob"], ["c@x.org", "C"]]),
         (b'a@x.org,"Ann" x\nb@x.org,Bob\n', ["bad_quotes", ["b@x.org", "Bob"]]),
@@ -73,13 +74,13 @@ def test_a_pipe_with_a_name_is_read_once_from_its_header_on() -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1, 3, 1024, 1 << 16])
-def test_csv(data: bytes, expected: list[object], block: int) -> None:
+def test_csv_is_read(data: bytes, expected: list[object], block: int) -> None:
     records = read(HEADER + data, block=block, max_row_bytes=1024)
-    assert seen(records) == expected
+    assert contents(records) == expected
     assert [record.number for record in records] == list(range(1, len(expected) + 1))
 
 
-def test_a_record_knows_the_line_it_begins_at() -> None:
+def test_a_record_has_the_number_of_its_first_line() -> None:
     records = read(HEADER + b'a,"1\n2\n3"\n\nb,1\nc\n')
     assert [record.line for record in records] == [2, 6, 7]
 
@@ -109,26 +110,26 @@ def test_a_record_knows_the_line_it_begins_at() -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1, 1024])
-def test_jsonl(data: bytes, expected: list[object], block: int) -> None:
-    assert seen(read(data, "jsonl", block, max_row_bytes=1024)) == expected
+def test_jsonl_is_read(data: bytes, expected: list[object], block: int) -> None:
+    assert contents(read(data, "jsonl", block, max_row_bytes=1024)) == expected
 
 
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "cp1251", "koi8-r", "utf-16", "utf-16-le", "utf-32"]
 )
-def test_encodings(encoding: str) -> None:
+def test_an_encoding_is_decoded(encoding: str) -> None:
     data = "почта,имя\na@x.org,Анна\nb@x.org,Борис\n".encode(encoding)
-    assert seen(read(data, encoding=encoding, block=5)) == [["a@x.org", "Анна"], ["b@x.org", "Борис"]]
+    assert contents(read(data, encoding=encoding, block=5)) == [["a@x.org", "Анна"], ["b@x.org", "Борис"]]
 
 
-def test_half_a_surrogate_pair_costs_its_row_only() -> None:
+def test_half_a_surrogate_pair_makes_only_its_row_unreadable() -> None:
     data = "email\n\ud800@x.org\nb@x.org\n".encode("utf-7", "surrogatepass")
     broken, whole = read(data, encoding="utf-7")
     assert isinstance(broken, Unreadable)
     assert broken.error == "bad_bytes"
     assert broken.raw.encode().endswith(b"@x.org")
     assert isinstance(whole, Row)
-    assert seen(read(data.replace(b"email", b"{}"), "jsonl", encoding="utf-7")) == [
+    assert contents(read(data.replace(b"email", b"{}"), "jsonl", encoding="utf-7")) == [
         {},
         "bad_bytes",
         "bad_json",
@@ -138,19 +139,19 @@ def test_half_a_surrogate_pair_costs_its_row_only() -> None:
 @pytest.mark.parametrize(
     "encoding", sorted({*aliases.values(), "utf-8-sig", "utf-16-le", "idna", "undefined"})
 )
-def test_of_every_encoding_that_carries_rows_each_can_be_read(encoding: str) -> None:
+def test_each_encoding_that_carries_rows_is_read(encoding: str) -> None:
     if not carries_rows(encoding):
         assert encoding in NO_FILES or not codecs.lookup(encoding)._is_text_encoding
         return
     text = "email,name\na@x.org,Ann\n"
-    assert seen(read(text.encode(encoding), encoding=encoding)) == [["a@x.org", "Ann"]]
+    assert contents(read(text.encode(encoding), encoding=encoding)) == [["a@x.org", "Ann"]]
     for byte in range(256):
         read(text.encode(encoding) + bytes([byte]) * 3 + b"\n", encoding=encoding)
 
 
-def test_a_broken_unit_of_a_wide_encoding_costs_its_row_only() -> None:
+def test_a_broken_unit_makes_only_its_row_unreadable() -> None:
     data = "a,b\n1,".encode("utf-16-le") + b"\x00\xd8" + "\n2,3\n".encode("utf-16-le")
-    assert seen(read(data, encoding="utf-16-le")) == ["bad_bytes", ["2", "3"]]
+    assert contents(read(data, encoding="utf-16-le")) == ["bad_bytes", ["2", "3"]]
 
 
 any_bytes = st.binary(max_size=300) | st.text("ab,\"'\n\r\t{}[]:1é\ufeff", max_size=200).map(str.encode)
@@ -178,7 +179,7 @@ def test_no_input_crashes_the_reader_and_blocks_do_not_matter(
 
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"\r", b"")))
 @settings(max_examples=300, deadline=None)
-def test_every_line_that_is_not_blank_is_in_exactly_one_record(data: bytes) -> None:
+def test_each_nonblank_line_is_in_one_record(data: bytes) -> None:
     records = read(b"a\n" + data, encoding="latin-1", max_row_bytes=1024, examine=False)
     expected = [number for number, line in enumerate(data.split(b"\n"), 2) if line]
     begun = [record.line for record in records]
@@ -201,18 +202,18 @@ def test_every_line_that_is_not_blank_is_in_exactly_one_record(data: bytes) -> N
     st.sampled_from([",", ";", "\t", "|"]),
 )
 @settings(max_examples=300, deadline=None)
-def test_what_a_csv_writer_wrote_comes_back(rows: list[tuple[str, str]], delimiter: str) -> None:
+def test_written_csv_is_read_as_it_was(rows: list[tuple[str, str]], delimiter: str) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerows([("a", "b"), *rows])
     data = buffer.getvalue().encode()
-    assert seen(read(data, delimiter=delimiter, block=11)) == [list(row) for row in rows]
+    assert contents(read(data, delimiter=delimiter, block=11)) == [list(row) for row in rows]
 
 
 @given(
     st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()))
 )
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_what_a_json_writer_wrote_comes_back(objects: list[dict[str, object]]) -> None:
+def test_written_json_is_read_as_it_was(objects: list[dict[str, object]]) -> None:
     data = "".join(json.dumps(item) + "\n" for item in [{"first": 1}, *objects])
     expected = [{"first": 1}, *objects]
     try:
@@ -220,10 +221,10 @@ def test_what_a_json_writer_wrote_comes_back(objects: list[dict[str, object]]) -
         assert all(json.dumps(item, ensure_ascii=False).encode() for item in objects)
     except UnicodeEncodeError:
         return
-    assert seen(read(data.encode(), "jsonl", 13)) == expected
+    assert contents(read(data.encode(), "jsonl", 13)) == expected
 
 
-def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
+def test_packed_files_of_a_glob_are_read_in_one_column_order(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "2.csv.gz").write_bytes(gzip.compress(b"b,a\n4,3\n") + gzip.compress(b"6,5\n"))
     compress = zstandard.ZstdCompressor().compress
@@ -231,7 +232,7 @@ def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
     opened = Rows(InputSpec("*.csv*", tmp_path))
     assert opened.columns == ("a", "b")
     records = [record for chunk in opened.chunks() for record in chunk]
-    assert seen(records) == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"], ["9", "0"]]
+    assert contents(records) == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"], ["9", "0"]]
     assert [record.number for record in records] == [1, 2, 3, 4, 5]
 
 
@@ -250,13 +251,13 @@ def test_compression_globs_and_the_order_of_columns(tmp_path: Path) -> None:
         ("people.csv.zst", b"not zstd", "people.csv.zst"),
     ],
 )
-def test_an_input_that_cannot_be_read_at_all(tmp_path: Path, name: str, data: bytes, fact: str) -> None:
+def test_an_unreadable_input_is_refused(tmp_path: Path, name: str, data: bytes, fact: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=re.escape(fact)):
         Rows(InputSpec(name, tmp_path))
 
 
-def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
+def test_files_with_different_columns_are_refused(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "2.csv").write_bytes(b"a,c\n1,2\n")
     with pytest.raises(InputError, match=r"2\.csv.*'b', 'c'"):
@@ -305,17 +306,17 @@ def test_the_same_rows_under_two_names_are_refused(
     assert len(list(Rows(InputSpec(name.replace("(", "[(]"), tmp_path)).chunks())) == 1
 
 
-def test_exports_that_are_empty_alike_are_no_repeats(tmp_path: Path) -> None:
+def test_empty_files_are_no_repeats(tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_bytes(b"a,b\n")
-    assert list(Rows(InputSpec("*.csv", tmp_path)).chunks()) == []
+    assert list(Rows(InputSpec("*.csv", tmp_path, on_empty="ok")).chunks()) == []
 
 
-def test_a_header_without_rows_is_an_input_without_people() -> None:
+def test_a_header_without_rows_has_no_records() -> None:
     assert read(HEADER) == []
 
 
-def test_a_line_without_end_does_not_fill_the_memory() -> None:
+def test_an_endless_line_takes_bounded_memory() -> None:
     def endless() -> Iterator[bytes]:
         block = b"x" * (1 << 20)
         for _ in range(200):
@@ -339,7 +340,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {".zst": zstandard.compress, ".gz": 
     ("name", "head", "row"), [("p.csv", b"a\n", b"1\n"), ("p.jsonl", b"", b'{"a":"1"}\n')]
 )
 @pytest.mark.parametrize("filler", [b"x" * (32 << 20), b"\n" * (1 << 19)], ids=["one line", "blank lines"])
-def test_a_reader_is_never_blocked_for_long_by_empty_blocks(
+def test_blocks_without_rows_are_returned_in_small_chunks(
     tmp_path: Path, name: str, head: bytes, row: bytes, filler: bytes, suffix: str
 ) -> None:
     data = head + row + filler + b"\n" + row
@@ -354,7 +355,7 @@ def test_a_reader_is_never_blocked_for_long_by_empty_blocks(
     assert len(chunks) >= len(data) >> 17  # at most two blocks at a time
 
 
-def test_a_zstandard_file_that_is_cut_off_is_reported_wherever_the_cut_is(tmp_path: Path) -> None:
+def test_a_truncated_zstandard_file_is_reported(tmp_path: Path) -> None:
     data = HEADER + b"".join(b"p%d@x.org,N%d\n" % (number, number * 7919) for number in range(500))
     compressor = zstandard.ZstdCompressor(write_checksum=True)
     whole = (
@@ -372,7 +373,7 @@ def test_a_zstandard_file_that_is_cut_off_is_reported_wherever_the_cut_is(tmp_pa
     assert sum(map(len, Rows(InputSpec(file.name, tmp_path)).chunks())) == 500
 
 
-def test_an_unreadable_record_shows_how_it_begins() -> None:
+def test_an_unreadable_record_has_its_raw_text() -> None:
     (record,) = read(HEADER + b"one,two,three\n")
     assert record == Unreadable(
         1, 2, "stdin", "field_count", "3 fields where the header has 2", "one,two,three"
@@ -382,7 +383,7 @@ def test_an_unreadable_record_shows_how_it_begins() -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        # the addresses of two people stand in a third one's name
+        # the addresses of two people are in the name of a third
         (
             b'b@x.org,"Bob\nc@x.org,Cid\nd@x.org,Dan\ne@x.org,Eva"\nf@x.org,Fil\n',
             [
@@ -410,16 +411,16 @@ def test_an_unreadable_record_shows_how_it_begins() -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1, 64, 1 << 16])
-def test_rows_within_a_quoted_text_are_rows(data: bytes, expected: list[object], block: int) -> None:
-    assert seen(read(HEADER + data, block=block)) == expected
+def test_rows_within_a_quoted_text_are_read(data: bytes, expected: list[object], block: int) -> None:
+    assert contents(read(HEADER + data, block=block)) == expected
 
 
-def test_a_text_that_looks_like_rows_may_be_meant() -> None:
+def test_multiline_allows_a_text_that_looks_like_rows() -> None:
     data = HEADER + b'a@x.org,"as they wrote:\nb@x.org,Bob\nc@x.org,Cid\nand so on"\n'
-    assert seen(read(data, multiline=True)) == [
+    assert contents(read(data, multiline=True)) == [
         ["a@x.org", "as they wrote:\nb@x.org,Bob\nc@x.org,Cid\nand so on"]
     ]
-    assert seen(read(data))[0] == "swallowed_rows"
+    assert contents(read(data))[0] == "swallowed_rows"
 
 
 ROWS = [["a@x.org", "Ann"], ["b@x.org", "Bob"], ["c@x.org", "Cid"]]
@@ -430,32 +431,37 @@ ROWS = [["a@x.org", "Ann"], ["b@x.org", "Bob"], ["c@x.org", "Cid"]]
 @pytest.mark.parametrize("limit", [1024, 1 << 20])
 def test_a_carriage_return_ends_a_line(ends: str, block: int, limit: int) -> None:
     text = ends.join(",".join(row) for row in [["email", "name"], *ROWS]) + ends
-    assert seen(read(text.encode(), block=block, max_row_bytes=limit)) == ROWS
+    assert contents(read(text.encode(), block=block, max_row_bytes=limit)) == ROWS
     objects = ends.join(json.dumps({"a": row}) for row in ROWS)
-    assert seen(read(objects.encode(), "jsonl", block, max_row_bytes=limit)) == [{"a": row} for row in ROWS]
+    assert contents(read(objects.encode(), "jsonl", block, max_row_bytes=limit)) == [
+        {"a": row} for row in ROWS
+    ]
 
 
-def test_a_block_of_rows_with_carriage_returns_loses_no_row() -> None:
+def test_mixed_line_ends_lose_no_row() -> None:
     people = [f"p{number}@x.org,N" for number in range(300)]
     data = HEADER + "\n".join(people[:100]).encode() + b"\n" + "\r".join(people[100:]).encode() + b"\n"
-    assert [values[0] for values in seen(read(data))] == [text.split(",")[0] for text in people]  # type: ignore[index]
+    assert [values[0] for values in contents(read(data))] == [text.split(",")[0] for text in people]  # type: ignore[index]
 
 
 def test_a_carriage_return_within_quotes_is_a_character() -> None:
-    assert seen(read(HEADER + b'a@x.org,"A\rnn"\nb@x.org,B\n')) == [["a@x.org", "A\rnn"], ["b@x.org", "B"]]
+    assert contents(read(HEADER + b'a@x.org,"A\rnn"\nb@x.org,B\n')) == [
+        ["a@x.org", "A\rnn"],
+        ["b@x.org", "B"],
+    ]
 
 
-def test_a_row_that_a_carriage_return_cuts_in_two_says_so() -> None:
+def test_a_row_with_a_carriage_return_reports_it() -> None:
     first, _ = read(HEADER + b"a@x.org\r,Ann\n")
     assert isinstance(first, Unreadable)
     assert (first.error, "carriage return" in first.error_text) == ("field_count", True)
 
 
 @pytest.mark.parametrize("block", [1, 700, 1 << 16])
-def test_a_record_of_lines_ends_at_the_limit_wherever_blocks_end(block: int) -> None:
+def test_a_record_of_several_lines_ends_at_the_limit(block: int) -> None:
     data = HEADER + b'"' + b"x" * 600 + b"\n" + b"y" * 600 + b'"\na@x.org,Ann\n'
-    seen_there = seen(read(data, block=block, max_row_bytes=1024, examine=False))
-    assert seen_there == ["bad_quotes", "field_count", ["a@x.org", "Ann"]]
+    found = contents(read(data, block=block, max_row_bytes=1024, examine=False))
+    assert found == ["bad_quotes", "field_count", ["a@x.org", "Ann"]]
 
 
 @given(
@@ -464,7 +470,7 @@ def test_a_record_of_lines_ends_at_the_limit_wherever_blocks_end(block: int) -> 
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_where_blocks_end_changes_nothing_about_line_ends(parts: list[bytes]) -> None:
+def test_line_ends_do_not_depend_on_blocks(parts: list[bytes]) -> None:
     def outcome(block: int) -> list[object]:
         records = read(HEADER + b"".join(parts), block=block, max_row_bytes=1024, examine=False)
         return [(r.number, r.line, r.values if isinstance(r, Row) else (r.error, r.raw)) for r in records]
@@ -472,7 +478,7 @@ def test_where_blocks_end_changes_nothing_about_line_ends(parts: list[bytes]) ->
     assert outcome(1) == outcome(2) == outcome(1 << 16)
 
 
-def test_the_text_of_a_record_is_whole_or_says_that_it_is_cut() -> None:
+def test_a_truncated_raw_text_is_marked() -> None:
     long = b"a," * 3000
     (record, other) = read(HEADER + long + b"\n" + b"y" * 5000 + b"\n", max_row_bytes=4096)[0:2]
     assert isinstance(record, Unreadable)
@@ -487,7 +493,7 @@ def test_the_text_of_a_record_is_whole_or_says_that_it_is_cut() -> None:
 @pytest.mark.parametrize("written", ["utf-8", "koi8-r"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("before", [0, 5_000, 20_000])
-def test_garbled_text_is_reported_wherever_it_begins(
+def test_garbled_text_is_reported_at_any_position(
     written: str, packed: bool, before: int, tmp_path: Path
 ) -> None:
     plain = b"".join(b"p%d@x.org,Ann\n" % row for row in range(before))
@@ -503,7 +509,7 @@ def test_garbled_text_is_reported_wherever_it_begins(
         rows.close()
 
 
-def test_a_text_that_reads_well_is_not_warned_of() -> None:
+def test_text_in_its_encoding_causes_no_warning() -> None:
     data = HEADER + "q@x.org,Анна Сергеевна Петрова\n".encode("cp1251") * 20_000
     rows = Rows(InputSpec("-", Path(), "csv", encoding="cp1251"), stdin=io.BytesIO(data))
     assert sum(map(len, rows.chunks())) == 20_000
@@ -511,7 +517,7 @@ def test_a_text_that_reads_well_is_not_warned_of() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1251"])
-def test_bad_bytes_are_kept(encoding: str) -> None:
+def test_bad_bytes_stay_in_the_raw_text(encoding: str) -> None:
     (record,) = read(
         HEADER + b"a@x.org,\x98\xff\n"[: -2 if encoding == "cp1251" else None] + b"\n", encoding=encoding
     )
@@ -536,7 +542,7 @@ def test_a_last_line_without_end_is_reported_with_its_row(
 ) -> None:
     name = "people.csv.gz" if pack else "people.csv"
     (tmp_path / name).write_bytes(gzip.compress(HEADER + data) if pack else HEADER + data)
-    opened = Rows(InputSpec(name, tmp_path), block)
+    opened = Rows(InputSpec(name, tmp_path, on_empty="ok"), block)
     reported: list[str] = list(opened.warnings)
     opened.warn = reported.append
     list(opened.chunks())

@@ -413,15 +413,21 @@ def test_every_channel_is_known_with_what_names_it(channel: str) -> None:
 
 @pytest.mark.parametrize("wire", ["json", "xml"])
 def test_a_row_that_no_batch_has_room_for_is_invalid(wire: str) -> None:
-    made = builder(BATCH, wire=wire, batch_bytes=5_000)
+    made = builder(BATCH, wire=wire)
 
     def of(name: str) -> Any:
         return made.build(Row(1, 1, "people.jsonl", {**ANN, "first_name": name}))
 
-    room = 5_000 - made.frame_bytes - made.separator_bytes - len(of("x").body[0]) + 1
+    room = MAX_BODY - made.frame_bytes - made.separator_bytes - len(of("x").body[0]) + 1
     fitting, above = of("x" * room), of("x" * (room + 1))
-    assert sum(map(len, made.join(fitting.body)[1])) == 5_000
+    assert sum(map(len, made.join(fitting.body)[1])) == MAX_BODY
     assert (above.error, above.key) == ("too_large", "ann@example.com")
+
+
+def test_which_rows_are_valid_does_not_depend_on_the_size_of_batches() -> None:
+    """A row that is invalid at a later start is not the first with its key any more."""
+    row = Row(1, 1, "people.jsonl", {**ANN, "first_name": "x" * 9_000})
+    assert isinstance(builder(BATCH, batch_bytes=5_000).build(row), EngageRequest)
 
 
 def test_a_row_is_never_larger_than_the_endpoint_accepts() -> None:

@@ -8,7 +8,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Row, Status, Withdrawn
+from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Withdrawn
 from engager.requests.identity import RequestIds
 from engager.requests.packing import BatchForm, Packer
 
@@ -110,7 +110,27 @@ def test_an_open_batch_without_one_of_its_rows_is_not_repeated_under_another_id(
 
 
 def test_an_open_batch_that_ends_after_the_last_row_of_the_process_stays_open() -> None:
-    assert packed_all(packer(), [item(1, LOST, last=3), item(2, LOST, last=3)]) == []
+    one = packer()
+    assert packed_all(one, [item(1, LOST, last=3), item(2, LOST, last=3)]) == []
+    assert one.left_open == 2
+
+
+def test_an_open_batch_of_which_another_request_carries_a_row_is_not_repeated() -> None:
+    """The journal lost what became of it."""
+    works = [item(1, LOST, last=4), item(2, LOST, last=2), item(3, LOST, last=4), item(4, LOST, last=4)]
+    batches = [one for one in packed_all(packer(), works) if isinstance(one, EngageRequest)]
+    assert rows_of(batches) == [[1], [2], [3], [4]]
+    assert [one.history.first_left for one in batches] == [-inf, LOST.first_left, -inf, -inf]
+
+
+RESTING = AttemptHistory(attempts=1, first_left=5.0)
+
+
+def test_an_open_batch_whose_last_row_is_skipped_by_now_is_sent_without_it() -> None:
+    gone = Skipped(row(3), "p3", "excluded", "in a list")
+    for more in ([], [item(4)]):
+        works = [item(1, RESTING, last=3), item(2, RESTING, last=3), gone, *more]
+        assert rows_of(packed_all(packer(), works, chunk=1))[0] == [1, 2]
 
 
 def test_a_row_whose_batch_the_journal_lost_is_sent_with_no_other_and_repeats_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The endpoint's behaviour, by its documentation and by every switch."""
+"""The behaviour of the sandbox: as documented, and with every assumption changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engager.sandbox import SandboxConfig
 from engager.sandbox.brain import Answer, Brain
 
 START = "/api/v1.1/workflows/start"
-ANN: dict[str, Any] = {
+PROFILE: dict[str, Any] = {
     "profile_id": "5a74876369d42613b31947b8",
     "email": "ann@x.org",
     "phone": "+79000000000",
@@ -30,61 +30,68 @@ def ask(brain: Brain, now: float = 0, path: str = START, request_id: str = "", *
     return brain.answer(path, headers, json.dumps({"token": "t", **fields}).encode(), now)
 
 
-def ok(**fields: Any) -> dict[str, Any]:
+def valid(**fields: Any) -> dict[str, Any]:
     return {"id": 12, "email": "ann@x.org", **fields}
 
 
 @pytest.mark.parametrize("path", [START, START + "/"])
-def test_success(path: str) -> None:
-    answer = ask(brain(), path=path, **ok())
-    assert (answer.status, answer.effect) == (200, True)
-    assert json.loads(answer.body) == {"data": None, "error": 0, "error_text": "Successful operation"}
+def test_a_valid_request_engages(path: str) -> None:
+    response = ask(brain(), path=path, **valid())
+    assert (response.status, response.effect) == (200, True)
+    assert json.loads(response.body) == {"data": None, "error": 0, "error_text": "Successful operation"}
 
 
-def test_xml_in_and_out() -> None:
+def test_xml_is_read_and_written() -> None:
     xml = b"<xml><token>t</token><format>xml</format><id>12</id><email>ann@x.org</email></xml>"
     golden = b"<xml><data/><error>0</error><error_text>Successful operation</error_text></xml>"
     assert brain().answer(START, {}, xml, 0).body == golden
 
 
-def test_csv_out() -> None:
-    assert ask(brain(), **ok(format="csv")).body == b"data,error,error_text\n,0,Successful operation\n"
+def test_csv_is_written() -> None:
+    assert ask(brain(), **valid(format="csv")).body == b"data,error,error_text\n,0,Successful operation\n"
 
 
 @pytest.mark.parametrize(
     ("settings", "fields", "error", "text"),
     [
-        ({}, ok(token=""), 401, "required"),
-        ({"tokens": ["u"]}, ok(), 401, "wrong"),
-        ({"powerless_tokens": ["t"]}, ok(), 403, "rights"),
-        ({"tariff_limit": 0}, ok(), 402, "Tariff"),
-        ({"scenarios": [{"id": 1}]}, ok(), 400, "not found"),
-        ({"scenarios": [{"id": 12, "active": False}]}, ok(), 400, "not active"),
-        ({"profiles": []}, ok(), 400, "Profile not found"),
-        ({"profiles": [ANN]}, ok(resource_id=25), 400, "Profile not found"),
-        ({"profiles": [ANN]}, ok(subscription_filter={"email": "b@x.org"}), 400, "Subscription not found"),
+        ({}, valid(token=""), 401, "required"),
+        ({"tokens": ["u"]}, valid(), 401, "wrong"),
+        ({"powerless_tokens": ["t"]}, valid(), 403, "rights"),
+        ({"tariff_limit": 0}, valid(), 402, "Tariff"),
+        ({"scenarios": [{"id": 1}]}, valid(), 400, "not found"),
+        ({"scenarios": [{"id": 12, "active": False}]}, valid(), 400, "not active"),
+        ({"profiles": []}, valid(), 400, "Profile not found"),
+        ({"profiles": [PROFILE]}, valid(resource_id=25), 400, "Profile not found"),
+        (
+            {"profiles": [PROFILE]},
+            valid(subscription_filter={"email": "b@x.org"}),
+            400,
+            "Subscription not found",
+        ),
         ({}, {"email": "ann@x.org"}, 400, "id is required"),
-        ({}, ok(id="12"), 400, "wrong type"),
-        ({}, ok(mail="x"), 400, "unknown parameter"),
-        ({}, ok(email="ann"), 400, "malformed"),
-        ({}, ok(matching="phone"), 400, "phone is required"),
-        ({}, ok(matching="name"), 400, "unknown matching"),
-        ({}, ok(attach=[{"name": "a", "data": "no"}]), 400, "attach"),
-        ({}, ok(subscription_filter={"email": "a@x.org", "phone": "1"}), 400, "subscription_filter"),
+        ({}, valid(id="12"), 400, "wrong type"),
+        ({}, valid(mail="x"), 400, "unknown parameter"),
+        ({}, valid(email="ann"), 400, "malformed"),
+        ({}, valid(matching="phone"), 400, "phone is required"),
+        ({}, valid(matching="name"), 400, "unknown matching"),
+        ({}, valid(attach=[{"name": "a", "data": "no"}]), 400, "attach"),
+        ({}, valid(subscription_filter={"email": "a@x.org", "phone": "1"}), 400, "subscription_filter"),
         ({}, {"id": 1, "custom_request": {"a": 1}, "subscription_filter": {"phone": "1"}}, 400, "beside"),
-        ({"assumptions": {"further_matching": False}}, ok(matching="email_sub"), 400, "unknown matching"),
+        ({"assumptions": {"further_matching": False}}, valid(matching="email_sub"), 400, "unknown matching"),
     ],
 )
-def test_errors(settings: dict[str, Any], fields: dict[str, Any], error: int, text: str) -> None:
+def test_a_refused_request_has_its_error(
+    settings: dict[str, Any], fields: dict[str, Any], error: int, text: str
+) -> None:
     endpoint = brain(**settings)
-    answer = ask(endpoint, **fields)
-    assert (answer.status, answer.error, answer.effect) == (200, error, False)
-    assert text in json.loads(answer.body)["error_text"]
+    response = ask(endpoint, **fields)
+    assert (response.status, response.error, response.effect) == (200, error, False)
+    assert text in json.loads(response.body)["error_text"]
     assert not endpoint.effects
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"<html/>", b"<xml>", b"\xff"])
-def test_what_is_no_request(body: bytes) -> None:
+def test_a_body_that_is_no_request_is_refused(body: bytes) -> None:
     assert brain().answer(START, {}, body, 0).error == 400
 
 
@@ -101,13 +108,13 @@ def test_what_is_no_request(body: bytes) -> None:
         {"email": "ann@x.org", "subscription_filter": {"email": "other@x.org", "not_strict": True}},
     ],
 )
-def test_every_way_to_find_a_profile(fields: dict[str, Any]) -> None:
-    assert ask(brain(profiles=[ANN]), id=12, **fields).effect
+def test_a_profile_is_found_by_every_matching_mode(fields: dict[str, Any]) -> None:
+    assert ask(brain(profiles=[PROFILE]), id=12, **fields).effect
 
 
-def test_a_repeat_gets_the_first_answer_and_has_no_effect() -> None:
+def test_a_repeat_gets_the_first_response_and_has_no_effect() -> None:
     endpoint = brain()
-    first, repeat = (ask(endpoint, request_id="r", **ok()) for _ in range(2))
+    first, repeat = (ask(endpoint, request_id="r", **valid()) for _ in range(2))
     assert repeat.body == first.body
     assert repeat.headers == {"Duplicate-Request": "true", "Duplicate-Key": "r"}
     assert (repeat.effect, repeat.duplicate, endpoint.effects.total()) == (False, True, 1)
@@ -115,43 +122,47 @@ def test_a_repeat_gets_the_first_answer_and_has_no_effect() -> None:
 
 def test_a_request_id_is_forgotten_after_the_window() -> None:
     endpoint = brain(assumptions={"dedupe_window": 10.0})
-    assert [ask(endpoint, now, request_id="r", **ok()).effect for now in (0, 9.9, 10)] == [True, False, True]
+    assert [ask(endpoint, now, request_id="r", **valid()).effect for now in (0, 9.9, 10)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_without_a_request_id_nothing_is_a_repeat() -> None:
     endpoint = brain()
-    assert [ask(endpoint, **ok()).effect for _ in range(2)] == [True, True]
+    assert [ask(endpoint, **valid()).effect for _ in range(2)] == [True, True]
 
 
 @pytest.mark.parametrize(("replayed", "marks"), [(True, ["", "true"]), (False, ["", ""])])
-def test_error_answers_are_replayed_by_assumption(replayed: bool, marks: list[str]) -> None:
+def test_errors_are_replayed_by_assumption(replayed: bool, marks: list[str]) -> None:
     endpoint = brain(profiles=[], assumptions={"replay_errors": replayed})
-    answers = [ask(endpoint, request_id="r", **ok()) for _ in range(2)]
-    assert [answer.headers.get("Duplicate-Request", "") for answer in answers] == marks
+    responses = [ask(endpoint, request_id="r", **valid()) for _ in range(2)]
+    assert [response.headers.get("Duplicate-Request", "") for response in responses] == marks
 
 
-def test_the_other_switches() -> None:
-    assert ask(brain(profiles=[], assumptions={"errors_as_status": True}), **ok()).status == 400
+def test_the_other_assumptions_change_responses() -> None:
+    assert ask(brain(profiles=[], assumptions={"errors_as_status": True}), **valid()).status == 400
     endpoint = brain(assumptions={"deduplicate": False})
-    assert [ask(endpoint, request_id="r", **ok()).effect for _ in range(2)] == [True, True]
+    assert [ask(endpoint, request_id="r", **valid()).effect for _ in range(2)] == [True, True]
     old = brain(assumptions={"old_headers": True})
-    ask(old, request_id="r", **ok())
-    assert ask(old, request_id="r", **ok()).headers["X-Duplicate-Request"] == "true"
+    ask(old, request_id="r", **valid())
+    assert ask(old, request_id="r", **valid()).headers["X-Duplicate-Request"] == "true"
 
 
-def test_reentry() -> None:
+def test_a_scenario_without_reentry_engages_once() -> None:
     endpoint = brain(scenarios=[{"id": 12, "reentry": False}])
-    assert [ask(endpoint, **ok()).effect for _ in range(2)] == [True, False]
+    assert [ask(endpoint, **valid()).effect for _ in range(2)] == [True, False]
 
 
-def test_scenarios_are_switched() -> None:
+def test_scenarios_are_deactivated_and_activated() -> None:
     endpoint = brain(scenarios=[{"id": 12, "name": "Spring"}])
     ask(endpoint, path="/api/v1.1/workflows/deactivate", id=12)
     listed = json.loads(ask(endpoint, path="/api/v1.1/workflows/list").body)["data"]
     assert listed == [{"id": 12, "name": "Spring", "is_active": False}]
-    assert not ask(endpoint, **ok()).effect
+    assert not ask(endpoint, **valid()).effect
     ask(endpoint, path="/api/v1.1/workflows/activate", id=12)
-    assert ask(endpoint, **ok()).effect
+    assert ask(endpoint, **valid()).effect
 
 
 def listed(endpoint: Brain, **fields: Any) -> list[int]:
@@ -167,12 +178,12 @@ def test_a_listing_has_pages() -> None:
     assert listed(endpoint, from_id=10) == []
 
 
-def test_where_every_scenario_exists_those_are_listed_that_were_switched() -> None:
+def test_a_listing_has_the_scenarios_that_were_switched() -> None:
     endpoint = brain()
     assert listed(endpoint) == []
     ask(endpoint, path="/api/v1.1/workflows/deactivate", id=5)
     assert listed(endpoint) == [5]
-    assert not ask(endpoint, **ok(id=5)).effect
+    assert not ask(endpoint, **valid(id=5)).effect
 
 
 @pytest.mark.parametrize(
@@ -189,19 +200,19 @@ def test_where_every_scenario_exists_those_are_listed_that_were_switched() -> No
         ("list", {"id": 12}, "unknown parameter id"),
     ],
 )
-def test_the_neighbours_refuse_what_is_not_theirs(method: str, fields: dict[str, Any], text: str) -> None:
+def test_scenario_methods_refuse_invalid_parameters(method: str, fields: dict[str, Any], text: str) -> None:
     endpoint = brain(scenarios=[{"id": 12}])
-    answer = ask(endpoint, path=f"/api/v1.1/workflows/{method}", **fields)
-    assert answer.error == 400
-    assert text in json.loads(answer.body)["error_text"]
+    response = ask(endpoint, path=f"/api/v1.1/workflows/{method}", **fields)
+    assert response.error == 400
+    assert text in json.loads(response.body)["error_text"]
     assert endpoint._switched == {}
 
 
-def test_a_scenario_is_switched_in_xml() -> None:
+def test_a_scenario_is_activated_in_xml() -> None:
     endpoint = brain(scenarios=[{"id": 12, "active": False}])
     xml = b"<xml><token>t</token><id>12</id><skip_profiles>true</skip_profiles></xml>"
     assert endpoint.answer("/api/v1.1/workflows/activate", {}, xml, 0).error == 0
-    assert ask(endpoint, **ok()).effect
+    assert ask(endpoint, **valid()).effect
 
 
 @pytest.mark.parametrize(

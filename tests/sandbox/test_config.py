@@ -1,4 +1,4 @@
-"""Settings: which are valid, and which are refused before anything is served."""
+"""Valid settings are read; others are refused before the sandbox serves."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_wrong_type_is_refused_at_once(settings: dict[str, Any]) -> None:
     ("latency", "seconds"),
     [("20ms", (0.02, 0.02)), ("20-80ms", (0.02, 0.08)), ("1s", (1, 1)), (0.5, (0.5, 0.5))],
 )
-def test_latency(latency: Any, seconds: tuple[float, float]) -> None:
+def test_a_latency_is_a_duration_or_a_range(latency: Any, seconds: tuple[float, float]) -> None:
     assert SandboxConfig.from_mapping({"latency": latency}).faults.latency == pytest.approx(seconds)
 
 
-def test_options_of_a_command_line(tmp_path: Path) -> None:
+def test_options_of_the_command_become_settings(tmp_path: Path) -> None:
     profiles = tmp_path / "p.jsonl"
     profiles.write_text('{"email": "ann@x.org"}\n\n')
     config = sandbox_config(["t"], [12], profiles, ["503=0.1"], ["old_headers=true"], seed=3, log_file=None)
@@ -62,7 +62,7 @@ def test_options_of_a_command_line(tmp_path: Path) -> None:
     assert config.assumptions.old_headers
 
 
-def test_shares_of_items_and_of_requests_are_apart() -> None:
+def test_shares_of_items_and_of_requests_are_separate() -> None:
     shares = {"503": 0.6, "item_503": 0.6}
     assert SandboxConfig.from_mapping({"faults": shares}).faults.shares == shares
 

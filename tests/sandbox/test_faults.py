@@ -1,4 +1,4 @@
-"""Faults: by share, by seed, and as they look from outside."""
+"""Faults: their shares, their seed, and their effect on a client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = (
 )
 
 
-def test_the_same_seed_is_the_same_course() -> None:
+def test_one_seed_draws_the_same_faults() -> None:
     plan = FaultPlan({"503": 0.2, "reset_after": 0.1})
     draws = [
         [faults.draw() for _ in range(5000)] for faults in (Faults(plan, 3), Faults(plan, 3), Faults(plan, 4))
@@ -30,19 +30,19 @@ def test_the_same_seed_is_the_same_course() -> None:
     assert counts["reset_after"] == pytest.approx(500, rel=0.15)
 
 
-def test_faults_of_items_do_not_change_the_course_of_requests() -> None:
+def test_faults_of_items_do_not_change_the_faults_of_requests() -> None:
     alone, both = {"503": 0.2}, {"item_503": 0.2, "503": 0.2}
-    courses = [
+    draws = [
         [faults.draw() for _ in range(500)] for faults in (Faults(FaultPlan(s), 3) for s in (alone, both))
     ]
-    assert courses[0] == courses[1]
+    assert draws[0] == draws[1]
     items = [ItemFaults(FaultPlan(both), seed) for seed in (3, 3, 4)]
     first, same, other = ([faults.draw() for _ in range(500)] for faults in items)
     assert first == same != other
 
 
-async def suffer(fault: str, method: str, body: bytes) -> tuple[object, bool]:
-    """What a client sees of a fault, and whether a message went out."""
+async def provoke(fault: str, method: str, body: bytes) -> tuple[object, bool]:
+    """What a client sees of a fault, and whether a message was sent."""
     config = SandboxConfig.from_mapping({"faults": {fault: 1.0}, "retry_after": 7, "keep_log": True})
     timeout = aiohttp.ClientTimeout(total=0.5 if "silence" in fault else 20)
     async with Sandbox(config) as sandbox, aiohttp.ClientSession(timeout=timeout) as session:
@@ -61,10 +61,8 @@ async def suffer(fault: str, method: str, body: bytes) -> tuple[object, bool]:
 
 @pytest.mark.parametrize("request_", [START, BATCH], ids=["start", "batch"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_every_fault_strikes_before_or_after_as_it_says(
-    fault: str, request_: tuple[str, bytes]
-) -> None:
-    seen, effect = await suffer(fault, *request_)
+async def test_each_fault_occurs_before_or_after_processing(fault: str, request_: tuple[str, bytes]) -> None:
+    seen, effect = await provoke(fault, *request_)
     assert effect is FAULTS[fault]
     if fault in HARMLESS:
         assert isinstance(seen, tuple)

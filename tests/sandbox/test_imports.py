@@ -1,4 +1,4 @@
-"""The import methods: golden requests, answers by row, every switch, and the faults of items."""
+"""The import methods: golden requests, results by row, every assumption, and the faults of items."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def batch(endpoint: Brain, *names: str, **further: Any) -> Answer:
     return ask(endpoint, BATCH, {**SHARED, "data": items(*names), **further})
 
 
-def said(answer: Answer) -> dict[str, Any]:
-    return json.loads(answer.body)  # type: ignore[no-any-return]
+def document(response: Answer) -> dict[str, Any]:
+    return json.loads(response.body)  # type: ignore[no-any-return]
 
 
-def errors(answer: Answer) -> list[int]:
-    return [entry["error"] for entry in said(answer)["result"]]
+def errors(response: Answer) -> list[int]:
+    return [entry["error"] for entry in document(response)["result"]]
 
 
-def parsed(answer: Answer) -> Element:
-    return fromstring(answer.body)
+def parsed(response: Answer) -> Element:
+    return fromstring(response.body)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def parsed(answer: Answer) -> Element:
     ],
     ids=["json", "xml"],
 )
-def test_the_golden_request_of_one_person(body: Any) -> None:
+def test_the_golden_request_of_one_person_imports_and_engages(body: Any) -> None:
     endpoint = brain(profiles=[])
-    answer = ask(endpoint, SINGLE, body)
+    response = ask(endpoint, SINGLE, body)
     (made,) = endpoint.profiles
     assert made == {
         "profile_id": made["profile_id"],
@@ -84,8 +84,8 @@ def test_the_golden_request_of_one_person(body: Any) -> None:
         "subscriptions": [EMAILS],
         "fields": {"_fname": "Ann"},
     }
-    assert (answer.effect, answer.key) == (True, "email=ann@example.com")
-    assert made["profile_id"].encode() in answer.body
+    assert (response.effect, response.key) == (True, "email=ann@example.com")
+    assert made["profile_id"].encode() in response.body
     assert endpoint.effects == {made["profile_id"]: 1}
     assert endpoint.contents == {made["profile_id"]: {"campaign": "spring"}}
 
@@ -104,9 +104,9 @@ def test_the_golden_request_of_one_person(body: Any) -> None:
     ],
     ids=["json", "xml"],
 )
-def test_the_golden_request_of_a_batch(method: str, body: Any) -> None:
+def test_the_golden_request_of_a_batch_imports_and_engages(method: str, body: Any) -> None:
     endpoint = brain(profiles=[ANN])
-    answer = ask(endpoint, method, body)
+    response = ask(endpoint, method, body)
     ann, bob = endpoint.profiles
     assert ann == {
         "profile_id": ANN_ID,
@@ -117,17 +117,17 @@ def test_the_golden_request_of_a_batch(method: str, body: Any) -> None:
     }
     assert (bob["email"], bob["fields"]) == ("bob@example.com", {"_fname": "Bob"})
     assert dict(endpoint.effects) == {ANN_ID: 1, bob["profile_id"]: 1}
-    assert [(row.key, row.effect) for row in answer.rows] == [
+    assert [(row.key, row.effect) for row in response.rows] == [
         ("email=ann@example.com", True),
         ("email=bob@example.com", True),
     ]
 
 
-def test_a_batch_answers_by_row() -> None:
+def test_a_batch_has_a_result_for_each_row() -> None:
     endpoint = brain(profiles=[ANN])
-    answer = batch(endpoint, "ann", "not an address")
-    assert (answer.status, answer.error, answer.effect, answer.key) == (200, 0, True, "")
-    good, bad = said(answer)["result"]
+    response = batch(endpoint, "ann", "not an address")
+    assert (response.status, response.error, response.effect, response.key) == (200, 0, True, "")
+    good, bad = document(response)["result"]
     assert good == {"error": 0, "error_text": "Successful operation", "profile_id": ANN_ID}
     assert (bad["error"], bad["profile_id"]) == (400, None)
     assert dict(endpoint.effects) == {ANN_ID: 1}
@@ -135,14 +135,14 @@ def test_a_batch_answers_by_row() -> None:
 
 @pytest.mark.parametrize(("item", "path"), [("xml", "result/xml"), ("result", "result")])
 @pytest.mark.parametrize("names", [("ann",), ("ann", "bob")])
-def test_a_batch_answers_by_row_in_xml(item: str, path: str, names: tuple[str, ...]) -> None:
+def test_a_batch_in_xml_has_a_result_for_each_row(item: str, path: str, names: tuple[str, ...]) -> None:
     endpoint = brain(assumptions={"batch_xml_item": item})
     entries = parsed(batch(endpoint, *names, format="xml")).findall(path)
     assert [entry.findtext("error") for entry in entries] == ["0"] * len(names)
     assert all(len(entry.findtext("profile_id") or "") == 24 for entry in entries)
 
 
-def test_a_batch_answers_in_csv() -> None:
+def test_a_batch_responds_in_csv() -> None:
     head, line, _ = batch(brain(), "ann", format="csv").body.decode().split("\n")
     assert head == "data,error,error_text,result"
     assert line.startswith(",0,Successful operation,")
@@ -157,36 +157,36 @@ def test_a_batch_answers_in_csv() -> None:
         ("ids", ("b c",), []),
     ],
 )
-def test_what_a_batch_reports(kind: str, names: tuple[str, ...], result: Any) -> None:
-    answer = batch(brain(profiles=[ANN], assumptions={"batch_result": kind}), *names)
-    reported = errors(answer) if kind == "objects" else said(answer).get("result")
-    assert (answer.error, reported) == (0, result)
+def test_an_assumption_sets_the_form_of_results(kind: str, names: tuple[str, ...], result: Any) -> None:
+    response = batch(brain(profiles=[ANN], assumptions={"batch_result": kind}), *names)
+    reported = errors(response) if kind == "objects" else document(response).get("result")
+    assert (response.error, reported) == (0, result)
 
 
-def test_without_entries_a_batch_without_effect_is_an_error() -> None:
-    answer = batch(brain(assumptions={"batch_result": "none"}), "b c")
-    assert (answer.error, answer.effect, "result" in said(answer)) == (400, False, False)
+def test_a_batch_without_results_and_effect_is_an_error() -> None:
+    response = batch(brain(assumptions={"batch_result": "none"}), "b c")
+    assert (response.error, response.effect, "result" in document(response)) == (400, False, False)
 
 
 @pytest.mark.parametrize("known", [None, [ANN]])
-def test_a_probe_by_ids_of_no_profile_engages_nobody(known: Any) -> None:
+def test_a_batch_of_unknown_profile_ids_engages_no_profile(known: Any) -> None:
     endpoint = brain(profiles=known)
     ids = [{"profile_id": f"ffffffff{number:016x}"} for number in range(2)]
-    answer = ask(endpoint, BATCH, {"workflow_id": 12, "matching": "profile_id", "data": ids})
-    assert (answer.error, errors(answer)) == (0, [400, 400])
+    response = ask(endpoint, BATCH, {"workflow_id": 12, "matching": "profile_id", "data": ids})
+    assert (response.error, errors(response)) == (0, [400, 400])
     assert not endpoint.effects
     assert len(list(endpoint.profiles)) == len(known or [])
 
 
-def test_a_batch_by_profile_id_updates() -> None:
+def test_a_batch_by_profile_id_updates_profiles() -> None:
     endpoint = brain(profiles=[ANN])
     rows = [{"profile_id": ANN_ID, "data": {"_fname": "Ann"}}, {"profile_id": "a" * 24}]
-    answer = ask(endpoint, BATCH, {"workflow_id": 12, "matching": "profile_id", "data": rows})
-    assert errors(answer) == [0, 400]
+    response = ask(endpoint, BATCH, {"workflow_id": 12, "matching": "profile_id", "data": rows})
+    assert errors(response) == [0, 400]
     assert [profile["fields"] for profile in endpoint.profiles] == [{"_fname": "Ann"}]
 
 
-def test_an_unknown_profile_id_may_create() -> None:
+def test_an_assumption_lets_a_profile_id_create_a_profile() -> None:
     endpoint = brain(profiles=[], assumptions={"profile_id_creates": True})
     fields = {"workflow_id": 12, "matching": "profile_id", "profile_id": ANN_ID}
     assert ask(endpoint, SINGLE, fields).effect
@@ -223,13 +223,13 @@ def test_an_unknown_profile_id_may_create() -> None:
         (TASK, {"data": "x"}, "data"),
     ],
 )
-def test_what_refuses_a_request(method: str, fields: dict[str, Any], fact: str) -> None:
+def test_an_invalid_parameter_refuses_the_request(method: str, fields: dict[str, Any], fact: str) -> None:
     endpoint = brain(profiles=[])
     valid = {"email": "ann@example.com"} if method == SINGLE else {"data": items("ann")}
     given = {name: value for name, value in {**SHARED, **valid, **fields}.items() if value is not None}
-    answer = ask(endpoint, method, given)
-    assert (answer.error, answer.effect, "result" in said(answer)) == (400, False, False)
-    assert fact in said(answer)["error_text"]
+    response = ask(endpoint, method, given)
+    assert (response.error, response.effect, "result" in document(response)) == (400, False, False)
+    assert fact in document(response)["error_text"]
     assert not list(endpoint.profiles)
 
 
@@ -253,10 +253,10 @@ def test_what_refuses_a_request(method: str, fields: dict[str, Any], fact: str) 
         {"email": "ann@example.com", "custom_data": 5},
     ],
 )
-def test_a_malformed_item_is_refused_alone(item: Any) -> None:
+def test_a_malformed_item_refuses_only_its_row(item: Any) -> None:
     endpoint = brain(profiles=[])
-    answer = ask(endpoint, BATCH, {**SHARED, "data": [item, *items("bob")]})
-    assert errors(answer) == [400, 0]
+    response = ask(endpoint, BATCH, {**SHARED, "data": [item, *items("bob")]})
+    assert errors(response) == [400, 0]
     assert [profile["email"] for profile in endpoint.profiles] == ["bob@example.com"]
 
 
@@ -275,7 +275,7 @@ def test_a_custom_field_may_be_any_scalar(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "function", "after"),
+    ("before", "function", "after"),
     [
         (1, {"action": "incr", "value": 2}, 3),
         (1, {"action": "set", "value": 2}, 2),
@@ -286,39 +286,39 @@ def test_a_custom_field_may_be_any_scalar(value: Any) -> None:
         (1, {"action": "fly"}, {"action": "fly"}),
     ],
 )
-def test_functions_change_a_field(held: Any, function: dict[str, Any], after: Any) -> None:
-    endpoint = brain(profiles=[{**ANN, "fields": {"x": held}}])
+def test_functions_change_a_field(before: Any, function: dict[str, Any], after: Any) -> None:
+    endpoint = brain(profiles=[{**ANN, "fields": {"x": before}}])
     ask(endpoint, BATCH, {**SHARED, "data": items("ann", data={"x": function})})
     (ann,) = endpoint.profiles
     assert ann["fields"].get("x") == after
 
 
-def test_subscriptions_are_merged_and_invalid_ones_may_be_skipped() -> None:
+def test_subscriptions_are_merged_and_invalid_ones_skipped() -> None:
     endpoint = brain(profiles=[{**ANN, "subscriptions": [EMAILS]}])
     given = [{**EMAILS, "priority": 2}, {"channel": "sms", "phone": "+79000000000"}, {"channel": "post"}]
     data = items("ann", data={"subscriptions": given})
     assert errors(ask(endpoint, BATCH, {**SHARED, "data": data})) == [400]
-    answer = ask(endpoint, BATCH, {**SHARED, "skip_invalid_subscriptions": True, "data": data})
-    assert errors(answer) == [0]
+    response = ask(endpoint, BATCH, {**SHARED, "skip_invalid_subscriptions": True, "data": data})
+    assert errors(response) == [0]
     (ann,) = endpoint.profiles
     assert ann["subscriptions"] == given[:2]
 
 
-def test_a_person_is_found_by_what_an_import_changed() -> None:
+def test_a_person_is_found_by_an_imported_value() -> None:
     endpoint = brain(profiles=[ANN])
     ask(endpoint, BATCH, {**SHARED, "data": items("ann", data={"email": "new@example.com"})})
     found, old = (ask(endpoint, SINGLE, {**SHARED, **item}) for item in items("new", "ann"))
-    assert said(found)["profile_id"] == ANN_ID != said(old)["profile_id"]
+    assert document(found)["profile_id"] == ANN_ID != document(old)["profile_id"]
 
 
-def test_a_person_twice_in_a_batch_is_one_profile_with_two_messages() -> None:
+def test_a_person_twice_in_a_batch_gets_two_messages() -> None:
     endpoint = brain(profiles=[])
     assert errors(batch(endpoint, "ann", "ann")) == [0, 0]
     assert len(list(endpoint.profiles)) == 1
     assert list(endpoint.effects.values()) == [2]
 
 
-def test_the_other_rules_hold_by_row() -> None:
+def test_reentry_tariff_and_scenario_are_checked_by_row() -> None:
     assert errors(batch(brain(scenarios=[{"id": 12, "reentry": False}]), "ann", "ann")) == [0, 400]
     endpoint = brain(tariff_limit=1)
     assert errors(batch(endpoint, "ann", "bob")) == [0, 402]
@@ -335,11 +335,13 @@ def test_the_other_rules_hold_by_row() -> None:
         ({"bad_item_refuses_batch": True, "refused_batch_is_untouched": False}, [True, False, False]),
     ],
 )
-def test_a_bad_item_and_its_batch(assumptions: dict[str, bool], effects: list[bool]) -> None:
+def test_an_assumption_decides_if_a_bad_item_refuses_its_batch(
+    assumptions: dict[str, bool], effects: list[bool]
+) -> None:
     endpoint = brain(profiles=[], assumptions=assumptions)
-    answer = batch(endpoint, "ann", "b c", "bob")
-    assert answer.error == (400 if assumptions else 0)
-    assert [row.effect for row in answer.rows] == effects
+    response = batch(endpoint, "ann", "b c", "bob")
+    assert response.error == (400 if assumptions else 0)
+    assert [row.effect for row in response.rows] == effects
     assert len(list(endpoint.profiles)) == endpoint.effects.total() == sum(effects)
 
 
@@ -352,11 +354,11 @@ def test_a_batch_without_a_bad_item_is_carried_out_once() -> None:
 @pytest.mark.parametrize(
     ("switch", "error", "campaign"), [(True, 0, "own"), (False, 400, None), ("ignored", 0, "spring")]
 )
-def test_content_by_row(switch: Any, error: int, campaign: str | None) -> None:
+def test_an_assumption_decides_on_content_by_row(switch: Any, error: int, campaign: str | None) -> None:
     endpoint = brain(assumptions={"content_by_row": switch})
     rows = items("ann", content={"campaign": "own"})
-    answer = ask(endpoint, BATCH, {**SHARED, "content": {"campaign": "spring"}, "data": rows})
-    assert errors(answer) == [error]
+    response = ask(endpoint, BATCH, {**SHARED, "content": {"campaign": "spring"}, "data": rows})
+    assert errors(response) == [error]
     assert [content["campaign"] for content in endpoint.contents.values()] == [campaign] * (not error)
 
 
@@ -369,7 +371,7 @@ def test_content_by_row(switch: Any, error: int, campaign: str | None) -> None:
         ("custom", {"field_value": 7}, {"CRM_ID": 7}),
     ],
 )
-def test_where_an_item_holds_its_match(
+def test_an_assumption_decides_where_an_item_has_its_match(
     switch: bool, mode: str, beside: dict[str, Any], inside: dict[str, Any]
 ) -> None:
     shared = {**SHARED, "matching": mode, **({"field_name": "CRM_ID"} if mode == "custom" else {})}
@@ -380,7 +382,7 @@ def test_where_an_item_holds_its_match(
     assert outcomes == ([0, 400] if switch else [400, 0])
 
 
-def test_an_import_may_need_data() -> None:
+def test_an_assumption_requires_data_of_an_import() -> None:
     endpoint = brain(assumptions={"import_without_data": False})
     assert errors(batch(endpoint, "ann")) == [400]
     assert ask(endpoint, SINGLE, {**SHARED, "email": "ann@example.com"}).error == 400
@@ -388,55 +390,55 @@ def test_an_import_may_need_data() -> None:
 
 @pytest.mark.parametrize("needs_mark", [True, False])
 @pytest.mark.parametrize("mark", ["", " array='true'"])
-def test_a_list_of_one_in_xml(needs_mark: bool, mark: str) -> None:
+def test_a_list_of_one_in_xml_may_need_a_mark(needs_mark: bool, mark: str) -> None:
     endpoint = brain(profiles=[], assumptions={"array_of_one_needs_mark": needs_mark})
     inner = f"<data><phones{mark}>+79000000000</phones></data>"
     body = f"<xml>{XML_SHARED}<data{mark}><email>ann@example.com</email>{inner}</data></xml>"
-    answer = ask(endpoint, BATCH, body)
-    assert answer.effect is (not needs_mark or bool(mark))
-    assert [profile["phones"] for profile in endpoint.profiles] == [["+79000000000"]] * answer.effect
+    response = ask(endpoint, BATCH, body)
+    assert response.effect is (not needs_mark or bool(mark))
+    assert [profile["phones"] for profile in endpoint.profiles] == [["+79000000000"]] * response.effect
 
 
-def test_a_batch_has_a_bound() -> None:
+def test_a_batch_has_a_maximum_of_profiles() -> None:
     endpoint = brain(assumptions={"most_profiles": 2})
     assert batch(endpoint, "a", "b").error == 0
-    answer = batch(endpoint, "a", "b", "c")
-    assert (answer.error, len(answer.rows), answer.effect) == (400, 3, False)
+    response = batch(endpoint, "a", "b", "c")
+    assert (response.error, len(response.rows), response.effect) == (400, 3, False)
 
 
-def test_a_body_has_a_bound() -> None:
+def test_a_body_has_a_maximum_size() -> None:
     fields = {**SHARED, "email": "ann@example.com", "data": {"note": "x" * 10_000_000}}
-    answer = ask(brain(), SINGLE, fields)
-    assert (answer.status, answer.error, answer.effect) == (413, 413, False)
+    response = ask(brain(), SINGLE, fields)
+    assert (response.status, response.error, response.effect) == (413, 413, False)
     file = {"name": "a", "data": "data:a/b;base64," + "A" * 10_000_000}
     assert ask(brain(), SINGLE, {**SHARED, "email": "ann@example.com", "attach": [file]}).effect
 
 
 @pytest.mark.parametrize("kind", ["json", "xml"])
-def test_a_task_is_answered_by_its_number_and_completed(kind: str) -> None:
+def test_a_task_has_a_number_and_is_completed(kind: str) -> None:
     endpoint = brain(profiles=[])
-    answer = ask(endpoint, TASK, {**SHARED, "format": kind, "data": items("ann", "b c", "bob")})
+    response = ask(endpoint, TASK, {**SHARED, "format": kind, "data": items("ann", "b c", "bob")})
     if kind == "xml":
-        number = parsed(answer).findtext("data/task_id")
+        number = parsed(response).findtext("data/task_id")
         body = f"<xml><token>t</token><format>xml</format><task_id>{number}</task_id></xml>"
-        answered = parsed(ask(endpoint, "tasks/status", body))
-        found = [answered.findtext(f"data/{name}") for name in ("status", "result/errors", "result/total")]
+        completed = parsed(ask(endpoint, "tasks/status", body))
+        found = [completed.findtext(f"data/{name}") for name in ("status", "result/errors", "result/total")]
         assert found == ["completed", "1", "3"]
     else:
-        status = said(ask(endpoint, "tasks/status", said(answer)["data"]))
+        status = document(ask(endpoint, "tasks/status", document(response)["data"]))
         assert status["data"]["status"] == "completed"
         assert status["data"]["result"] == {"errors": 1, "total": 3}
-    assert [row.effect for row in answer.rows] == [True, False, True]
-    assert "result" not in answer.body.decode()
+    assert [row.effect for row in response.rows] == [True, False, True]
+    assert "result" not in response.body.decode()
 
 
 @pytest.mark.parametrize(
     ("fields", "fact"), [({}, "required"), ({"task_id": 7}, "not found"), ({"task_id": "x"}, "type")]
 )
-def test_a_task_that_is_none(fields: dict[str, Any], fact: str) -> None:
-    answer = ask(brain(), "tasks/status", fields)
-    assert answer.error == 400
-    assert fact in said(answer)["error_text"]
+def test_an_unknown_task_is_refused(fields: dict[str, Any], fact: str) -> None:
+    response = ask(brain(), "tasks/status", fields)
+    assert response.error == 400
+    assert fact in document(response)["error_text"]
 
 
 @pytest.mark.parametrize("method", [SINGLE, BATCH, TASK])
@@ -455,23 +457,23 @@ def test_a_repeat_of_the_whole_request_has_no_effect(method: str) -> None:
 def test_an_item_with_a_fault_is_not_processed(method: str, error: int) -> None:
     endpoint = brain(profiles=[], faults={f"item_{error}": 0.3}, seed=3)
     names = [f"p{number}" for number in range(300)]
-    answer = ask(endpoint, method, {**SHARED, "data": items(*names)})
-    struck = [row for row in answer.rows if row.error]
-    assert {row.error for row in struck} == {error}
-    assert len(struck) == pytest.approx(90, rel=0.3)
-    assert endpoint.effects.total() == 300 - len(struck)
-    assert not any(row.effect for row in struck)
+    response = ask(endpoint, method, {**SHARED, "data": items(*names)})
+    failed = [row for row in response.rows if row.error]
+    assert {row.error for row in failed} == {error}
+    assert len(failed) == pytest.approx(90, rel=0.3)
+    assert endpoint.effects.total() == 300 - len(failed)
+    assert not any(row.effect for row in failed)
 
 
 def test_half_of_the_items_with_a_500_are_processed() -> None:
     endpoint = brain(faults={"item_500": 1.0})
-    answer = batch(endpoint, *(f"p{number}" for number in range(300)))
-    assert set(errors(answer)) == {500}
-    assert endpoint.effects.total() == sum(row.effect for row in answer.rows)
+    response = batch(endpoint, *(f"p{number}" for number in range(300)))
+    assert set(errors(response)) == {500}
+    assert endpoint.effects.total() == sum(row.effect for row in response.rows)
     assert endpoint.effects.total() == pytest.approx(150, rel=0.25)
 
 
-def test_faults_of_items_leave_other_requests_alone() -> None:
+def test_faults_of_items_do_not_apply_to_single_requests() -> None:
     endpoint = brain(faults={"item_503": 1.0})
     assert ask(endpoint, SINGLE, {**SHARED, "email": "ann@example.com"}).effect
 
@@ -485,14 +487,14 @@ def test_a_fault_of_an_item_may_refuse_its_batch() -> None:
 @pytest.mark.parametrize("kind", ["objects", "ids"])
 @pytest.mark.parametrize(("fault", "length"), [("short_result", 2), ("long_result", 4)])
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_a_list_of_another_length(kind: str, fault: str, length: int, form: str) -> None:
+def test_a_fault_changes_the_number_of_results(kind: str, fault: str, length: int, form: str) -> None:
     endpoint = brain(assumptions={"batch_result": kind})
     fields = {"token": "t", **SHARED, "format": form, "data": items("ann", "bob", "cid")}
     body, headers = json.dumps(fields).encode(), {"Request-ID": "r"}
-    answers = [endpoint.answer(f"/api/v1.1/{BATCH}", headers, body, 0, fault) for _ in range(2)]
+    responses = [endpoint.answer(f"/api/v1.1/{BATCH}", headers, body, 0, fault) for _ in range(2)]
     lengths = [
-        len(said(answer)["result"] if form == "json" else parsed(answer).findall("result/xml"))
-        for answer in answers
+        len(document(response)["result"] if form == "json" else parsed(response).findall("result/xml"))
+        for response in responses
     ]
     assert lengths == [length, 3]
     assert endpoint.effects.total() == 3

@@ -1,4 +1,4 @@
-"""The page's own examples and the edges of a request, in both languages."""
+"""The examples of the documentation and edge cases of requests, in JSON and XML."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ask(endpoint: Brain, **fields: Any) -> Answer:
         "<content><data_lines>Channel A</data_lines><data_lines>Channel B</data_lines></content></xml>",
     ],
 )
-def test_the_page_s_examples(body: str) -> None:
+def test_the_documented_examples_engage(body: str) -> None:
     assert brain().answer(START, {}, body.encode(), 0).effect
 
 
@@ -68,7 +68,7 @@ def test_xml_is_read_like_json() -> None:
 
 
 @pytest.mark.parametrize("number", ["²", "1" * 5000, "1.0", "x"])
-def test_a_text_that_is_no_number_is_a_wrong_type(number: str) -> None:
+def test_an_invalid_number_is_a_wrong_type(number: str) -> None:
     body = f"<xml><token>t</token><id>{number}</id><email>ann@x.org</email></xml>"
     assert brain().answer(START, {}, body.encode(), 0).error == 400
 
@@ -79,7 +79,7 @@ def test_the_token_may_be_in_the_header() -> None:
 
 
 @pytest.mark.parametrize("header", ["Request-ID", "X-Request-ID"])
-def test_an_id_counts_for_its_token_only(header: str) -> None:
+def test_a_request_id_counts_for_its_token_only(header: str) -> None:
     endpoint = brain()
     bodies = [json.dumps({"token": token, "id": 1, "email": "ann@x.org"}).encode() for token in "ttu"]
     effects = [endpoint.answer(START, {header: "r"}, body, 0).effect for body in bodies]
@@ -101,10 +101,10 @@ def test_an_id_counts_for_its_token_only(header: str) -> None:
         {"custom_request": {"$where": "1"}},
     ],
 )
-def test_what_is_malformed_is_refused(fields: dict[str, Any]) -> None:
-    answer = ask(brain(profiles=[ANN]), **fields)
-    assert (answer.error, answer.effect) == (400, False)
-    assert "not found" not in json.loads(answer.body)["error_text"]
+def test_malformed_fields_are_refused(fields: dict[str, Any]) -> None:
+    response = ask(brain(profiles=[ANN]), **fields)
+    assert (response.error, response.effect) == (400, False)
+    assert "not found" not in json.loads(response.body)["error_text"]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_what_is_malformed_is_refused(fields: dict[str, Any]) -> None:
         ({"$and": [{"email": "ann@x.org"}, {"phone": "+1"}]}, False),
     ],
 )
-def test_custom_requests(query: dict[str, Any], found: bool) -> None:
+def test_a_custom_request_finds_a_profile(query: dict[str, Any], found: bool) -> None:
     assert ask(brain(profiles=[ANN]), custom_request=query).effect is found
 
 
-def test_a_person_is_one_however_matched() -> None:
+def test_a_profile_is_the_same_by_every_match() -> None:
     endpoint = brain(profiles=[ANN], scenarios=[{"id": 1, "reentry": False}])
     by_email = ask(endpoint, email="ann@x.org")
     by_phone = ask(endpoint, matching="phone", phone="+79000000000")

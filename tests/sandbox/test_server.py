@@ -1,4 +1,4 @@
-"""The endpoint from outside: real sockets, its log, and each fault's own look."""
+"""The sandbox over real sockets: its responses, its log, and the form of each fault."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_retry_after_may_be_absent() -> None:
         assert (response.status, "Retry-After" in response.headers) == (429, False)
 
 
-async def test_bodies_that_are_no_answer() -> None:
+async def test_faults_of_the_body_spoil_a_response() -> None:
     bodies = {}
     for fault in ("oversized", "bad_bytes", "empty"):
         async with (
@@ -69,7 +69,7 @@ async def test_bodies_that_are_no_answer() -> None:
         bodies["bad_bytes"].decode()
 
 
-async def test_a_drip_comes_in_pieces_and_a_client_may_leave_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_drip_comes_in_pieces_and_may_be_aborted(caplog: pytest.LogCaptureFixture) -> None:
     async with served(faults={"drip": 1.0}) as (sandbox, session, url):
         async with session.post(url, data=BODY) as response:
             first = await response.content.readany()
@@ -79,7 +79,7 @@ async def test_a_drip_comes_in_pieces_and_a_client_may_leave_it(caplog: pytest.L
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_latency_delays_an_answer() -> None:
+async def test_latency_delays_a_response() -> None:
     async with served(latency="60-80ms") as (_, session, url):
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -88,7 +88,7 @@ async def test_latency_delays_an_answer() -> None:
         assert loop.time() - began >= 0.055
 
 
-async def test_a_body_of_many_megabytes_is_taken() -> None:
+async def test_a_large_body_is_accepted() -> None:
     file = {"name": "a", "data": "data:a/b;base64," + "A" * 8_000_000}
     body = orjson.dumps({"token": "t", "id": 1, "email": "ann@x.org", "attach": [file]})
     async with served() as (sandbox, session, url), session.post(url, data=io.BytesIO(body)) as response:
@@ -134,13 +134,13 @@ async def test_the_log_has_each_row_of_a_batch(tmp_path: Path) -> None:
     assert (listing["rows"], listing["keys"]) == (0, [])
 
 
-async def test_a_log_of_one_row_has_it_in_both_forms() -> None:
+async def test_a_log_entry_has_one_row_in_both_forms() -> None:
     async with served() as (sandbox, session, url), session.post(url, data=BODY):
         (entry,) = sandbox.log
     assert (entry.rows, entry.keys, entry.effects, entry.errors) == (1, (entry.key,), (True,), (0,))
 
 
-async def test_a_reset_comes_while_the_body_is_still_leaving() -> None:
+async def test_a_reset_comes_before_the_end_of_the_body() -> None:
     async with served(faults={"reset_mid_body": 1.0}) as (sandbox, _, url):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].split("/")[0]))
         head = f"POST /api/v1.1/workflows/start HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
@@ -159,7 +159,7 @@ async def test_a_reset_comes_while_the_body_is_still_leaving() -> None:
     )
 
 
-async def test_nothing_is_left_open_when_the_log_cannot_be(tmp_path: Path) -> None:
+async def test_the_sandbox_does_not_start_without_its_log(tmp_path: Path) -> None:
     sandbox = Sandbox(SandboxConfig(log_file=str(tmp_path / "none" / "log")))
     with pytest.raises(FileNotFoundError):
         await sandbox.__aenter__()
@@ -167,12 +167,12 @@ async def test_nothing_is_left_open_when_the_log_cannot_be(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("refuses", "second"), [(True, 409), (False, 200)])
-async def test_a_repeat_while_the_first_is_worked_on(refuses: bool, second: int) -> None:
+async def test_a_repeat_in_flight_is_refused_by_assumption(refuses: bool, second: int) -> None:
     async with served(latency="50ms", assumptions={"refuse_in_flight": refuses}) as (sandbox, session, url):
 
         async def post() -> int:
-            async with session.post(url, data=BODY, headers={"Request-ID": "one"}) as answer:
-                return answer.status
+            async with session.post(url, data=BODY, headers={"Request-ID": "one"}) as response:
+                return response.status
 
         assert sorted(await asyncio.gather(post(), post())) == [200, second]
         assert sandbox.brain.effects.total() == 1

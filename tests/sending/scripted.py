@@ -1,4 +1,4 @@
-"""Whole rows in virtual time, against a script instead of a network."""
+"""Sends rows in virtual time, to a script instead of a network."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
-NO = Reply(200, b'{"data":null,"error":400,"error_text":"no such profile"}')
+REJECTION = Reply(200, b'{"data":null,"error":400,"error_text":"no such profile"}')
 BUSY = Reply(503, b"")
 TOO_MANY = Reply(429, b"")
 REFUSED = NotSent("connect_failed", "refused")
 SILENT = Lost("timeout", "silence")
-REPLAYED = Reply(200, b'{"data":null,"error":500,"error_text":"fault"}', duplicate=True)
+REPEATED = Reply(200, b'{"data":null,"error":500,"error_text":"fault"}', duplicate=True)
 
 
 class Script:
@@ -85,14 +85,14 @@ def retrying(
         Delivery(mode, window),
         RetryBudget(retry.budget_rate, retry.budget_reserve),
         stop,
-        lambda first, generation: f"{first}.{generation}",
+        lambda first, version: f"{first}.{version}",
         lambda request: None,
         clock,
     )
 
 
-def noting(stored: list[str]) -> BeforeSend:
-    """A store that notes the request ids of what leaves."""
+def recording(stored: list[str]) -> BeforeSend:
+    """A store that records the request ids of the requests that leave."""
 
     def before_send(requests: list[EngageRequest]) -> None:
         stored.extend(request.request_id for request in requests)
@@ -111,8 +111,8 @@ async def settle(engage: Engage) -> Outcome:
     return outcome
 
 
-def after(seconds: float) -> asyncio.Future[None]:
-    """A disk that has everything so much later."""
+def done_after(seconds: float) -> asyncio.Future[None]:
+    """A future that is done after these seconds, as that of a slow disk."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     if seconds:

@@ -1,11 +1,11 @@
-"""Load shapes as data, and what the adaptive limits make of each, in virtual time.
+"""Load shapes as data, and how the adaptive limits cope with each, in virtual time.
 
     python -m tests.sending.shapes                # the table
-    python -m tests.sending.shapes "halves"       # those whose names hold this
+    python -m tests.sending.shapes "halves"       # shapes whose names contain this
 
-A simulated endpoint has so many workers, each busy with a request for so long, and a queue in front of
-them; it may refuse what is over a bound. How far the run stayed below the best possible, and what it did
-to the endpoint, is measured over the whole run and over its last quarter.
+A simulated endpoint has a number of workers, a service time and a queue; it may refuse requests beyond a
+bound. The throughput, as a share of the best possible, and the load on the endpoint are measured over the
+whole run and over its last quarter.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
 FAULT = Reply(500, b"")
 
 #: Seconds into the run → a number.
-Course = Callable[[float], float]
+Curve = Callable[[float], float]
 
 
-def at(*steps: tuple[float, float]) -> Course:
-    """A course in steps: from each moment on, a value."""
+def at(*steps: tuple[float, float]) -> Curve:
+    """A curve in steps: from each moment on, a value."""
     return lambda now: next(value for since, value in reversed(steps) if now >= since)
 
 
-def always(value: float) -> Course:
+def always(value: float) -> Curve:
     return lambda now: value
 
 
@@ -59,18 +59,18 @@ class Shape:
     """How an endpoint behaves."""
 
     name: str
-    workers: Course = TWENTY  #: requests that it works on at a time
-    service: Course = A_TENTH  #: seconds that it works on one
+    workers: Curve = TWENTY  #: requests that it works on at a time
+    service: Curve = A_TENTH  #: seconds that it works on one
     jitter: float = 0.0  #: spread of that, as the sigma of a lognormal
-    room: float = 1e9  #: requests in the house beyond which it says 503
-    rate: float = 1e9  #: requests a second beyond which it says 429
+    capacity: float = 1e9  #: requests in work and in the queue beyond which it responds 503
+    rate: float = 1e9  #: requests a second beyond which it responds 429
     retry_after: str | None = None
-    faults: Course = NONE  #: share that ends at once, as a 500
+    faults: Curve = NONE  #: share that ends at once, as a 500
     seconds: float = 80.0
 
     def best(self, now: float, concurrency: int) -> float:
         """Requests per second that it could serve at a concurrency."""
-        workers = min(self.workers(now), self.room, concurrency)
+        workers = min(self.workers(now), self.capacity, concurrency)
         return min(workers / self.service(now), self.rate) * (self.faults(now) < 1)
 
 
@@ -82,7 +82,7 @@ SHAPES = (
     Shape("a queue that grows", workers=lambda now: max(8.0, 32 - now / 2.5)),
     Shape("a hard rate limit", rate=100),
     Shape("a hard rate limit with Retry-After", rate=100, retry_after="1"),
-    Shape("503 when over capacity", room=30, workers=always(30)),
+    Shape("503 when over capacity", capacity=30, workers=always(30)),
     Shape("latency that jumps for a while", service=at((0, 0.05), (20, 0.2), (40, 0.05))),
     Shape("fast errors for a while", faults=at((0, 0), (20, 1), (30, 0))),
     Shape("a third fast errors", faults=always(0.33)),
@@ -95,14 +95,14 @@ SHAPES = (
 
 
 class Endpoint:
-    """A shape come alive: a transport that remembers what reached it."""
+    """A transport that behaves as a shape does, and records the requests that reached it."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.taken: list[tuple[float, float]] = []  #: when, and seconds in the house
+        self.served: list[tuple[float, float]] = []  #: when each arrived, and its seconds in the endpoint
         self.sent: list[float] = []
         self.refused: list[float] = []
-        self.deepest = 0  #: the longest queue there was
+        self.longest_queue = 0  #: requests in the queue at most
         self._working = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._tokens, self._at = 1.0, 0.0
@@ -116,12 +116,12 @@ class Endpoint:
         if self._chance.random() < shape.faults(now):
             await asyncio.sleep(0.005)
             return FAULT
-        if self._is_over_rate(now) or self._working + len(self._queue) >= shape.room:
+        if self._is_over_rate(now) or self._working + len(self._queue) >= shape.capacity:
             self.refused.append(now)
             await asyncio.sleep(0.005)
             return Reply(429 if shape.rate < 1e9 else 503, b"", retry_after=shape.retry_after)
         await self._work()
-        self.taken.append((now, asyncio.get_running_loop().time() - now))
+        self.served.append((now, asyncio.get_running_loop().time() - now))
         return OK
 
     def _is_over_rate(self, now: float) -> bool:
@@ -139,7 +139,7 @@ class Endpoint:
         self._queue.append(loop.create_future())
         turn = self._queue[-1]
         self._admit(loop.time())
-        self.deepest = max(self.deepest, len(self._queue))
+        self.longest_queue = max(self.longest_queue, len(self._queue))
         await turn
         spread = self._chance.lognormvariate(-(self.shape.jitter**2) / 2, self.shape.jitter)
         await asyncio.sleep(self.shape.service(loop.time()) * spread)
@@ -153,15 +153,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Account:
-    """What a run made of a shape."""
+class Measures:
+    """The measures of a run against a shape."""
 
     best: float  #: requests a second that were possible in the last quarter
-    reached: float  #: requests a second that were taken then
-    whole: float  #: share of the possible that was taken over the whole run
+    reached: float  #: requests a second that were served then
+    whole: float  #: share of the possible that was served over the whole run
     refused: float  #: share of what was sent that was refused
     inflation: float  #: latency in the last quarter, in times of an idle endpoint's
-    deepest: int  #: the longest queue
+    longest_queue: int  #: the longest queue
     sent: list[float]  #: when each request was sent
 
     @property
@@ -170,7 +170,7 @@ class Account:
 
 
 #: What is adaptive → the policies, and the concurrency.
-KNOBS: dict[str, tuple[Adaptive, int]] = {
+LIMITS: dict[str, tuple[Adaptive, int]] = {
     "concurrency": (Adaptive(concurrency=concurrency_settings(256)), 256),
     "rate": (Adaptive(rate=rate_settings(1e9)), 64),
     "both": (Adaptive(concurrency_settings(256), rate_settings(1e9)), 256),
@@ -178,7 +178,7 @@ KNOBS: dict[str, tuple[Adaptive, int]] = {
 
 
 def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
-    """The page's expression, around a simulated endpoint."""
+    """All policies around a simulated endpoint."""
     retry, clock = Retry(attempts=1000), asyncio.get_running_loop().time
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(adaptive.rate.begin().value) if adaptive.rate else None, stop, gate)
@@ -192,7 +192,7 @@ def compose(endpoint: Endpoint, adaptive: Adaptive, stop: Stop) -> Engage:
     ).engage
 
 
-async def engaged(shape: Shape, adaptive: Adaptive, concurrency: int) -> Account:
+async def send_to_shape(shape: Shape, adaptive: Adaptive, concurrency: int) -> Measures:
     """Send to the shape, with a concurrency, for its duration."""
     stop, endpoint, numbers = Stop(), Endpoint(shape), count(1)
     engage = compose(endpoint, adaptive, stop)
@@ -204,41 +204,41 @@ async def engaged(shape: Shape, adaptive: Adaptive, concurrency: int) -> Account
 
     asyncio.get_running_loop().call_later(shape.seconds, stop.request, Exit.STOPPED, "enough")
     await asyncio.gather(*(work() for _ in range(concurrency)))
-    return _account(endpoint, concurrency)
+    return _measures(endpoint, concurrency)
 
 
-def _account(endpoint: Endpoint, concurrency: int) -> Account:
+def _measures(endpoint: Endpoint, concurrency: int) -> Measures:
     shape = endpoint.shape
     late = shape.seconds * 3 / 4
-    ended = [left + seconds for left, seconds in endpoint.taken]
+    ended = [left + seconds for left, seconds in endpoint.served]
     bests = [shape.best(second + 0.5, concurrency) for second in range(int(shape.seconds))]
-    slowed = [seconds / shape.service(left) for left, seconds in endpoint.taken if left >= late]
-    return Account(
+    slowed = [seconds / shape.service(left) for left, seconds in endpoint.served if left >= late]
+    return Measures(
         best=fmean(bests[int(late) :]),
         reached=sum(late <= moment < shape.seconds for moment in ended) / (shape.seconds - late),
         whole=sum(moment < shape.seconds for moment in ended) / sum(bests),
         refused=len(endpoint.refused) / len(endpoint.sent),
         inflation=fmean(slowed),
-        deepest=endpoint.deepest,
+        longest_queue=endpoint.longest_queue,
         sent=endpoint.sent,
     )
 
 
-def carried_out(shape: Shape, knob: str) -> Account:
-    """The same, on a loop of its own; what is drawn, the jitter of retries included, is always the same."""
+def measure(shape: Shape, limit: str) -> Measures:
+    """Measure a run on its own loop; its random draws, those of retries included, are always the same."""
     random.seed(4711)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(engaged(shape, *KNOBS[knob]))
+        return runner.run(send_to_shape(shape, *LIMITS[limit]))
 
 
 def main(part: str = "") -> None:
     head = f"{'shape':36}{'adaptive':13}{'best/s':>8}{'reached':>9}{'ratio':>7}{'whole':>7}"
     print(f"{head}{'refused':>9}{'latency':>9}{'queue':>7}")
     for shape in SHAPES:
-        for knob in KNOBS if part in shape.name else ():
-            a = carried_out(shape, knob)
-            row = f"{shape.name:36}{knob:13}{a.best:8.0f}{a.reached:9.1f}{a.ratio:7.2f}{a.whole:7.2f}"
-            print(f"{row}{a.refused:9.2%}{a.inflation:8.2f}x{a.deepest:7}", flush=True)
+        for limit in LIMITS if part in shape.name else ():
+            a = measure(shape, limit)
+            row = f"{shape.name:36}{limit:13}{a.best:8.0f}{a.reached:9.1f}{a.ratio:7.2f}{a.whole:7.2f}"
+            print(f"{row}{a.refused:9.2%}{a.inflation:8.2f}x{a.longest_queue:7}", flush=True)
 
 
 if __name__ == "__main__":

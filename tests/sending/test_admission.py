@@ -26,26 +26,26 @@ from tests.sending.scripted import (
     REFUSED,
     SILENT,
     Script,
-    after,
     compose,
     departures_in_a_second,
-    noting,
+    done_after,
+    recording,
     request,
     settle,
 )
 
 
 @pytest.mark.virtual_time
-async def test_the_intent_is_written_before_every_byte_and_only_then() -> None:
+async def test_the_intent_is_stored_once_per_sent_attempt() -> None:
     intents: list[str] = []
-    await settle(compose(Script(REFUSED, SILENT, OK), before_send=noting(intents)))
+    await settle(compose(Script(REFUSED, SILENT, OK), before_send=recording(intents)))
     assert intents == ["id-1", "id-1"]
 
 
 @pytest.mark.virtual_time
 async def test_requests_that_waited_for_the_disk_do_not_leave_in_a_burst() -> None:
     def slow_once(requests: list[EngageRequest]) -> asyncio.Future[None]:
-        return after(3 if asyncio.get_running_loop().time() < 1 else 0)
+        return done_after(3 if asyncio.get_running_loop().time() < 1 else 0)
 
     script = Script()
     engage = compose(script, pace=Pace(20), before_send=slow_once, synced=True)
@@ -60,7 +60,7 @@ async def test_requests_that_waited_for_the_disk_beyond_the_window_wait_for_the_
     pace: Pace | None,
 ) -> None:
     gate, loop, script = PauseGate(Stop()), asyncio.get_running_loop(), Script()
-    engage = compose(script, pace=pace, before_send=lambda _: after(3), synced=True, gate=gate)
+    engage = compose(script, pace=pace, before_send=lambda _: done_after(3), synced=True, gate=gate)
     loop.call_later(1, gate.pause, "window")
     loop.call_later(100, gate.resume, "window")
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(8)))
@@ -73,7 +73,7 @@ async def test_requests_that_waited_for_the_disk_beyond_the_window_wait_for_the_
 @pytest.mark.parametrize("pace", [None, Pace(5)])
 async def test_requests_that_waited_for_the_disk_do_not_leave_after_a_stop(pace: Pace | None) -> None:
     stop, script = Stop(), Script()
-    engage = compose(script, pace=pace, before_send=lambda _: after(3), synced=True, stop=stop)
+    engage = compose(script, pace=pace, before_send=lambda _: done_after(3), synced=True, stop=stop)
     asyncio.get_running_loop().call_later(1, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     assert await asyncio.gather(*(engage(request(n)) for n in range(8))) == [None] * 8
     assert script.left == []
@@ -90,7 +90,7 @@ async def test_every_request_that_leaves_is_stored_before(pace: Pace | None) -> 
         assert request_id in stored
         return await script(body, request_id, lambda: True)
 
-    engage = compose(send, pace=pace, before_send=noting(stored))
+    engage = compose(send, pace=pace, before_send=recording(stored))
     await asyncio.gather(*(engage(request(n)) for n in range(4)))
     assert stored == [f"id-{n}" for n in range(4)]
 
@@ -110,17 +110,17 @@ async def test_requests_of_one_sync_leave_together() -> None:
 
 @pytest.mark.virtual_time
 async def test_an_attempt_whose_connection_was_closed_does_not_queue_again() -> None:
-    """Or a server that closes what rests for a minute would be asked for nothing at one request a second."""
+    """Otherwise a server that closes idle connections would get no request at a low rate."""
     left: list[float] = []
 
-    async def twice(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+    async def admitted_twice(body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         assert await is_admitted(admission)
         await asyncio.sleep(0.01)
         assert await is_admitted(admission)
         left.append(asyncio.get_running_loop().time())
         return OK
 
-    engage = compose(twice, pace=Pace(1))
+    engage = compose(admitted_twice, pace=Pace(1))
     await asyncio.gather(*(engage(request(n)) for n in range(10)))
     assert left[-1] < 11
     assert all(after - before >= 0.98 for before, after in pairwise(left))

@@ -1,4 +1,4 @@
-"""The breaker in virtual time: nothing leaves while nobody is there, but for single probes."""
+"""The circuit breaker in virtual time: during an outage only single probes leave."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission, is_admitted
 
 OK = Reply(200, b'{"data":null,"error":0,"error_text":"Successful operation"}')
-NO = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')
+REJECTION = Reply(200, b'{"data":null,"error":440,"error_text":"no such profile"}')
 
 
 class Endpoint:
-    """Is down from one moment to another: it refuses connections, or takes requests and never answers."""
+    """Has one outage: it refuses connections, or receives requests and never responds."""
 
     def __init__(self, begin: float, end: float, down: Ending) -> None:
         self._begin, self._end, self._down = begin, end, down
         self.missed: list[float] = []
-        self.answered: list[float] = []
+        self.responded: list[float] = []
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         now = asyncio.get_running_loop().time
@@ -44,7 +44,7 @@ class Endpoint:
         if self._begin <= now() < self._end:
             self.missed.append(now())
             return self._down
-        self.answered.append(now())
+        self.responded.append(now())
         await asyncio.sleep(0.05)
         return OK
 
@@ -66,7 +66,7 @@ def compose(
         Delivery(),
         RetryBudget(100, 100),
         stop,
-        lambda first, generation: first,
+        lambda first, version: first,
         lambda request: None,
         clock,
     ).engage
@@ -94,7 +94,7 @@ DOWN: list[Ending] = [
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("down", DOWN, ids=["refused", "silent", "gateway"])
 @pytest.mark.parametrize("pace", [None, Pace(200)], ids=["free", "paced"])
-async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
+async def test_an_outage_loses_no_row_and_is_probed_by_single_requests(
     down: Ending, pace: Pace | None
 ) -> None:
     stop = Stop()
@@ -102,25 +102,25 @@ async def test_an_outage_costs_no_row_and_is_probed_by_single_requests(
     engage = compose(endpoint, Breaker(failures=20, pause=30, longest_pause=120), gate, stop, pace)
     statuses = await run(engage, 3000, 16)
     assert statuses.count(Status.ENGAGED) == 3000
-    # Those that were on their way when the breaker opened come back; from then on one at a time.
+    # Requests that were in flight when the breaker opened miss too; after them one at a time.
     probes = [moment for moment in endpoint.missed if moment > 4.0]
     assert 4 <= len(probes) <= 8
     assert all(later - earlier >= 59 for earlier, later in pairwise(probes))
-    assert min(moment for moment in endpoint.answered if moment > 2.1) >= 500
+    assert min(moment for moment in endpoint.responded if moment > 2.1) >= 500
     assert gate.holders == frozenset()
 
 
 @pytest.mark.virtual_time
-async def test_rows_that_are_rejected_do_not_open_it() -> None:
+async def test_rejected_rows_do_not_open_the_breaker() -> None:
     stop = Stop()
-    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, NO)
+    gate, endpoint = PauseGate(stop), Endpoint(0.0, 1e9, REJECTION)
     statuses = await run(compose(endpoint, Breaker(failures=2, pause=30), gate, stop, None), 200, 4)
     assert statuses == [Status.REJECTED] * 200
     assert asyncio.get_running_loop().time() < 30
 
 
 @pytest.mark.virtual_time
-async def test_another_pause_holds_the_probe_too() -> None:
+async def test_another_pause_delays_the_probe() -> None:
     stop = Stop()
     gate, endpoint = PauseGate(stop), Endpoint(1.0, 40.0, DOWN[0])
     gate.pause("window")
@@ -129,24 +129,24 @@ async def test_another_pause_holds_the_probe_too() -> None:
     asyncio.get_running_loop().call_later(300, gate.resume, "window")
     statuses = await run(compose(endpoint, Breaker(failures=3, pause=30), gate, stop, None), 40, 4)
     assert statuses == [Status.ENGAGED] * 40
-    assert min(endpoint.answered) >= 300
+    assert min(endpoint.responded) >= 300
 
 
 @pytest.mark.virtual_time
-async def test_a_pause_that_begins_while_the_probe_waits_for_the_pace_holds_it_too() -> None:
+async def test_a_pause_delays_a_probe_that_waits_for_the_rate() -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     gate, endpoint = PauseGate(stop), Endpoint(0.0, 1.0, DOWN[2])
     engage = compose(endpoint, Breaker(failures=1, pause=1), gate, stop, Pace(0.1))
     loop.call_later(5, gate.pause, "window")
     loop.call_later(50, gate.resume, "window")
     assert await run(engage, 3, 1) == [Status.ENGAGED] * 3
-    assert min(endpoint.answered) >= 50
+    assert min(endpoint.responded) >= 50
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(("pause", "longest_pause"), [(30, 30), (30, 600), (7, 80), (300, 600)])
 @pytest.mark.parametrize("pace", [None, Pace(5)], ids=["free", "paced"])
-async def test_it_gives_up_after_the_configured_time(
+async def test_the_breaker_gives_up_after_the_configured_time(
     pause: float, longest_pause: float, pace: Pace | None
 ) -> None:
     """Not when the next probe would have been due, which may be long after."""
@@ -156,11 +156,11 @@ async def test_it_gives_up_after_the_configured_time(
     statuses = await run(compose(endpoint, breaker, gate, stop, pace), 40, 4)
     assert (stop.exit, "breaker.give_up" in stop.reason) == (Exit.STOPPED, True)
     assert set(statuses) == {None}
-    assert 100 <= endpoint.missed[-1] <= 110  # the rows may be resting between two tries
+    assert 100 <= endpoint.missed[-1] <= 110  # the rows may wait between two attempts
 
 
 @pytest.mark.virtual_time
-async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
+async def test_an_endpoint_that_recovers_in_time_is_not_given_up() -> None:
     stop = Stop()
     gate, endpoint = PauseGate(stop), Endpoint(0.0, 95.0, DOWN[0])
     breaker = Breaker(failures=3, pause=30, longest_pause=600, give_up=100)
@@ -168,8 +168,8 @@ async def test_who_is_up_again_as_it_is_given_up_is_not_given_up() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_probes_of_an_outage_that_is_over_are_not_made_in_the_next() -> None:
-    """A straggler's success closes the breaker before its probe was due."""
+async def test_a_probe_of_a_past_outage_is_not_sent_in_the_next() -> None:
+    """A late success closes the breaker before its probe is due."""
     stop, loop = Stop(), asyncio.get_running_loop()
     gate, asked = PauseGate(stop), list[float]()
 
@@ -211,11 +211,11 @@ async def test_a_stop_releases_every_waiting_worker() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_who_waits_for_the_pace_can_be_the_probe_too() -> None:
+async def test_a_request_that_waits_for_the_rate_can_be_the_probe() -> None:
     stop = Stop()
     gate, endpoint = PauseGate(stop), Endpoint(0.0, 0.7, DOWN[2])
     engage = compose(endpoint, Breaker(failures=10, pause=1), gate, stop, Pace(20), attempts=1)
-    statuses = await run(engage, 30, 30)  # a row each: nobody comes back for another
+    statuses = await run(engage, 30, 30)  # a row for each worker
     assert len(statuses) == 30
     assert statuses.count(Status.ENGAGED) >= 15
     assert gate.holders == frozenset()

@@ -1,4 +1,4 @@
-"""A row in doubt: which ending makes it so, and which one settles it."""
+"""A row in doubt: which ending causes the doubt, and which one settles it."""
 
 from __future__ import annotations
 
@@ -36,34 +36,36 @@ RAISING = (
     lambda n: Reply(200, b'{"error":500,"error_text":"fault %d"}' % n),
 )
 SETTLING = (lambda n: Reply(200, b'{"error":500,"error_text":"repeated %d"}' % n, duplicate=True),)
-KEEPING = (
+NEUTRAL = (
     lambda n: NotSent("connect_failed", f"refused {n}"),
     lambda n: Reply(429, b"busy %d" % n),
-    lambda n: Reply(404, b"<p>nobody %d</p>" % n),
+    lambda n: Reply(404, b"<p>nothing %d</p>" % n),
 )
 
 
 @settings(deadline=None)
 @given(
     st.sampled_from(Mode),
-    st.lists(st.sampled_from([*RAISING, *SETTLING, *KEEPING]), min_size=4, max_size=4),
+    st.lists(st.sampled_from([*RAISING, *SETTLING, *NEUTRAL]), min_size=4, max_size=4),
     st.sampled_from([None, "interrupted", "before this pass"]),
 )
-def test_a_row_in_doubt_names_the_ending_that_made_it_so(
-    mode: Mode, makes: list[Callable[[int], Ending]], past: str | None
+def test_a_row_in_doubt_names_the_ending_that_caused_the_doubt(
+    mode: Mode, makes: list[Callable[[int], Ending]], earlier_doubt: str | None
 ) -> None:
-    tried = request()
-    tried.history = AttemptHistory(in_doubt=past is not None, first_left=0, forced=past == "before this pass")
+    sent = request()
+    sent.history = AttemptHistory(
+        in_doubt=earlier_doubt is not None, first_left=0, forced=earlier_doubt == "before this pass"
+    )
 
-    async def settled() -> Outcome | None:
+    async def outcome_of_row() -> Outcome | None:
         script = Script(*[make(number) for number, make in enumerate(makes)], seconds=0)
-        return await compose(script, mode=mode)(tried)
+        return await compose(script, mode=mode)(sent)
 
     with closing(VirtualLoop()) as loop:
-        outcome = loop.run_until_complete(settled())
-    doubt = past
-    for number, make in enumerate(makes[: tried.history.attempts]):
-        settles = make in SETTLING and past != "before this pass"
+        outcome = loop.run_until_complete(outcome_of_row())
+    doubt = earlier_doubt
+    for number, make in enumerate(makes[: sent.history.attempts]):
+        settles = make in SETTLING and earlier_doubt != "before this pass"
         if settles or (make in RAISING and doubt is None):
             doubt = None if settles else str(number)
     assert outcome is not None
@@ -71,7 +73,7 @@ def test_a_row_in_doubt_names_the_ending_that_made_it_so(
     if doubt is not None:
         reported, _, then = (outcome.error_text or "").partition("; then: ")
         assert doubt in reported
-        last = tried.history.attempts - 1
+        last = sent.history.attempts - 1
         assert last < 0 or str(last) in (reported if doubt == str(last) else then)
 
 

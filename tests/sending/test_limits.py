@@ -1,4 +1,4 @@
-"""The mechanisms that wait, in virtual time."""
+"""Rate limit, pause, stop, retry budget and Retry-After, in virtual time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from engager.sending.stop import Stop
 from tests.conftest import VirtualLoop
 
 
-def worst_second(times: list[float]) -> int:
-    """The most of these moments in any sliding second."""
+def most_in_a_second(times: list[float]) -> int:
+    """The maximum number of these moments in any sliding second."""
     return max(index + 1 - bisect_left(times, moment - 1 + 1e-9) for index, moment in enumerate(times))
 
 
@@ -38,7 +38,7 @@ async def test_the_rate_holds_in_every_sliding_second(rate: float) -> None:
             left.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(worker() for _ in range(64)))
-    assert worst_second(left) <= max(1, rate * 1.02)
+    assert most_in_a_second(left) <= max(1, rate * 1.02)
     # all but the last overshoot of the workers, over the time it took
     assert len(left) / (left[-1] - left[0] + 1 / rate) >= rate * 0.96
 
@@ -56,7 +56,7 @@ async def test_requests_delayed_by_a_stall_are_made_up_for(rate: float) -> None:
             loop.stall(seconds := chance.uniform(0.05, 0.4))  # type: ignore[attr-defined]
             stalls += seconds
     assert stalls > 5
-    assert worst_second(left) <= rate * 1.02
+    assert most_in_a_second(left) <= rate * 1.02
     # a seventh of the time was stalls, and some of them came before the one before was made up for
     assert len(left) / left[-1] >= rate * 0.95
 
@@ -77,12 +77,12 @@ async def test_a_request_delayed_by_a_stall_counts_when_it_leaves(rate: float) -
             left.append(loop.time())
 
     await asyncio.gather(*(worker() for _ in range(64)))
-    assert worst_second(left) <= rate * 1.02
+    assert most_in_a_second(left) <= rate * 1.02
     assert len(left) >= rate * 20 * 0.9
 
 
 @pytest.mark.virtual_time
-async def test_a_slow_row_of_requests_is_held_to_a_slow_rate() -> None:
+async def test_a_low_rate_limits_slow_requests() -> None:
     rate_limiter, loop = RateLimiter(Pace(0.5), Stop()), asyncio.get_running_loop()
     for _ in range(20):
         await rate_limiter.wait()
@@ -91,7 +91,7 @@ async def test_a_slow_row_of_requests_is_held_to_a_slow_rate() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_silence_saves_nothing_up() -> None:
+async def test_an_idle_time_saves_no_slots_up() -> None:
     rate_limiter, loop = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop()
     left = []
     for _ in range(3):
@@ -99,11 +99,11 @@ async def test_a_silence_saves_nothing_up() -> None:
         for _ in range(150):
             await rate_limiter.wait()
             left.append(loop.time())
-    assert worst_second(left) <= 102
+    assert most_in_a_second(left) <= 102
 
 
 @pytest.mark.virtual_time
-async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised() -> None:
+async def test_a_raised_rate_ends_the_waits_for_the_low_rate() -> None:
     rate_limiter, loop, left = RateLimiter(Pace(100), Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(2, rate_limiter.set_pace, Pace(0.01))
     loop.call_later(12, rate_limiter.set_pace, Pace(100))
@@ -116,12 +116,12 @@ async def test_who_waits_for_a_slow_pace_does_not_sit_it_out_when_it_is_raised()
     await asyncio.gather(*(worker() for _ in range(16)))
     assert [moment for moment in left if 2.02 < moment < 11.99] == []
     assert len([moment for moment in left if 12 <= moment < 15]) >= 0.97 * 300
-    assert worst_second(left) <= 102
+    assert most_in_a_second(left) <= 102
 
 
 @pytest.mark.virtual_time
 async def test_a_new_rate_makes_up_for_no_earlier_slot() -> None:
-    """A rate that is moved again and again would let one go each time, however low it is."""
+    """Otherwise a rate that changes often would let a request leave at each change."""
     rate_limiter, loop, left = RateLimiter(Pace(0.05), Stop()), asyncio.get_running_loop(), list[float]()
     for second in range(1, 200, 3):
         loop.call_later(second, rate_limiter.set_pace, Pace(0.05 if second % 2 else 0.04))
@@ -133,7 +133,7 @@ async def test_a_new_rate_makes_up_for_no_earlier_slot() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("first", [Pace(0), Pace(100)])
-async def test_who_has_no_share_of_the_rate_waits_until_there_is_one(first: Pace) -> None:
+async def test_a_rate_of_zero_delays_requests_until_it_is_raised(first: Pace) -> None:
     rate_limiter, loop, left = RateLimiter(first, Stop()), asyncio.get_running_loop(), list[float]()
     loop.call_later(1.003, rate_limiter.set_pace, Pace(0))
     loop.call_later(5000, rate_limiter.set_pace, Pace(10))
@@ -154,12 +154,12 @@ async def test_a_rate_that_is_lowered_and_raised_again_counts_every_sent_request
     while loop.time() < 5:
         await rate_limiter.wait()
         left.append(loop.time())
-    assert worst_second(left) <= 102
+    assert most_in_a_second(left) <= 102
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(("before", "after_it"), [(100, 80), (3, 3)])
-async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, after_it: int) -> None:
+async def test_slots_within_a_pause_are_not_made_up_for(before: int, after_it: int) -> None:
     stop, loop, left = Stop(), asyncio.get_running_loop(), list[float]()
     gate = PauseGate(stop)
     rate_limiter = RateLimiter(Pace(before), stop, gate)
@@ -182,7 +182,7 @@ async def test_a_slot_within_a_pause_is_not_made_up_for_after_it(before: int, af
 
 
 class IrregularLoop(VirtualLoop):
-    """Its clock is read a hair early or late, and so goes backwards at times. It counts its timers."""
+    """A loop whose clock reads slightly early or late, and so may go backwards. It records its timers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class IrregularLoop(VirtualLoop):
 
 
 @pytest.mark.parametrize("rate", [3, 500, 5000])
-def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
+def test_an_irregular_clock_does_not_break_the_rate_limit(rate: float) -> None:
     faults: list[object] = []
 
     async def main() -> list[float]:
@@ -221,11 +221,11 @@ def test_a_clock_that_is_read_irregularly_breaks_nothing(rate: float) -> None:
     with asyncio.Runner(loop_factory=IrregularLoop) as runner:
         left = runner.run(main())
     assert faults == []
-    assert worst_second(left) <= max(1, rate * 1.02)
+    assert most_in_a_second(left) <= max(1, rate * 1.02)
     assert len(left) >= rate * 5 * 0.9
 
 
-def test_all_that_wait_share_one_timer() -> None:
+def test_all_waiting_requests_share_one_timer() -> None:
     async def main(loop: IrregularLoop) -> None:
         rate_limiter = RateLimiter(Pace(100), Stop())
         waiting = [asyncio.create_task(rate_limiter.wait()) for _ in range(500)]
@@ -241,7 +241,7 @@ def test_all_that_wait_share_one_timer() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_probe_does_not_queue() -> None:
+async def test_a_probe_passes_the_waiting_requests() -> None:
     rate_limiter, loop = RateLimiter(Pace(1), Stop()), asyncio.get_running_loop()
     await rate_limiter.wait()
     waiting = [asyncio.create_task(rate_limiter.wait()) for _ in range(50)]
@@ -288,7 +288,7 @@ async def test_a_pause_blocks_every_request_and_the_longer_one_counts() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_pause_that_grows_while_it_is_waited_for() -> None:
+async def test_a_pause_can_be_extended() -> None:
     gate, loop = PauseGate(Stop()), asyncio.get_running_loop()
     gate.close(10)
     loop.call_later(5, gate.close, 20)
@@ -310,7 +310,7 @@ async def test_a_stop_wakes_every_waiting_worker() -> None:
     assert loop.time() == pytest.approx(1, abs=0.01)
 
 
-def test_the_first_to_stop_the_run_is_quoted() -> None:
+def test_the_first_stop_gives_the_reason() -> None:
     stop = Stop()
     stop.request(Exit.STOPPED, "first")
     stop.request(Exit.INTERRUPTED, "second")
@@ -325,13 +325,13 @@ def test_retries_are_earned_by_successes() -> None:
     assert budget.spend(100) == 0
 
 
-def test_a_clock_that_goes_backwards_takes_no_retry() -> None:
+def test_a_clock_that_goes_backwards_uses_up_no_retry() -> None:
     budget = RetryBudget(rate=10, reserve=1)
     assert [budget.spend(now) for now in (5.0, 4.0)] == pytest.approx([0, 0.1])
 
 
 @pytest.mark.virtual_time
-async def test_a_sleep_until_a_moment_that_is_over_is_none() -> None:
+async def test_a_sleep_of_negative_seconds_returns_at_once() -> None:
     await Stop().sleep(-1e-9)
     assert asyncio.get_running_loop().time() < 0.01
 
@@ -363,7 +363,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
         ("٣", None),
     ],
 )
-def test_retry_after(header: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed(header: str, seconds: float | None) -> None:
     assert pause_seconds(header, NOON) == seconds
 
 
@@ -377,12 +377,12 @@ def test_retry_after(header: str, seconds: float | None) -> None:
         ("1 Jan 2024 00:00:00 +99999999999999", 3630),
     ],
 )
-def test_a_date_is_judged_by_the_clock_that_wrote_it(date: str | None, seconds: float) -> None:
+def test_a_retry_after_date_counts_from_the_date_of_the_response(date: str | None, seconds: float) -> None:
     assert pause_seconds("Mon, 23 Nov 2026 13:00:30 GMT", NOON, date) == seconds
     assert pause_seconds("7", NOON, date) == 7
 
 
 @given(st.text() | st.from_regex(r"[0-9]{1,4} ?[A-Z][a-z]{2} [0-9]+ [0-9:]+ [+-][0-9]+"), st.text())
-def test_whatever_stands_there_is_a_pause_or_none(header: str, date: str) -> None:
+def test_any_header_is_a_pause_or_none(header: str, date: str) -> None:
     seconds = pause_seconds(header, NOON, date)
     assert seconds is None or 0 <= seconds <= LONGEST_PAUSE

@@ -17,10 +17,10 @@ from engager.policies.rate import Pace
 from engager.policies.retry import Retry
 from tests.sending.scripted import (
     BUSY,
-    NO,
     OK,
     REFUSED,
-    REPLAYED,
+    REJECTION,
+    REPEATED,
     SILENT,
     TOO_MANY,
     Script,
@@ -35,7 +35,7 @@ from tests.sending.scripted import (
     ("mode", "endings", "status", "attempts"),
     [
         (Mode.EXACTLY_ONCE, [OK], Status.ENGAGED, 1),
-        (Mode.EXACTLY_ONCE, [NO], Status.REJECTED, 1),
+        (Mode.EXACTLY_ONCE, [REJECTION], Status.REJECTED, 1),
         (Mode.EXACTLY_ONCE, [BUSY, REFUSED, SILENT, OK], Status.ENGAGED, 4),
         (Mode.EXACTLY_ONCE, [BUSY] * 9, Status.FAILED, 4),
         (Mode.EXACTLY_ONCE, [REFUSED] * 9, Status.FAILED, 4),
@@ -55,8 +55,8 @@ async def test_a_row_is_attempted_until_it_is_settled(
 
 
 @pytest.mark.virtual_time
-async def test_the_request_id_is_stable_until_its_answer_is_repeated() -> None:
-    script = Script(SILENT, BUSY, REPLAYED, OK)
+async def test_the_request_id_is_stable_until_its_error_is_repeated() -> None:
+    script = Script(SILENT, BUSY, REPEATED, OK)
     outcome = await settle(compose(script))
     assert [id_ for _, id_ in script.left] == ["id-1", "id-1", "id-1", "id-1.1"]
     assert outcome.request_id == "id-1.1"
@@ -85,7 +85,7 @@ async def test_retries_count_for_the_rate_limit_like_first_attempts() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_waiting_is_shown_apart_from_latency() -> None:
+async def test_waiting_does_not_count_as_latency() -> None:
     engage = compose(Script(Reply(429, b"", retry_after="30")))
     outcome = await settle(engage)
     assert outcome.latency_ms == pytest.approx(50, abs=1)
@@ -93,7 +93,7 @@ async def test_waiting_is_shown_apart_from_latency() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_an_outage_does_not_multiply_the_load() -> None:
+async def test_the_retry_budget_limits_the_load_in_an_outage() -> None:
     script = Script(*[BUSY] * 100_000, seconds=0)
     retry = Retry(attempts=5, base_delay=0.01, max_delay=0.01, budget_rate=10, budget_reserve=100)
     engage = compose(script, retry=retry)
@@ -105,5 +105,5 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
             await engage(request(next(numbers)))
 
     await asyncio.gather(*(worker() for _ in range(8)))
-    # the reserve, the trickle, and a first try for every four retries
+    # the reserve, the trickle, and a first attempt for every four retries
     assert len(script.left) < (100 + 60 * 10) * 1.25 + 20

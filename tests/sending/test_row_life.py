@@ -1,7 +1,6 @@
-"""The rules of a row's life against every endpoint there may be, without any I/O: crashes are free here.
+"""The delivery rules of a row against a model of the endpoint, without I/O, with kills at any moment.
 
-The endpoint is a model that knows how often a message went out. Whatever happens to the tries of a row,
-what is claimed of it must be true.
+The model counts the messages that went out. The status of a row must be true, however its attempts end.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ HTML = b"<html>nginx</html>"
 
 
 class Endpoint:
-    """Remembers Request-IDs, or not; counts the messages."""
+    """Remembers Request-IDs if it deduplicates; counts the messages."""
 
     def __init__(self, deduplicates: bool, replays_errors: bool) -> None:
         self.messages = 0
@@ -41,15 +40,15 @@ class Endpoint:
 
 
 ERRORS = st.sampled_from([0, 0, 0, 400, 429, 503, 440])
-# What the endpoint made of a try, and what came back of its answer.
-FATES = st.sampled_from(
+# Whether the endpoint processed an attempt, and whether its response arrived.
+DELIVERIES = st.sampled_from(
     [
-        "answered",
-        "answer lost",
-        "answer spoiled",
+        "responded",
+        "response lost",
+        "response damaged",
         "never arrived",
         "gateway 503",
-        "503 after the deed",
+        "503 after processing",
         "refused",
     ]
 )
@@ -66,43 +65,43 @@ class RowLife(RuleBasedStateMachine):
         self.history = AttemptHistory()
         self.now = 0.0
         self.status: Status | None = None
-        self.deceived = False  #: a gateway denied what had been done: what was not taken by assumption was
+        self.misled = False  #: a gateway denied a processed attempt: the assumption about its 503 was wrong
 
-    def _leave(self, error: int, fate: str) -> Ending:
-        if fate == "refused":
+    def _attempt(self, error: int, delivered: str) -> Ending:
+        if delivered == "refused":
             return NotSent("connect_failed", "refused")
         self.history = self.history.departed(self.now)
-        if fate == "gateway 503":
+        if delivered == "gateway 503":
             return Reply(503, HTML)
-        if fate == "never arrived":
-            return Lost("timeout", "no answer")
+        if delivered == "never arrived":
+            return Lost("timeout", "no response")
         reply = self.endpoint.process(f"id.{self.history.request_id_version}", self.now, error)
-        if fate == "503 after the deed":
-            self.deceived = True
+        if delivered == "503 after processing":
+            self.misled = True
             return Reply(503, HTML)
-        if fate == "answer lost":
-            return Lost("timeout", "no answer")
-        return Reply(502, HTML) if fate == "answer spoiled" else reply
+        if delivered == "response lost":
+            return Lost("timeout", "no response")
+        return Reply(502, HTML) if delivered == "response damaged" else reply
 
     @precondition(lambda self: self.status is None)
-    @rule(error=ERRORS, fate=FATES)
-    def one_try(self, error: int, fate: str) -> None:
-        ending = self._leave(error, fate)
+    @rule(error=ERRORS, delivered=DELIVERIES)
+    def attempt(self, error: int, delivered: str) -> None:
+        ending = self._attempt(error, delivered)
         step, self.history = decide(self.delivery, self.history.ended(), judge(ending), self.now)
         self.status = None if isinstance(step, Decision) else step
 
     @precondition(lambda self: self.status is None)
-    @rule(error=ERRORS, fate=FATES)
-    def a_kill_during_a_try(self, error: int, fate: str) -> None:
-        if isinstance(self._leave(error, fate), NotSent):
+    @rule(error=ERRORS, delivered=DELIVERIES)
+    def kill_during_an_attempt(self, error: int, delivered: str) -> None:
+        if isinstance(self._attempt(error, delivered), NotSent):
             return
-        # What the ledger gives back of a row that was in flight.
+        # As the journal reads a row that was in flight.
         self.history = self.history.ended()._replace(in_doubt=True)
         self._resume()
 
     @precondition(lambda self: self.status is None)
     @rule()
-    def a_kill_between_two_tries(self) -> None:
+    def kill_between_attempts(self) -> None:
         self._resume()
 
     def _resume(self) -> None:
@@ -111,37 +110,37 @@ class RowLife(RuleBasedStateMachine):
 
     @precondition(lambda self: self.status is None)
     @rule(hours=st.floats(0.1, 30))
-    def time_passes_while_no_process_runs(self, hours: float) -> None:
+    def pass_time_without_a_process(self, hours: float) -> None:
         self.now += hours * HOUR
         self._resume()
 
     @precondition(lambda self: self.status is None)
     @rule()
-    def the_tries_are_used_up(self) -> None:
+    def use_up_attempts(self) -> None:
         self.status = give_up(self.history)
 
     @precondition(lambda self: self.status is Status.FAILED)
     @rule()
-    def another_pass_over_a_failed_row(self) -> None:
+    def retry_a_failed_row(self) -> None:
         self.history = AttemptHistory(request_id_version=self.history.request_id_version)
         self.status = None
 
     @precondition(lambda self: self.status is not None)
     @rule(mode=st.sampled_from(Mode), deduplicates=st.booleans(), replays=st.booleans())
-    def the_next_row(self, mode: Mode, deduplicates: bool, replays: bool) -> None:
+    def next_row(self, mode: Mode, deduplicates: bool, replays: bool) -> None:
         self.begin(mode, deduplicates, replays)
 
     @invariant()
-    def what_is_claimed_is_true(self) -> None:
+    def status_is_true(self) -> None:
         if not hasattr(self, "endpoint"):
             return
         messages, status = self.endpoint.messages, self.status
         if self.delivery.mode is not Mode.AT_LEAST_ONCE:
-            # Behind the window nothing tells that a gateway denied what had been done.
-            assert messages <= 1 or (self.deceived and self.now >= WINDOW)
+            # After the window nothing shows that a gateway denied a processed attempt.
+            assert messages <= 1 or (self.misled and self.now >= WINDOW)
         if status is Status.ENGAGED:
             assert messages >= 1
-        if status in (Status.REJECTED, Status.FAILED) and not self.deceived:
+        if status in (Status.REJECTED, Status.FAILED) and not self.misled:
             assert messages == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from engager.errors import Exit
 from engager.models import (
     Ending,
+    Reply,
     Status,
 )
 from engager.policies.retry import Retry
@@ -17,8 +18,8 @@ from engager.sending.stop import Stop
 from engager.sending.transport.base import Admission
 from tests.sending.scripted import (
     BUSY,
-    NO,
     OK,
+    REJECTION,
     Script,
     compose,
     request,
@@ -27,7 +28,7 @@ from tests.sending.scripted import (
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
-    ("first", "left"), [(BUSY, 1), (NO, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
+    ("first", "left"), [(BUSY, 1), (REJECTION, 1 + 3), (OK, 20)], ids=["gateway", "rejected", "engaged"]
 )
 async def test_a_slow_start_limits_the_requests_in_flight(first: Ending, left: int) -> None:
     """One until the endpoint responds in its own form, and three until it accepts a row."""
@@ -36,6 +37,20 @@ async def test_a_slow_start_limits_the_requests_in_flight(first: Ending, left: i
     outcomes = await asyncio.gather(*(engage(request(n)) for n in range(20)))
     assert None not in outcomes
     assert sum(moment < 0.09 for moment, _ in script.left) == left
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("code", [0, 400, 409, 429, 500, 503])
+async def test_without_a_bound_on_rejected_rows_any_response_of_the_endpoint_ends_the_slow_start(
+    code: int,
+) -> None:
+    first = Reply(200, b'{"data":null,"error":%d,"error_text":""}' % code)
+    script, stop = Script(first), Stop()
+    engage = compose(script, slow_start=SlowStart(all_rejected=0), stop=stop)
+    asyncio.get_running_loop().call_later(1000, stop.request, Exit.STOPPED, "it would never end")
+    outcomes = await asyncio.gather(*(engage(request(n)) for n in range(20)))
+    assert None not in outcomes
+    assert stop.exit is None
 
 
 @pytest.mark.virtual_time

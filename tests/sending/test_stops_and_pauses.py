@@ -34,7 +34,7 @@ async def test_retry_after_pauses_every_row(status: int) -> None:
     times = sorted(moment for moment, _ in script.left)
     assert times[2] < 1
     assert times[3] >= 30
-    # after the pause the pace holds as before
+    # after the pause the rate limit is as before
     assert all(b - a > 0.99 for a, b in zip(times[3:], times[13:], strict=False))
     assert all(outcome and outcome.status is Status.ENGAGED for outcome in outcomes)
 
@@ -50,9 +50,7 @@ async def test_an_endpoint_that_asks_for_too_long_a_pause_stops_the_run() -> Non
 @pytest.mark.parametrize(
     ("code", "why"), [(401, "token"), (402, "tariff"), (403, "rights")], ids=["401", "402", "403"]
 )
-async def test_an_endpoint_that_refuses_everything_stops_the_run_and_costs_no_row(
-    code: int, why: str
-) -> None:
+async def test_an_error_of_the_account_stops_the_run_and_settles_no_row(code: int, why: str) -> None:
     stop = Stop()
     body = b'{"data":null,"error":%d,"error_text":"as the endpoint says"}' % code
     assert await compose(Script(Reply(200, body)), stop=stop)(request()) is None
@@ -71,7 +69,7 @@ async def test_a_stop_ends_every_wait_and_leaves_the_row_due() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_is_in_flight_at_a_stop_is_finished() -> None:
+async def test_a_stop_finishes_the_requests_in_flight() -> None:
     stop = Stop()
     asyncio.get_running_loop().call_later(0.01, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     outcome = await settle(compose(Script(OK, seconds=5), stop=stop))
@@ -79,7 +77,7 @@ async def test_what_is_in_flight_at_a_stop_is_finished() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_refusal_that_is_repeated_does_not_stop_the_run_again() -> None:
+async def test_a_repeated_fatal_error_does_not_stop_the_run() -> None:
     stop = Stop()
     old = Reply(200, b'{"data":null,"error":402,"error_text":"tariff"}', duplicate=True)
     script = Script(old, OK)

@@ -1,4 +1,4 @@
-"""A run's store without a run around it."""
+"""A result store without a run around it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def row(number: int) -> Row:
 
 
 def request(number: int, last: int | None = None) -> EngageRequest:
-    several = last if last != number else None
-    return EngageRequest(row(number), f"p{number}@x.org", f"id-{number}", (b"{}",), last=several)
+    last_of_batch = last if last != number else None
+    return EngageRequest(row(number), f"p{number}@x.org", f"id-{number}", (b"{}",), last=last_of_batch)
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, **fields: object) -> Outcome:
     return Outcome(row(number), f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
 
 
-def prepared(
+def make_store(
     path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
 ) -> ResultStore:
     """The store of a run in a folder, begun or resumed."""
@@ -36,11 +36,11 @@ def prepared(
     return resume(existing_run(path), options)
 
 
-async def opened(
+async def open_store(
     path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
 ) -> ResultStore:
-    """As a process opens it: what an earlier one could not append comes first."""
-    store = prepared(path, reject, token, synced)
+    """The store as a process opens it: lines that an earlier process could not append come first."""
+    store = make_store(path, reject, token, synced)
     store.start(attempts=1)
     await store.flush()
     return store

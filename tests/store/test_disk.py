@@ -1,4 +1,4 @@
-"""Nobody who may write to a folder of a run steers what is read or written there."""
+"""Links, pipes, devices and foreign folders do not redirect what a run reads or writes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_only_a_regular_file_is_opened(folder: Path, plant: Callable[[Path], Non
 
 
 @pytest.mark.parametrize("plant", [link, pipe, device])
-def test_a_draft_takes_the_place_of_what_was_planted(folder: Path, plant: Callable[[Path], None]) -> None:
+def test_a_draft_replaces_a_planted_file(folder: Path, plant: Callable[[Path], None]) -> None:
     plant(folder / "report.html.new")
     plant(folder / "draft")
     replace_file(folder / "report.html", b"<html>")
@@ -59,7 +59,7 @@ def test_a_draft_takes_the_place_of_what_was_planted(folder: Path, plant: Callab
 
 @PLANTED
 @pytest.mark.parametrize("name", ["run.json", "lock"])
-def test_a_run_directory_with_what_is_no_file_is_refused(
+def test_a_run_directory_with_an_irregular_file_is_refused(
     folder: Path, name: str, plant: Callable[[Path], None]
 ) -> None:
     run = folder / "run"
@@ -90,7 +90,7 @@ def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
         lock_folder(run)
 
 
-def test_the_folders_that_are_made_are_private(folder: Path) -> None:
+def test_created_folders_are_private(folder: Path) -> None:
     lock_folder(folder / "runs/spring/first").release()
     for made in ("runs", "runs/spring", "runs/spring/first"):
         assert (folder / made).stat().st_mode & 0o777 == 0o700

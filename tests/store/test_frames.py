@@ -1,4 +1,4 @@
-"""Frames: each is read as it was written, or as damaged, and never as anything else."""
+"""Frames: each is read as it was written, or as damaged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from engager.store.frames import (
     OpenRequest,
     Settlement,
     engaged,
-    engaged_of,
     first_attempts,
-    first_attempts_of,
     framed,
-    frames_of,
     opened,
-    opened_of,
-    records_of,
+    parse_engaged,
+    parse_first_attempts,
+    parse_frames,
+    parse_opened,
+    parse_settled,
     settled,
-    settled_of,
+    split_records,
 )
 
 CONTEXT = Context(1.5, 2.5, 7, 8, 9)
@@ -32,8 +32,8 @@ def journal(*payloads: bytes) -> bytes:
     return b"".join(frames)
 
 
-def whole(data: bytes) -> dict[int, bytes]:
-    return {f.number: bytes(f.records) for f in frames_of(data, SEED) if f.records is not None}
+def whole_frames(data: bytes) -> dict[int, bytes]:
+    return {f.number: bytes(f.records) for f in parse_frames(data, SEED) if f.records is not None}
 
 
 def test_records_are_read_as_they_were_written() -> None:
@@ -44,43 +44,43 @@ def test_records_are_read_as_they_were_written() -> None:
             [engaged([1, 2], [b"x\n", b"y\n"]), settled(one), opened([request]), first_attempts([7], 3.5)]
         )
     )
-    bodies = [body for _, body in records_of(data)]
-    assert engaged_of(bodies[0]) == ([1, 2], b"x\ny\n")
-    assert settled_of(bodies[1]) == one
-    assert list(opened_of(bodies[2])) == [request]
-    assert first_attempts_of(bodies[3]) == (3.5, [7])
+    bodies = [body for _, body in split_records(data)]
+    assert parse_engaged(bodies[0]) == ([1, 2], b"x\ny\n")
+    assert parse_settled(bodies[1]) == one
+    assert list(parse_opened(bodies[2])) == [request]
+    assert parse_first_attempts(bodies[3]) == (3.5, [7])
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
-def test_a_flipped_bit_costs_one_frame_and_is_noticed(payloads: list[bytes], data: st.DataObject) -> None:
+def test_a_flipped_bit_damages_one_frame_and_is_detected(payloads: list[bytes], data: st.DataObject) -> None:
     written = bytearray(journal(*payloads))
     at = data.draw(st.integers(0, len(written) - 1))
     written[at] ^= 1 << data.draw(st.integers(0, 7))
-    found = list(frames_of(bytes(written), SEED))
-    # Its number is known all the same: by its head or by its tail.
+    found = list(parse_frames(bytes(written), SEED))
+    # Its number is known nevertheless: from its head or from its tail.
     assert [frame.number for frame in found] == list(range(1, len(payloads) + 1))
     assert all(frame.context == CONTEXT for frame in found)
     truth = dict(enumerate(payloads, 1))
-    read = whole(bytes(written))
+    read = whole_frames(bytes(written))
     assert len(read) >= len(payloads) - 1
     assert read.items() <= truth.items()
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
-def test_a_torn_frame_never_was(payloads: list[bytes], data: st.DataObject) -> None:
+def test_a_torn_frame_is_not_read(payloads: list[bytes], data: st.DataObject) -> None:
     before, last = journal(*payloads[:-1]), journal(*payloads)
     torn = last[: data.draw(st.integers(len(before), len(last) - 1))]
-    read = whole(torn)
+    read = whole_frames(torn)
     truth = dict(enumerate(payloads, 1))
     assert read.items() <= truth.items()
     assert set(read) >= set(range(1, len(payloads)))
 
 
-def test_the_content_of_a_row_is_no_frame_under_another_seed() -> None:
+def test_a_frame_within_a_row_is_not_read_as_one() -> None:
     inner = framed(9, CONTEXT, [b"x"], SEED + 1)
-    assert whole(journal(inner)) == {1: inner}
+    assert whole_frames(journal(inner)) == {1: inner}
     damaged = bytearray(journal(inner))
     damaged[30] ^= 1
-    assert whole(bytes(damaged)) == {}
+    assert whole_frames(bytes(damaged)) == {}

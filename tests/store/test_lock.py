@@ -1,4 +1,4 @@
-"""One process a run directory, and no lock that could be a false one."""
+"""The lock: one process for each run directory, and no stale lock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOUNTS = """\
 """
 
 
-def test_a_second_one_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+def test_a_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> None:
     first = RunLock.acquire(tmp_path / "lock")
     assert RunLock.is_held(tmp_path / "lock")
     with pytest.raises(RunDirectoryError, match=r"process \d+ .*--out"):
@@ -29,7 +29,7 @@ def test_a_second_one_is_refused_until_the_first_lets_go(tmp_path: Path) -> None
     RunLock.acquire(tmp_path / "lock").release()
 
 
-def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_released(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, signal; from engager.store.lock import RunLock\n"
         f"RunLock.acquire(pathlib.Path({str(tmp_path / 'lock')!r})); os.kill(os.getpid(), signal.SIGKILL)"

@@ -1,7 +1,7 @@
-"""What outlives a kill and a power cut: all that was stored before the sync that ended, and nothing else.
+"""After a power cut the state is that of a completed sync; after a kill it is that of the last write.
 
-The disk is a model: after a cut, each sector of a file is as of its last sync or as of now. Requests carry
-one row, or several; nothing but the disk is made up.
+The disk is a model: after a cut, each sector of a file is as of its last sync or as of now. Everything else
+is real. Requests carry one row or several.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from engager.errors import RecordingError
 from engager.models import AttemptHistory, EngageRequest, Status
 from engager.store import clock, journal
 from engager.store.history import RowHistory
-from tests.store.stored import outcome, prepared, request, row
+from tests.store.stored import make_store, outcome, request, row
 
 SECTOR = 512
-BEGUN = 1_000_000.0
+START = 1_000_000.0
 CHOICE = st.integers(0, 7)
 
 
-class Opened(NamedTuple):
-    """What is known of the request that carries a row."""
+class Open(NamedTuple):
+    """The open request that carries a row."""
 
     first: int
     last: int
@@ -46,16 +46,16 @@ class Opened(NamedTuple):
     in_doubt: bool
 
 
-Known = None | Status | Opened
+Known = None | Status | Open
 
 
 class Disk:
-    """Remembers what it was given to store."""
+    """Records the content of each file at its last sync."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.stored: dict[Path, bytes] = {}
         self.syncs = 0
-        self.may_end, self.is_gone = Event(), False
+        self.may_end, self.is_off = Event(), False
         self.may_end.set()
         replace = Path.replace
 
@@ -72,12 +72,12 @@ class Disk:
         if current_thread().name == "disk":
             self.may_end.wait()
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if path.is_file() and not self.is_gone:
+        if path.is_file() and not self.is_off:
             self.stored[path] = path.read_bytes()
             self.syncs += 1
 
     def cut(self, path: Path, draw: random.Random) -> None:
-        """Leave of a file what a power cut may leave of it."""
+        """Replace a file by a state that a power cut may leave."""
         now, stored = path.read_bytes(), self.stored.get(path, b"")
         if draw.random() < 0.5:
             now = now[: len(stored)] if len(stored) < len(now) else now
@@ -91,7 +91,7 @@ class Disk:
 
 
 class PowerCut(RuleBasedStateMachine):
-    """Requests are sent and answered; now and then the power is gone, or the process."""
+    """Requests are sent and settled; at times the power fails, or the process is killed."""
 
     batch = 1  #: rows of a request
     rows = 60
@@ -100,23 +100,23 @@ class PowerCut(RuleBasedStateMachine):
         super().__init__()
         self.patch, self.loop = pytest.MonkeyPatch(), asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp())
-        self.wall, self.booted, self.boot = BEGUN, BEGUN - 50, 7
+        self.wall, self.booted, self.boot = START, START - 50, 7
         self.patch.setattr(clock, "seconds", lambda: self.wall - self.booted)
         self.patch.setattr(clock, "boot_id", lambda: self.boot)
         self.patch.setattr(time, "time", lambda: self.wall)
         self.patch.setattr(journal, "LIMIT", 1500)
         self.disk = Disk(self.patch)
         self.histories: dict[int, list[Known]] = {number: [None] for number in range(1, self.rows + 1)}
-        self.synced = dict.fromkeys(self.histories, 0)  #: how far it is on the disk
-        self.stored = dict.fromkeys(self.histories, 0)  #: how far no kill can take it
-        self.left: dict[tuple[int, int], float] = {}  #: when a row's first attempt left under a version
-        self.flying: dict[int, EngageRequest] = {}
-        self.resting: dict[int, EngageRequest] = {}
-        self.leaving: list[EngageRequest] = []
-        self.begun: tuple[Awaitable[None], dict[int, int], list[EngageRequest]] | None = None
+        self.synced = dict.fromkeys(self.histories, 0)  #: the last synced state of each row
+        self.stored = dict.fromkeys(self.histories, 0)  #: the last written state of each row
+        self.left: dict[tuple[int, int], float] = {}  #: when the first attempt of a row left under a version
+        self.in_flight: dict[int, EngageRequest] = {}
+        self.due: dict[int, EngageRequest] = {}
+        self.admitted: list[EngageRequest] = []
+        self.sync_under_way: tuple[Awaitable[None], dict[int, int], list[EngageRequest]] | None = None
         self.next = 1
 
-    def do(self, call: Callable[[], object]) -> object:
+    def await_(self, call: Callable[[], object]) -> object:
         async def inside() -> object:
             result = call()
             return await result if asyncio.iscoroutine(result) else result
@@ -128,10 +128,10 @@ class PowerCut(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.disk.is_gone = False
-        self.store = prepared(self.folder, synced=True)
-        self.do(lambda: self.store.start(1))
-        self.do(self.store.flush)
+        self.disk.is_off = False
+        self.store = make_store(self.folder, synced=True)
+        self.await_(lambda: self.store.start(1))
+        self.await_(self.store.flush)
 
     def teardown(self) -> None:
         try:
@@ -143,124 +143,124 @@ class PowerCut(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def close(self) -> None:
-        """End without warning: nothing more is written."""
+        """End the process without another write."""
 
         def refuse(descriptor: int, data: bytes, at: int) -> int:
             raise OSError(5, "the process is gone")
 
-        self.disk.is_gone, self.begun = True, None
+        self.disk.is_off, self.sync_under_way = True, None
         self.disk.may_end.set()
         with pytest.MonkeyPatch.context() as patch, suppress(RecordingError):
             patch.setattr(os, "pwrite", refuse)
             self.store.close()
 
-    def knows(self, one: EngageRequest, known: Known) -> None:
+    def note(self, one: EngageRequest, known: Known) -> None:
         for number in rows_of(one):
             if not isinstance(self.histories[number][-1], Status):
                 self.histories[number].append(known)
 
-    def latest(self) -> dict[int, int]:
+    def last_states(self) -> dict[int, int]:
         return {number: len(history) - 1 for number, history in self.histories.items()}
 
     @rule(requests=st.integers(1, 4), later=st.sampled_from((0.0, 0.1, 7.0)))
-    def clear_for_the_first_time(self, requests: int, later: float) -> None:
+    def admit_new_rows(self, requests: int, later: float) -> None:
         self.wall += later
         for _ in range(requests):
             if self.next <= self.rows:
                 last = min(self.next + self.batch - 1, self.rows)
-                self.clear(request(self.next, last))
+                self.admit(request(self.next, last))
                 self.next = last + 1
 
     @rule(choice=CHOICE)
-    @precondition(lambda self: self.resting)
-    def clear_again(self, choice: int) -> None:
-        number = sorted(self.resting)[choice % len(self.resting)]
-        self.clear(self.resting.pop(number))
+    @precondition(lambda self: self.due)
+    def admit_a_retry(self, choice: int) -> None:
+        number = sorted(self.due)[choice % len(self.due)]
+        self.admit(self.due.pop(number))
 
-    def clear(self, one: EngageRequest) -> None:
+    def admit(self, one: EngageRequest) -> None:
         one.history = one.history.departed(clock.seconds())
-        self.leaving.append(one)
+        self.admitted.append(one)
 
-    def landed(self, choice: int) -> EngageRequest:
-        one = self.flying.pop(sorted(self.flying)[choice % len(self.flying)])
+    def take_in_flight(self, choice: int) -> EngageRequest:
+        one = self.in_flight.pop(sorted(self.in_flight)[choice % len(self.in_flight)])
         one.history = one.history.ended()
         return one
 
     @rule(choice=CHOICE, doubt=st.booleans(), renew=st.booleans())
-    @precondition(lambda self: self.flying)
+    @precondition(lambda self: self.in_flight)
     def fail(self, choice: int, doubt: bool, renew: bool) -> None:
-        one = self.landed(choice)
+        one = self.take_in_flight(choice)
         one.history = one.history._replace(in_doubt=one.history.in_doubt or doubt)
         if renew:
             one.history = one.history.renewed()
-        self.do(lambda: self.store.after((), (one,)))
-        self.rest(one)
+        self.await_(lambda: self.store.after((), (one,)))
+        self.make_due(one)
 
-    def rest(self, one: EngageRequest) -> None:
-        self.resting[one.row.number] = one
-        self.knows(one, opened_of(one, one.history.in_doubt))
+    def make_due(self, one: EngageRequest) -> None:
+        self.due[one.row.number] = one
+        self.note(one, opened_of(one, one.history.in_doubt))
 
     @rule(choice=CHOICE, seed=st.integers(0, 1 << 32), share=st.sampled_from((1.0, 1.0, 0.7)))
-    @precondition(lambda self: self.flying)
-    def answer(self, choice: int, seed: int, share: float) -> None:
-        """Settle rows of a request; the others are due again, neighbours together."""
-        one, draw = self.landed(choice), random.Random(seed)
+    @precondition(lambda self: self.in_flight)
+    def settle(self, choice: int, seed: int, share: float) -> None:
+        """Settle rows of a request; the others become due, neighbours in one request."""
+        one, draw = self.take_in_flight(choice), random.Random(seed)
         due = [number for number in self.open_rows(one) if self.batch > 1 and draw.random() > share]
         statuses = {
             number: draw.choice((*Status, Status.ENGAGED, Status.ENGAGED))
             for number in self.open_rows(one)
             if number not in due
         }
-        again = [request(first, last) for first, last in stretches(due)]
+        again = [request(first, last) for first, last in consecutive(due)]
         for each in again:
             each.history = AttemptHistory(one.history.attempts, one.history.request_id_version + 1)
         outcomes = [outcome(number, status) for number, status in statuses.items()]
-        self.do(lambda: self.store.after(outcomes, again))
+        self.await_(lambda: self.store.after(outcomes, again))
         for number, status in statuses.items():
             self.histories[number].append(status)
         for each in again:
-            self.rest(each)
+            self.make_due(each)
 
     def open_rows(self, one: EngageRequest) -> list[int]:
         return [number for number in rows_of(one) if not isinstance(self.histories[number][-1], Status)]
 
     @rule()
-    @precondition(lambda self: self.begun is None)
+    @precondition(lambda self: self.sync_under_way is None)
     def begin_sync(self) -> None:
-        leaving = [*self.leaving]
-        for one in leaving:
-            self.knows(one, opened_of(one, True))
+        admitted = [*self.admitted]
+        for one in admitted:
+            self.note(one, opened_of(one, True))
             for number in rows_of(one):
                 self.left.setdefault((number, one.history.request_id_version), self.wall)
         self.disk.may_end.clear()
-        synced = self.do(lambda: self.store.before_send(self.leaving))
+        synced = self.await_(lambda: self.store.before_send(self.admitted))
         assert isinstance(synced, Awaitable)
-        assert not self.leaving
-        self.stored = self.latest()
-        self.begun = synced, self.latest(), leaving
+        assert not self.admitted
+        self.stored = self.last_states()
+        self.sync_under_way = synced, self.last_states(), admitted
 
     @rule()
-    @precondition(lambda self: self.begun is not None)
+    @precondition(lambda self: self.sync_under_way is not None)
     def end_sync(self) -> None:
-        assert self.begun is not None
-        synced, self.synced, leaving = self.begun
+        assert self.sync_under_way is not None
+        synced, self.synced, admitted = self.sync_under_way
         self.disk.may_end.set()
         self.loop.run_until_complete(synced)
-        self.begun = None
-        self.flying |= {one.row.number: one for one in leaving}
+        self.sync_under_way = None
+        self.in_flight |= {one.row.number: one for one in admitted}
 
     @rule()
-    def append_to_the_files(self) -> None:
-        self.do(self.store.flush)
-        self.stored = self.latest()
+    def append_to_files(self) -> None:
+        self.await_(self.store.flush)
+        self.stored = self.last_states()
 
     @rule()
     def refresh(self) -> None:
-        """Where the journal has grown, it is begun anew."""
+        """Begin the journal anew if it has grown."""
         syncs = self.disk.syncs
-        self.do(self.store.refresh)
+        self.await_(self.store.refresh)
         if self.disk.syncs > syncs:
-            self.stored = self.synced = self.latest()
+            self.stored = self.synced = self.last_states()
 
     @rule(seed=st.integers(0, 1 << 32))
     def cut_the_power(self, seed: int) -> None:
@@ -280,8 +280,8 @@ class PowerCut(RuleBasedStateMachine):
         self.inspect(self.stored)
 
     def inspect(self, safe: dict[int, int]) -> None:
-        """Compare what is known with what was, and continue from there."""
-        for each in (self.flying, self.resting, self.leaving):
+        """Compare the state that is read with the states that are possible, and continue from there."""
+        for each in (self.in_flight, self.due, self.admitted):
             each.clear()
         lines = [json.loads(line) for line in (self.folder / "results.jsonl").read_bytes().splitlines()]
         assert max(Counter(line["row"] for line in lines).values(), default=0) <= 1
@@ -307,43 +307,43 @@ class PowerCut(RuleBasedStateMachine):
         if found is None or found.request is None:
             return None if found is None else found.status
         one = request(found.request.first, found.request.last)
-        one.history = self.resting.setdefault(found.request.first, one).history = found.request.history
+        one.history = self.due.setdefault(found.request.first, one).history = found.request.history
         return found.status or opened_of(one, one.history.in_doubt)
 
     def compare(self, number: int, known: Known, possible: list[Known], found: RowHistory | None) -> None:
-        if not isinstance(known, Opened):
+        if not isinstance(known, Open):
             assert known in possible, (number, known, possible)
             return
         assert found is not None
         assert found.request is not None
         assert not isinstance(possible[0], Status) or len(possible) > 1, (number, possible)
-        # The next attempt goes in the same request under an id of which all is known, or is in doubt.
-        were = [one for one in possible if isinstance(one, Opened)]
+        # The next attempt has the same request and an id whose history is known, or the row is in doubt.
+        were = [one for one in possible if isinstance(one, Open)]
         same = [one for one in were if known[:3] == one[:3]]
         assert same or (known.in_doubt and (found.is_lost or known[:2] in [one[:2] for one in were])), (
             number,
             known,
             possible,
         )
-        # Without a sync, what was written later may be on the disk, too: then it is true.
+        # Later writes may be on the disk without a sync: then they are true.
         assert known.in_doubt or known in possible, (number, known, possible)
         history, left = found.request.history, self.left.get((number, known.version), inf)
         if known.in_doubt and history.first_left is not None:
-            # Earlier than it was is safe: the endpoint is trusted to remember it for less long.
+            # An earlier moment is safe: the id is trusted for a shorter time.
             assert self.booted + history.first_left <= left + 0.001, (number, history)
 
 
-def opened_of(one: EngageRequest, in_doubt: bool) -> Opened:
+def opened_of(one: EngageRequest, in_doubt: bool) -> Open:
     first = one.row.number
-    return Opened(first, one.last or first, one.history.request_id_version, in_doubt)
+    return Open(first, one.last or first, one.history.request_id_version, in_doubt)
 
 
 def rows_of(one: EngageRequest) -> range:
     return range(one.row.number, (one.last or one.row.number) + 1)
 
 
-def stretches(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Neighbours together."""
+def consecutive(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each series of consecutive numbers."""
     begin = 0
     for index, number in enumerate(numbers):
         if index + 1 == len(numbers) or numbers[index + 1] > number + 1:
@@ -352,14 +352,14 @@ def stretches(numbers: list[int]) -> Iterator[tuple[int, int]]:
 
 
 class PowerCutWithBatchesOf7(PowerCut):
-    """Ranges that begin and end within a snapshot's sector."""
+    """Requests that begin and end within a sector of a snapshot."""
 
     batch = 7
     rows = 120
 
 
 class PowerCutWithBatchesOf500(PowerCut):
-    """Answers that are longer than the journal's limit."""
+    """Responses that settle more than the limit of the journal."""
 
     batch = 500
     rows = 2600

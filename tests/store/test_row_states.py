@@ -1,4 +1,4 @@
-"""The states of all rows: what is stored is read, also after a snapshot, in little memory."""
+"""The states of all rows: each is read as it was stored, also after a snapshot, in little memory."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ ROWS = st.one_of(st.integers(1, 40), st.integers(BLOCK - 3, BLOCK + 3), st.integ
 CODES = st.sampled_from([ENGAGED, ACCEPTED, FAILED, FAILED + 3, code_of(Status.IN_DOUBT, 99), LOST + 1])
 
 
-def kept(states: RowStates) -> RowStates:
+def restored(states: RowStates) -> RowStates:
     facts, data = states.state()
     return RowStates.restored(orjson.loads(orjson.dumps(facts)), data)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(ROWS, CODES)))
-def test_what_is_stored_is_read_also_after_a_snapshot(given_codes: list[tuple[int, int]]) -> None:
+def test_states_are_read_as_they_were_stored(given_codes: list[tuple[int, int]]) -> None:
     states, model = RowStates(), dict[int, int]()
     for row, code in given_codes:
         states.store(row, code)
         model[row] = code
-    for each in (states, kept(states)):
+    for each in (states, restored(states)):
         assert {row: each[row] for row in model} == model
         assert each.count().total() == len(model)
         first = min(model, default=1)
         assert list(each.read(first, 50)) == [model.get(row, 0) for row in range(first, first + 50)]
 
 
-#: Of every status: the code of a settled row, and of one whose lines the files lost.
+#: For every status: the code of a settled row, and of one whose lines are missing in the files.
 WRITTEN = {
     Status.ENGAGED: (1, 192),
     Status.ACCEPTED: (5, 198),
@@ -61,7 +61,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("status", Status)
-def test_codes_mean_what_they_meant_when_they_were_written(status: Status) -> None:
+def test_codes_of_stored_journals_do_not_change(status: Status) -> None:
     code, lost = code_of(status), code_without_line(status)
     assert (code, lost) == WRITTEN[status]
     assert (STATUS_OF[code], status_without_line(lost)) == (status, status)
@@ -74,15 +74,15 @@ def test_ten_million_rows_in_order_take_little_memory() -> None:
         states.store_all(range(first, first + BLOCK), ENGAGED)
     facts, data = states.state()
     assert len(data) + len(orjson.dumps(facts)) < 4096
-    assert kept(states).count_statuses()[Status.ENGAGED] >= 10_000_000
+    assert restored(states).count_statuses()[Status.ENGAGED] >= 10_000_000
 
 
-def test_a_moment_is_never_later_than_the_truth() -> None:
+def test_a_stored_moment_is_never_later_than_the_real_one() -> None:
     states = RowStates()
     states.mark(700, 50.9)
     states.mark(701, 40.2)
     states.mark(70_000, -inf)
-    for each in (states, kept(states)):
+    for each in (states, restored(states)):
         assert 39 < each.moment(700) <= 40.2
         assert each.moment(70_000) == -inf == each.moment(140_000)
     states.shift(-1000.5)
@@ -92,7 +92,7 @@ def test_a_moment_is_never_later_than_the_truth() -> None:
 
 
 @pytest.mark.parametrize("last", [1, 7, BLOCK, BLOCK + 5])
-def test_what_may_be_lost_is_each_row_up_to_the_last_that_is_not_settled(last: int) -> None:
+def test_lose_marks_each_row_that_is_not_settled(last: int) -> None:
     states = RowStates()
     states.store(1, ENGAGED)
     states.store(3, AGAIN + 2)

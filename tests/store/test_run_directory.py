@@ -1,4 +1,4 @@
-"""A run directory belongs to one input; the error for another one names both."""
+"""A run directory belongs to one input; the error for another input names both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARCH = {"bytes": 1_200, "sample": "a1"}
 APRIL = {"bytes": 34, "sample": "b2"}
 
 
-def begun_with(*files: Any, name: str = "/data/march.csv") -> RunDirectory:
+def run_of(*files: Any, name: str = "/data/march.csv") -> RunDirectory:
     run = new_run(Path("runs/spring"))
     return replace(run, identity={"input": {"files": list(files)}}, invocation={"reads": name})
 
@@ -24,36 +24,36 @@ def refusal(run: RunDirectory, *files: Any, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("begun", "files", "name", "facts"),
+    ("run", "files", "name", "facts"),
     [
         (
-            begun_with(MARCH),
+            run_of(MARCH),
             [APRIL],
             "/data/april.csv",
             ["/data/march.csv (1,200 bytes)", "/data/april.csv (34 bytes)"],
         ),
         (
-            begun_with(MARCH),
+            run_of(MARCH),
             [],
             "stdin",
             ["/data/march.csv (1,200 bytes)", "stdin"],
         ),
         (
-            begun_with(MARCH, APRIL, name="/data/*.csv"),
+            run_of(MARCH, APRIL, name="/data/*.csv"),
             [MARCH],
             "/data/march.csv",
             ["/data/*.csv (1,234 bytes in 2 files)", "/data/march.csv (1,200 bytes)"],
         ),
     ],
 )
-def test_another_input_is_refused_with_the_names_of_both(
-    begun: RunDirectory, files: list[Any], name: str, facts: list[str]
+def test_the_refusal_of_another_input_names_both(
+    run: RunDirectory, files: list[Any], name: str, facts: list[str]
 ) -> None:
-    said = refusal(begun, *files, name=name)
-    assert [fact for fact in facts if fact not in said] == []
+    message = refusal(run, *files, name=name)
+    assert [fact for fact in facts if fact not in message] == []
 
 
-def test_an_input_that_was_edited_is_refused_by_its_one_name() -> None:
-    said = refusal(begun_with(MARCH), APRIL, name="/data/march.csv")
-    assert said.count("/data/march.csv") == 1
-    assert said.index("1,200 bytes") < said.index("34 bytes")
+def test_the_refusal_of_an_edited_input_names_it_once() -> None:
+    message = refusal(run_of(MARCH), APRIL, name="/data/march.csv")
+    assert message.count("/data/march.csv") == 1
+    assert message.index("1,200 bytes") < message.index("34 bytes")

@@ -1,4 +1,4 @@
-"""Outcomes on disk: nothing missing, nothing overwritten, nobody else's business."""
+"""Outcomes on disk: complete, never overwritten, readable by their owner only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from engager.store.opening import begin, resume
 from engager.store.run_directory import new_run
 from engager.store.status import existing_run, read_status
 from engager.store.store import CHUNK, StoreOptions
-from tests.store.stored import finish, opened, request, settle
+from tests.store.stored import finish, open_store, request, settle
 
 COLUMNS = ("email", "name", "engager_error")
 
@@ -36,11 +36,11 @@ def read_csv(path: Path, encoding: str = "utf-8", delimiter: str = ",") -> list[
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def keep(text: str) -> str:
+def unchanged(text: str) -> str:
     return text
 
 
-CSV = RejectedCsv(COLUMNS, ",", TextForm(), keep)
+CSV = RejectedCsv(COLUMNS, ",", TextForm(), unchanged)
 
 
 def outcome(number: int, status: Status = Status.ENGAGED, values: object = None, **fields: object) -> Outcome:
@@ -48,8 +48,8 @@ def outcome(number: int, status: Status = Status.ENGAGED, values: object = None,
     return Outcome(row, f"p{number}@x.org", status, 1, **fields)  # type: ignore[arg-type]
 
 
-async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_each_outcome_is_one_line(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     for number in range(1, 3 * CHUNK + 7):
         await settle(store, outcome(number))
     await finish(store)
@@ -62,7 +62,7 @@ async def test_every_outcome_is_one_line(tmp_path: Path) -> None:
 async def test_a_run_of_an_earlier_version_keeps_its_columns(tmp_path: Path, results: str) -> None:
     run = replace(new_run(tmp_path), identity={"output": {"results": results}}, format=2)
     form = JsonLines() if results == "jsonl" else CsvLines(run.columns)
-    options = StoreOptions(Formats(form, CSV, keep, run.columns), synced=False, token="")
+    options = StoreOptions(Formats(form, CSV, unchanged, run.columns), synced=False, token="")
     for number, opening in enumerate((begin, resume, resume), 1):
         store = opening(existing_run(tmp_path) if number > 1 else run, options)
         store.start(attempts=1)
@@ -79,29 +79,29 @@ async def test_a_run_of_an_earlier_version_keeps_its_columns(tmp_path: Path, res
     assert ([str(line["row"]) for line in found], found.damaged) == (["1", "2", "3"], 0)
 
 
-async def test_a_slow_run_shows_in_its_files(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_a_flush_appends_to_the_result_files(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     await settle(store, outcome(1))
     await store.flush()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
     await finish(store)
 
 
-async def test_no_kill_takes_an_outcome_once_the_loop_went_round(tmp_path: Path) -> None:
-    """Though nothing leaves after it: an outcome does not wait for the next request."""
-    store = await opened(tmp_path, CSV)
+async def test_an_outcome_survives_a_kill_after_one_round_of_the_loop(tmp_path: Path) -> None:
+    """Also if no request leaves after it: an outcome does not wait for the next one."""
+    store = await open_store(tmp_path, CSV)
     store.before_send([request(1)])
     assert store.after([outcome(1)]) is None
     for _ in range(3):
         await anyio.lowlevel.checkpoint()
     assert read_status(existing_run(tmp_path))["rows"] == 1
-    again = await opened(tmp_path, CSV)  # as after a kill: the first was never closed
+    again = await open_store(tmp_path, CSV)  # as after a kill: the first was never closed
     await finish(again)
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 1
 
 
-async def test_outcomes_come_before_what_leaves_in_one_write(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_one_write_has_outcomes_before_requests(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     store.before_send([request(1), request(2)])
     await settle(store, outcome(1))
     store.before_send([request(3)])
@@ -110,8 +110,8 @@ async def test_outcomes_come_before_what_leaves_in_one_write(tmp_path: Path) -> 
     store.close()
 
 
-async def test_a_slow_disk_makes_some_wait(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_a_full_chunk_waits_for_the_disk(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     waiting = []
     for number in range(1, 2 * CHUNK + 3):
         if (writing := store.after([outcome(number)])) is not None:
@@ -123,7 +123,7 @@ async def test_a_slow_disk_makes_some_wait(tmp_path: Path) -> None:
 
 
 async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+    store = await open_store(tmp_path, CSV)
     for number, status in enumerate(Status, 1):
         await settle(store, outcome(number, status))
     await finish(store)
@@ -132,8 +132,8 @@ async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-async def test_rows_that_certainly_were_not_engaged_are_in_the_rejected_rows_file(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_the_rejected_rows_file_has_the_rows_that_were_not_engaged(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     for number, status in enumerate(Status, 1):
         await settle(store, outcome(number, status, error="why", error_text="because"))
     broken = Unreadable(9, 10, "people.csv", "field_count", "2 fields, 3 expected", "a,b")
@@ -144,21 +144,21 @@ async def test_rows_that_certainly_were_not_engaged_are_in_the_rejected_rows_fil
     assert rows[0]["name"] == 'Ann, "A"\n'
     assert rows[0]["engager_error"] == "why"
     assert (rows[3]["email"], rows[3]["engager_raw"], rows[3]["engager_line"]) == ("", "a,b", "10")
-    # What may have been taken is not to be mended and sent by mistake.
+    # A row that may be engaged must not be corrected and sent again by mistake.
     doubtful = read_csv(tmp_path / "in_doubt.csv")
     assert [row["engager_status"] for row in doubtful] == ["in_doubt"]
 
 
-async def test_the_failed_file_speaks_the_inputs_dialect(tmp_path: Path) -> None:
-    store = await opened(tmp_path, RejectedCsv(("почта", "имя"), ";", TextForm("cp1251"), keep))
+async def test_the_rejected_rows_file_has_the_dialect_of_the_input(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, RejectedCsv(("почта", "имя"), ";", TextForm("cp1251"), unchanged))
     await settle(store, outcome(1, Status.FAILED, ["a@x.org", "Анна"], error_text="今日は"))
     await finish(store)
     (row,) = read_csv(tmp_path / "failed.csv", "cp1251", ";")
     assert (row["почта"], row["имя"]) == ("a@x.org", "Анна")
 
 
-async def test_failed_objects_keep_their_types(tmp_path: Path) -> None:
-    store = await opened(tmp_path, RejectedJson(keep))
+async def test_rejected_objects_keep_their_types(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, RejectedJson(unchanged))
     values = {"email": "a@x.org", "order": {"lines": [1, None, True]}, "engager_error": "old"}
     await settle(store, outcome(1, Status.FAILED, values, error="new"))
     await finish(store)
@@ -173,7 +173,7 @@ def nested(depth: int) -> object:
 
 @pytest.mark.parametrize("value", [nested(300), "\ud800", 1 << 70], ids=["deep", "half", "big"])
 async def test_a_row_that_cannot_be_stored_loses_no_other_row(tmp_path: Path, value: object) -> None:
-    store = await opened(tmp_path, RejectedJson(keep))
+    store = await open_store(tmp_path, RejectedJson(unchanged))
     why = {"error": "word", "error_text": "\udfff"}
     await settle(store, outcome(1, Status.INVALID, {"email": "a", "x": value}, **why))
     await settle(store, outcome(2, Status.INVALID, {"email": "b"}))
@@ -186,8 +186,8 @@ async def test_a_row_that_cannot_be_stored_loses_no_other_row(tmp_path: Path, va
     assert [(line["row"], line["status"]) for line in results] == [(1, "invalid"), (2, "invalid")]
 
 
-async def test_a_file_that_the_system_lets_grow_no_more_is_reported_as_such(tmp_path: Path) -> None:
-    store = await opened(tmp_path, CSV)
+async def test_a_file_at_the_size_limit_of_the_system_is_reported(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, CSV)
     await settle(store, outcome(1))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
@@ -198,7 +198,7 @@ async def test_a_file_that_the_system_lets_grow_no_more_is_reported_as_such(tmp_
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
+def test_the_token_is_redacted_before_a_text_is_truncated() -> None:
     secret = Secret("s3cr3t-t0ken")
     text = "x" * 495 + "s3cr3t-t0ken"
     reported = result_fields(outcome(1, error_text=text), secret.redact)["error_text"]
@@ -207,22 +207,22 @@ def test_the_token_is_taken_out_before_a_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-async def test_the_threshold_counts_the_rows_that_failed(tmp_path: Path, status: Status) -> None:
-    store, counted = await opened(tmp_path, CSV), list[str]()
+async def test_the_failure_threshold_counts_rows_that_failed(tmp_path: Path, status: Status) -> None:
+    store, counted = await open_store(tmp_path, CSV), list[str]()
     store.failing = lambda _, kind: counted.append(kind)
     await settle(store, outcome(1, status, error=400))
     await finish(store)
-    well = status in (Status.ENGAGED, Status.ACCEPTED, Status.SKIPPED)
-    assert counted == ([] if well else [f"{status}: 400"])
+    is_success = status in (Status.ENGAGED, Status.ACCEPTED, Status.SKIPPED)
+    assert counted == ([] if is_success else [f"{status}: 400"])
 
 
-def test_a_token_in_a_reference_is_taken_out() -> None:
+def test_a_token_in_a_reference_is_redacted() -> None:
     fields = result_fields(outcome(1, reference="x" * 90 + "s3cr3t-t0ken"), Secret("s3cr3t-t0ken").redact)
     assert fields["reference"] == "x" * 90 + "***"
 
 
-def test_results_as_csv() -> None:
-    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456, reference="7"), keep)
+def test_results_are_written_as_csv() -> None:
+    fields = result_fields(outcome(1, error=0, duplicate=True, latency_ms=1.23456, reference="7"), unchanged)
     lines = CsvLines.head + CsvLines().line(orjson.dumps(fields))
     head, line = csv.reader(lines.decode().splitlines())
     reported = dict(zip(head, line, strict=True))

@@ -1,4 +1,4 @@
-"""One sync for all requests that wait: none continues before what it stored is on the disk."""
+"""One sync for all waiting requests: none continues before its own write is on the disk."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from engager.store.syncing import Disk
 
 MANY = 1000
 
-Made = Callable[..., Disk]
+MakeDisk = Callable[..., Disk]
 
 
 class SlowSync:
-    """A disk that is done when the test says so."""
+    """A sync that ends when the test allows it."""
 
     def __init__(self) -> None:
-        self.stored = 0  #: what there is to bring to the disk
+        self.stored = 0  #: writes so far
         self.on_disk = 0
         self.syncs = 0
         self.fault: Exception | None = None
-        self.begun, self.may_end = Event(), Event()
+        self.started, self.may_end = Event(), Event()
         self.may_end.set()
 
     def __call__(self) -> Callable[[], None]:
-        return partial(self._bring, self.stored)
+        return partial(self._sync, self.stored)
 
-    def _bring(self, stored: int) -> None:
-        self.begun.set()
+    def _sync(self, stored: int) -> None:
+        self.started.set()
         self.may_end.wait()
         if self.fault is not None:
             raise self.fault
@@ -41,13 +41,13 @@ class SlowSync:
 
 
 @pytest.fixture
-def made() -> Iterator[Made]:
+def make_disk() -> Iterator[MakeDisk]:
     with ExitStack() as disks:
         yield lambda sync, enough: disks.enter_context(closing(Disk(sync, enough)))
 
 
 @pytest.fixture
-def sync(made: Made) -> Iterator[SlowSync]:
+def sync(make_disk: MakeDisk) -> Iterator[SlowSync]:
     sync = SlowSync()
     yield sync
     sync.may_end.set()
@@ -60,8 +60,8 @@ async def store(sync: SlowSync, disk: Disk) -> None:
     assert sync.on_disk >= mine
 
 
-async def test_one_sync_is_for_all_requests_of_a_moment(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=MANY)
+async def test_one_sync_serves_all_requests_of_a_moment(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=MANY)
     await asyncio.gather(*(store(sync, disk) for _ in range(50)))
     assert sync.syncs == 1
 
@@ -73,16 +73,16 @@ async def no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_timers")
-async def test_enough_requests_do_not_wait_for_a_timer(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=3)
+async def test_enough_requests_do_not_wait_for_a_timer(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=3)
     await asyncio.gather(*(store(sync, disk) for _ in range(3)))
 
 
-async def test_what_comes_during_a_sync_waits_for_the_next(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=1)
+async def test_a_write_during_a_sync_waits_for_the_next_sync(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=1)
     sync.may_end.clear()
     first = asyncio.create_task(store(sync, disk))
-    await asyncio.to_thread(sync.begun.wait)
+    await asyncio.to_thread(sync.started.wait)
     late = [asyncio.create_task(store(sync, disk)) for _ in range(2)]
     await asyncio.sleep(0)
     sync.may_end.set()
@@ -90,22 +90,22 @@ async def test_what_comes_during_a_sync_waits_for_the_next(sync: SlowSync, made:
     assert sync.syncs == 2
 
 
-async def test_requests_one_after_the_other_all_continue(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=MANY)
+async def test_consecutive_requests_all_continue(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=MANY)
     for _ in range(5):
         await store(sync, disk)
     assert sync.syncs == 5
 
 
-async def test_a_fault_is_raised_for_each_request(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=MANY)
+async def test_a_fault_is_raised_for_each_request(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=MANY)
     sync.fault = OSError("the disk is gone")
     ends = await asyncio.gather(*(store(sync, disk) for _ in range(3)), return_exceptions=True)
     assert ends == [sync.fault] * 3
 
 
-async def test_a_cancelled_request_does_not_disturb_the_others(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=MANY)
+async def test_a_cancelled_request_does_not_disturb_the_others(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=MANY)
     waiting = [asyncio.create_task(store(sync, disk)) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
@@ -114,24 +114,24 @@ async def test_a_cancelled_request_does_not_disturb_the_others(sync: SlowSync, m
 
 
 @pytest.mark.usefixtures("no_timers")
-async def test_a_fault_without_a_waiting_request_is_not_logged(sync: SlowSync, made: Made) -> None:
-    complaints: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    disk = made(sync, enough=1)
+async def test_a_fault_without_a_waiting_request_is_not_logged(sync: SlowSync, make_disk: MakeDisk) -> None:
+    reports: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    disk = make_disk(sync, enough=1)
     sync.fault = OSError("the disk is gone")
     failed = disk.next_sync()
     while not failed.done():
         await asyncio.sleep(0)
     del failed
     gc.collect()
-    assert not complaints
+    assert not reports
 
 
-async def test_after_a_fault_nothing_is_synced(sync: SlowSync, made: Made) -> None:
-    disk = made(sync, enough=1)
+async def test_no_sync_follows_a_fault(sync: SlowSync, make_disk: MakeDisk) -> None:
+    disk = make_disk(sync, enough=1)
     sync.fault = OSError("the disk is gone")
     with pytest.raises(OSError, match="gone"):
         await store(sync, disk)
-    sync.fault = None  # a disk may report a fault once, and then ignore what it lost
+    sync.fault = None  # a disk may report a fault once, and then ignore the lost writes
     with pytest.raises(OSError, match="gone"):
         await store(sync, disk)

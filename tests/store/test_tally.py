@@ -1,4 +1,4 @@
-"""The account of a run."""
+"""The statistics of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line(status: Status, error: str | int | None = None, **fields: object) -> di
     return result_fields(outcome, str)
 
 
-def test_percentiles_are_right_within_a_hundredth() -> None:
+def test_percentiles_are_exact_to_about_one_percent() -> None:
     histogram = Histogram()
     draw = random.Random(2)
     values = [draw.lognormvariate(3, 1) for _ in range(10_000)]
@@ -28,25 +28,25 @@ def test_percentiles_are_right_within_a_hundredth() -> None:
         assert histogram.percentile(share) == pytest.approx(ordered[int(share * 10_000) - 1], rel=0.012)
 
 
-def test_nothing_measured_is_nothing_claimed() -> None:
+def test_an_empty_histogram_has_no_percentiles() -> None:
     assert Histogram().as_dict() == {"p50": None, "p95": None, "p99": None}
 
 
-def test_the_account_adds_up() -> None:
+def test_the_counts_add_up() -> None:
     tally = Tally()
     tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, duplicate=True)])
     tally.count([line(Status.REJECTED, 400, attempts=1)])
     tally.count([line(Status.INVALID, "malformed")])
-    account = tally.as_dict()
-    assert account["rows"] == 3 == sum(account["statuses"].values())
-    assert (account["attempts"], account["duplicates"]) == (4, 1)
-    assert {(e["status"], e["error"], e["rows"]) for e in account["errors"]} == {
+    statistics = tally.as_dict()
+    assert statistics["rows"] == 3 == sum(statistics["statuses"].values())
+    assert (statistics["attempts"], statistics["duplicates"]) == (4, 1)
+    assert {(e["status"], e["error"], e["rows"]) for e in statistics["errors"]} == {
         ("rejected", "400", 1),
         ("invalid", "malformed", 1),
     }
 
 
-def test_kinds_of_errors_do_not_grow_without_end() -> None:
+def test_the_number_of_kinds_of_errors_is_bounded() -> None:
     tally = Tally()
     for code in range(10_000):
         tally.count([line(Status.REJECTED, code)])
@@ -54,7 +54,7 @@ def test_kinds_of_errors_do_not_grow_without_end() -> None:
     assert tally.errors.total() == 10_000
 
 
-def test_an_account_that_was_stored_goes_on_where_it_was() -> None:
+def test_a_restored_tally_continues() -> None:
     tally = Tally()
     tally.count([line(Status.ENGAGED, 0, attempts=3, latency_ms=5.0, waited_ms=0.2, duplicate=True)])
     tally.count([line(Status.REJECTED, 400, attempts=1)])
@@ -79,9 +79,34 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 @pytest.mark.parametrize("damaged", ["status", "attempts", "latency_ms", "waited_ms", "row"])
-def test_a_damaged_line_counts_not_even_in_part(damaged: str) -> None:
+def test_a_damaged_line_is_not_counted_in_part(damaged: str) -> None:
     tally = Tally()
     before = tally.state()
     with pytest.raises((ValueError, TypeError)):
         tally.count([{**line(Status.REJECTED, 400, attempts=1), damaged: ["x"]}])
     assert (tally.state(), tally.samples) == (before, {})
+
+
+def test_the_rows_of_a_batch_are_one_sample_of_its_times_wherever_their_lines_are() -> None:
+    def of_batch(number: int, status: Status) -> dict[str, Any]:
+        times = {"latency_ms": 100.0 * number, "waited_ms": 1.0 * number}
+        return line(status, 0, attempts=1, request_id=f"batch {number}", **times)
+
+    engaged = [of_batch(number, Status.ENGAGED) for number in range(1, 65) for _ in range(50)]
+    rejected = [of_batch(number, Status.REJECTED) for number in range(1, 65)]
+    together, apart = Tally(), Tally()
+    together.count([*engaged, *rejected])
+    for one in [*engaged, *rejected]:
+        apart.count([one])
+    assert together.rows == together.attempts == 64 * 51
+    assert (together.latency.count, together.waited.count) == (64, 64)
+    assert together.latency.percentile(0.5) == pytest.approx(3200.0, rel=0.01)
+    assert apart.as_dict() == together.as_dict()
+
+
+def test_a_run_of_an_earlier_version_made_a_request_for_each_attempt() -> None:
+    tally = Tally()
+    tally.count([line(Status.ENGAGED, 0, attempts=3)])
+    state = tally.state()
+    del state["requests"]
+    assert Tally.restored(state).requests == 3

@@ -1,4 +1,4 @@
-"""What is promised on the wire is kept on every loop."""
+"""The tests of sockets run on every event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvloop
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_loop: whole runs, which say the same on every loop")
+    config.addinivalue_line("markers", "one_loop: whole runs, whose result does not depend on the loop")
 
 
 def pytest_asyncio_loop_factories(

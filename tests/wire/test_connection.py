@@ -1,4 +1,4 @@
-"""A connection that breaks, as the loop tells of it."""
+"""A connection: when its request leaves, and how its attempt ends if it breaks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from engager.sending.transport.http1.known import KnownAnswers
 from engager.sending.transport.http1.transport import LeanTransport
 
 REQUEST = (b"POST / HTTP/1.1\r\n\r\n",)
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def connected(clock: Clock = lambda: 0.0) -> tuple[Connection, socket.socket]:
+def connection_pair(clock: Clock = lambda: 0.0) -> tuple[Connection, socket.socket]:
     """A connection, and the server's end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sock = socket.create_connection(listening.getsockname())
@@ -32,8 +32,8 @@ def connected(clock: Clock = lambda: 0.0) -> tuple[Connection, socket.socket]:
     return Connection(sock, None, asyncio.get_running_loop(), KnownAnswers(), clock), theirs
 
 
-async def test_a_reset_with_a_part_of_an_answer_is_reported_at_once() -> None:
-    connection, theirs = connected()
+async def test_a_reset_within_a_response_ends_the_attempt_at_once() -> None:
+    connection, theirs = connection_pair()
     waiter = connection.begin(REQUEST)
     connection.depart(deadline=inf)
     theirs.recv(100)
@@ -47,46 +47,46 @@ async def test_a_reset_with_a_part_of_an_answer_is_reported_at_once() -> None:
     assert connection.closed
 
 
-async def before_departure(said: bytes, rested: float) -> Ending | None:
-    """How a request ends whose server does that before it has left."""
-    connection, theirs = connected(iter((0.0, rested)).__next__)
+async def ending_before_departure(data: bytes, rested: float) -> Ending | None:
+    """The ending of a request if its server sends `data`, and closes, before the request leaves."""
+    connection, theirs = connection_pair(iter((0.0, rested)).__next__)
     waiter = connection.begin(REQUEST)
-    theirs.sendall(said)
+    theirs.sendall(data)
     theirs.shutdown(socket.SHUT_WR)
     with anyio.fail_after(10):
         ending = await waiter
     connection.depart(deadline=inf)
     connection.finish(now=0.0)
     assert connection.closed
-    assert theirs.recv(100) == b""  # nothing came, and nothing will
+    assert theirs.recv(100) == b""  # the request did not leave
     theirs.close()
     return ending
 
 
-async def test_what_a_server_says_before_a_request_has_left_is_no_answer_to_it() -> None:
-    assert isinstance(await before_departure(ANSWER, rested=60), NotSent)
+async def test_bytes_before_a_request_are_not_its_response() -> None:
+    assert isinstance(await ending_before_departure(RESPONSE, rested=60), NotSent)
 
 
-async def test_a_request_whose_connection_was_closed_at_rest_is_recalled_for_another() -> None:
-    assert await before_departure(b"", rested=60) is None
+async def test_the_close_of_an_idle_connection_recalls_its_request() -> None:
+    assert await ending_before_departure(b"", rested=60) is None
 
 
-async def test_a_server_that_closes_at_once_takes_a_try() -> None:
-    assert isinstance(await before_departure(b"", rested=0), NotSent)
+async def test_an_immediate_close_uses_up_an_attempt() -> None:
+    assert isinstance(await ending_before_departure(b"", rested=0), NotSent)
 
 
-async def test_a_connection_is_looked_at_once_it_has_rested_a_moment() -> None:
-    """The loop may not have come round to tell of what the server did meanwhile."""
-    connection, theirs = connected()
+async def test_an_idle_connection_is_read_before_it_is_used() -> None:
+    """The loop may not have reported yet what the server did in the meantime."""
+    connection, theirs = connection_pair()
     theirs.close()
     assert connection.stands(now=0.01)
     assert not connection.stands(now=0.05)
 
 
-async def test_nothing_but_its_departure_lets_a_request_leave() -> None:
-    connection, theirs = connected()
+async def test_a_request_leaves_only_by_depart() -> None:
+    connection, theirs = connection_pair()
     connection.begin(REQUEST)
-    connection._writable()  # as after something else that was to be sent, of TLS say
+    connection._writable()  # as after bytes of TLS itself were sent
     theirs.setblocking(False)
     with pytest.raises(BlockingIOError):
         theirs.recv(100)
@@ -97,8 +97,8 @@ async def test_nothing_but_its_departure_lets_a_request_leave() -> None:
     theirs.close()
 
 
-async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -> None:
-    connection, theirs = connected()
+async def test_a_request_of_a_cancelled_attempt_never_leaves() -> None:
+    connection, theirs = connection_pair()
     connection.begin(REQUEST)
     connection.finish(now=0.0)
     connection.depart(deadline=inf)
@@ -107,13 +107,13 @@ async def test_a_request_whose_try_was_cancelled_before_it_left_never_leaves() -
     theirs.close()
 
 
-async def test_requests_that_are_ready_in_one_round_of_the_loop_leave_together() -> None:
+async def test_requests_of_one_round_of_the_loop_leave_together() -> None:
     left: list[str] = []
     transport = LeanTransport(Destination("http://127.0.0.1:1/", {}, 5))
-    pairs = [connected(asyncio.get_running_loop().time) for _ in range(2)]
+    pairs = [connection_pair(asyncio.get_running_loop().time) for _ in range(2)]
     transport._idle = [connection for connection, _ in pairs]
 
-    def clearance(name: str) -> bool:
+    def admit(name: str) -> bool:
         left.append(name)
         for _, theirs in pairs:
             theirs.setblocking(False)
@@ -122,7 +122,7 @@ async def test_requests_that_are_ready_in_one_round_of_the_loop_leave_together()
         return True
 
     sending = [
-        asyncio.create_task(transport.send((b"{}",), name, partial(clearance, name))) for name in ("a", "b")
+        asyncio.create_task(transport.send((b"{}",), name, partial(admit, name))) for name in ("a", "b")
     ]
     with anyio.fail_after(10):
         while len(left) < 2:

@@ -13,14 +13,14 @@ import trustme
 
 import engager
 from engager.errors import RunDirectoryError
-from tests.wire.raw import PASS, Act, Endpoint, Gateway, Moment, listening, serving
+from tests.wire.raw import PASS, Action, Arrival, Endpoint, Gateway, listening, serving
 
 pytestmark = pytest.mark.one_loop
 
 ROWS = 12
-#: The endpoint takes the request, and its answer is lost on the way.
-LOST = Act(True, 502, b"<html>Bad Gateway</html>")
-NOT_FOUND = Act(False, 404, b"default backend - 404")
+#: The endpoint processes the request, and its response is lost on the way.
+LOST = Action(True, 502, b"<html>Bad Gateway</html>")
+NOT_FOUND = Action(False, 404, b"default backend - 404")
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ def job(folder: Path, url: str, mode: str = "exactly-once", **endpoint: Any) -> 
     return engager.build_job(tables, base=folder)
 
 
-async def begun(folder: Path, given: engager.JobFile, endpoint: Endpoint) -> engager.Summary:
-    """A run that is stopped once everything is in doubt that can be: the rows wait for their retries."""
+async def run_until_in_doubt(folder: Path, given: engager.JobFile, endpoint: Endpoint) -> engager.Summary:
+    """Stop a run when every row that can be in doubt is: the rows wait for their retries."""
     control = engager.Control()
 
     async def stop() -> None:
@@ -60,9 +60,9 @@ async def begun(folder: Path, given: engager.JobFile, endpoint: Endpoint) -> eng
     return run.result()
 
 
-def lost_after(number: int) -> Gateway:
-    def gateway(moment: Moment) -> Act:
-        return PASS if moment.number <= number else LOST
+def losing_after(number: int) -> Gateway:
+    def gateway(arrival: Arrival) -> Action:
+        return PASS if arrival.number <= number else LOST
 
     return gateway
 
@@ -71,16 +71,14 @@ def statuses(summary: engager.Summary) -> dict[str, int]:
     return {str(status): count for status, count in summary.statuses.items() if count}
 
 
-def once(first: int = 1, last: int = ROWS) -> Counter[str]:
+def one_message_each(first: int = 1, last: int = ROWS) -> Counter[str]:
     return Counter({f"p{number}@example.com": 1 for number in range(first, last + 1)})
 
 
 @pytest.mark.parametrize("mode", ["exactly-once", "at-most-once", "at-least-once"])
-async def test_a_run_goes_on_at_another_host_and_leaves_in_doubt_what_was_in_doubt(
-    tmp_path: Path, mode: str
-) -> None:
-    async with serving(lost_after(3)) as old, serving() as new:
-        await begun(tmp_path, job(tmp_path, old.url, mode), old)
+async def test_rows_in_doubt_stay_in_doubt_at_another_host(tmp_path: Path, mode: str) -> None:
+    async with serving(losing_after(3)) as old, serving() as new:
+        await run_until_in_doubt(tmp_path, job(tmp_path, old.url, mode), old)
         moved = job(tmp_path, new.url, mode)
         with pytest.raises(RunDirectoryError, match="new_address=True") as refused:
             await engager.run_async(moved, out=tmp_path / "run")
@@ -90,42 +88,42 @@ async def test_a_run_goes_on_at_another_host_and_leaves_in_doubt_what_was_in_dou
         summary = await engager.run_async(moved, out=tmp_path / "run", new_address=True)
         in_doubt = 0 if mode == "at-least-once" else reached - 3
         assert (summary.statuses["engaged"], summary.statuses["in_doubt"]) == (ROWS - in_doubt, in_doubt)
-        everybody = old.effects + new.effects
-        assert everybody == once() if in_doubt else set(everybody) == set(once())
-        # From now on the run is the one of the new address.
+        messages = old.effects + new.effects
+        assert messages == one_message_each() if in_doubt else set(messages) == set(one_message_each())
+        # From now on the run belongs to the new address.
         assert (await engager.run_async(moved, out=tmp_path / "run")).complete
         with pytest.raises(RunDirectoryError):
             await engager.run_async(job(tmp_path, old.url, mode), out=tmp_path / "run")
 
 
-async def test_one_host_knows_what_it_received_before_it_had_tls(tmp_path: Path) -> None:
+async def test_a_host_that_changes_to_tls_still_deduplicates(tmp_path: Path) -> None:
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    endpoint = Endpoint(lost_after(3))
+    endpoint = Endpoint(losing_after(3))
     async with listening(endpoint.serve) as port:
         first = job(tmp_path, f"http://127.0.0.1:{port}")
-        await begun(tmp_path, first, endpoint)
-    endpoint.gateway = lambda moment: PASS
+        await run_until_in_doubt(tmp_path, first, endpoint)
+    endpoint.gateway = lambda arrival: PASS
     async with listening(endpoint.serve, tls, port):
         moved = job(tmp_path, f"https://127.0.0.1:{port}", ca_file="ca.pem")
         summary = await engager.run_async(moved, out=tmp_path / "run", new_address=True)
     assert statuses(summary) == {"engaged": ROWS}
-    assert endpoint.effects == once()
+    assert endpoint.effects == one_message_each()
     assert summary.duplicates == 4
 
 
-async def test_after_a_wrong_address_the_corrected_job_goes_on_by_itself(tmp_path: Path) -> None:
-    async with serving(lambda moment: NOT_FOUND) as wrong, serving() as right:
+async def test_a_run_resumes_after_its_wrong_address_is_corrected(tmp_path: Path) -> None:
+    async with serving(lambda arrival: NOT_FOUND) as wrong, serving() as right:
         stopped = await engager.run_async(job(tmp_path, wrong.url), out=tmp_path / "run")
         assert (stopped.exit_code, statuses(stopped)) == (3, {})
         summary = await engager.run_async(job(tmp_path, right.url), out=tmp_path / "run")
     assert statuses(summary) == {"engaged": ROWS}
-    assert right.effects == once()
+    assert right.effects == one_message_each()
 
 
-async def test_a_rehearsal_at_the_sandbox_is_never_taken_for_the_real_thing(tmp_path: Path) -> None:
+async def test_a_run_at_the_sandbox_cannot_be_resumed_elsewhere(tmp_path: Path) -> None:
     async with serving() as real:
         rehearsal = job(tmp_path, "sandbox")
         assert (await engager.run_async(rehearsal, out=tmp_path / "run", limit=5)).statuses["engaged"] == 5
@@ -134,12 +132,12 @@ async def test_a_rehearsal_at_the_sandbox_is_never_taken_for_the_real_thing(tmp_
         assert (real.requests, "after=" in str(refused.value)) == (0, False)
 
 
-async def test_a_pass_over_failed_rows_goes_to_the_new_address(tmp_path: Path) -> None:
-    """Also where the run's job names the old one by an override."""
+async def test_retry_sends_failed_rows_to_the_new_address(tmp_path: Path) -> None:
+    """Also if an override of the run names the old address."""
     path = tmp_path / "job.toml"
 
-    def busy(moment: Moment) -> Act:
-        return PASS if moment.number <= 3 else Act(False, 429, b"")
+    def busy(arrival: Arrival) -> Action:
+        return PASS if arrival.number <= 3 else Action(False, 429, b"")
 
     async with serving(busy) as old, serving() as new:
         tables = job(tmp_path, old.url)
@@ -156,4 +154,4 @@ async def test_a_pass_over_failed_rows_goes_to_the_new_address(tmp_path: Path) -
             await engager.retry_async(tmp_path / "run")
         summary = await engager.retry_async(tmp_path / "run", new_address=True)
     assert statuses(summary) == {"engaged": ROWS}
-    assert old.effects + new.effects == once()
+    assert old.effects + new.effects == one_message_each()

@@ -1,4 +1,4 @@
-"""Rows that no attempt can have reached: idle connections, a suspended process, a refused certificate."""
+"""No row is in doubt without a reason: idle connections, a suspended process, a refused certificate."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ from engager.sending.transport.base import REST, Destination, Transport
 from engager.sending.transport.http1.transport import LeanTransport
 from tests.wire.raw import OK, listening
 
-Make = Callable[[Destination], Transport]
+MakeTransport = Callable[[Destination], Transport]
 TRANSPORTS = [LeanTransport, lambda destination: AiohttpTransport(destination, 4)]
 
 
 @pytest.fixture(params=TRANSPORTS, ids=["lean", "aiohttp"])
-def make(request: pytest.FixtureRequest) -> Make:
+def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
     return request.param  # type: ignore[no-any-return]
 
 
-async def cleared() -> bool:
+async def admit() -> bool:
     return True
 
 
-def answer(head: str = "") -> bytes:
+def response(head: str = "") -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {len(OK)}\r\n{head}\r\n".encode() + OK
 
 
-class Impatient:
-    """Answers each request on a connection that has not rested; closes one that has, without an answer."""
+class IdleTimeoutServer:
+    """Responds on a connection that was not idle for too long; closes one that was, without a response."""
 
-    def __init__(self, head: str = "", patience: float = REST) -> None:
-        self.head, self.patience, self.connections, self.lost = head, patience, 0, 0
+    def __init__(self, head: str = "", idle_timeout: float = REST) -> None:
+        self.head, self.idle_timeout, self.connections, self.lost = head, idle_timeout, 0, 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        rested_since = time.monotonic()
+        idle_since = time.monotonic()
         while await reader.readuntil(b"\r\n\r\n{}"):
-            if time.monotonic() - rested_since > self.patience:
+            if time.monotonic() - idle_since > self.idle_timeout:
                 self.lost += 1
                 return
-            writer.write(answer(self.head))
-            rested_since = time.monotonic()
+            writer.write(response(self.head))
+            idle_since = time.monotonic()
 
 
-async def test_a_connection_that_rested_is_not_used(make: Make) -> None:
-    server = Impatient()
+async def test_an_idle_connection_is_replaced(make_transport: MakeTransport) -> None:
+    server = IdleTimeoutServer()
     async with listening(server) as port:
-        transport = make(Destination(f"http://127.0.0.1:{port}/", {}, 5))
+        transport = make_transport(Destination(f"http://127.0.0.1:{port}/", {}, 5))
         for pause in (0, REST + 0.1):
             await asyncio.sleep(pause)
-            assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)
+            assert await transport.send((b"{}",), "id", admit) == Reply(200, OK)
         await transport.aclose()
     assert (server.connections, server.lost) == (2, 0)
 
@@ -70,61 +70,63 @@ async def test_a_connection_that_rested_is_not_used(make: Make) -> None:
     ("head", "connections"),
     [("Keep-Alive: timeout=0\r\n", 3), ("Keep-Alive: max=9, timeout=60\r\n", 1), ("Keep-Alive: soon\r\n", 1)],
 )
-async def test_a_server_announces_how_long_a_connection_may_rest(head: str, connections: int) -> None:
-    server = Impatient(head, 60)
+async def test_keep_alive_limits_how_long_a_connection_may_be_idle(head: str, connections: int) -> None:
+    server = IdleTimeoutServer(head, 60)
     async with listening(server) as port:
         transport = LeanTransport(Destination(f"http://127.0.0.1:{port}/", {}, 5))
         for _ in range(3):
-            assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)
+            assert await transport.send((b"{}",), "id", admit) == Reply(200, OK)
         await transport.aclose()
     assert server.connections == connections
 
 
-async def test_who_waits_for_admission_takes_the_connection_that_was_used_last(make: Make) -> None:
-    server, admitted = Impatient(), asyncio.Event()
+async def test_a_late_attempt_uses_the_connection_that_was_used_last(make_transport: MakeTransport) -> None:
+    server, admitted = IdleTimeoutServer(), asyncio.Event()
 
-    async def late() -> bool:
+    async def admit_late() -> bool:
         await admitted.wait()
         return True
 
     async with listening(server) as port:
-        transport = make(Destination(f"http://127.0.0.1:{port}/", {}, 5))
-        waiting = asyncio.create_task(transport.send((b"{}",), "late", late))
+        transport = make_transport(Destination(f"http://127.0.0.1:{port}/", {}, 5))
+        waiting = asyncio.create_task(transport.send((b"{}",), "late", admit_late))
         await asyncio.sleep(REST + 0.1)
-        assert await transport.send((b"{}",), "id", cleared) == Reply(200, OK)
+        assert await transport.send((b"{}",), "id", admit) == Reply(200, OK)
         admitted.set()
         assert await waiting == Reply(200, OK)
         await transport.aclose()
     assert (server.connections, server.lost) == (2, 0)
 
 
-async def test_what_came_while_the_process_was_suspended_is_read_before_it_is_given_up(make: Make) -> None:
+async def test_a_response_during_a_suspension_is_read_before_the_timeout(
+    make_transport: MakeTransport,
+) -> None:
     answered = threading.Event()
 
     def serve(server: socket.socket) -> None:
         theirs, _ = server.accept()
         with theirs:
-            came = b""
-            while not came.endswith(b"{}"):
-                came += theirs.recv(1000)
-            theirs.sendall(answer())
+            received = b""
+            while not received.endswith(b"{}"):
+                received += theirs.recv(1000)
+            theirs.sendall(response())
             answered.set()
             theirs.recv(1)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
-        transport = make(Destination(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, 0.3))
+        transport = make_transport(Destination(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, 0.3))
         left = asyncio.Event()
 
-        async def leaving() -> bool:
+        async def admit_and_signal() -> bool:
             asyncio.get_running_loop().call_later(0.05, left.set)
             return True
 
-        sending = asyncio.create_task(transport.send((b"{}",), "id", leaving))
+        sending = asyncio.create_task(transport.send((b"{}",), "id", admit_and_signal))
         await left.wait()
         suspended_until = time.monotonic() + 0.5
-        while time.monotonic() < suspended_until:  # as if it were stopped: the loop does not turn
+        while time.monotonic() < suspended_until:  # as if the process were suspended: the loop does not run
             pass
         ending = await sending
         await transport.aclose()
@@ -137,8 +139,10 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def asking(authority: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    """A server that accepts no client without a certificate of this authority."""
+def requiring_client_cert(
+    authority: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> ssl.SSLContext:
+    """The settings of a server that accepts only clients with a certificate of this authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = version
     authority.issue_cert("localhost").configure_cert(context)
@@ -148,8 +152,8 @@ def asking(authority: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1
 
 
 @contextmanager
-def refusing(context: ssl.SSLContext) -> Iterator[int]:
-    """A server of OpenSSL, which says why it refuses a client; asyncio's does not."""
+def refusing_server(context: ssl.SSLContext) -> Iterator[int]:
+    """A server with OpenSSL, which sends the reason of a refusal; asyncio's does not."""
 
     def serve(listener: socket.socket) -> None:
         while True:
@@ -170,30 +174,28 @@ def refusing(context: ssl.SSLContext) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["no certificate", "one of another authority"])
-async def test_a_server_that_wants_another_certificate_has_taken_nothing(
-    authority: trustme.CA, given: bool
-) -> None:
-    """Not of aiohttp: if its write fails first, it does not read what the server said."""
+async def test_a_refused_client_certificate_ends_as_not_sent(authority: trustme.CA, given: bool) -> None:
+    """Not with aiohttp: if its write fails first, it does not read the reason."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     if given:
         trustme.CA().issue_cert("client.example").configure_cert(context)
-    with refusing(asking(authority)) as port:
+    with refusing_server(requiring_client_cert(authority)) as port:
         transport = LeanTransport(Destination(f"https://localhost:{port}/", {}, 5, context))
-        ending = await transport.send((b"{}",), "id", cleared)
+        ending = await transport.send((b"{}",), "id", admit)
         await transport.aclose()
     assert isinstance(ending, NotSent)
     assert ending.error == CLIENT_CERT
 
 
 @pytest.mark.one_loop
-async def test_a_run_without_a_client_certificate_stops_and_doubts_nobody(
+async def test_a_run_without_a_client_certificate_leaves_no_row_in_doubt(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENGAGER_TEST_TOKEN", "t0ken-of-the-tests")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     (tmp_path / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(20)))
-    with refusing(asking(authority)) as port:
+    with refusing_server(requiring_client_cert(authority)) as port:
         endpoint = {
             "url": f"https://localhost:{port}",
             "token": "env:ENGAGER_TEST_TOKEN",

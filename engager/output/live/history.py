@@ -36,7 +36,7 @@ class History:
         return floor((self._at or 0.0) / self._figures.width)
 
     def add(self, now: Snapshot, latency: Histogram) -> None:
-        """Add a snapshot, and the latencies of all rows by then."""
+        """Add a snapshot, and the latencies of all requests by then."""
         moment, before = self._began + now.elapsed_seconds, self._at
         if before is not None and moment <= before:
             return
@@ -83,7 +83,7 @@ def charts(past: Figures) -> str:
     if not past.cells:
         return ""
     time = OverTime(past)
-    about = "Last attempts, from when they were due to their responses; UTC."
+    about = "Last attempts of requests, from when they were due to their responses; UTC."
     plots = [
         time.throughput(),
         time.percentiles("latency-time", "Latency", about, lambda cell: cell.latency),

@@ -41,8 +41,9 @@ class RunCollector(Collector):
 
 def _counters(now: Snapshot) -> Iterator[CounterMetricFamily]:
     for name, text, value in (
-        ("engager_attempts", "Attempts of settled rows.", now.attempts),
-        ("engager_retries", "Attempts of settled rows after the first one.", now.retries),
+        ("engager_requests", "Requests that left, each as often as it was sent.", now.requests),
+        ("engager_attempts", "Attempts of settled rows; that of a batch is one of each row.", now.attempts),
+        ("engager_retries", "Attempts of settled rows after the first one of a row.", now.retries),
         ("engager_duplicates", "Rows whose response was marked as a repeat.", now.duplicates),
     ):
         yield CounterMetricFamily(name, text, value=value)
@@ -52,6 +53,7 @@ def _gauges(now: Snapshot) -> Iterator[GaugeMetricFamily]:
     remaining = None if now.total is None else max(0, now.total - now.rows)
     for name, text, value in (
         ("engager_in_flight", "Requests without a response yet.", now.in_flight),
+        ("engager_rows_in_flight", "Rows of the requests without a response yet.", now.rows_in_flight),
         ("engager_rate_limit", "Requests per second that may leave.", now.rate),
         ("engager_rows_remaining", "Rows without an outcome, approximately.", remaining),
     ):
@@ -81,7 +83,7 @@ def _latency(latency: Histogram) -> HistogramMetricFamily:
         ("+Inf" if bound == inf else str(bound), float(count))
         for bound, count in zip(BOUNDS, counts, strict=True)
     ]
-    text = "Seconds from when the last attempt of a row was due to its end."
+    text = "Seconds from when the last attempt of a request was due to its end."
     return HistogramMetricFamily(
         "engager_attempt_latency_seconds", text, buckets=buckets, sum_value=latency.total / 1000
     )

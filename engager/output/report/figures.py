@@ -16,7 +16,7 @@ from typing import Any
 
 from engager.config.sanitize import sanitized
 from engager.models import TAKEN, Status
-from engager.store.tally import MAX_ERROR, Histogram
+from engager.store.tally import MAX_ERROR, Histogram, RecentRequests
 
 #: Maximum number of cells.
 MAX_CELLS = 480
@@ -36,7 +36,8 @@ class Cell:
     """The outcomes of one interval of time."""
 
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Status), 0))
-    latency: Histogram = field(default_factory=Histogram)
+    requests: int = 0  #: whose responses these outcomes come from
+    latency: Histogram = field(default_factory=Histogram)  #: of these requests, as `waited`
     waited: Histogram = field(default_factory=Histogram)
     in_flight: int = 0  #: the most requests in flight, if that was observed
 
@@ -49,6 +50,7 @@ class Cell:
         """Add another cell to this one."""
         for status, rows in other.statuses.items():
             self.statuses[status] += rows
+        self.requests += other.requests
         self.latency.merge(other.latency)
         self.waited.merge(other.waited)
         self.in_flight = max(self.in_flight, other.in_flight)
@@ -88,6 +90,7 @@ class Figures:
         self.attempts = 0
         self.duplicates = 0
         self.last = ""  #: the latest moment, UTC
+        self._recent = RecentRequests()
         self._widths = (wider for wider in _WIDTHS if wider > width)
         self._width = width
         self._tenth, self._cell = "", Cell()
@@ -107,6 +110,7 @@ class Figures:
         # Everything that can raise comes before the counters change.
         status, latency, waited = line["status"], line["latency_ms"], line["waited_ms"]
         attempts, duplicate, error = line["attempts"], line["duplicate"] is True, line["error"]
+        request_id = line["request_id"] or None
         slow = None if latency is None else Histogram.bucket(latency)
         late = None if waited is None else Histogram.bucket(waited)
         counted = attempts if 0 <= attempts < MANY_ATTEMPTS else MANY_ATTEMPTS
@@ -117,10 +121,12 @@ class Figures:
             self.last = max(self.last, tenth)
         cell = self._cell
         cell.statuses[status] += 1
-        if slow is not None:
-            cell.latency.buckets[slow] += 1
-        if late is not None:
-            cell.waited.buckets[late] += 1
+        if request_id is None or self._recent.is_new(request_id):  # a batch has its times in many lines
+            cell.requests += request_id is not None
+            if slow is not None:
+                cell.latency.buckets[slow] += 1
+            if late is not None:
+                cell.waited.buckets[late] += 1
         self.attempts_by_row[counted] += 1
         self.attempts += attempts
         self.duplicates += duplicate

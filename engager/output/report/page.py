@@ -83,6 +83,7 @@ def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mappi
             head=head(run, figures, seen),
             notices=notices(run, whole.rows, lines, seen),
             rows=whole.rows,
+            requests=seen["requests"],
             bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, whole.rows) for status in STATUSES]),
             tiles=[
                 {"status": s, "name": word(s), "rows": rows, "share": share(rows, whole.rows)}
@@ -136,35 +137,35 @@ def _over_time(figures: Figures, whole: Cell) -> dict[str, Any]:
         "throughput": time.throughput(),
         "shares": time.shares(),
         "latency": Measured(
-            "Rows by latency",
+            "Requests by latency",
             _percentiles(whole.latency),
             time.percentiles(
                 "latency-time",
                 "Latency over time",
-                "The last attempt of a row, from when it was due to its response: half of all are below p50.",
+                "The last attempt of a request, from when it was due to its response: half are below p50.",
                 lambda cell: cell.latency,
             ),
             distribution(
                 "latency-spread",
                 "Latency distribution",
-                "Number of rows by latency; log scale.",
+                "Number of requests by latency; log scale.",
                 whole.latency,
             ),
             bins(whole.latency),
         ),
         "waited": Measured(
-            "Rows by waiting time",
+            "Requests by waiting time",
             _percentiles(whole.waited),
             time.percentiles(
                 "waited-time",
                 "Waiting over time",
-                "All attempts of a row together.",
+                "All attempts of a request together.",
                 lambda cell: cell.waited,
             ),
             distribution(
                 "waited-spread",
                 "Waiting distribution",
-                "Number of rows by waiting time; log scale.",
+                "Number of requests by waiting time; log scale.",
                 whole.waited,
             ),
             bins(whole.waited),
@@ -198,6 +199,7 @@ def _time_row(moment: str, statuses: Sequence[tuple[str, int]], cell: Cell, widt
         "moment": moment,
         "statuses": statuses,
         "rate": cell.rows / width,
+        "requests": cell.requests / width,
         "percentiles": [_quoted(histogram, p) for histogram in (cell.latency, cell.waited) for p in SHARES],
     }
 

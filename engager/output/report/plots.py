@@ -23,6 +23,10 @@ SHARES = (50, 95, 99)
 
 #: Maximum number of columns of a plot: more cannot be distinguished on a phone.
 COLUMNS = 240
+
+#: Batches in a column on average, at least, unless there are few columns: the rows of a batch are settled at
+#: once, and columns with one batch or none look like a comb.
+BATCHES, FEW_COLUMNS = 8, 40
 _BINS = 60
 
 
@@ -46,14 +50,14 @@ class Bin:
 
     begin: float  #: milliseconds
     end: float
-    rows: int
+    requests: int
 
 
 class OverTime:
     """Plots over time."""
 
     def __init__(self, figures: Figures) -> None:
-        while _timeline(figures).lasting / figures.width > COLUMNS:
+        while _timeline(figures).lasting / figures.width > _most_columns(figures):
             figures.widen()
         self.width = figures.width
         self.timeline = _timeline(figures)
@@ -146,6 +150,13 @@ class OverTime:
         ]
 
 
+def _most_columns(figures: Figures) -> float:
+    """Columns of a plot, at most."""
+    whole = figures.whole
+    has_batches = 0 < whole.requests < whole.rows - whole.statuses["invalid"] - whole.statuses["skipped"]
+    return min(COLUMNS, max(FEW_COLUMNS, whole.requests / BATCHES)) if has_batches else COLUMNS
+
+
 def _timeline(figures: Figures) -> Timeline:
     return Timeline.from_cells([index * figures.width for index in sorted(figures.cells)], figures.width)
 
@@ -163,7 +174,7 @@ def _counted(cell: Cell, width: float) -> str:
 def _quoted(histogram: Histogram) -> str:
     found = [(p, histogram.percentile(p / 100)) for p in SHARES]
     texts = [f"p{p} {milliseconds(value)}" for p, value in found if value is not None]
-    return f"{', '.join(texts)} ({number(histogram.count)} rows)" if texts else "no measurement"
+    return f"{', '.join(texts)} ({number(histogram.count)} requests)" if texts else "no measurement"
 
 
 def _even(top: float, step: float) -> list[Tick]:
@@ -181,10 +192,10 @@ def bins(histogram: Histogram) -> list[Bin]:
     first, last = min(histogram.buckets), max(histogram.buckets)
     wide = (last - first) // _BINS + 1
     counts = [0] * ((last - first) // wide + 1)
-    for bucket, rows in histogram.buckets.items():
-        counts[(bucket - first) // wide] += rows
+    for bucket, requests in histogram.buckets.items():
+        counts[(bucket - first) // wide] += requests
     edges = [Histogram.edge(first + wide * index) for index in range(len(counts) + 1)]
-    return [Bin(edges[i], edges[i + 1], rows) for i, rows in enumerate(counts)]
+    return [Bin(edges[i], edges[i + 1], requests) for i, requests in enumerate(counts)]
 
 
 def distribution(name: str, title: str, summary: str, histogram: Histogram) -> Plot:
@@ -192,14 +203,14 @@ def distribution(name: str, title: str, summary: str, histogram: Histogram) -> P
     found = bins(histogram)
     low, high = (found[0].begin, found[-1].end) if found else (1.0, 1000.0)
     spans = [Span(_at(b.begin, low, high), _at(b.end, low, high), _of_bin(b, histogram)) for b in found]
-    top, step = svg.round_ceiling(max((b.rows for b in found), default=0))
+    top, step = svg.round_ceiling(max((b.requests for b in found), default=0))
     ticks = _even(top, step) if step >= 1 else [Tick(0, "0"), Tick(1, number(top))]
-    columns = svg.columns(f"fill {name}", spans, [0.0] * len(found), [b.rows / top for b in found])
+    columns = svg.columns(f"fill {name}", spans, [0.0] * len(found), [b.requests / top for b in found])
     x_axis = svg.x_axis(Tick(_at(v, low, high), milliseconds(v)) for v in svg.log_ticks(low, high))
     plot_area = svg.plot_area(name, svg.rules(ticks), columns, svg.hits(spans))
-    return Plot(name, title, summary, "rows", svg.y_axis(ticks), plot_area, x_axis)
+    return Plot(name, title, summary, "requests", svg.y_axis(ticks), plot_area, x_axis)
 
 
 def _of_bin(found: Bin, histogram: Histogram) -> str:
     edges = f"{milliseconds(found.begin)} to {milliseconds(found.end)}"
-    return f"{edges}: {number(found.rows)} rows, {share(found.rows, histogram.count)}"
+    return f"{edges}: {number(found.requests)} requests, {share(found.requests, histogram.count)}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
@@ -118,7 +119,7 @@ async def send_one(
     Raises JobError or InputError where the request cannot be made safe, or there is no such row.
     """
     secret = token_of(job_file)
-    with closing(open_input(job_file, input_path)) as rows:
+    with closing(open_input(job_file, input_path, time.time())) as rows:
         prepared = _prepare(job_file, rows, secret, to, row)
     if not consents(prepared.plan):
         return None

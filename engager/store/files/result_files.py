@@ -91,7 +91,7 @@ class ResultFile:
             file.seek(facts[0])
             return file.read()
 
-    def take_up(self, facts: Sequence[Any]) -> None:
+    def restore(self, facts: Sequence[Any]) -> None:
         """Continue where the file stood; what was written later is cut off."""
         self._end, windows, self.lines = facts
         self._windows = [(begin, check) for begin, check in windows]
@@ -150,7 +150,7 @@ class ResultFiles:
         """How far they have come."""
         return {file.path.stem: file.facts for file in self}
 
-    def take_up(self, facts: Mapping[str, Any], since: bytes) -> bool:
+    def restore(self, facts: Mapping[str, Any], since: bytes) -> bool:
         """Continue where they stood; False, and nothing changed, where they are not as they were.
 
         `since` are the lines of results that came later. A line of another row was written by a process of
@@ -163,7 +163,7 @@ class ResultFiles:
         if not expected.startswith(self.results.beyond(results)):
             return False
         for file in self:
-            file.take_up(facts[file.path.stem])
+            file.restore(facts[file.path.stem])
         return True
 
     def close(self) -> None:

@@ -149,7 +149,7 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await until(lambda: run.control.rate == 50)
         await off_loop(click, browser, "#pause")
         await until(lambda: run.rows > paused)
-        await shows(browser, "#gauges", r"rows per second\s*50/s\s*limit of requests")
+        await shows(browser, "#gauges", r"requests/s\s*50\s*limit of requests/s")
 
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")

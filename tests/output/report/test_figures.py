@@ -106,3 +106,13 @@ def seen(figures: Figures) -> tuple[Any, ...]:
     whole = figures.whole
     spread = (whole.statuses, whole.latency.buckets, whole.waited.buckets, figures.last)
     return (*spread, figures.attempts_by_row.copy(), figures.attempts, set(figures.kinds))
+
+
+def test_the_rows_of_a_batch_are_one_request() -> None:
+    figures = Figures()
+    for row in range(1000):
+        batch = row % 8 + row // 800 * 8  # of eight batches at once the lines are mixed
+        one = outcome(row, after=row / 100, request_id=f"batch {batch}", latency_ms=10.0 + batch)
+        figures.count(result_fields(one, str))
+    whole = figures.whole
+    assert (whole.rows, whole.requests, whole.latency.count, whole.waited.count) == (1000, 16, 16, 16)

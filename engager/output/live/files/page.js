@@ -24,6 +24,10 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${String(whole % 60).padStart(2, "0")} s` : `${whole} s`;
 }
 
+function perSecond(value) { // one below ten needs its fraction
+  return (value < 10 ? precise : number).format(value);
+}
+
 function tiles(into, entries) {
   into.replaceChildren(...entries.map(([label, value, kind]) => {
     const tile = element("div", { class: `tile ${kind || ""}` });
@@ -41,12 +45,14 @@ function show(now) {
   if (now.total) bar.value = Math.min(1, now.rows / now.total); else bar.removeAttribute("value");
   const shown = STATUSES.filter((s) => s !== "accepted" || now.statuses[s]); // most methods never have it
   tiles(byId("tiles"), shown.map((s) => [s.replace("_", " "), number.format(now.statuses[s]), s]));
-  const latency = now.recent_latency_ms;
+  const latency = now.recent_latency_ms, batches = now.rows_per_request > 1;
   tiles(byId("gauges"), [
-    ["rows per second", number.format(now.rows_per_second)],
-    ["limit of requests", now.rate === null ? "none" : `${precise.format(now.rate)}/s`],
-    ["in flight", number.format(now.in_flight)],
-    ["retries", number.format(now.retries)],
+    ["requests/s", perSecond(now.requests_per_second)],
+    ["limit of requests/s", now.rate === null ? "none" : precise.format(now.rate)],
+    ["rows/s", perSecond(now.rows_per_second)],
+    ["requests in flight", number.format(now.in_flight)],
+    ...(batches ? [["rows in flight", number.format(now.rows_in_flight)]] : []),
+    [batches ? "retries of rows" : "retries", number.format(now.retries)],
     ...PERCENTILES.map((p) => [`${p} ms`, latency[p] === null ? "–" : number.format(latency[p])]),
     ["repeats", number.format(now.duplicates)],
   ]);

@@ -45,8 +45,11 @@ class _State(IntEnum):
     CLOSED = auto()
 
 
+# To look up a member of an enumeration is a call before Python 3.12, and each exchange needs a dozen of them.
+_IDLE, _READY, _LEAVING, _SENDING, _SENT, _RECEIVING, _REUSABLE, _USED_UP, _CLOSED = _State
+
 #: An exchange is under way.
-_OPEN: Final = frozenset({_State.READY, _State.LEAVING, _State.SENDING, _State.SENT, _State.RECEIVING})
+_OPEN: Final = frozenset({_READY, _LEAVING, _SENDING, _SENT, _RECEIVING})
 
 
 class Connection:
@@ -62,7 +65,7 @@ class Connection:
         longest_answer: int = MAX_ANSWER,
     ) -> None:
         self.deadline = inf  #: the moment at which the current exchange is given up
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._sock, self._loop, self._known = sock, loop, known
         self._descriptor = sock.fileno()
         self._parser = AnswerParser(longest_answer)
@@ -80,7 +83,7 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-        return self._state is _State.CLOSED
+        return self._state is _CLOSED
 
     def stands(self, now: float, rested: bool = False) -> bool:
         """Whether it can carry a request: a server may have closed it while it was idle, or may do so now.
@@ -89,9 +92,9 @@ class Connection:
         """
         if not rested and self.has_rested(now):
             self.close()
-        elif now - self._used_at > _RESTED and self._state is not _State.CLOSED:
+        elif now - self._used_at > _RESTED and self._state is not _CLOSED:
             self._received()
-        return self._state is not _State.CLOSED
+        return self._state is not _CLOSED
 
     def has_rested(self, now: float) -> bool:
         """Whether it has been idle for so long that the server may close it any moment."""
@@ -104,14 +107,14 @@ class Connection:
         Await it, and call `finish` after it.
         """
         self._waiter = waiter = self._loop.create_future()
-        self._state, self._request = _State.READY, parts
+        self._state, self._request = _READY, parts
         return waiter
 
     def recall(self, fault: BaseException | None) -> None:
         """The request must not leave: it is not admitted any more, or what it waited for failed."""
-        if self._state is not _State.READY or self._waiter.done():
+        if self._state is not _READY or self._waiter.done():
             return
-        self._state = _State.REUSABLE
+        self._state = _REUSABLE
         if fault is None:
             self._waiter.set_result(None)
         else:
@@ -119,26 +122,26 @@ class Connection:
 
     def depart(self, deadline: float) -> None:
         """Send the request, unless its exchange ended already; at the deadline it is given up."""
-        if self._state is not _State.READY or self._waiter.done():
+        if self._state is not _READY or self._waiter.done():
             return
-        self.deadline, self._state = deadline, _State.LEAVING
+        self.deadline, self._state = deadline, _LEAVING
         self._unsent.extend(self._request)
         try:
             self._flush()
         except OSError as fault:
             self._lose(self._alert() or fault)
         except Exception as fault:  # its attempt must raise it, and the requests after it must leave
-            self._state = _State.USED_UP
+            self._state = _USED_UP
             self._waiter.set_exception(fault)
 
     def finish(self, now: float) -> bool:
         """Finish the exchange, however it ended; returns whether the connection is idle now, or closed."""
         self._request, self.deadline, self._used_at = (), inf, now
-        if self._state is _State.REUSABLE and not (self._unsent or self._piece):
-            self._state = _State.IDLE
-        elif self._state is not _State.IDLE:
+        if self._state is _REUSABLE and not (self._unsent or self._piece):
+            self._state = _IDLE
+        elif self._state is not _IDLE:
             self.close()  # also when the attempt was cancelled: its response would count as the next one's
-        return self._state is _State.IDLE
+        return self._state is _IDLE
 
     def give_up(self, error_text: str) -> None:
         """End the current exchange without a response, unless one has come in the meantime.
@@ -155,11 +158,11 @@ class Connection:
                 piece = self._piece or self._next_piece()
                 self._piece = piece
                 sent = self._send(piece)
-                if self._state is _State.LEAVING:
-                    self._state = _State.SENDING
+                if self._state is _LEAVING:
+                    self._state = _SENDING
                 self._piece = b"" if sent == len(piece) else memoryview(piece)[sent:]
-            if self._state is _State.SENDING:
-                self._state = _State.SENT
+            if self._state is _SENDING:
+                self._state = _SENT
         except BlockingIOError:
             self._loop.add_writer(self._descriptor, self._writable)
 
@@ -170,7 +173,7 @@ class Connection:
         if len(part) > _PIECE:
             self._unsent.appendleft(memoryview(part)[_PIECE:])
             part = memoryview(part)[:_PIECE]
-        return self._tls.sealed(part)
+        return self._tls.encrypt(part)
 
     def _writable(self) -> None:
         self._loop.remove_writer(self._descriptor)
@@ -205,20 +208,20 @@ class Connection:
         return bool(data)
 
     def _decrypted(self, tls: Tls, data: bytes) -> Sequence[bytes]:
-        records = tls.opened(data)
-        if tls.owes:
-            if self._state is _State.SENDING:
-                self._state = _State.SENT  # it is not known any more which of the bytes that wait are its own
-            self._piece = b"".join((self._piece, tls.leaves()))
+        records = tls.decrypt(data)
+        if tls.has_outgoing:
+            if self._state is _SENDING:
+                self._state = _SENT  # it is not known any more which of the bytes that wait are its own
+            self._piece = b"".join((self._piece, tls.read_outgoing()))
             self._flush()
         return records
 
     def _handle(self, data: bytes) -> None:
         if self._state not in _OPEN or self._waiter.done():
             self.close()  # idle: the server closed it, or sent bytes out of turn
-        elif self._state is _State.RECEIVING:
+        elif self._state is _RECEIVING:
             self._parse(data)
-        elif self._state is _State.READY:
+        elif self._state is _READY:
             sent = bool(data)
             self._break_early(
                 "the server sent before the request left" if sent else "the server closed it", sent
@@ -226,10 +229,10 @@ class Connection:
         elif (reply := self._known.find(data)) is not None:
             self._end(reply, reusable=True)
         else:
-            self._state = _State.RECEIVING
+            self._state = _RECEIVING
             self._parser.expect()
             self._parse(data)
-            if self._state is _State.REUSABLE and self._parser.answer is not None:
+            if self._state is _REUSABLE and self._parser.answer is not None:
                 self._known.add(data, self._parser.answer)
 
     def _parse(self, data: bytes) -> None:
@@ -250,10 +253,10 @@ class Connection:
         error_text = f"{type(fault).__name__}: {fault}"
         if self._state in _OPEN and not self._answered and is_of_client_cert(fault):
             self._end(NotSent(CLIENT_CERT, error_text))
-        elif self._state is _State.READY:
+        elif self._state is _READY:
             self._break_early(error_text, sent=False)
         elif self._state in _OPEN:
-            broken = self._parser.broken() if self._state is _State.RECEIVING else None
+            broken = self._parser.broken() if self._state is _RECEIVING else None
             self._end(broken or self._unanswered(error_text))
         else:
             self.close()
@@ -263,7 +266,7 @@ class Connection:
         if self._tls is None:
             return None
         try:
-            self._tls.opened(self._receive(BLOCK))
+            self._tls.decrypt(self._receive(BLOCK))
         except OSError as fault:
             return fault if is_of_client_cert(fault) else None
         return None
@@ -285,23 +288,23 @@ class Connection:
 
         Assumed: an endpoint does nothing for a request whose body it has not received to its end.
         """
-        left = self._state is _State.SENT or self._state is _State.RECEIVING
+        left = self._state is _SENT or self._state is _RECEIVING
         return (Lost if left else NotSent)(error, error_text)
 
     def _end(self, ending: Ending, reusable: bool = False) -> None:
         if self._state not in _OPEN:
             return
-        self._state = _State.REUSABLE if reusable else _State.USED_UP
+        self._state = _REUSABLE if reusable else _USED_UP
         self._answered = self._answered or reusable
         if not self._waiter.done():
             self._waiter.set_result(ending)
 
     def close(self) -> None:
         """Close it; an attempt that waits for a response gets an ending without one."""
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             return
         self._end(self._unanswered("the connection was closed"))
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._sock.close()

@@ -76,11 +76,11 @@ class Dialer:
 
 async def _handshake(sock: socket.socket, tls: Tls, loop: asyncio.AbstractEventLoop) -> None:
     try:
-        while not tls.shakes_hands():
-            await loop.sock_sendall(sock, tls.leaves())
-            tls.arrives(await loop.sock_recv(sock, BLOCK))
+        while not tls.continue_handshake():
+            await loop.sock_sendall(sock, tls.read_outgoing())
+            tls.feed(await loop.sock_recv(sock, BLOCK))
     except ssl.SSLError:
         with suppress(OSError):
-            sock.send(tls.leaves())  # the server gets the reason
+            sock.send(tls.read_outgoing())  # the server gets the reason
         raise
-    await loop.sock_sendall(sock, tls.leaves())
+    await loop.sock_sendall(sock, tls.read_outgoing())

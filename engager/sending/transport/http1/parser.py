@@ -17,7 +17,7 @@ from engager.sending.transport.base import MAX_ANSWER, plain_body
 #: The most bytes of a head, interim ones included.
 MAX_HEAD = 1 << 16
 
-#: What a server says of connections at rest, in whole seconds.
+#: The announced limit of an idle connection, in whole seconds.
 _KEEP_ALIVE = re.compile(rb"(?i)\btimeout\s*=\s*\"?([0-9]{1,9})\b")
 
 
@@ -63,7 +63,7 @@ class AnswerParser:
         """Expect a response: all bytes from now on belong to it."""
         self.answer: Reply | None = None  #: the response, when it is complete or cannot become complete
         self.reusable = True  #: whether another request may follow on the connection
-        self.keep_alive: float | None = None  #: seconds after which the server closes it at rest
+        self.keep_alive: float | None = None  #: seconds after which the server closes it while it is idle
         self._head = b""
         self._torn = False  #: the head was refused while incomplete: it is parsed again when complete
         self._begin()
@@ -110,7 +110,7 @@ class AnswerParser:
     def _read_head_again(self) -> None:
         """Parse a refused head again, when it is complete, without repeated lengths.
 
-        RFC 9110, 8.6: the same length twice may be taken for one.
+        RFC 9110, 8.6: the same length twice may be read as one.
         """
         end = self._head.find(b"\r\n\r\n")
         if end < 0:
@@ -141,9 +141,9 @@ class AnswerParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; most of them are ignored."""
-        take = _TAKERS.get(name.lower())
-        if take is not None and self.answer is None:
-            take(self, value)
+        read = _HEADER_READERS.get(name.lower())
+        if read is not None and self.answer is None:
+            read(self, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete: an interim one, or that of the response."""
@@ -180,31 +180,31 @@ class AnswerParser:
         location = self._location if 300 <= self._status < 400 else None
         self.answer = Reply(self._status, body, complete, self._retry_after, self._duplicate, date, location)
 
-    def _take_retry_after(self, value: bytes) -> None:
+    def _read_retry_after(self, value: bytes) -> None:
         self._retry_after = value.decode("latin-1")
 
-    def _take_date(self, value: bytes) -> None:
+    def _read_date(self, value: bytes) -> None:
         self._date = value.decode("latin-1")
 
-    def _take_encoding(self, value: bytes) -> None:
+    def _read_encoding(self, value: bytes) -> None:
         self._encoding = value.decode("latin-1")
 
-    def _take_duplicate(self, value: bytes) -> None:
+    def _read_duplicate(self, value: bytes) -> None:
         self._duplicate = self._duplicate or value.strip().lower() in (b"true", b"1")
 
-    def _take_location(self, value: bytes) -> None:
+    def _read_location(self, value: bytes) -> None:
         self._location = value.decode("latin-1")
 
-    def _take_keep_alive(self, value: bytes) -> None:
+    def _read_keep_alive(self, value: bytes) -> None:
         if found := _KEEP_ALIVE.search(value):
             self.keep_alive = float(found[1])
 
-    def _take_framing(self, value: bytes) -> None:
+    def _read_framing(self, value: bytes) -> None:
         self._delimited = True
 
 
 def _without_repeats(lines: list[bytes]) -> Iterator[bytes]:
-    """The lines of a head; of those that say the same length, the first."""
+    """The lines of a head; of equal lengths only the first."""
     lengths = set[bytes]()
     for line in lines:
         name, _, value = line.partition(b":")
@@ -215,14 +215,14 @@ def _without_repeats(lines: list[bytes]) -> Iterator[bytes]:
         yield line
 
 
-_TAKERS = {
-    b"retry-after": AnswerParser._take_retry_after,
-    b"date": AnswerParser._take_date,
-    b"duplicate-request": AnswerParser._take_duplicate,
-    b"x-duplicate-request": AnswerParser._take_duplicate,
-    b"content-encoding": AnswerParser._take_encoding,
-    b"location": AnswerParser._take_location,
-    b"keep-alive": AnswerParser._take_keep_alive,
-    b"content-length": AnswerParser._take_framing,
-    b"transfer-encoding": AnswerParser._take_framing,
+_HEADER_READERS = {
+    b"retry-after": AnswerParser._read_retry_after,
+    b"date": AnswerParser._read_date,
+    b"duplicate-request": AnswerParser._read_duplicate,
+    b"x-duplicate-request": AnswerParser._read_duplicate,
+    b"content-encoding": AnswerParser._read_encoding,
+    b"location": AnswerParser._read_location,
+    b"keep-alive": AnswerParser._read_keep_alive,
+    b"content-length": AnswerParser._read_framing,
+    b"transfer-encoding": AnswerParser._read_framing,
 }

@@ -1,7 +1,7 @@
 """Encrypts and decrypts the bytes of one connection with TLS, without a socket.
 
-A socket under TLS reads every record in two calls to the system, the record's length first. Here all that has
-come is read at once, and only then looked into.
+A socket under TLS reads every record in two system calls, the record's length first. Here all available
+bytes are read at once and decrypted after that.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class Tls:
     """One side of one connection. Always verifies."""
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._read, self._write = self._object.read, self._object.write
 
-    def shakes_hands(self) -> bool:
-        """Take the next step of the handshake; False as long as there is another to come.
+    def continue_handshake(self) -> bool:
+        """Take the next step of the handshake; returns whether it is complete.
 
-        Whatever it does or raises, something may be left to be sent. Raises ssl.SSLError.
+        Also after an error there may be bytes to send. Raises ssl.SSLError.
         """
         try:
             self._object.do_handshake()
@@ -32,44 +32,44 @@ class Tls:
             return False
         return True
 
-    def arrives(self, data: bytes) -> None:
-        """Some bytes came over the wire; none: its end."""
+    def feed(self, data: bytes) -> None:
+        """Accept bytes from the socket; empty bytes are its end."""
         if data:
-            self._arrived.write(data)
+            self._incoming.write(data)
         else:
-            self._arrived.write_eof()
+            self._incoming.write_eof()
 
     @property
-    def owes(self) -> bool:
+    def has_outgoing(self) -> bool:
         """Whether there are bytes of TLS itself to send."""
-        return self._leaving.pending > 0
+        return self._outgoing.pending > 0
 
-    def leaves(self) -> bytes:
-        """What is to be sent over the wire."""
-        return self._leaving.read()
+    def read_outgoing(self) -> bytes:
+        """The bytes to send over the socket."""
+        return self._outgoing.read()
 
-    def sealed(self, data: bytes | memoryview) -> bytes:
-        """What is to be sent over the wire for these bytes to be said."""
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        """Encrypt bytes; returns the bytes to send over the socket."""
         self._write(data)
-        return self._leaving.read()
+        return self._outgoing.read()
 
-    def opened(self, data: bytes) -> list[bytes]:
-        """What the other side says with some bytes that came over the wire, a record each; b"" is its end.
+    def decrypt(self, data: bytes) -> list[bytes]:
+        """Decrypt bytes from the socket; returns a list of records, in which b"" is the end.
 
         Raises ssl.SSLError.
         """
-        self.arrives(data)
-        said: list[bytes] = []
+        self.feed(data)
+        records: list[bytes] = []
         try:
             while True:
-                said.append(self._read(_RECORD))
-                if not said[-1] or not self._arrived.pending:
+                records.append(self._read(_RECORD))
+                if not records[-1] or not self._incoming.pending:
                     break
         except ssl.SSLWantReadError:
-            pass  # a part of a record, or what is TLS's own business
+            pass  # a part of a record, or a message of TLS itself
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            said.append(b"")
+            records.append(b"")
         except ssl.SSLError:
-            if not said:
-                raise  # else what was said before counts, and the fault comes again
-        return said
+            if not records:
+                raise  # else the records before it count, and the fault is raised again
+        return records

@@ -52,13 +52,14 @@ class LeanTransport:
                 if isinstance(dialled, NotSent):
                     return dialled
                 self._idle.append(dialled)
-            with self._holding(held) as own:
-                admitted = admission()
-                if not isinstance(admitted, bool | SendBatch):
-                    admitted = await admitted
+            admitted, own, waited = admission(), None, False
+            if not isinstance(admitted, (bool, SendBatch)):
+                with self._holding(held) as own:
+                    admitted, waited = await admitted, True
             if admitted is False:
                 return Withheld()
-            connection = self._pop_idle(now(), own)
+            # Where it did not wait, no other attempt has run since: the connection still stands.
+            connection = self._pop_idle(now(), own) if waited else self._idle.pop()
             if connection is None:
                 held = True  # admission takes longer than a connection may rest, or others were faster
                 continue

@@ -1,4 +1,4 @@
-"""Which address a connection is made to, when names and hosts move."""
+"""The address to which a connection is made when a host moves."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from engager.sending.transport.http1.dialing import Dialer
 
 
-class Names:
-    """A name server: the address of the only name, or nothing while it is away."""
+class NameServer:
+    """Resolves the only name to its port, or fails while it has none."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.port: int | None = None
-        self.asked = 0
+        self.lookups = 0
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self.look_up)
 
     async def look_up(self, host: str, port: int, **settings: Any) -> list[Any]:
-        self.asked += 1
+        self.lookups += 1
         if self.port is None:
             raise socket.gaierror(socket.EAI_AGAIN, "the name server is away")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", self.port))]
@@ -32,32 +32,32 @@ async def dial(dialer: Dialer) -> None:
 
 
 async def test_an_address_that_refused_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = Names(monkeypatch)
+    name_server = NameServer(monkeypatch)
     dialer = Dialer("a.example", 80, None)
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        names.port = closed.getsockname()[1]
+        name_server.port = closed.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         await dial(dialer)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        names.port = listening.getsockname()[1]
+        name_server.port = listening.getsockname()[1]
         await dial(dialer)
         await dial(dialer)
-    assert names.asked == 2
+    assert name_server.lookups == 2
 
 
-async def test_while_the_name_server_is_away_the_last_address_is_used(
+async def test_the_last_address_is_used_while_the_name_server_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = Names(monkeypatch)
+    name_server = NameServer(monkeypatch)
     dialer = Dialer("a.example", 80, None)
     with pytest.raises(socket.gaierror):
         await dial(dialer)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        names.port = port = listening.getsockname()[1]
+        name_server.port = port = listening.getsockname()[1]
         await dial(dialer)
     with pytest.raises(ConnectionRefusedError):
         await dial(dialer)
-    names.port = None
+    name_server.port = None
     with socket.create_server(("127.0.0.1", port)):
         await dial(dialer)
-    assert names.asked == 3
+    assert name_server.lookups == 3

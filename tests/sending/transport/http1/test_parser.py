@@ -1,4 +1,4 @@
-"""The bytes of a connection, however they are cut, and whatever they are."""
+"""Any bytes of a connection, in any splits, are a response or a fault of HTTP."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PACKED = gzip.compress(BODY, mtime=0)
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n7\r\n%b\r\n34\r\n%b\r\n0\r\n\r\n" % (BODY[:7], BODY[7:])
 
-#: What a server says → what was answered, and whether the connection can be used again.
-ANSWERS: dict[bytes, tuple[Reply, bool]] = {
+#: The bytes of a server → the response, and whether the connection can be used again.
+RESPONSES: dict[bytes, tuple[Reply, bool]] = {
     b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + BODY: (Reply(200, BODY), True),
     b"HTTP/1.0 200 OK\r\n" + LENGTH + b"\r\n" + BODY: (Reply(200, BODY), False),
     b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + LENGTH + b"\r\n" + BODY: (Reply(200, BODY), False),
@@ -62,7 +62,7 @@ ANSWERS: dict[bytes, tuple[Reply, bool]] = {
 }
 
 
-def heard(*parts: bytes, parser: AnswerParser | None = None) -> tuple[Reply | None, bool]:
+def parse(*parts: bytes, parser: AnswerParser | None = None) -> tuple[Reply | None, bool]:
     parser = parser or AnswerParser()
     parser.expect()
     for index, part in enumerate(parts):
@@ -70,37 +70,37 @@ def heard(*parts: bytes, parser: AnswerParser | None = None) -> tuple[Reply | No
     return parser.answer, parser.reusable
 
 
-@pytest.mark.parametrize("data", ANSWERS)
-def test_every_cut_of_an_answer_is_the_same_answer(data: bytes) -> None:
+@pytest.mark.parametrize("data", RESPONSES)
+def test_the_splits_of_a_response_do_not_matter(data: bytes) -> None:
     for cut in range(1, len(data)):
-        assert heard(data[:cut], data[cut:]) == ANSWERS[data]
-    assert heard(*(data[i : i + 1] for i in range(len(data)))) == ANSWERS[data]
+        assert parse(data[:cut], data[cut:]) == RESPONSES[data]
+    assert parse(*(data[i : i + 1] for i in range(len(data)))) == RESPONSES[data]
 
 
-def test_every_two_cuts_of_a_chunked_answer() -> None:
+def test_two_splits_of_a_chunked_response_do_not_matter() -> None:
     data = b"HTTP/1.1 200 OK\r\n" + CHUNKED
     for one, other in combinations(range(1, len(data), 3), 2):
-        assert heard(data[:one], data[one:other], data[other:]) == ANSWERS[data]
+        assert parse(data[:one], data[one:other], data[other:]) == RESPONSES[data]
 
 
-def test_one_answer_after_the_other_on_one_connection() -> None:
+def test_a_connection_carries_responses_one_after_the_other() -> None:
     parser = AnswerParser()
-    for data, (reply, reusable) in ANSWERS.items():
+    for data, (reply, reusable) in RESPONSES.items():
         if reusable:
-            assert heard(data, parser=parser) == (reply, True)
+            assert parse(data, parser=parser) == (reply, True)
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\n", b"\x00garbage", b"x"])
-def test_bytes_after_an_answer_close_the_connection_and_keep_the_answer(more: bytes) -> None:
+def test_bytes_after_a_response_close_the_connection_only(more: bytes) -> None:
     data = b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + BODY
-    assert heard(data + more) == (Reply(200, BODY), False)
+    assert parse(data + more) == (Reply(200, BODY), False)
 
 
 @pytest.mark.parametrize(
     ("head", "complete"),
     [(b"", True), (b"Content-Length: 999\r\n", False), (b"Transfer-Encoding: chunked\r\n", False)],
 )
-def test_where_an_answer_ends_when_the_server_closes(head: bytes, complete: bool) -> None:
+def test_a_close_ends_a_response_without_a_length(head: bytes, complete: bool) -> None:
     parser = AnswerParser()
     part = b"5\r\n" if b"chunked" in head else b""
     assert not parser.feed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + part + b"abc")
@@ -109,22 +109,22 @@ def test_where_an_answer_ends_when_the_server_closes(head: bytes, complete: bool
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 100 Continue\r\n\r\n"]
+    "received", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 100 Continue\r\n\r\n"]
 )
-def test_a_head_that_is_not_whole_is_no_answer(said: bytes) -> None:
+def test_an_incomplete_head_is_no_response(received: bytes) -> None:
     parser = AnswerParser()
-    if said:
-        assert not parser.feed(said)
+    if received:
+        assert not parser.feed(received)
     assert not parser.end()
 
 
-def test_a_connection_that_breaks_cuts_an_answer_off() -> None:
+def test_a_broken_connection_leaves_an_incomplete_response() -> None:
     parser = AnswerParser()
     parser.feed(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert parser.broken() == Reply(200, b"abc", complete=False)
 
 
-def test_an_answer_without_end_is_not_cached() -> None:
+def test_a_response_without_end_is_read_in_part() -> None:
     parser = AnswerParser()
     parser.feed(b"HTTP/1.1 200 OK\r\n\r\n")
     fed = 0
@@ -156,21 +156,21 @@ def test_a_head_without_end_is_refused(line: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-def test_what_is_no_http(data: bytes) -> None:
+def test_bytes_that_are_no_http_are_refused(data: bytes) -> None:
     with pytest.raises(NotHttpError):
         AnswerParser().feed(data)
 
 
 FRAGMENT = st.one_of(
     st.sampled_from(
-        [*ANSWERS, b"HTTP/1.1 200 OK\r\n", b"\r\n", LENGTH, BODY, b"0\r\n\r\n", b"Connection: close\r\n"]
+        [*RESPONSES, b"HTTP/1.1 200 OK\r\n", b"\r\n", LENGTH, BODY, b"0\r\n\r\n", b"Connection: close\r\n"]
     ),
     st.binary(max_size=40),
 )
 
 
 @given(st.lists(FRAGMENT, max_size=12))
-def test_nothing_that_a_server_says_is_a_fault_of_ours(parts: list[bytes]) -> None:
+def test_any_fragments_are_a_response_or_a_fault_of_http(parts: list[bytes]) -> None:
     parser = AnswerParser()
     try:
         for part in filter(None, parts):
@@ -181,14 +181,14 @@ def test_nothing_that_a_server_says_is_a_fault_of_ours(parts: list[bytes]) -> No
     assert parser.answer is None or 200 <= parser.answer.status < 1000
 
 
-def test_two_lengths_that_differ_are_no_answer() -> None:
+def test_two_different_lengths_are_refused() -> None:
     with pytest.raises(NotHttpError):
         AnswerParser().feed(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"Content-Length: 3\r\n\r\n" + BODY)
 
 
-def test_what_is_small_and_unpacks_to_much_is_cut_off() -> None:
+def test_a_small_body_that_unpacks_to_much_is_truncated() -> None:
     packed = gzip.compress(b" " * (MAX_ANSWER + 1))
     data = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
-    answer, _ = heard(data % (len(packed), packed))
-    assert answer is not None
-    assert (answer.complete, len(answer.body)) == (False, MAX_ANSWER)
+    response, _ = parse(data % (len(packed), packed))
+    assert response is not None
+    assert (response.complete, len(response.body)) == (False, MAX_ANSWER)

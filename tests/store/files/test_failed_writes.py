@@ -1,4 +1,4 @@
-"""A write that fails or is cut short costs no line: what it was to bring is in the journal."""
+"""A write that fails or is cut short loses no line: its lines are in the journal."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import pytest
 from engager.errors import RecordingError
 from engager.store.files import result_files
 from engager.store.status import existing_run, read_status
-from tests.store.stored import finish, opened, outcome, request, settle
+from tests.store.stored import finish, open_store, outcome, request, settle
 
 
 async def rows_after_a_resume(path: Path) -> list[int]:
-    await finish(await opened(path))
+    await finish(await open_store(path))
     return [json.loads(line)["row"] for line in (path / "results.jsonl").read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("later", [(), (3,)])
-async def test_what_a_full_disk_refused_is_written_by_the_next_process(
+async def test_the_next_process_writes_the_lines_that_a_full_disk_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[int, ...]
 ) -> None:
-    store = await opened(tmp_path)
+    store = await open_store(tmp_path)
     await settle(store, outcome(1), outcome(2))
 
     def full(descriptor: int, data: Any) -> int:
@@ -45,8 +45,8 @@ async def test_what_a_full_disk_refused_is_written_by_the_next_process(
     assert await rows_after_a_resume(tmp_path) == [1, 2, *later]
 
 
-async def test_a_flush_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
-    store = await opened(tmp_path)
+async def test_a_cancelled_flush_loses_no_line(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
     await settle(store, outcome(1), outcome(2))
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -62,7 +62,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
 async def test_a_journal_that_cannot_be_written_stops_all_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = await opened(tmp_path)
+    store = await open_store(tmp_path)
     store.before_send([request(1)])
 
     def full(descriptor: int, data: Any, at: int) -> int:
@@ -73,8 +73,10 @@ async def test_a_journal_that_cannot_be_written_stops_all_workers(
     with pytest.raises(RecordingError):
         store.before_send([request(2)])
     monkeypatch.undo()
-    with pytest.raises(RecordingError):  # what failed may stand there in part: nothing may follow it
+    with pytest.raises(
+        RecordingError
+    ):  # nothing may follow the failed write, which may be in the file in part
         store.before_send([request(3)])
     store.close()
-    seen = read_status(existing_run(tmp_path))
-    assert (seen["rows"], seen["open"]) == (0, 1)
+    status = read_status(existing_run(tmp_path))
+    assert (status["rows"], status["open"]) == (0, 1)
