@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         run,
         run_async,
         runs,
+        send_test,
         set_rate,
         status,
         stop,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from engager.run.control import Control
     from engager.run.dry_run import Findings
     from engager.run.operator.finding import FoundRow, SearchedRun, Stage
+    from engager.run.operator.testing import TestPlan, TestResult
 
 # The package of this name first: imported later, it would take the place of the function.
 import_module("engager.run")
@@ -81,6 +83,7 @@ _HOMES = {
     "run": "engager.api",
     "run_async": "engager.api",
     "runs": "engager.api",
+    "send_test": "engager.api",
     "set_rate": "engager.api",
     "status": "engager.api",
     "stop": "engager.api",
@@ -108,6 +111,8 @@ _HOMES = {
     "FoundRow": "engager.run.operator.finding",
     "SearchedRun": "engager.run.operator.finding",
     "Stage": "engager.run.operator.finding",
+    "TestPlan": "engager.run.operator.testing",
+    "TestResult": "engager.run.operator.testing",
     "Result": "engager.reader.results",
 }
 
@@ -148,6 +153,8 @@ __all__ = [
     "Stage",
     "Status",
     "Summary",
+    "TestPlan",
+    "TestResult",
     "__version__",
     "build_job",
     "check",
@@ -162,6 +169,7 @@ __all__ = [
     "run",
     "run_async",
     "runs",
+    "send_test",
     "set_rate",
     "status",
     "stop",

@@ -61,6 +61,7 @@ from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.overview import follow as follow_run
 from engager.run.operator.overview import state_of_run, states_beneath
 from engager.run.operator.signals import stopped_by_signals
+from engager.run.operator.testing import TestPlan, TestResult, send_one
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import ChosenDirectory, choose_directory
 from engager.run.unsettled import summary_of
@@ -230,6 +231,35 @@ def retry(
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return loop.run(_retry(run_directory, input, in_doubt, overrides, options, new_address))
+
+
+def send_test(
+    job: JobFile,
+    *to: str,
+    row: int | None = None,
+    input: AnyPath | None = None,  # noqa: A002
+    consents: Callable[[TestPlan], bool] = lambda plan: True,
+) -> TestResult | None:
+    """Send the request of one row to yourself, once, outside of every run; the row's person is not reached.
+
+    Args:
+        job: the job.
+        to: your own key in the place of the row's, and further addresses of yours, one of each kind, where
+            the request names a person by them too.
+        row: the number of the row; default: the first that can be sent.
+        input: the path of an input to read instead of the one of the job; `"-"` is stdin.
+        consents: is asked before it is sent.
+
+    Returns:
+        How it ended; None if it was not confirmed.
+
+    Raises:
+        JobError, InputError.
+
+    """
+    if not to or not all(map(str.strip, to)):
+        raise JobError("--to: give your own address, phone or id.")
+    return loop.run(send_one(job, to, row, None if input is None else str(input), consents))
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:

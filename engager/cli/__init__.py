@@ -31,6 +31,7 @@ COMMANDS = (
     "report",
     "check",
     "doctor",
+    "test",
     "scenarios",
     "sandbox",
     "schema",

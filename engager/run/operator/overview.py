@@ -33,8 +33,8 @@ def state_of_run(found: RunDirectory) -> dict[str, Any]:
     seen, summary = read_status(found), found.summary()
     running = seen["state"] == "running"
     known = summary is not None and not running and _is_latest(found, bool(summary.get("complete")))
-    if not running and not known:
-        seen["stopped"] = NO_SUMMARY
+    if not known:
+        seen["stopped"] = None if running else NO_SUMMARY
     live = _live(found) if running else {"holders": {}}
     total = _total(found, seen, live)
     return {
