@@ -53,19 +53,25 @@ def status_command(
         if follow:
             return _follow(run_path, output)
         if not asks_for_tasks and not (run_path / "run.json").exists():
-            return _show_all(run_path, output)
-        seen = engager.status(run_path)
-        if output == "text":
-            say(_text(seen))
-        if asks_for_tasks:
-            seen["tasks"] = engager.tasks(run_path, overrides=overrides)
-        if output == "json":
-            _echo(seen)
-        elif asks_for_tasks:
-            say(_table(seen["tasks"]))
-        return Exit.DONE
+            states = engager.runs(run_path)
+            if states[0]["directory"] != str(run_path):  # else a run has just begun there
+                return _show_all(states, output)
+        return _show_one(run_path, asks_for_tasks, overrides, output)
 
     exit_with(show)
+
+
+def _show_one(run_path: Path, asks_for_tasks: bool, overrides: tuple[str, ...], output: str) -> int:
+    seen = engager.status(run_path)
+    if output == "text":
+        say(_text(seen))
+    if asks_for_tasks:
+        seen["tasks"] = engager.tasks(run_path, overrides=overrides)
+    if output == "json":
+        _echo(seen)
+    elif asks_for_tasks:
+        say(_table(seen["tasks"]))
+    return Exit.DONE
 
 
 def _echo(document: Any, *, indented: bool = True) -> None:
@@ -133,8 +139,7 @@ def _shown(line: str) -> str:
 _OF_RUNS = {"run": False, "state": False, "rows": True, "of": True, "": True, "exit": True, "age": True}
 
 
-def _show_all(folder: Path, output: str) -> int:
-    states = engager.runs(folder)
+def _show_all(states: Sequence[Mapping[str, Any]], output: str) -> int:
     if output == "json":
         _echo(states)
     else:

@@ -17,10 +17,6 @@ def runs_beneath(folder: Path) -> list[Path]:
 
     Hidden folders and links are not searched, and neither is the inside of a run directory.
     """
-    if not folder.exists():
-        raise RunDirectoryError(
-            f"{folder}: there is no such folder. Name a run directory, such as runs/NAME."
-        )
     found = sorted(_runs(folder, DEPTH))
     if not found:
         raise RunDirectoryError(
@@ -35,7 +31,7 @@ def _runs(folder: Path, depth: int) -> Iterator[Path]:
         return
     try:
         entries = list(os.scandir(folder)) if depth else []
-    except (PermissionError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return  # what cannot be read has no run of this user
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):

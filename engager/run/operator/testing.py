@@ -172,7 +172,8 @@ def _prepare(
     parameters = deepcopy(dict(job.request))
     addresses = _Addresses(job_file, ordinary, to)
     addresses.replace_in(parameters)
-    spec = replace(spec_of(job_file, secret.reveal()), parameters=parameters)
+    # The row has passed the filter already, and may not with the operator's address in a column.
+    spec = replace(spec_of(job_file, secret.reveal()), parameters=parameters, filter={})
     try:
         builder = compile_builder(spec, rows.columns, secrets.token_hex(16))
     except ParameterError as fault:

@@ -165,6 +165,13 @@ async def test_what_cannot_be_replaced_is_refused(
     assert platform.bodies == []
 
 
+async def test_a_row_passes_the_filter_as_it_is(platform: Platform) -> None:
+    only = {"filter": {"email": ["bob@example.com"]}}
+    assert (await platform.test({"email": "{email}"}, ME, input=only)).row == 3
+    with pytest.raises(engager.InputError, match="row 2"):
+        await platform.test({"email": "{email}"}, ME, row=2, input=only)
+
+
 @pytest.mark.parametrize(("row", "fact"), [(1, "email"), (9, "row 9")])
 async def test_a_row_that_cannot_be_sent_is_named(platform: Platform, row: int, fact: str) -> None:
     with pytest.raises(engager.InputError, match=fact):
