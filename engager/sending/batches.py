@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import groupby
+from math import inf
 from typing import NamedTuple
 
 from engager.altcraft.classification import Meaning, Verdict, fatal_reason
@@ -109,7 +110,8 @@ class BatchSplitter:
                 members = [member for member, _, _ in some]
                 due.append(Part(self.repack(members, before.renewed()), used, some[0][1]))
             else:
-                history = before.renewed()._replace(in_doubt=True, first_left=before.first_left)
+                # No response under another id says what became of the attempt in doubt.
+                history = before.renewed()._replace(in_doubt=True, first_left=-inf)
                 due += [Part(self.repack([row], history), used, verdict) for row, verdict, _ in some]
         return Settled(outcomes, [replace(one, waits=index == 0) for index, one in enumerate(due)])
 

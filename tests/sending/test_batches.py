@@ -215,6 +215,15 @@ async def test_halving_uses_up_no_attempt() -> None:
     assert statuses(outcomes) == dict.fromkeys((1, 2, 3, 4), "engaged")
 
 
+async def test_a_repeated_response_to_a_row_alone_does_not_settle_the_doubt_of_its_batch() -> None:
+    again = by_row(400)
+    for ending in (again, BAD):
+        repeated = Reply(200, ending.body, duplicate=True)
+        script = RecordingScript(by_row(0, 500), SILENT, repeated)
+        outcomes = await Batches(script, mode=Mode.AT_LEAST_ONCE).settle(1, 2)
+        assert statuses(outcomes) == {1: "engaged", 2: "in_doubt"}
+
+
 DOUBT = AttemptHistory(attempts=1, first_left=0.0, in_doubt=True)
 
 
