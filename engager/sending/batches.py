@@ -60,6 +60,8 @@ class BatchSplitter:
     async def engage(self, work: EngageRequest | Part) -> Settled:
         """Attempt a batch until its rows are settled or due in parts; nothing: it is deferred."""
         part = work if isinstance(work, Part) else Part(work)
+        if all(self.is_settled(member.row.number) for member in part.request.members):
+            return Settled([_of_settled(member) for member in part.request.members], ())
         # A batch that was sent before a crash is no first batch either.
         is_part = part is work or part.request.history.attempts > 0
         attempt, verdict, step = await self.retrying.carry(
@@ -72,7 +74,7 @@ class BatchSplitter:
         if step is Status.REJECTED and len(attempt.request.members) > 1:
             if self.halves or verdict.is_too_large:
                 refused = not (is_part or verdict.is_too_large)
-                return Settled((), self._halved(attempt, part, verdict), refused)
+                return self._halved(attempt, part, verdict)._replace(is_refused=refused)
             step = Status.IN_DOUBT
         elif step is Status.ENGAGED and verdict.rows is not None:
             step = Status.IN_DOUBT
@@ -80,13 +82,19 @@ class BatchSplitter:
             step = Status.ACCEPTED
         return Settled([outcome_of(attempt, member, step, verdict) for member in attempt.request.members], ())
 
-    def _halved(self, attempt: Attempt, part: Part, verdict: Verdict) -> list[Part]:
+    def _halved(self, attempt: Attempt, part: Part, verdict: Verdict) -> Settled:
         """The halves of a batch that was refused, which uses up no attempt of their rows."""
-        members = attempt.request.members
         if verdict.is_too_large:
             self.lower_bytes(sum(map(len, attempt.request.body)))
+        settled, members = list[EngageRequest](), list[EngageRequest]()
+        for member in attempt.request.members:
+            (settled if self.is_settled(member.row.number) else members).append(member)
         half, history = (len(members) + 1) // 2, attempt.request.history.renewed()
-        return [Part(self.repack(some, history), part.attempts) for some in (members[:half], members[half:])]
+        halves = [members[:half], members[half:]]
+        return Settled(
+            [*map(_of_settled, settled)],
+            [Part(self.repack(some, history), part.attempts) for some in halves if some],
+        )
 
     def _by_row(self, attempt: Attempt, part: Part, whole: Verdict) -> Settled:
         """Settle each row by its entry in the response; neighbours that are due go together."""
@@ -133,6 +141,11 @@ class _Fate(Enum):
     SETTLED = auto()
     DUE = auto()
     DUE_ALONE = auto()  #: it may be engaged: in no batch with rows that are not
+
+
+def _of_settled(member: EngageRequest) -> Outcome:
+    """What is said again of a row that has its outcome, which the store keeps."""
+    return Outcome(member.row, member.key, Status.IN_DOUBT)
 
 
 def _outcome(

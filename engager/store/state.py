@@ -82,10 +82,8 @@ class RunState:
 
     def open_request(self, one: OpenRequest) -> None:
         """Store a request of which an attempt has left, in place of those that carried its rows."""
-        rows: Sequence[int] = (one.first,)
-        if one.last > one.first:
-            codes = self.rows.read(one.first, one.last - one.first + 1)
-            rows = [row for row, code in enumerate(codes, one.first) if STATUS_OF[code] is None]
+        codes = self.rows.read(one.first, one.last - one.first + 1)
+        rows = [row for row, code in enumerate(codes, one.first) if STATUS_OF[code] is None]
         for row in rows:
             self.open[row] = one.history
             self.ranges.pop(row, None)

@@ -215,6 +215,20 @@ async def test_halving_uses_up_no_attempt() -> None:
     assert statuses(outcomes) == dict.fromkeys((1, 2, 3, 4), "engaged")
 
 
+async def test_a_row_that_is_settled_already_is_in_no_half() -> None:
+    script = RecordingScript(BAD, by_row(0, 0))
+    outcomes = await Batches(script, settled=[1, 4]).settle(1, 2, 3, 4)
+    assert script.rows == ["[1,2,3,4]", "[2]", "[3]"]
+    assert set(outcomes) == {1, 2, 3, 4}
+
+
+async def test_a_batch_of_rows_that_are_settled_already_is_not_sent() -> None:
+    script = RecordingScript()
+    outcomes = await Batches(script, settled=[1, 2]).settle(1, 2)
+    assert script.rows == []
+    assert set(outcomes) == {1, 2}
+
+
 async def test_a_repeated_response_to_a_row_alone_does_not_settle_the_doubt_of_its_batch() -> None:
     again = by_row(400)
     for ending in (again, BAD):
