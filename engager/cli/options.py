@@ -50,6 +50,11 @@ def output_format(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def no_progress(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--no-progress` of commands that show it."""
+    return click.option("--no-progress", is_flag=True, help="Print no progress.")(command)
+
+
 def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the parameters of commands that read a job and its input."""
     for parameter in (
@@ -76,7 +81,7 @@ def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
             "--page", metavar="HOST:PORT", help="Serve the live page, metrics and health at this address."
         ),
         click.option("--quiet", is_flag=True, help="Print errors only, and no summary."),
-        click.option("--no-progress", is_flag=True, help="Print no progress."),
+        no_progress,
         click.option(
             "--new-address",
             is_flag=True,

@@ -26,6 +26,15 @@ def status_line(now: Snapshot) -> str:
     return " · ".join(parts + pause_text(now))
 
 
+def checked_line(rows: int, total: int | None, seconds: float) -> str:
+    """How far the check of an input is, as one line."""
+    of_all = f" of {max(total, rows):,}" if total else ""
+    parts = [f"{rows:,}{of_all} rows checked", duration(seconds)]
+    if total and rows:
+        parts.append(f"{duration(max(0, total - rows) * seconds / rows)} left")
+    return " · ".join(parts)
+
+
 def share(now: Snapshot) -> float:
     """The settled share of the input, from 0 to 1."""
     return min(1.0, now.rows / now.total) if now.total else 0.0
