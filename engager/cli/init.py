@@ -12,13 +12,14 @@ import click
 from engager import Exit
 from engager.altcraft.methods import METHODS, START
 from engager.cli.ending import exit_with
+from engager.cli.options import complete_path
 from engager.cli.streams import say
 from engager.config.job_sections import JobSection
 from engager.errors import JobError
 
 
 @click.command("init", short_help="Write a job file for an input file.")
-@click.argument("input_path", metavar="INPUT")
+@click.argument("input_path", metavar="INPUT", shell_complete=complete_path)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the job file here; default <name>.toml.")
 @click.option("--name", metavar="NAME", help="Name of the job; default: the name of the input file.")
 @click.option(

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from engager.config.profiles import CHOICE
+
+
+def complete_path(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem[str]]:
+    """Let the shell complete a word as a path, of a parameter that click knows as a text."""
+    return [CompletionItem(word, type="file")]
+
 
 _PROFILE = click.option(
     "--profile",
@@ -55,12 +62,21 @@ def no_progress(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--no-progress", is_flag=True, help="Print no progress.")(command)
 
 
+INPUT = click.option(
+    "--input",
+    "input_path",
+    metavar="PATH",
+    shell_complete=complete_path,
+    help='Read another input; "-" is stdin.',
+)
+
+
 def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the parameters of commands that read a job and its input."""
     for parameter in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after the first N rows."),
         SET,
-        click.option("--input", "input_path", metavar="PATH", help='Read another input; "-" is stdin.'),
+        INPUT,
         click.argument("job", type=click.Path(path_type=Path)),
     ):
         command = parameter(command)

@@ -17,7 +17,7 @@ import click
 import engager
 from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
-from engager.cli.options import SET, of_a_job, of_a_sending, output_format
+from engager.cli.options import SET, complete_path, of_a_job, of_a_sending, output_format
 from engager.cli.streams import echo_json, fault_of_stdout, in_background, say, stderr_is_behind
 from engager.config.as_json import as_json
 from engager.config.log import log
@@ -44,6 +44,7 @@ SHOWN_ROWS = 20
     "--after",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete_path,
     help="Skip the people that this earlier run engaged, accepted or left in doubt; repeatable.",
 )
 @click.option(
@@ -51,6 +52,7 @@ SHOWN_ROWS = 20
     "given_up",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete_path,
     help="Never finish this earlier run of the job, so that another input can be sent; repeatable.",
 )
 @of_a_sending
