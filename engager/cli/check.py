@@ -20,7 +20,7 @@ from engager.config.job_sections import Job
 from engager.config.method_rules import people_at_rate
 from engager.config.sanitize import sanitized
 from engager.output.progress import CheckProgress
-from engager.output.text import duration
+from engager.output.text import duration, plural
 from engager.run.destination import destination_of
 from engager.run.dry_run import worth_of_directory
 
@@ -73,7 +73,7 @@ def _text(findings: Findings, job: Job) -> str:
     counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
     if skipped := findings.skipped.total():
         counts.append(f"{skipped:,} are skipped")
-    lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
+    lines.append(f"{plural(findings.rows, 'row')}: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
         for wrong, count in findings.invalid.most_common()

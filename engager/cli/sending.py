@@ -25,6 +25,7 @@ from engager.config.sanitize import sanitized
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
+from engager.output.text import plural
 from engager.run import loop
 from engager.run.monitor import tolerated
 from engager.run.operator.signals import stopped_by_signals
@@ -252,8 +253,8 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    requests = f"{summary.requests:,} requests were sent"
-    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
+    requests = f"{plural(summary.requests, 'request was', 'requests were')} sent"
+    say(f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")

@@ -11,7 +11,17 @@ from rich.text import Text
 from engager.config.sanitize import sanitized
 from engager.events import Snapshot
 from engager.models import Status
-from engager.output.text import checked_line, duration, latency, pace, pause_text, retries, share, time_left
+from engager.output.text import (
+    checked_line,
+    duration,
+    latency,
+    pace,
+    pause_text,
+    retries,
+    settled,
+    share,
+    time_left,
+)
 
 #: Number of error kinds that are shown.
 _KINDS = 5
@@ -30,8 +40,7 @@ _COLOURS = {
 def view(now: Snapshot) -> RenderableType:
     """Render a snapshot for a terminal of any width."""
     head = Text(overflow="ellipsis", no_wrap=True)
-    of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
-    head.append(f"{now.rows:,}{of_all} rows", style="bold")
+    head.append(settled(now), style="bold")
     for part in (duration(now.elapsed_seconds), time_left(now)):
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
