@@ -93,5 +93,9 @@ def _written(job: Path, guessed: str, called: str, scenario: str) -> str:
     width = max(len(command) for command, _ in steps)
     lines = (f"  {command:<{width}}  # {text}" for command, text in steps)
     return "\n".join(
-        (f"{job}: {guessed}. It reaches no person until the lines marked CHANGE are changed.", *lines)
+        (
+            f"{job}: {guessed}. It reaches no person until the lines marked CHANGE are changed; "
+            "see also those marked ADVISED.",
+            *lines,
+        )
     )
