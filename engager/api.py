@@ -52,7 +52,7 @@ from engager.run import dry_run as checking
 from engager.run import loop
 from engager.run.control import Control
 from engager.run.destination import destination_of, refuse_other_destination
-from engager.run.dry_run import Findings
+from engager.run.dry_run import Findings, ShowRows
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.opening_input import moment_of_name
@@ -95,20 +95,28 @@ def check(
     input: Input | None = None,  # noqa: A002
     limit: int | None = None,
     samples: int = 3,
+    show: ShowRows | None = None,
 ) -> Findings:
     """Validate the job and every row; sends nothing. Raises JobError or InputError.
 
-    `input` is a path or rows, as in `run_async`; an async iterator is read in an event loop of its own.
+    Args:
+        job: the job, from `load_job` or `build_job`.
+        input: a path or rows, as in `run_async`; an async iterator is read in an event loop of its own.
+        limit: the number of rows after which it ends.
+        samples: the number of sample requests.
+        show: called some hundred rows after another, with their number so far and the number of all rows,
+            which is None while it is unknown.
+
     """
 
     async def in_thread() -> Findings:
         path, objects = _given(input)
-        return await to_thread.run_sync(checking.check, job, path, samples, limit, objects)
+        return await to_thread.run_sync(checking.check, job, path, samples, limit, objects, show)
 
     if isinstance(input, AsyncIterable):
         return loop.run(in_thread())
     path, objects = _given(input)
-    return checking.check(job, path, samples, limit, objects)
+    return checking.check(job, path, samples, limit, objects, show)
 
 
 async def run_async(

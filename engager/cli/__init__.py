@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
+from engager.cli.completion import COMPLETE_VARIABLE
 from engager.cli.ending import honest
 from engager.cli.streams import standard_streams
 from engager.config.version import __version__
@@ -35,6 +37,7 @@ COMMANDS = (
     "scenarios",
     "sandbox",
     "schema",
+    "completion",
 )
 
 
@@ -55,6 +58,9 @@ class _Program(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command and exit with its code."""
+        kwargs = {"complete_var": COMPLETE_VARIABLE, **kwargs}
+        if os.environ.get(COMPLETE_VARIABLE):  # click answers a shell in bytes, which reliable streams refuse
+            return super().main(*args, **kwargs)
         with standard_streams():
             try:
                 return super().main(*args, **kwargs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,13 +13,14 @@ import click
 import engager
 from engager import Exit, Findings
 from engager.cli.ending import exit_with
-from engager.cli.options import of_a_job, output_format
+from engager.cli.options import no_progress, of_a_job, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.job_sections import Job
 from engager.config.method_rules import people_at_rate
 from engager.config.sanitize import sanitized
-from engager.output.text import duration
+from engager.output.progress import CheckProgress
+from engager.output.text import duration, plural
 from engager.run.destination import destination_of
 from engager.run.dry_run import worth_of_directory
 
@@ -32,6 +35,7 @@ from engager.run.dry_run import worth_of_directory
     metavar="N",
     help="How many sample requests to print.",
 )
+@no_progress
 @output_format
 def check_command(
     job: Path,
@@ -39,13 +43,16 @@ def check_command(
     overrides: tuple[str, ...],
     limit: int | None,
     samples: int,
+    no_progress: bool,
     output: str,
 ) -> NoReturn:
     """Read the job and every row, and print sample requests. Sends nothing."""
 
     def validate() -> int:
         job_file = engager.load_job(job, overrides)
-        findings = engager.check(job_file, input=input_path, samples=samples, limit=limit)
+        shows = output == "text" and not no_progress and sys.stderr.isatty()
+        with CheckProgress() if shows else nullcontext() as show:
+            findings = engager.check(job_file, input=input_path, samples=samples, limit=limit, show=show)
         for warning in findings.warnings:
             say(f"warning: {sanitized(warning, ' ')}", err=True)
         if output == "json":
@@ -66,7 +73,7 @@ def _text(findings: Findings, job: Job) -> str:
     counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
     if skipped := findings.skipped.total():
         counts.append(f"{skipped:,} are skipped")
-    lines.append(f"{findings.rows:,} rows: {', '.join(counts)}. Nothing was sent.")
+    lines.append(f"{plural(findings.rows, 'row')}: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
         for wrong, count in findings.invalid.most_common()

@@ -12,6 +12,7 @@ import engager
 from engager import Exit
 from engager.cli.ending import exit_with
 from engager.cli.streams import say
+from engager.output.text import plural
 
 _RUN = click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -56,7 +57,7 @@ def _command(run_path: Path, call: Callable[[], dict[str, Any]], done: str) -> N
         state = call()
         holders = [f"{holder}{why and f' ({why})'}" for holder, why in state["holders"].items()]
         held = f"; paused by {', '.join(holders)}" if holders and done != "paused" else ""
-        say(f"{run_path}: {done}; {state['in_flight']:,} requests in flight{held}")
+        say(f"{run_path}: {done}; {plural(state['in_flight'], 'request')} in flight{held}")
         return Exit.DONE
 
     exit_with(carry_out)

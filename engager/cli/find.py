@@ -10,7 +10,7 @@ import click
 import engager
 from engager import Exit, FoundRow, SearchedRun, Stage, Status
 from engager.cli.ending import exit_with
-from engager.cli.options import output_format
+from engager.cli.options import complete_path, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
@@ -20,7 +20,7 @@ from engager.reader.outcome_fields import MAX_KEY
 
 
 @click.command("find", short_help="Show what became of one person.")
-@click.argument("named", metavar="RUN... [KEY]", nargs=-1, required=True)
+@click.argument("named", metavar="RUN... [KEY]", nargs=-1, required=True, shell_complete=complete_path)
 @click.option(
     "--status",
     "statuses",

@@ -12,13 +12,14 @@ import click
 from engager import Exit
 from engager.altcraft.methods import METHODS, START
 from engager.cli.ending import exit_with
+from engager.cli.options import complete_path
 from engager.cli.streams import say
 from engager.config.job_sections import JobSection
 from engager.errors import JobError
 
 
 @click.command("init", short_help="Write a job file for an input file.")
-@click.argument("input_path", metavar="INPUT")
+@click.argument("input_path", metavar="INPUT", shell_complete=complete_path)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the job file here; default <name>.toml.")
 @click.option("--name", metavar="NAME", help="Name of the job; default: the name of the input file.")
 @click.option(
@@ -92,5 +93,9 @@ def _written(job: Path, guessed: str, called: str, scenario: str) -> str:
     width = max(len(command) for command, _ in steps)
     lines = (f"  {command:<{width}}  # {text}" for command, text in steps)
     return "\n".join(
-        (f"{job}: {guessed}. It reaches no person until the lines marked CHANGE are changed.", *lines)
+        (
+            f"{job}: {guessed}. It reaches no person until the lines marked CHANGE are changed; "
+            "see also those marked ADVISED.",
+            *lines,
+        )
     )

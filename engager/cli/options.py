@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from engager.config.profiles import CHOICE
+
+
+def complete_path(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem[str]]:
+    """Let the shell complete a word as a path, of a parameter that click knows as a text."""
+    return [CompletionItem(word, type="file")]
+
 
 _PROFILE = click.option(
     "--profile",
@@ -50,12 +57,26 @@ def output_format(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def no_progress(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--no-progress` of commands that show it."""
+    return click.option("--no-progress", is_flag=True, help="Print no progress.")(command)
+
+
+INPUT = click.option(
+    "--input",
+    "input_path",
+    metavar="PATH",
+    shell_complete=complete_path,
+    help='Read another input; "-" is stdin.',
+)
+
+
 def of_a_job(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the parameters of commands that read a job and its input."""
     for parameter in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after the first N rows."),
         SET,
-        click.option("--input", "input_path", metavar="PATH", help='Read another input; "-" is stdin.'),
+        INPUT,
         click.argument("job", type=click.Path(path_type=Path)),
     ):
         command = parameter(command)
@@ -76,7 +97,7 @@ def of_a_sending(command: Callable[..., Any]) -> Callable[..., Any]:
             "--page", metavar="HOST:PORT", help="Serve the live page, metrics and health at this address."
         ),
         click.option("--quiet", is_flag=True, help="Print errors only, and no summary."),
-        click.option("--no-progress", is_flag=True, help="Print no progress."),
+        no_progress,
         click.option(
             "--new-address",
             is_flag=True,

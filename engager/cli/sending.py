@@ -17,7 +17,7 @@ import click
 import engager
 from engager import AlreadyComplete, Began, Control, Ended, Event, Exit, Reported, Serving, Status, Summary
 from engager.cli.ending import exit_with
-from engager.cli.options import SET, of_a_job, of_a_sending, output_format
+from engager.cli.options import SET, complete_path, of_a_job, of_a_sending, output_format
 from engager.cli.streams import echo_json, fault_of_stdout, in_background, say, stderr_is_behind
 from engager.config.as_json import as_json
 from engager.config.log import log
@@ -25,6 +25,7 @@ from engager.config.sanitize import sanitized
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
+from engager.output.text import plural
 from engager.run import loop
 from engager.run.monitor import tolerated
 from engager.run.operator.signals import stopped_by_signals
@@ -44,6 +45,7 @@ SHOWN_ROWS = 20
     "--after",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete_path,
     help="Skip the people that this earlier run engaged, accepted or left in doubt; repeatable.",
 )
 @click.option(
@@ -51,6 +53,7 @@ SHOWN_ROWS = 20
     "given_up",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete_path,
     help="Never finish this earlier run of the job, so that another input can be sent; repeatable.",
 )
 @of_a_sending
@@ -250,8 +253,8 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     if quiet:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
-    requests = f"{summary.requests:,} requests were sent"
-    say(f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
+    requests = f"{plural(summary.requests, 'request was', 'requests were')} sent"
+    say(f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")

@@ -18,7 +18,7 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.output.text import duration
+from engager.output.text import duration, plural
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -96,7 +96,7 @@ def _head(seen: Mapping[str, Any]) -> str:
     """The state of a run on one line."""
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
     share = f", {seen['share']:.0%} of {seen['total']:,}" if seen["share"] is not None else ""
-    return f"{_state(seen)}: {seen['rows']:,} rows settled ({', '.join(counts) or 'none'}){share}"
+    return f"{_state(seen)}: {plural(seen['rows'], 'row')} settled ({', '.join(counts) or 'none'}){share}"
 
 
 def _state(seen: Mapping[str, Any]) -> str:
@@ -110,15 +110,16 @@ def _text(seen: Mapping[str, Any]) -> str:
     running = seen["state"] == "running"
     lines = [_head(seen)]
     if seen["requests"]:
-        lines.append(f"  {seen['requests']:,} requests were sent")
+        lines.append(f"  {plural(seen['requests'], 'request was', 'requests were')} sent")
     if seen["open"]:
         where = "in flight, or between two attempts"
-        lines.append(
-            f"  {seen['open']:,} rows {where if running else f'were {where}; the run resumes with them'}"
-        )
+        if not running:
+            where = f"{'was' if seen['open'] == 1 else 'were'} {where}; the run resumes with them"
+        lines.append(f"  {plural(seen['open'], 'row')} {where}")
     if seen["unwritten"]:
         later = "the errors below do not include them yet"
-        lines.append(f"  {seen['unwritten']:,} settled rows are not in the result files yet; {later}")
+        unwritten = plural(seen["unwritten"], "settled row is", "settled rows are")
+        lines.append(f"  {unwritten} not in the result files yet; {later}")
     if seen["pending_retry"]:
         lines.append(f"  {seen['pending_retry']:,} wait for a retry")
     if seen["stopped"] and not running:

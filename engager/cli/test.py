@@ -11,7 +11,7 @@ import engager
 from engager import Exit
 from engager.cli.consent import consented
 from engager.cli.ending import exit_with
-from engager.cli.options import SET, output_format
+from engager.cli.options import INPUT, SET, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
@@ -30,7 +30,7 @@ from engager.models import TAKEN
 @click.option(
     "--row", type=click.IntRange(min=1), metavar="N", help="Take row N; default: the first that can be sent."
 )
-@click.option("--input", "input_path", metavar="PATH", help='Read another input; "-" is stdin.')
+@INPUT
 @SET
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_format

@@ -41,6 +41,10 @@ Given = Mapping[str, tuple[Any, str]]
 
 _URL = "https://ru.altkraft.com"
 _NOT_SET = "(not set) "
+
+#: The keys, by section, that keep small what a mistake in the job or in the input does to people.
+_ADVISED = {"limits": "confirm_above", "stop": "max_failed", "window": "hours"}
+
 _OPTIONAL = {
     "resource_id": "24",
     "subscription_filter": "{{ {field} = {template}, not_strict = true }}",
@@ -101,6 +105,7 @@ def _head(sample: InputSample) -> str:
         f"# Written by `engager init` from the header and {_rows(sample)}.\n"
         "# A line with # shows a default, or an example (not set). Remove the # to set it.\n"
         "# CHANGE marks what you must choose before people can be reached: the scenario and the endpoint.\n"
+        "# ADVISED marks what keeps a mistake small: a confirmation, a failure threshold, a sending window.\n"
     )
 
 
@@ -155,9 +160,13 @@ def _section(name: str, model: type[Section], given: Given, method: Method) -> s
             lines.append(_line(f"# {key} = …", _described(model, key)))
         else:
             value, holds = (defaults[key], True) if key in defaults else model.written(key)
-            remark = ("" if holds and not idle else _NOT_SET) + _described(model, key)
+            remark = ("" if holds and not idle else _NOT_SET) + _advice(name, key) + _described(model, key)
             lines.append(_line(f"# {key} = {toml_text.value(value)}", remark))
     return "".join(lines)
+
+
+def _advice(section: str, key: str) -> str:
+    return "ADVISED: " if _ADVISED.get(section) == key else ""
 
 
 def _described(model: type[Section], key: str) -> str:

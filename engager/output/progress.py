@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.output.text import status_line
+from engager.output.text import checked_line, status_line
 
 if TYPE_CHECKING:
     from engager.output.terminal import View
 
 #: Seconds between two lines without a terminal.
 PLAIN_EVERY = 10.0
+
+#: Seconds of a check before its progress is shown, and between two updates of the live view.
+CHECK_EVERY = 0.25
 
 
 def can_move() -> bool:
@@ -63,13 +67,44 @@ class Progress(AbstractContextManager["Progress"]):
             self._view.update(text)
 
     def _show(self, now: Snapshot) -> None:
-        if self._view is None:
-            from engager.output.terminal import View  # rich costs time and memory
+        from engager.output.terminal import View, view  # rich costs time and memory
 
-            self._view = View()
-        self._view.show(now)
+        self._view = self._view or View()
+        self._view.show(view(now))
 
     def _end(self) -> None:
         if self._view is not None:
             self._view.end()
             self._view = None
+
+
+class CheckProgress(AbstractContextManager["CheckProgress"]):
+    """Shows how far a check is while it is entered, on stderr and only at a terminal.
+
+    A short check shows nothing, and does not load the live view.
+    """
+
+    def __init__(self) -> None:
+        self._began_at = time.monotonic()
+        self._moves = can_move()  # asked once: the live view replaces stderr
+        self._every = CHECK_EVERY if self._moves else PLAIN_EVERY
+        self._due_at = self._began_at + self._every
+        self._view: View | None = None
+
+    def __exit__(self, *fault: Any) -> None:
+        if self._view is not None:
+            self._view.end()
+
+    def __call__(self, rows: int, total: int | None) -> None:
+        """Show the number of rows so far, and of all rows."""
+        now = time.monotonic()
+        if now < self._due_at:
+            return
+        self._due_at = now + self._every
+        if not self._moves:
+            print(checked_line(rows, total, now - self._began_at), file=sys.stderr, flush=True)
+            return
+        from engager.output.terminal import View, check_view  # rich costs time and memory
+
+        self._view = self._view or View()
+        self._view.show(check_view(rows, total, now - self._began_at))

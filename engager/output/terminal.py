@@ -1,4 +1,4 @@
-"""The live view of a run at a terminal."""
+"""The live view of a run, and of a check, at a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from rich.text import Text
 from engager.config.sanitize import sanitized
 from engager.events import Snapshot
 from engager.models import Status
-from engager.output.text import duration, latency, pace, pause_text, retries, share, time_left
+from engager.output.text import (
+    checked_line,
+    duration,
+    latency,
+    pace,
+    pause_text,
+    retries,
+    settled,
+    share,
+    time_left,
+)
 
 #: Number of error kinds that are shown.
 _KINDS = 5
@@ -30,8 +40,7 @@ _COLOURS = {
 def view(now: Snapshot) -> RenderableType:
     """Render a snapshot for a terminal of any width."""
     head = Text(overflow="ellipsis", no_wrap=True)
-    of_all = f" of {max(now.total, now.rows):,}" if now.total else ""
-    head.append(f"{now.rows:,}{of_all} rows", style="bold")
+    head.append(settled(now), style="bold")
     for part in (duration(now.elapsed_seconds), time_left(now)):
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
@@ -42,6 +51,12 @@ def view(now: Snapshot) -> RenderableType:
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
     lines += [Text(reason, style="bold yellow", overflow="fold") for reason in pause_text(now)]
     return Group(*lines, *_errors(now))
+
+
+def check_view(rows: int, total: int | None, seconds: float) -> RenderableType:
+    """Render how far the check of an input is."""
+    head = Text(checked_line(rows, total, seconds), style="bold", overflow="ellipsis", no_wrap=True)
+    return Group(head, _bar(min(1.0, rows / total))) if total else head
 
 
 def _bar(share: float) -> Table:
@@ -77,9 +92,9 @@ class View:
         self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
         self._live.start()
 
-    def show(self, now: Snapshot) -> None:
-        """Show a snapshot."""
-        self._live.update(view(now), refresh=True)
+    def show(self, content: RenderableType) -> None:
+        """Show a content in the place of the one before."""
+        self._live.update(content, refresh=True)
 
     def update(self, text: str) -> None:
         """Print a text above it."""

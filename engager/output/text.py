@@ -15,15 +15,36 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """A count with its noun: 1 row, 2 rows."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def status_line(now: Snapshot) -> str:
     """A snapshot as one line."""
-    parts = [f"{now.rows:,} rows"]
-    if now.total:
-        parts[0] = f"{now.rows:,} of {max(now.total, now.rows):,} rows ({share(now):.0%})"
+    parts = [settled(now) + (f" ({share(now):.0%})" if now.total else "")]
     parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
     parts.append(pace(now))
     parts += filter(None, [retries(now), latency(now), time_left(now)])
     return " · ".join(parts + pause_text(now))
+
+
+def settled(now: Snapshot) -> str:
+    """The rows that are settled, and all rows if their number is known."""
+    return _part_of(now.rows, now.total)
+
+
+def _part_of(rows: int, total: int | None) -> str:
+    """A number of rows, of all if their number is known."""
+    return f"{rows:,} of {plural(max(total, rows), 'row')}" if total else plural(rows, "row")
+
+
+def checked_line(rows: int, total: int | None, seconds: float) -> str:
+    """How far the check of an input is, as one line."""
+    parts = [f"{_part_of(rows, total)} checked", duration(seconds)]
+    if total and rows:
+        parts.append(f"{duration(max(0, total - rows) * seconds / rows)} left")
+    return " · ".join(parts)
 
 
 def share(now: Snapshot) -> float:
@@ -34,10 +55,10 @@ def share(now: Snapshot) -> float:
 def pace(now: Snapshot) -> str:
     """The requests that leave per second, their limit, the rows that are settled, and what is in flight."""
     limit = f" (limit {now.rate:,g})" if now.rate else ""
-    rows = f" ({now.rows_in_flight:,} rows)" if now.rows_per_request > 1 else ""
+    rows = f" ({plural(now.rows_in_flight, 'row')})" if now.rows_per_request > 1 else ""
     return (
         f"{_rate(now.requests_per_second)} requests/s{limit}, {_rate(now.rows_per_second)} rows/s, "
-        f"{now.in_flight:,} requests{rows} in flight"
+        f"{plural(now.in_flight, 'request')}{rows} in flight"
     )
 
 
@@ -49,7 +70,7 @@ def _rate(per_second: float) -> str:
 def retries(now: Snapshot) -> str:
     """The retries, which are counted by rows; empty without one."""
     of = " of rows" if now.rows_per_request > 1 else ""
-    return f"{now.retries:,} retries{of}" if now.retries else ""
+    return f"{plural(now.retries, 'retry', 'retries')}{of}" if now.retries else ""
 
 
 def latency(now: Snapshot) -> str:

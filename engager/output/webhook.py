@@ -30,6 +30,7 @@ from engager.config.version import __version__
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Summary
+from engager.output.text import plural
 
 _ERRORS = 10
 _ATTEMPTS = 3
@@ -70,7 +71,7 @@ def _sentence(summary: Summary, finished: bool) -> str:
     counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
     done = "finished" if summary.complete else "finished the requested rows"
     state = done if finished else f"stopped ({summary.stopped or 'an error'})"
-    rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
+    rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'}"
     text = f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
     # A chat reads <…> as a command, and the reason of a stop may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from typing import Any, BinaryIO
 
 from engager.config.job import JobFile
@@ -18,6 +19,7 @@ from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unread
 from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
 from engager.reader.first_rows import FirstRows
+from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.packing import Packer
 from engager.requests.selection import REPEAT, Selection
@@ -26,6 +28,9 @@ from engager.run.row_rules import PhoneForms, selection_of, sources_of, warning_
 
 #: Bytes of a part of a body that are shown; of a longer part, the size is shown, too.
 SHOWN_BYTES = 4096
+
+#: Called while rows are read, with the number of rows so far and of all rows; None while that is unknown.
+ShowRows = Callable[[int, int | None], object]
 
 #: Rows that repeat a key and are shown, at most.
 SHOWN_REPEATS = 5
@@ -106,6 +111,7 @@ def check(
     samples: int,
     limit: int | None = None,
     objects: BinaryIO | None = None,
+    show: ShowRows | None = None,
 ) -> Findings:
     """Read the job and every row. Raises JobError or InputError; sends nothing."""
     unset = [*_unset(job_file), *filter(None, [job_file.undated_directory if input_path is None else None])]
@@ -118,12 +124,15 @@ def check(
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one
         phones, requests = PhoneForms(job_file, builder), _Requests(packer_of(job_file, builder))
+        totals = repeat(None) if show is None else _totals(rows, limit)
         with closing(selection):
-            for chunk in FirstRows(rows, limit):
+            for chunk, total in zip(FirstRows(rows, limit), totals, strict=False):
                 for row in chunk:
                     request = _examine(row, findings, job_file.job, builder, selection, samples)
                     phones.note(request)
                     requests.count(request)
+                if show is not None:
+                    show(findings.rows, total)
             phones.note_listed(sources_of(selection))
             findings.warnings += [*rows.warnings, *phones.warnings]
             _report_lists(findings, selection)
@@ -133,6 +142,16 @@ def check(
     findings.seconds = seconds_at_rate(job_file.job, requests.total())
     _fit(findings, job_file.job, time.time())
     return findings
+
+
+def _totals(rows: Rows, limit: int | None) -> Iterator[int | None]:
+    """Yields the number of rows that will be read; None, after one more step, until all are counted."""
+    counted = None
+    for step in rows.counting() or ():
+        counted = step
+        yield None
+    while True:
+        yield counted if counted is None or limit is None else min(counted, limit)
 
 
 class _Requests:

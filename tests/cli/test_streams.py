@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import sys
 import termios
@@ -184,6 +185,57 @@ async def test_only_a_terminal_that_can_show_a_live_view_gets_one(
     os.close(master)
     assert (b"\x1b[" in seen) == moves
     assert moves or seen == b""  # less than ten seconds: no line yet
+
+
+@pytest.mark.parametrize(
+    ("args", "environment", "expected"),
+    [
+        ((), {"TERM": "xterm", "PYTHONUTF8": "1"}, (True, True)),
+        ((), {"TERM": "dumb", "PYTHONUTF8": "1"}, (True, False)),
+        (("--no-progress",), {"TERM": "xterm"}, (False, False)),
+        (("--output", "json"), {"TERM": "xterm"}, (False, False)),
+    ],
+    ids=str,
+)
+async def test_a_check_shows_at_a_terminal_how_far_it_is(
+    bench: Any, args: tuple[str, ...], environment: dict[str, str], expected: tuple[bool, bool]
+) -> None:
+    b = await bench(3000)
+    master, slave = pty.openpty()
+    done, seen = await checked(b, *args, environment=environment, stderr=slave, master=master)
+    assert done == 0
+    steps = [
+        int(step.replace(b",", b"")) for step in re.findall(rb"([\d,]+)(?: of 3,000)? rows checked", seen)
+    ]
+    assert (bool(steps), b"\x1b[" in seen) == expected
+    assert steps == sorted(steps)
+    assert (b" of 3,000 rows" in seen) == expected[0]
+
+
+async def test_a_check_shows_nothing_of_it_where_stderr_is_no_terminal(bench: Any) -> None:
+    b = await bench(3000)
+    ours, theirs = os.pipe()
+    assert await checked(b, environment={"TERM": "xterm"}, stderr=theirs, master=ours) == (0, b"")
+
+
+async def checked(
+    b: Any, *args: str, environment: dict[str, str], stderr: int, master: int
+) -> tuple[int, bytes]:
+    """A check that shows each step, however quick it is: its exit code, and what it writes to stderr."""
+    every_step = "from engager.output import progress; progress.CHECK_EVERY = progress.PLAIN_EVERY = 0.0"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{every_step}; from engager.cli import main; main()"),
+        *("check", "job.toml", *args),
+        cwd=b.path,
+        env={**os.environ, "ENGAGER_TEST_TOKEN": TOKEN, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
+    )
+    os.close(stderr)
+    seen = await asyncio.to_thread(_all_of, master)
+    os.close(master)
+    return await process.wait(), seen
 
 
 def _all_of(master: int) -> bytes:

@@ -100,6 +100,18 @@ def test_every_example_may_be_made_use_of(tmp_path: Path) -> None:
         assert built(JobFile(tmp_path / "job.toml")), line
 
 
+def test_what_keeps_a_mistake_small_is_advised_and_may_be_made_use_of(tmp_path: Path) -> None:
+    text = drafted(tmp_path, PEOPLE)[0].text
+    advised = re.findall(r"^# \w+ = .*ADVISED: .+$", text, re.MULTILINE)
+    for line in advised:
+        text = text.replace(line, line.removeprefix("# "))
+    (tmp_path / "job.toml").write_text(text)
+    job = JobFile(tmp_path / "job.toml").job
+    assert (len(advised), job.limits.confirm_above, job.stop.max_failed) == (3, 100, "3%")
+    assert job.window.hours == ["09:00-20:00"]
+    assert job.window.policy is not None
+
+
 def test_what_was_guessed_is_written_and_reported(tmp_path: Path) -> None:
     data = "Телефон;Имя;Имя;{скидка};engager_row\n+79160000000;Иван;Петров;5;1\n"
     made, job = drafted(tmp_path, data.encode("cp1251"))

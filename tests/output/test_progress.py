@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from engager.events import Snapshot
 from engager.models import Status
 from engager.output.terminal import view
-from engager.output.text import status_line
+from engager.output.text import checked_line, status_line
 
 UNKNOWN = dict.fromkeys(("p50", "p95", "p99"))
 
@@ -62,3 +63,15 @@ def test_of_batches_the_people_are_shown_beside_the_requests() -> None:
     for text in (status_line(now), "\n".join(seen(now, 80))):
         assert "2.0 requests/s (limit 2), 980 rows/s, 8 requests (4,000 rows) in flight" in text
         assert "300 retries of rows" in text
+
+
+def test_a_noun_agrees_with_its_number() -> None:
+    one = replace(NOW, rows=1, total=1, retries=1, rows_per_request=500, in_flight=1, rows_in_flight=1)
+    for text in (status_line(one), "\n".join(seen(one, 120))):
+        assert "1 request (1 row) in flight" in text
+        assert "1 of 1 row" in text
+        assert "1 retry of rows" in text
+        assert not re.search(r"\b1 (of 1 )?(rows|requests|retries)\b", text)
+    assert "1 request (100 rows) in flight" in status_line(replace(one, rows_in_flight=100))
+    assert checked_line(1, None, 1.0).startswith("1 row checked")
+    assert checked_line(1, 2000, 1.0).startswith("1 of 2,000 rows checked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -161,3 +162,38 @@ def test_a_column_that_no_object_has_is_named_with_its_file(tmp_path: Path) -> N
         check(
             JobFile(tmp_path / "job.toml", ["input.format=jsonl"]), str(tmp_path / "other.jsonl"), samples=0
         )
+
+
+def shown(job: JobFile, limit: int | None = None) -> list[tuple[int, int | None]]:
+    seen: list[tuple[int, int | None]] = []
+    check(job, None, samples=0, limit=limit, show=lambda rows, total: seen.append((rows, total)))
+    return seen
+
+
+def large(folder: Path, name: str, rows: int = 5000) -> JobFile:
+    text = "email,name\n" + "".join(f"p{number}@x.org,Name\n" for number in range(rows))
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(folder / name, "wt") as file:
+        file.write(text)
+    return job_of(folder, f"input.path={name}")
+
+
+def test_how_far_it_is_has_an_end_in_sight(tmp_path: Path) -> None:
+    seen = shown(large(tmp_path, "large.csv"))
+    rows = [done for done, _ in seen]
+    assert rows == sorted(rows)
+    assert len(set(rows)) > 10
+    assert seen[len(seen) // 2][1] == 5000
+    assert seen[-1] == (5000, 5000)
+
+
+def test_a_limit_is_the_end_in_sight(tmp_path: Path) -> None:
+    job = large(tmp_path, "large.csv")
+    assert shown(job, 4000)[-1] == (4000, 4000)
+    assert shown(job, 9000)[-1] == (5000, 5000)
+
+
+def test_no_end_is_claimed_where_none_is_known(tmp_path: Path) -> None:
+    seen = shown(large(tmp_path, "large.csv.gz"))
+    assert {total for _, total in seen} == {None}
+    assert seen[-1][0] == 5000

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from engager.altcraft.methods import START, method_of
 from engager.output.report.figures import Figures
 from engager.output.report.lines import ResultLines
-from engager.output.report.text import duration, number, plural
+from engager.output.report.text import duration, number
+from engager.output.text import plural
 from engager.store.passes import latest
 from engager.store.run_directory import RunDirectory
 
@@ -80,8 +81,8 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
         (missing > 0, _missing(missing, results, running)),
         (
             passes,
-            f"Failed rows were sent again in {plural(passes, 'pass', 'es')}. Their previous outcomes are in "
-            "separate files and are not counted here.",
+            f"Failed rows were sent again in {plural(passes, 'pass', 'passes')}. Their previous outcomes are "
+            "in separate files and are not counted here.",
         ),
     ]
     return [text for applies, text in found if applies]

@@ -47,8 +47,3 @@ def duration(seconds: float) -> str:
 def word(status: str) -> str:
     """A status as text."""
     return status.replace("_", " ")
-
-
-def plural(count: int, thing: str, ending: str = "s") -> str:
-    """A count with its noun."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}{ending}"

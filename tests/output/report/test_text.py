@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engager.output.report.text import duration, milliseconds, number, plural, share
+from engager.output.report.text import duration, milliseconds, number, share
+from engager.output.text import plural
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_durations(seconds: float, fact: str) -> None:
 
 
 def test_one_and_many() -> None:
-    assert (plural(1, "row"), plural(2_000, "row"), plural(2, "pass", "es")) == (
+    assert (plural(1, "row"), plural(2_000, "row"), plural(2, "pass", "passes")) == (
         "1 row",
         "2,000 rows",
         "2 passes",

@@ -38,7 +38,8 @@ function tiles(into, entries) {
 
 function show(now) {
   byId("done").textContent = number.format(now.rows);
-  byId("total").textContent = now.total ? `of ${number.format(Math.max(now.total, now.rows))} rows` : "rows";
+  const all = Math.max(now.total || 0, now.rows), noun = all === 1 ? "row" : "rows";
+  byId("total").textContent = now.total ? `of ${number.format(all)} ${noun}` : noun;
   const holders = Object.entries(now.holders);
   byId("left").textContent = now.eta_seconds === null || holders.length ? "" : `${duration(now.eta_seconds)} left`;
   const bar = byId("bar");
