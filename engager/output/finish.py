@@ -17,6 +17,7 @@ from engager.config.log import log
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
+from engager.output.next_steps import steps_after
 from engager.store.run_directory import RunDirectory
 
 #: Maximum number of rows for a report at the end of a run, at about 2.5 µs each; of an interrupted run.
@@ -39,7 +40,7 @@ async def notify(run: RunDirectory, summary: Summary, webhook: Webhook | None) -
         # Imported here, because urllib.request is slow to load and few jobs notify a webhook.
         from engager.output.webhook import message_of, post
 
-        await post(webhook, message_of(summary, run.path.resolve().name))
+        await post(webhook, message_of(summary, run.path.resolve(), steps_after(run, summary)))
 
 
 async def _write_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:

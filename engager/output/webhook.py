@@ -7,8 +7,11 @@ be delivered is a warning, and never delays the end of a run for longer than its
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from http.client import HTTPException
+from pathlib import Path
+from socket import gethostname
 from threading import Thread
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -26,10 +29,12 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from engager.config.as_json import as_json
 from engager.config.log import log
+from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.config.webhook import Webhook
 from engager.errors import Exit
 from engager.events import Summary
+from engager.output.next_steps import Step
 
 _ERRORS = 10
 _ATTEMPTS = 3
@@ -41,15 +46,20 @@ FIRST_DELAY = 0.5
 _POLL = 0.02
 
 
-def message_of(summary: Summary, directory: str) -> dict[str, Any]:
-    """The notification: the summary, and a sentence for chats."""
+def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) -> dict[str, Any]:
+    """The notification: the summary, where the run is, what to do next, and all this as a text for chats."""
     finished = summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
-    return {
-        "text": _sentence(summary, finished),
+    host = gethostname()
+    lines = [_sentence(summary, finished), f"{host}: {directory}", *_lines(steps)]
+    message = {
+        "text": _for_chats("\n".join(lines)),
         "event": "finished" if finished else "stopped",
         "job": summary.job,
         "run": summary.run,
-        "directory": directory,
+        "host": host,
+        "directory": directory.name,
+        "path": str(directory),
+        "next": [asdict(step) for step in steps],
         "complete": summary.complete,
         "exit_code": summary.exit_code,
         "stopped": summary.stopped,
@@ -64,6 +74,16 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "elapsed_seconds": summary.elapsed_seconds,
         "total_seconds": summary.total_seconds,
     }
+    return {name: _masked(value) for name, value in message.items()}
+
+
+def _masked(value: Any) -> Any:
+    """A value of JSON without the secrets that this process has read."""
+    if isinstance(value, str):
+        return Secret.redact_all(value)
+    if isinstance(value, dict):
+        return {name: _masked(one) for name, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list) else value
 
 
 def _sentence(summary: Summary, finished: bool) -> str:
@@ -71,7 +91,17 @@ def _sentence(summary: Summary, finished: bool) -> str:
     done = "finished" if summary.complete else "finished the requested rows"
     state = done if finished else f"stopped ({summary.stopped or 'an error'})"
     rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
-    text = f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
+    return f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
+
+
+def _lines(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        yield f"Next: {step.text}"
+        if step.command:
+            yield f"  {step.command}"
+
+
+def _for_chats(text: str) -> str:
     # A chat reads <…> as a command, and the reason of a stop may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
