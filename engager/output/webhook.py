@@ -7,7 +7,7 @@ be delivered is a warning, and never delays the end of a run for longer than its
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from http.client import HTTPException
 from pathlib import Path
@@ -32,9 +32,9 @@ from engager.config.log import log
 from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.config.webhook import Webhook
-from engager.errors import Exit
 from engager.events import Summary
 from engager.output.next_steps import Step
+from engager.output.notification import has_finished, text_of
 
 _ERRORS = 10
 _ATTEMPTS = 3
@@ -48,11 +48,10 @@ _POLL = 0.02
 
 def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) -> dict[str, Any]:
     """The notification: the summary, where the run is, what to do next, and all this as a text for chats."""
-    finished = summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
+    finished = has_finished(summary)
     host = gethostname()
-    lines = [_sentence(summary, finished), f"{host}: {directory}", *_lines(steps)]
     message = {
-        "text": _for_chats("\n".join(lines)),
+        "text": _for_chats(text_of(summary, directory, host, steps)),
         "event": "finished" if finished else "stopped",
         "job": summary.job,
         "run": summary.run,
@@ -84,21 +83,6 @@ def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _masked(one) for name, one in value.items()}
     return [_masked(one) for one in value] if isinstance(value, list) else value
-
-
-def _sentence(summary: Summary, finished: bool) -> str:
-    counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
-    done = "finished" if summary.complete else "finished the requested rows"
-    state = done if finished else f"stopped ({summary.stopped or 'an error'})"
-    rows = f"{summary.rows:,} rows: {', '.join(counts) or 'nothing'}"
-    return f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
-
-
-def _lines(steps: Sequence[Step]) -> Iterator[str]:
-    for step in steps:
-        yield f"Next: {step.text}"
-        if step.command:
-            yield f"  {step.command}"
 
 
 def _for_chats(text: str) -> str:
