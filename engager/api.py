@@ -27,8 +27,8 @@ from anyio import to_thread
 
 from engager.config.job import JobFile
 from engager.config.log import log
+from engager.config.mail import Receiver, receivers_of
 from engager.config.placeholders import expanded
-from engager.config.webhook import Webhook, webhook_of
 from engager.endpoint.tasks import ask_for_tasks, tasks_of
 from engager.errors import (
     EngagerError,
@@ -424,7 +424,7 @@ async def _begun(
     give_up: Sequence[AnyPath],
     new_address: bool,
 ) -> Summary:
-    webhook = webhook_of(job)
+    receivers = receivers_of(job)
     path, objects = _given(given)
     name = None if out is None else str(out)
     earlier = [_absolute(path) for path in after]
@@ -443,7 +443,7 @@ async def _begun(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            async with _notifying_of_unsettled(job, webhook):
+            async with _notifying_of_unsettled(job, receivers):
                 directory, run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
@@ -451,7 +451,7 @@ async def _begun(
                 return run
             if job.profile is not None:
                 run.builder.notes.insert(0, destination_of(job))
-            return await _carried_out(run, row_limit, options, log, webhook, directory.warnings)
+            return await _carried_out(run, row_limit, options, log, receivers, directory.warnings)
 
     return await _stoppable(carry_out, options)
 
@@ -486,7 +486,7 @@ async def _passed(
             f"{found.path}: a program {needs} the rows of this run. Call engager.retry "
             f"{'with the same rows as input=' if given is None else 'without input='}."
         )
-    webhook = webhook_of(job)
+    receivers = receivers_of(job)
     objects = None if given is None else stream_of_objects(given)
 
     def begin() -> Run | Summary:
@@ -495,26 +495,26 @@ async def _passed(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            async with _notifying_of_unsettled(job, webhook):
+            async with _notifying_of_unsettled(job, receivers):
                 run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
                 return run
             run.builder.notes.insert(0, destination_of(job))
-            return await _carried_out(run, NO_LIMIT, options, log, webhook)
+            return await _carried_out(run, NO_LIMIT, options, log, receivers)
 
     return await _stoppable(carry_out, options)
 
 
 @asynccontextmanager
-async def _notifying_of_unsettled(job: JobFile, webhook: Webhook | None) -> AsyncIterator[None]:
-    """Notify the webhook if an earlier run that is not settled keeps this one from beginning."""
+async def _notifying_of_unsettled(job: JobFile, receivers: Sequence[Receiver]) -> AsyncIterator[None]:
+    """Notify the receivers if an earlier run that is not settled keeps this one from beginning."""
     try:
         yield
     except UnsettledRunError as fault:
         found = existing_run(fault.directory)
         called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
-        await notify(found, summary_of(found, called, fault), webhook)
+        await notify(found, summary_of(found, called, fault), receivers)
         raise
 
 
@@ -546,7 +546,7 @@ async def _carried_out(
     row_limit: RowLimit,
     options: _RunOptions,
     log: RunLog,
-    webhook: Webhook | None,
+    receivers: Sequence[Receiver],
     warnings: Sequence[str] = (),
 ) -> Summary:
     path = run.directory.path
@@ -570,7 +570,7 @@ async def _carried_out(
                 unconfirmed = row_limit.reason is not None and run.summary.stopped == row_limit.reason
                 watch(Ended(path, run.summary, row_limit.last_row, unconfirmed))
                 report = run.job_file.job.output.report
-                await finish(run.directory, run.summary, report, webhook, watch)
+                await finish(run.directory, run.summary, report, receivers, watch)
 
 
 def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from shutil import which
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -141,6 +142,10 @@ class JobFile:
     def warnings(self) -> list[str]:
         """Settings that are valid but may be a mistake."""
         endpoint, found = self.job.endpoint, list(warnings_of_method(self.job))
+        if (notify := self.job.notify).mail is not None and which(notify.sendmail) is None:
+            found.append(
+                f"notify.sendmail: {notify.sendmail} is no program here, so no mail is sent at the end"
+            )
         if endpoint.is_here:
             return found
         parts = urlsplit(endpoint.url)

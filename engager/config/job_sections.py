@@ -483,6 +483,10 @@ class OutputSection(Section):
     )
 
 
+#: One address of mail: no list, no option of a program, and nothing that a header reads as more than it is.
+_MAIL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
+
+
 class NotifySection(Section):
     """[notify]"""
 
@@ -495,6 +499,28 @@ class NotifySection(Section):
         "always", description="`trouble`: notify only if the exit code is not 0."
     )
     timeout: Seconds = Field(10.0, description="Maximum seconds for the notification, all attempts together.")
+    mail: str | None = Field(
+        None,
+        examples=["ops@example.com"],
+        description="Address that is notified by mail at the end, on the same occasions as the webhook.",
+    )
+    sendmail: str = Field(
+        "/usr/sbin/sendmail", description="The program that takes the mail on its standard input."
+    )
+
+    @field_validator("mail")
+    @classmethod
+    def _is_one_address(cls, mail: str | None) -> str | None:
+        if mail is not None and not _MAIL.fullmatch(mail):
+            raise ValueError("give one address, such as ops@example.com")
+        return mail
+
+    @field_validator("sendmail")
+    @classmethod
+    def _is_a_whole_path(cls, sendmail: str) -> str:
+        if not sendmail.startswith("/") or "\0" in sendmail:
+            raise ValueError("give the whole path of a program, such as /usr/sbin/sendmail")
+        return sendmail
 
     @field_validator("url")
     @classmethod

@@ -60,8 +60,9 @@ class Secret:
     @classmethod
     def redact_all(cls, text: str) -> str:
         """Mask every secret that this process has read."""
-        for secret in cls._all:
-            text = secret.redact(text)
+        forms = {form for secret in cls._all for form in secret._forms}
+        for form in sorted(forms, key=len, reverse=True):  # one may be the beginning of another
+            text = text.replace(form, MASK)
         return text
 
     def __repr__(self) -> str:

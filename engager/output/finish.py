@@ -1,11 +1,12 @@
-"""The report and the notification at the end of a run.
+"""The report and the notifications at the end of a run.
 
-Neither changes the result of the run, and neither delays its end for long: the report of very many rows is
+None of them changes the result of the run or delays its end for long: the report of very many rows is
 left to `engager report`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -14,9 +15,10 @@ import anyio
 from anyio import to_thread
 
 from engager.config.log import log
-from engager.config.webhook import Webhook
+from engager.config.mail import Mail, Receiver
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
+from engager.output.next_steps import steps_after
 from engager.store.run_directory import RunDirectory
 
 #: Maximum number of rows for a report at the end of a run, at about 2.5 µs each; of an interrupted run.
@@ -24,22 +26,32 @@ MOST_ROWS, MOST_ROWS_INTERRUPTED = 2_000_000, 200_000
 
 
 async def finish(
-    run: RunDirectory, summary: Summary, report: bool, webhook: Webhook | None, watch: Watch
+    run: RunDirectory, summary: Summary, report: bool, receivers: Sequence[Receiver], watch: Watch
 ) -> None:
-    """Write the report and notify the webhook, as far as the job requests them."""
+    """Write the report and notify the receivers, as far as the job requests it."""
     async with anyio.create_task_group() as both:
-        both.start_soon(notify, run, summary, webhook)
+        both.start_soon(notify, run, summary, receivers)
         if report:
             both.start_soon(_write_report, run, summary, watch)
 
 
-async def notify(run: RunDirectory, summary: Summary, webhook: Webhook | None) -> None:
-    """Notify the webhook, if the job has one that wants to know."""
-    if webhook is not None and webhook.wants(summary):
-        # Imported here, because urllib.request is slow to load and few jobs notify a webhook.
-        from engager.output.webhook import message_of, post
+async def notify(run: RunDirectory, summary: Summary, receivers: Sequence[Receiver]) -> None:
+    """Notify the receivers of a job that want to know."""
+    path, wanting = run.path.resolve(), [one for one in receivers if one.wants(summary)]
+    if not wanting:
+        return
+    steps = steps_after(run, summary)
+    async with anyio.create_task_group() as all_of_them:
+        for receiver in wanting:
+            # Imported here, because the libraries of both are slow to load and few jobs notify anybody.
+            if isinstance(receiver, Mail):
+                from engager.output.mail import mail_of, send
 
-        await post(webhook, message_of(summary, run.path.resolve().name))
+                all_of_them.start_soon(send, receiver, mail_of(receiver, summary, path, steps))
+            else:
+                from engager.output.webhook import message_of, post
+
+                all_of_them.start_soon(post, receiver, message_of(summary, path, steps))
 
 
 async def _write_report(run: RunDirectory, summary: Summary, watch: Watch) -> None:

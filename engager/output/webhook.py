@@ -7,8 +7,11 @@ be delivered is a warning, and never delays the end of a run for longer than its
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http.client import HTTPException
+from pathlib import Path
+from socket import gethostname
 from threading import Thread
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -26,11 +29,12 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from engager.config.as_json import as_json
 from engager.config.log import log
+from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.config.webhook import Webhook
-from engager.errors import Exit
 from engager.events import Summary
-from engager.output.text import plural
+from engager.output.next_steps import Step
+from engager.output.notification import has_finished, text_of
 
 _ERRORS = 10
 _ATTEMPTS = 3
@@ -42,15 +46,19 @@ FIRST_DELAY = 0.5
 _POLL = 0.02
 
 
-def message_of(summary: Summary, directory: str) -> dict[str, Any]:
-    """The notification: the summary, and a sentence for chats."""
-    finished = summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
-    return {
-        "text": _sentence(summary, finished),
+def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) -> dict[str, Any]:
+    """The notification: the summary, where the run is, what to do next, and all this as a text for chats."""
+    finished = has_finished(summary)
+    host = gethostname()
+    message = {
+        "text": _for_chats(text_of(summary, directory, host, steps)),
         "event": "finished" if finished else "stopped",
         "job": summary.job,
         "run": summary.run,
-        "directory": directory,
+        "host": host,
+        "directory": directory.name,
+        "path": str(directory),
+        "next": [asdict(step) for step in steps],
         "complete": summary.complete,
         "exit_code": summary.exit_code,
         "stopped": summary.stopped,
@@ -65,14 +73,19 @@ def message_of(summary: Summary, directory: str) -> dict[str, Any]:
         "elapsed_seconds": summary.elapsed_seconds,
         "total_seconds": summary.total_seconds,
     }
+    return {name: _masked(value) for name, value in message.items()}
 
 
-def _sentence(summary: Summary, finished: bool) -> str:
-    counts = [f"{count:,} {status.replace('_', ' ')}" for status, count in summary.statuses.items() if count]
-    done = "finished" if summary.complete else "finished the requested rows"
-    state = done if finished else f"stopped ({summary.stopped or 'an error'})"
-    rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'}"
-    text = f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
+def _masked(value: Any) -> Any:
+    """A value of JSON without the secrets that this process has read."""
+    if isinstance(value, str):
+        return Secret.redact_all(value)
+    if isinstance(value, dict):
+        return {name: _masked(one) for name, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list) else value
+
+
+def _for_chats(text: str) -> str:
     # A chat reads <…> as a command, and the reason of a stop may come from an endpoint.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, UNCHOSEN, Job
+from engager.config.mail import receivers_of
 from engager.config.secret import MASK, MissingSecretError
-from engager.config.webhook import webhook_of
 from engager.endpoint.access import headers_of, token_of, url_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
@@ -221,7 +221,7 @@ def _report_trimmed(findings: Findings, builder: Builder) -> None:
 def _unset(job_file: JobFile) -> list[str]:
     """The missing secrets, which only a run needs. Raises JobError for a secret that cannot be valid."""
     missing = []
-    for read in (token_of, webhook_of):
+    for read in (token_of, receivers_of):
         try:
             read(job_file)
         except MissingSecretError as fault:

@@ -196,7 +196,11 @@ def _identify(opened: _Opened) -> _Identified:
             was, now = begun_in or "none", job_file.profile or "none"
             builder.warnings.append(f"this run began with profile {was} and goes on with profile {now}")
         counted = directory.invocation.get("rows")
-        facts = {"after": opened.after, "rows": rows_of(rows) if counted is None else counted}
+        facts = {
+            "after": opened.after,
+            "rows": rows_of(rows) if counted is None else counted,
+            "sending": _sending(job_file),
+        }
         directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
         invocation = _invocation(opened)
@@ -374,8 +378,25 @@ def _invocation(opened: _Opened) -> dict[str, Any]:
     job_file, rows, input_path = opened.job_file, opened.rows, opened.input_path
     given = os.path.abspath(input_path) if input_path and rows.files else input_path
     reads = _input_name(job_file, input_path, opened.directory.started_at) if rows.files else rows.name
-    facts = {"input": given, "reads": reads, "after": list(opened.after), "rows": rows_of(rows)}
+    facts = {
+        "input": given,
+        "reads": reads,
+        "after": list(opened.after),
+        "rows": rows_of(rows),
+        "sending": _sending(job_file),
+    }
     return {**job_file.source, **facts}
+
+
+def _sending(job_file: JobFile) -> dict[str, Any]:
+    """How the last start sends, for the report: the job file may change after it."""
+    job = job_file.job
+    return {
+        "mode": job.delivery.mode,
+        "rate": job.limits.rate,
+        "concurrency": job.limits.concurrency,
+        "batch_rows": job.batch.rows if job.method.is_batch else None,
+    }
 
 
 def _input_name(job_file: JobFile, input_path: str | None, started_at: float) -> str:

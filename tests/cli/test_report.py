@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import signal
 from collections import Counter
 from pathlib import Path
@@ -134,6 +135,11 @@ async def test_the_end_and_a_stop_are_reported_without_a_secret(bench: Any, chat
         ("finished", 0, False),
     ]
     assert heard[0]["stopped"] == "interrupted by SIGINT"
+    (step,) = heard[0]["next"]
+    assert (await b.engager(*shlex.split(step["command"])[1:], "--yes")).code == 0  # it is this run, complete
+    assert all(one["path"] == str(b.path / "runs/test") for one in heard)
+    assert str(b.path / "runs/test") in heard[0]["text"]
+    assert [step["command"] for step in heard[1]["next"]] == [None]
     assert heard[1]["statuses"]["engaged"] == 300
     reported = json.dumps(heard)
     assert "@example.com" not in reported
@@ -154,6 +160,7 @@ async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any, begu
     facts = {"event": "stopped", "exit_code": 3, "directory": begun, "rows": 5, "complete": False}
     assert facts.items() <= reported.items()
     assert "15 people" in reported["stopped"]
+    assert str(b.path / "runs" / begun) in reported["next"][0]["command"]
 
 
 async def test_a_webhook_without_a_receiver_delays_the_end_by_its_deadline_at_most(

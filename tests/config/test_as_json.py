@@ -77,7 +77,7 @@ def test_every_event_is_a_line_of_the_log(event: Event) -> None:
 
 
 def test_the_message_to_a_webhook_and_the_summary() -> None:
-    message = json.loads(as_json(message_of(SUMMARY, NAME)))
+    message = json.loads(as_json(message_of(SUMMARY, Path(NAME))))
     assert (message["statuses"]["failed"], message["errors"][0]["status"]) == (1, "failed")
     assert json.loads(as_json(SUMMARY.as_dict()))["errors"] == [
         {"status": "failed", "error": "400", "rows": 1}

@@ -33,3 +33,9 @@ def test_the_mark_distinguishes_tokens_and_does_not_contain_them() -> None:
         len({Secret(VALUE).mark("run"), Secret(VALUE).mark("other"), Secret("another-token").mark("run")})
         == 3
     )
+
+
+def test_a_secret_that_begins_as_another_one_leaves_no_rest() -> None:
+    short = Secret("pr3fix-of-two")
+    long = Secret("pr3fix-of-two-and-its-rest")
+    assert Secret.redact_all(f"{long.reveal()} {short.reveal()}") == "*** ***"

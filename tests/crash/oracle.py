@@ -126,7 +126,7 @@ def _results(run: Path) -> list[dict[str, Any]]:
 def _lines(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_bytes().splitlines()]
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:  # a bit may have flipped
         return [{**line, "row": int(line["row"])} for line in csv.DictReader(file)]
 
 
@@ -198,5 +198,5 @@ def _reject_file_faults(run: Path, results: list[dict[str, Any]]) -> list[str]:
 def _rows_of(path: Path) -> list[int]:
     if path.suffix == ".jsonl":
         return [json.loads(line)["engager_row"] for line in path.read_bytes().splitlines()]
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:  # a bit may have flipped
         return [int(line["engager_row"]) for line in csv.DictReader(file)]

@@ -23,7 +23,7 @@ def summary(rows: int, exit_code: int) -> Summary:
 
 async def left(path: Path, rows: int = 1, exit_code: int = 0, report: bool = True) -> list[Event]:
     run, events = await made(path, [outcome(1)]), list[Event]()
-    await finish(run, summary(rows, exit_code), report, None, events.append)
+    await finish(run, summary(rows, exit_code), report, (), events.append)
     return events
 
 
@@ -65,6 +65,6 @@ async def test_who_will_not_wait_is_not_held_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(page, "page_of", without_end)
     run = await made(tmp_path, [outcome(1)])
     with anyio.move_on_after(0.1) as scope:
-        await finish(run, summary(1, 0), True, None, lambda _: None)
+        await finish(run, summary(1, 0), True, (), lambda _: None)
     assert scope.cancelled_caught
     assert not (tmp_path / "report.html").exists()

@@ -22,7 +22,10 @@ from engager import Exit, JobError, Summary, build_job, load_job
 from engager.config.secret import Secret
 from engager.config.webhook import Webhook, webhook_of
 from engager.output import webhook as module
+from engager.output.next_steps import Step
 from engager.output.webhook import message_of, post
+
+RUN = Path("/srv/runs/spring")
 
 PATH = "/services/T0/s3cret-of-the-channel"
 
@@ -84,14 +87,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def notified(url: str, within: float = 10.0) -> None:
-    await post(Webhook(Secret(url), False, within), message_of(SUMMARY, "spring"))
+    await post(Webhook(Secret(url), False, within), message_of(SUMMARY, RUN))
 
 
 async def test_a_message_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
     async with chat(200) as room:
         await notified(room.url)
         ((path, kind, message),) = room.heard
-    assert (path, kind, message) == (PATH, "application/json", message_of(SUMMARY, "spring"))
+    assert (path, kind, message) == (PATH, "application/json", message_of(SUMMARY, RUN))
     assert caplog.records == []
 
 
@@ -157,21 +160,42 @@ async def test_a_certificate_that_does_not_verify_gets_no_message(caplog: pytest
 
 
 def test_the_message_is_the_account_and_no_person() -> None:
-    message = message_of(SUMMARY, "spring")
-    assert message["text"] == (
+    message = message_of(SUMMARY, RUN)
+    assert message["text"].splitlines()[0] == (
         "spring finished. 1,000 rows: 990 engaged, 10 in doubt in 60.0 s, exit code 1."
     )
     assert (message["event"], message["statuses"]["engaged"], len(message["errors"])) == ("finished", 990, 10)
     assert {"status", "error", "rows"} == set(message["errors"][0])
 
 
+def test_the_message_names_where_the_run_is_and_what_to_do_next() -> None:
+    steps = [Step("Look into <it>.", "engager retry '/srv/a b' --in-doubt"), Step("Sleep.")]
+    message = message_of(SUMMARY, RUN, steps)
+    host = socket.gethostname()
+    assert (message["host"], message["path"], message["directory"]) == (host, str(RUN), "spring")
+    assert message["next"] == [
+        {"text": "Look into <it>.", "command": "engager retry '/srv/a b' --in-doubt"},
+        {"text": "Sleep.", "command": None},
+    ]
+    assert all(fact in message["text"] for fact in (host, str(RUN), "engager retry '/srv/a b' --in-doubt"))
+    assert "<" not in message["text"]
+
+
+def test_a_secret_in_a_command_or_a_path_is_masked() -> None:
+    secret = Secret("s3cret-in-a-name")
+    command = f"engager run {secret.reveal()}.toml"
+    message = message_of(SUMMARY, RUN / secret.reveal(), [Step(secret.reveal(), command)])
+    assert message["next"][0]["command"] == "engager run ***.toml"
+    assert secret.reveal() not in str(message)
+
+
 def test_a_stop_says_why_and_commands_no_chat() -> None:
     stop = replace(SUMMARY, complete=False, exit_code=3, stopped="HTTP 503: <!channel> & more")
-    message = message_of(stop, "spring")
+    message = message_of(stop, RUN)
     assert (message["event"], message["stopped"]) == ("stopped", stop.stopped)
     assert "HTTP 503: &lt;!channel&gt; &amp; more" in message["text"]
     assert "<" not in message["text"]
-    assert message_of(replace(stop, stopped=None, exit_code=4), "spring")["event"] == "stopped"
+    assert message_of(replace(stop, stopped=None, exit_code=4), RUN)["event"] == "stopped"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engager.altcraft.methods import START, method_of
+from engager.errors import Exit
+from engager.models import TAKEN
 from engager.output.report.figures import Figures
 from engager.output.report.lines import ResultLines
 from engager.output.report.text import duration, number
@@ -36,6 +38,14 @@ def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[t
         ("run", run.run_id[:12]),
     ]
     return [(term, text) for term, text in found if text]
+
+
+def badge(seen: Mapping[str, Any]) -> str:
+    """How the state of a run looks: `good` only if its exit code is 0 and it reached somebody."""
+    if seen["state"] == "running":
+        return "running"
+    reached = any(seen["statuses"][status] for status in TAKEN)
+    return "good" if seen["exit_code"] == Exit.DONE and reached else "warn"
 
 
 def _finished(figures: Figures, summary: Mapping[str, Any]) -> datetime | None:

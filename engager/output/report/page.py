@@ -16,15 +16,17 @@ from engager.config.secret import Secret
 from engager.config.version import __version__
 from engager.errors import RunDirectoryError
 from engager.models import Status
+from engager.output.next_steps import next_steps
 from engager.output.report import svg
 from engager.output.report.figures import MANY_ATTEMPTS, Cell, Figures, Kind
-from engager.output.report.heading import head, moment_text, notices
+from engager.output.report.heading import badge, head, moment_text, notices
 from engager.output.report.lines import ResultLines
+from engager.output.report.making import making
 from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
 from engager.output.report.templates import FILES, templates
 from engager.output.report.text import duration, milliseconds, share, word
+from engager.run.operator.overview import state_of_run
 from engager.store.run_directory import RunDirectory, replace_file
-from engager.store.status import read_status
 from engager.store.tally import Histogram
 
 NAME = "report.html"
@@ -68,7 +70,7 @@ def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
         except (KeyError, ValueError, TypeError, OverflowError):
             lines.damaged += 1
     # The journal is read after the results, so that rows that are settled meanwhile do not count as missing.
-    return _filled(run, figures, lines, read_status(run))
+    return _filled(run, figures, lines, state_of_run(run))
 
 
 def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mapping[str, Any]) -> str:
@@ -80,6 +82,9 @@ def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mappi
             **_assets(),
             job=run.identity["job"]["name"],
             state=seen["state"],
+            badge=badge(seen),
+            making=making(run, seen),
+            steps=next_steps(run, seen),
             head=head(run, figures, seen),
             notices=notices(run, whole.rows, lines, seen),
             rows=whole.rows,

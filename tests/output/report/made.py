@@ -34,6 +34,7 @@ async def made(
     in_flight: Sequence[int] = (),
     complete: bool = True,
     results: str = "jsonl",
+    exit_code: int = 0,
 ) -> RunDirectory:
     """A run in a folder that had these outcomes, and nobody works on it."""
     identity = {
@@ -59,6 +60,7 @@ async def made(
     tally = store.tally.as_dict()
     store.close()
     if complete:
-        summary = {"complete": True, "stopped": None, "finished_at": "2026-11-24T09:00:00Z", **tally}
+        summary = {"complete": True, "stopped": None, "exit_code": exit_code, **tally}
+        summary["finished_at"] = "2026-11-24T09:00:00Z"
         run.write_summary(summary)
     return run

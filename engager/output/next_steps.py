@@ -1,0 +1,110 @@
+"""What a person does after a run, in words and as commands.
+
+Invariant: a command names its run and its files by whole paths, so that it works in every folder, and
+contains no secret, as no option of the command line takes one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engager.altcraft.methods import method_of
+from engager.errors import Exit
+from engager.events import Summary
+from engager.models import Status
+from engager.reader.objects import OBJECTS
+from engager.run.run_selection import command_of
+from engager.store.run_directory import RunDirectory
+
+#: The suffixes of the files of rows, as of inputs.
+_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do."""
+
+    text: str
+    command: str | None = None  #: None if it is done without a command, or by a program
+
+
+def next_steps(run: RunDirectory, seen: Mapping[str, Any]) -> list[Step]:
+    """What to do after a run, in this order; `seen` has its `state`, `exit_code` and `statuses`."""
+    whole = replace(run, path=run.path.resolve())
+    if seen["state"] == "running":
+        command = shlex.join(["engager", "status", str(whole.path), "--follow"])
+        return [Step("The run is in progress. Wait for its end.", command)]
+    if seen["state"] != "complete":
+        return [_resuming(whole, seen["exit_code"])]
+    return list(_after_complete(whole, seen["statuses"])) or [Step("Nothing: every row is settled.")]
+
+
+def steps_after(run: RunDirectory, summary: Summary) -> list[Step]:
+    """What to do after a run that ended with this summary."""
+    state = "complete" if summary.complete else "stopped"
+    facts = {"state": state, "exit_code": summary.exit_code, "statuses": summary.statuses}
+    return next_steps(run, facts)
+
+
+def _resuming(run: RunDirectory, exit_code: int | None) -> Step:
+    if run.given_up_path.exists():
+        return Step("Nothing: the run was given up.")
+    first = "Fix the reason of the stop, then resume" if exit_code == Exit.WRONG else "Resume"
+    if _is_of_program(run):
+        return Step(f"{first} the run: start the program that began it again, with the same input.")
+    return Step(
+        f"{first} the run, with the input that it began with.",
+        command_of(run.invocation, run.input_path, run.path),
+    )
+
+
+def _after_complete(run: RunDirectory, statuses: Mapping[str, int]) -> Iterator[Step]:
+    failed, in_doubt = statuses.get(Status.FAILED, 0), statuses.get(Status.IN_DOUBT, 0)
+    wrong = statuses.get(Status.REJECTED, 0) + statuses.get(Status.INVALID, 0)
+    if failed:
+        yield _retrying(run, f"Send the failed rows ({failed:,}) again: they were certainly not engaged.")
+    if in_doubt:
+        yield _retrying(
+            run,
+            f"Look into {_file(run, 'in_doubt').name}: these people ({in_doubt:,}) may have been engaged. "
+            "Only if a second message is harmless, send to them again.",
+            "--in-doubt",
+        )
+    if wrong:
+        yield _correcting(run, wrong)
+    if statuses.get(Status.ACCEPTED) and (method := method_of(run.identity["request"])) and method.is_task:
+        command = shlex.join(["engager", "status", str(run.path), "--tasks"])
+        yield Step("Ask the platform what became of the accepted rows.", command)
+
+
+def _retrying(run: RunDirectory, text: str, *options: str) -> Step:
+    if run.invocation.get("reads") == OBJECTS:
+        return Step(f"{text} The program that gave the rows does it: engager.retry.")
+    return Step(text, shlex.join(["engager", "retry", str(run.path), *options]))
+
+
+def _correcting(run: RunDirectory, rows: int) -> Step:
+    file = _file(run, "failed")
+    text = f"Correct the rejected and invalid rows ({rows:,}) in {file.name}, and send the file as a new run"
+    if _is_of_program(run):
+        return Step(f"{text}, with after= this run.")
+    if run.identity.get("run"):  # with the same name its rows would have the Request-IDs of this run
+        return Step(f"{text}, with another job.run_name, and --after {shlex.quote(str(run.path))}.")
+    out = run.path.with_name(f"{run.path.name}-corrected")
+    command = command_of(run.invocation, str(file), out, after=(run.path,))
+    return Step(f"{text}. --after leaves out whom this run reached.", command)
+
+
+def _is_of_program(run: RunDirectory) -> bool:
+    """Whether a program, and no command, began the run."""
+    return run.invocation.get("job") is None or run.invocation.get("reads") == OBJECTS
+
+
+def _file(run: RunDirectory, name: str) -> Path:
+    """The file of rows with this name, in the format of the input."""
+    paths = [run.path / f"{name}{suffix}" for suffix in _SUFFIXES]
+    return next((path for path in paths if path.exists()), paths[0])
