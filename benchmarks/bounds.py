@@ -11,30 +11,17 @@ from benchmarks.endpoints import BATCH, endpoint
 from benchmarks.measure import Usage, run
 from benchmarks.table import aligned, machine
 
-DATA = (
-    'data = {{ email = "{{email}}", _fname = "{{first_name}}", subscriptions = [{{ channel = "email", '
-    'email = "{{email}}", resource_id = 24 }}] }}'
-)
-JOB = """
-[job]
-name = "benchmark"
-[endpoint]
-url = "{origin}"
-token = "env:BENCHMARK_TOKEN"
-[input]
-path = "{people}"
+DATA = """
+data = { email = "{email}", _fname = "{first_name}", subscriptions = [
+    { channel = "email", email = "{email}", resource_id = 24 } ] }
+"""
+IMPORT = """
 [request]
-method = "{method}"
+method = "%s"
 workflow_id = 12
 matching = "email"
-email = "{{email}}"
+email = "{email}"
 skip_triggers = true
-{data}
-[limits]
-concurrency = {concurrency}
-{batch}
-[output]
-report = false
 """
 
 #: The name, the method, its table, and the requests in flight.
@@ -65,16 +52,8 @@ def imports(folder: Path, rows: int, turns: int, settings: Sequence[str]) -> str
         for _ in range(turns):
             for data in (DATA, ""):
                 for name, method, batch, concurrency in FORMS:
-                    command = engager(*settings)(course)
-                    job = JOB.format(
-                        origin=course.origin,
-                        people=course.people,
-                        method=method,
-                        data=data.format(),
-                        batch=batch,
-                        concurrency=concurrency,
-                    )
-                    (folder / "job.toml").write_text(job)
+                    request = IMPORT % method + data + batch
+                    command = engager(*settings, connections=concurrency, request=request)(course)
                     took.setdefault((name, "with data" if data else "no data"), []).append(
                         run(command, folder)
                     )

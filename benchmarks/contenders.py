@@ -26,15 +26,18 @@ token = "env:BENCHMARK_TOKEN"
 {trust}
 [input]
 path = "{people}"
-[request]
-id = 12
-matching = "email"
-email = "{{email}}"
-content = {{ first_name = "{{first_name}}", bonus = "{{bonus:int}}" }}
+{request}
 [limits]
 concurrency = {connections}
 [output]
 report = false
+"""
+START = """
+[request]
+id = 12
+matching = "email"
+email = "{email}"
+content = { first_name = "{first_name}", bonus = "{bonus:int}" }
 """
 
 
@@ -72,17 +75,20 @@ class Contender:
     timed: bool = False  #: ends by the clock, not by the number of requests
 
 
-def write_job(course: Course, connections: int = CONNECTIONS) -> None:
+def write_job(course: Course, connections: int = CONNECTIONS, request: str = START) -> None:
     trust = f'ca_file = "{course.certificate}"' if course.certificate else ""
-    text = JOB.format(origin=course.origin, trust=trust, people=course.people, connections=connections)
+    places = {"origin": course.origin, "people": course.people, "trust": trust}
+    text = JOB.format(**places, connections=connections, request=request)
     (course.folder / "job.toml").write_text(text)
 
 
-def engager(*settings: str, connections: int = CONNECTIONS) -> Callable[[Course], list[str]]:
+def engager(
+    *settings: str, connections: int = CONNECTIONS, request: str = START
+) -> Callable[[Course], list[str]]:
     """A whole run: a job file, a fresh run directory."""
 
     def command(course: Course) -> list[str]:
-        write_job(course, connections)
+        write_job(course, connections, request)
         shutil.rmtree(course.folder / "run", ignore_errors=True)
         sets = [part for setting in settings for part in ("--set", setting)]
         program = str(Path(sys.prefix) / "bin" / "engager")
