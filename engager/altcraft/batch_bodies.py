@@ -7,12 +7,11 @@ the trigger campaigns does. In XML the entries are `<xml>` elements in `<result>
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engager.altcraft.response_bodies import MAX_ELEMENTS, code_of, loaded, xml_of
+from engager.altcraft.response_bodies import MAX_ELEMENTS, ResponseBody, code_of
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -52,9 +51,9 @@ class BatchResult:
     is_known: bool = True  #: False: there is a result, in a form that is not known
 
 
-def read_batch_result(body: bytes, rows: int) -> BatchResult | None:
-    """What a response says of the rows of a request that carries so many; None: nothing."""
-    entries = _entries(_fields(body, rows))
+def read_batch_result(response: ResponseBody) -> BatchResult | None:
+    """What a response says of the rows of its request; None: nothing."""
+    entries = _entries(_fields(response))
     if entries is None:
         return None
     if all(isinstance(entry, str | int) and not isinstance(entry, bool) for entry in entries):
@@ -63,9 +62,9 @@ def read_batch_result(body: bytes, rows: int) -> BatchResult | None:
     return BatchResult(known) if len(known) == len(entries) else BatchResult(is_known=False)
 
 
-def read_reference(body: bytes) -> str | None:
+def read_reference(response: ResponseBody) -> str | None:
     """The id of the task or of the profile that a response names; None if it names none."""
-    fields = _fields(body, 1)
+    fields = _fields(response)
     data = fields.get("data")
     places = [data, fields] if isinstance(data, dict) else [fields]
     named = [place.get(name) for place in places for name in ("task_id", "profile_id")]
@@ -81,13 +80,12 @@ def _entries(fields: Mapping[str, Any]) -> list[Any] | None:
     return [] if entries == "" else [entries]
 
 
-def _fields(body: bytes, rows: int) -> Mapping[str, Any]:
-    body = body.removeprefix(BOM_UTF8).strip()
-    if body[:1] == b"<":
-        root = xml_of(body, most_elements(rows))
-        value = {} if root is None else _value(root)
-        return value if isinstance(value, dict) else {}
-    return loaded(body) or {}
+def _fields(response: ResponseBody) -> Mapping[str, Any]:
+    document = response.document
+    if document is None or isinstance(document, dict):
+        return document or {}
+    value = _value(document)
+    return value if isinstance(value, dict) else {}
 
 
 def _value(element: Element) -> Any:

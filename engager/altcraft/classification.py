@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from engager.altcraft.batch_bodies import (
     BatchResult,
@@ -21,7 +21,7 @@ from engager.altcraft.batch_bodies import (
     read_batch_result,
     read_reference,
 )
-from engager.altcraft.response_bodies import read_response
+from engager.altcraft.response_bodies import ResponseBody, read_response
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending, Lost, NotSent, Reply
 
 
@@ -145,22 +145,23 @@ def judge_batch(ending: Ending, rows: int, is_task: bool) -> Verdict:
         return judge(ending)
     complete = ending.complete and len(ending.body) <= longest_response(rows)
     said = ending.status, ending.body, complete, ending.retry_after, ending.duplicate, ending.date
-    verdict = _judged(*said, ending.location, most_elements(rows))
-    if verdict.by_endpoint and not (verdict.meaning is Meaning.UNKNOWN and verdict.error == 0):
-        verdict = _of_answer(verdict, ending, rows, is_task)
+    answer = read_response(ending.body, most_elements(rows)) if complete else None
+    verdict = _verdict_on(answer, *said, ending.location)
+    if answer is not None and not (verdict.meaning is Meaning.UNKNOWN and verdict.error == 0):
+        verdict = _of_answer(verdict, answer, 200 <= ending.status < 300, rows, is_task)
     if verdict.is_too_large and verdict.meaning is Meaning.NOT_ACCEPTED:
-        return replace(verdict, meaning=Meaning.REJECTED)  # whoever says so has not passed it on
+        # A gateway that says so has not passed it on.
+        return replace(verdict, meaning=Meaning.REJECTED)
     return verdict
 
 
-def _of_answer(whole: Verdict, reply: Reply, rows: int, is_task: bool) -> Verdict:
-    """What a response of the endpoint to a batch proves."""
+def _of_answer(whole: Verdict, answer: ResponseBody, is_mapped: bool, rows: int, is_task: bool) -> Verdict:
+    """What a response of the endpoint to a batch proves; `is_mapped`: its status agrees with entries."""
     if not is_task:
-        is_mapped = 200 <= reply.status < 300
-        return _of_rows(whole, read_batch_result(reply.body, rows), rows, is_mapped)
+        return _of_rows(whole, read_batch_result(answer), rows, is_mapped)
     if whole.meaning is not Meaning.ACCEPTED:
         return whole
-    return replace(whole, request_only=True, reference=read_reference(reply.body))
+    return replace(whole, request_only=True, reference=read_reference(answer))
 
 
 def _of_rows(whole: Verdict, result: BatchResult | None, rows: int, is_mapped: bool) -> Verdict:
@@ -202,7 +203,12 @@ def _of_not_sent(ending: NotSent) -> Meaning:
     return Meaning.FATAL if fatal else Meaning.NOT_ACCEPTED
 
 
-def _judged(
+def _judged(status: int, body: bytes, complete: bool, *said: Any) -> Verdict:
+    return _verdict_on(read_response(body) if complete else None, status, body, complete, *said)
+
+
+def _verdict_on(
+    answer: ResponseBody | None,
     status: int,
     body: bytes,
     complete: bool,
@@ -210,9 +216,7 @@ def _judged(
     duplicate: bool,
     date: str | None,
     location: str | None,
-    elements: int = most_elements(0),
 ) -> Verdict:
-    answer = read_response(body, elements) if complete else None
     limited = status in LIMITS or (answer is not None and answer.error in LIMITS)
     error: int | str
     if answer is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +30,8 @@ class ResponseBody:
 
     error: int  #: 0 is success
     error_text: str
+    #: All of it, parsed; None of a CSV.
+    document: dict[str, Any] | Element | None = field(default=None, repr=False, compare=False)
 
 
 def read_response(body: bytes, most_elements: int = MAX_ELEMENTS) -> ResponseBody | None:
@@ -48,27 +50,28 @@ def read_response(body: bytes, most_elements: int = MAX_ELEMENTS) -> ResponseBod
 
 
 def _from_json(body: bytes) -> ResponseBody | None:
-    fields = loaded(body)
+    fields = _loaded(body)
     if fields is None:
         return None
     text = fields.get("error_text")
     if not isinstance(text, str):
         text = "" if "error_text" in fields else None
-    return _in_the_form(code_of(fields.get("error")), text)
+    return _in_the_form(code_of(fields.get("error")), text, fields)
 
 
-def _in_the_form(error: int | None, text: str | None) -> ResponseBody | None:
+def _in_the_form(
+    error: int | None, text: str | None, document: dict[str, Any] | Element | None = None
+) -> ResponseBody | None:
     """A code with its text; a success may come without one.
 
     Other servers write a number into `error`, too, and only what the endpoint said rejects a row.
     """
     if error is None or (error != 0 and text is None):
         return None
-    return ResponseBody(error, (text or "").strip())
+    return ResponseBody(error, (text or "").strip(), document)
 
 
-def loaded(body: bytes) -> dict[str, Any] | None:
-    """The object of a body in JSON; None if it is none."""
+def _loaded(body: bytes) -> dict[str, Any] | None:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -95,14 +98,6 @@ def _digits(text: str) -> int | None:
 
 
 def _from_xml(body: bytes, most_elements: int) -> ResponseBody | None:
-    root = xml_of(body, most_elements)
-    if root is None:
-        return None
-    return _from_text(root.findtext("error"), root.findtext("error_text"))
-
-
-def xml_of(body: bytes, most_elements: int) -> Element | None:
-    """The root element of a body in XML; None if it is none, or has more elements."""
     if body.count(b"<") > 2 * most_elements:
         return None
     # Loaded where it is used: most endpoints never respond in XML.
@@ -115,7 +110,9 @@ def xml_of(body: bytes, most_elements: int) -> Element | None:
         root = fromstring(body)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         return None
-    return root if root.tag == "xml" else None
+    if root.tag != "xml":
+        return None
+    return _from_text(root.findtext("error"), root.findtext("error_text"), root)
 
 
 def _from_csv(body: bytes) -> ResponseBody | None:
@@ -129,5 +126,7 @@ def _from_csv(body: bytes) -> ResponseBody | None:
     return _from_text(fields.get("error"), fields.get("error_text"))
 
 
-def _from_text(error: str | None, error_text: str | None) -> ResponseBody | None:
-    return _in_the_form(_digits(error or ""), error_text)
+def _from_text(
+    error: str | None, error_text: str | None, document: Element | None = None
+) -> ResponseBody | None:
+    return _in_the_form(_digits(error or ""), error_text, document)
