@@ -1,4 +1,4 @@
-"""Requests of methods that engage nobody, always in JSON, which the platform always accepts."""
+"""Requests of methods that engage no person, always in JSON, which the platform always accepts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from engager.sending.transport.choice import transport_to
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The endpoint of a job, for methods that engage nobody."""
+    """The endpoint of a job, for methods that engage no person."""
 
     destination: Destination
     spec: RequestSpec

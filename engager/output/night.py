@@ -1,4 +1,4 @@
-"""The metrics of the last start of a job, for nights that nobody watches: a textfile, and a Pushgateway.
+"""The metrics of the last start of a job, for runs that a scheduler starts: a textfile, and a Pushgateway.
 
 They are left at the end of every start, also of one that is refused, and contain no key and no text of a row.
 Invariant: what a start does not know of stays as the start before it left it. A fault is a warning and never

@@ -56,10 +56,10 @@ async def test_a_stop_that_names_a_file(bench: Any) -> None:
     assert process.returncode == 3
     status = await b.engager("status", "runs/test")
     # The command that resumes quotes the name as it is, for the shell.
-    told, _, command = err.decode().partition("\n  engager run ")
+    text, _, command = err.decode().partition("\n  engager run ")
     assert command
-    assert "rewritten or shortened" in told
-    assert_harmless(out.decode(), told, status.out)
+    assert "rewritten or shortened" in text
+    assert_harmless(out.decode(), text, status.out)
 
 
 async def test_errors_that_quote_what_is_wrong(bench: Any) -> None:

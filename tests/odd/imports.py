@@ -196,7 +196,7 @@ class ImportCourse(Course):
             control.stop("the test stops it")
             return await run
         if how == "kill":
-            # What a kill at this moment leaves. What the process does after it is done to nobody.
+            # What a kill at this moment leaves. What the process does after it does not count.
             self.server.deaf = True
             shutil.copytree(self.run, self.folder / "killed", ignore=shutil.ignore_patterns("control"))
         run.cancel()
@@ -223,7 +223,7 @@ class ImportCourse(Course):
         """Whether the person may have one message only.
 
         Not where a row is sent again alone, as the mode allows it, or as it was in doubt and this was asked
-        for; nor where a 503 of a gateway told a lie, and the batch has other rows by now.
+        for; nor where a 503 of a gateway followed the effect, and the batch has other rows by now.
         """
         is_changed = self.case.excludes and person in self.server.denied
         is_again = self.case.mode == "at-least-once" or person in self._doubted

@@ -16,7 +16,7 @@ from engager.sandbox.formats import read_request, write_answer
 from engager.sandbox.import_rules import BATCH, IMPORT
 from tests.odd.odd_server import Answer, Nature, OddServer
 
-#: Codes of a row without effect, and of one of which nobody knows.
+#: Codes of a row without effect, and of one whose effect is unknown.
 _NOT_DONE = (400, 404, 408, 425, 429, 429, 503, 503, -1, 1000)
 _UNKNOWN = (409, 500, 502, 504, 599)
 _FATAL = (401, 402, 403)

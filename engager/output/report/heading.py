@@ -41,7 +41,7 @@ def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[t
 
 
 def badge(seen: Mapping[str, Any]) -> str:
-    """How the state of a run looks: `good` only if its exit code is 0 and it reached somebody."""
+    """How the state of a run looks: `good` only if its exit code is 0 and the run reached a person."""
     if seen["state"] == "running":
         return "running"
     reached = any(seen["statuses"][status] for status in TAKEN)
