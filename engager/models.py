@@ -224,3 +224,21 @@ class Outcome:
         row, key = (record.row, record.key) if isinstance(record, Invalid) else (record, None)
         text = f"{row.source}, line {row.line}: {record.error_text}"
         return cls(row, key, Status.INVALID, error=record.error, error_text=text)
+
+
+#: A row that becomes no request.
+Unsent = Invalid | Skipped | Unreadable
+
+#: A due row after it is built: its request, or that of several rows, or why it needs none.
+Prepared = EngageRequest | Unsent | Outcome | Withdrawn
+
+
+def number_of(record: Row | Prepared) -> int:
+    """The number of its row; of a request of several rows, that of the first."""
+    if isinstance(record, Row | Unreadable):
+        return record.number
+    return (record.outcome if isinstance(record, Withdrawn) else record).row.number
+
+
+#: Why a row is in doubt that was in flight, or waited for a retry, when the run was interrupted.
+MAY_HAVE_ARRIVED: Final = "an attempt that left before the run was interrupted may have had an effect"

@@ -11,14 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from engager.models import AttemptHistory, EngageRequest, Invalid, Outcome, Skipped, Unreadable, Withdrawn
+from engager.models import AttemptHistory, EngageRequest, Prepared, Withdrawn, number_of
 from engager.requests.identity import RequestIds
-
-#: A row that needs no request.
-Unsent = Invalid | Skipped | Unreadable | Outcome | Withdrawn
-
-#: A row of the run that is not settled, or the batch of several.
-Work = EngageRequest | Unsent
 
 #: Joins the items of rows. Returns what the request id is derived from, and the parts of the body.
 Join = Callable[[Sequence[bytes]], tuple[bytes, tuple[bytes, ...]]]
@@ -46,14 +40,14 @@ class Packer:
         self._reached = 0  #: the number of the last row so far
         self._withdrawn: set[int] = set()  #: the last rows of open batches that cannot be repeated
 
-    def pack(self, works: Iterable[Work]) -> list[Work]:
+    def pack(self, works: Iterable[Prepared]) -> list[Prepared]:
         """Add the next rows; returns the batches that are complete, and what is no request, as it is.
 
         A request with `last` was in the open batch that ends with that row.
         """
-        packed: list[Work] = []
+        packed: list[Prepared] = []
         for work in works:
-            before, self._reached = self._reached, _number_of(work)
+            before, self._reached = self._reached, number_of(work)
             if isinstance(work, EngageRequest):
                 # Rows that are settled do not come.
                 is_next = self._reached == before + 1 or work.last is not None
@@ -117,12 +111,6 @@ class Packer:
 
     def _size(self, request: EngageRequest) -> int:
         return len(request.body[0]) + self._form.separator_bytes
-
-
-def _number_of(work: Work) -> int:
-    if isinstance(work, Unreadable):
-        return work.number
-    return (work.outcome if isinstance(work, Withdrawn) else work).row.number
 
 
 def unrepeatable(history: AttemptHistory) -> AttemptHistory:

@@ -8,12 +8,12 @@ from enum import IntEnum
 import anyio
 from anyio import to_thread
 
+from engager.models import Prepared
 from engager.reader.first_rows import FirstRows
 from engager.reader.rows import Rows
 from engager.requests.builder import Builder
 from engager.requests.identity import fresh
 from engager.requests.packing import Packer
-from engager.requests.packing import Work as Packed
 from engager.requests.repeats import RepeatDetector
 from engager.requests.selection import Selection
 from engager.run.pipeline import Build, Chunks, NextWorks, carry_out
@@ -72,11 +72,11 @@ class Engine:
         return build, selection.apply(rows, build)
 
 
-async def _in_thread(call: NextWorks) -> list[Packed] | None:
+async def _in_thread(call: NextWorks) -> list[Prepared] | None:
     """For an input that may have to be waited for: a pipe, a terminal."""
     return await to_thread.run_sync(call, abandon_on_cancel=True)
 
 
-async def _in_loop(call: NextWorks) -> list[Packed] | None:
+async def _in_loop(call: NextWorks) -> list[Prepared] | None:
     """For an input on disk: a switch to a thread and back takes longer than a read from the cache."""
     return call()

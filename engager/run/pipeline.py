@@ -13,9 +13,8 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectSendStream
 
 from engager.errors import Exit, InputError
-from engager.models import EngageRequest, Invalid, Row, Skipped, Unreadable
+from engager.models import EngageRequest, Invalid, Prepared, Row, Skipped, Unreadable
 from engager.requests.packing import Packer
-from engager.requests.packing import Work as Packed
 from engager.run.plan import Plan
 from engager.run.work_queue import WorkQueue
 from engager.run.workers import worker
@@ -29,8 +28,8 @@ from engager.store.store import ResultStore
 Chunks = Iterator[Sequence[Row | EngageRequest | Invalid | Skipped | Unreadable]]
 Build = Callable[[Row], EngageRequest | Invalid | Skipped]
 #: What the next rows have become; None after the last row.
-NextWorks = Callable[[], list[Packed] | None]
-OffLoop = Callable[[NextWorks], Awaitable[list[Packed] | None]]
+NextWorks = Callable[[], list[Prepared] | None]
+OffLoop = Callable[[NextWorks], Awaitable[list[Prepared] | None]]
 
 
 async def carry_out(
@@ -46,7 +45,7 @@ async def carry_out(
 ) -> bool:
     """Engage every row, until the rows end or the run is stopped; returns whether no row is left to send."""
     stop = limits.stop
-    begin, end = anyio.create_memory_object_stream[list[Packed]](2)
+    begin, end = anyio.create_memory_object_stream[list[Prepared]](2)
     queue = WorkQueue(end)
     work = worker(plan, packer, send, fresh_id, store, limits)
     read = _next_works(chunks, build, store, packer, queue)
@@ -71,7 +70,7 @@ def _next_works(
     """Builds requests from the rows that are not settled, a chunk at a time."""
     over = False
 
-    def next_works() -> list[Packed] | None:
+    def next_works() -> list[Prepared] | None:
         nonlocal over
         chunk = None if over else next(chunks, None)
         if chunk is None:
@@ -82,14 +81,14 @@ def _next_works(
         history = store.history(chunk)
         works = history.applied([build(row) if isinstance(row, Row) else row for row in history.due])
         queue.rows += len(works)
-        return [*works] if packer is None else packer.pack(works)
+        return works if packer is None else packer.pack(works)
 
     return next_works
 
 
 async def _read(
     next_works: NextWorks,
-    begin: MemoryObjectSendStream[list[Packed]],
+    begin: MemoryObjectSendStream[list[Prepared]],
     queue: WorkQueue,
     stop: Stop,
     off_loop: OffLoop,

@@ -9,17 +9,17 @@ from contextlib import suppress
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from engager.requests.packing import Work as Packed
+from engager.models import Prepared
 from engager.sending.batches import Part
 
 #: What a worker settles: a row, a batch of rows, or a part of a batch.
-Work = Packed | Part
+Work = Prepared | Part
 
 
 class WorkQueue:
     """The queue from which the workers take rows and batches."""
 
-    def __init__(self, chunks: MemoryObjectReceiveStream[list[Packed]]) -> None:
+    def __init__(self, chunks: MemoryObjectReceiveStream[list[Prepared]]) -> None:
         self._chunks = chunks
         self._ready: deque[Work] = deque()
         self._last: deque[Work] = deque()  #: after all that has been read

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from engager.models import EngageRequest, Outcome, Withdrawn
-from engager.requests.packing import Packer, Unsent
+from engager.models import EngageRequest, Outcome, Unsent, Withdrawn
+from engager.requests.packing import Packer
 from engager.run.plan import Plan
 from engager.run.work_queue import Work, WorkQueue
 from engager.sending.adaptive import with_adaptive_limit
@@ -85,7 +85,7 @@ async def _work(
             await writing
 
 
-def _unsent(work: Unsent) -> Outcome:
+def _unsent(work: Unsent | Outcome | Withdrawn) -> Outcome:
     """The outcome of a row that needs no request."""
     if isinstance(work, Withdrawn):
         return work.outcome

@@ -177,10 +177,12 @@ class _Limit:
 
 def _of_request(verdict: Verdict) -> Verdict:
     """What an attempt shows: of a batch the limit that one of its rows met, or that none was processed."""
-    rows = [*{id(row): row for row in verdict.rows or ()}.values()]  # most rows share one verdict
+    if not verdict.rows:
+        return verdict
+    rows = [*{id(row): row for row in verdict.rows}.values()]  # most rows share one verdict
     refused = (row for row in rows if row.is_limit and row.meaning is not Meaning.ACCEPTED)
     processed = any(row.meaning in (Meaning.ACCEPTED, Meaning.REJECTED) for row in rows)
-    return next(refused, rows[0] if rows and not processed else verdict)
+    return next(refused, verdict if processed else rows[0])
 
 
 def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: AttemptCall) -> AttemptCall:

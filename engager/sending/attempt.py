@@ -26,7 +26,6 @@ class Attempt:
     doubt: Verdict | None = None  #: why the row is in doubt, while it is
     latency: float | None = None  #: seconds, of the last attempt
     in_flight: float = 0.0  #: seconds, of all attempts
-    sent: int = 0  #: attempts that ended
     is_part: bool = False  #: a part of a batch, which was sent before as a whole
 
     def admitted(self, now: float, boot: float) -> None:
@@ -36,7 +35,6 @@ class Attempt:
 
     def ended(self) -> None:
         """Record that the current attempt ended, whether or not it left."""
-        self.sent += 1
         self.request.history = self.request.history.ended()
         if self.due is not None:
             self.latency = self.ended_at - self.due

@@ -19,7 +19,7 @@ from engager.errors import Exit
 from engager.models import AttemptHistory, EngageRequest, Outcome, Status
 from engager.policies.delivery import Mode
 from engager.sending.attempt import Attempt
-from engager.sending.delivery import Decision, is_doubtful_after, may_attempt
+from engager.sending.delivery import STATUS_AFTER, Decision, is_doubtful_after, may_attempt
 from engager.sending.delivery import doubtful as doubtful_verdict
 from engager.sending.retry import Retrying, outcome_of
 from engager.sending.stop import Stop
@@ -64,13 +64,15 @@ class BatchSplitter:
             return Settled([_of_settled(member) for member in part.request.members], ())
         # A batch that was sent before a crash is no first batch either.
         is_part = part is work or part.request.history.attempts > 0
+        before = part.request.history.attempts
         attempt, verdict, step = await self.retrying.carry(
             part.request, part.attempts, part.after, waits=part.waits, is_part=is_part
         )
         if isinstance(step, Decision):
             return Settled((), ())
         if step is Status.ENGAGED and verdict.rows:
-            return self._by_row(attempt, part, verdict)
+            used = part.attempts + attempt.request.history.attempts - before
+            return self._by_row(attempt, used, verdict)
         if step is Status.REJECTED and len(attempt.request.members) > 1:
             if self.halves or verdict.is_too_large:
                 refused = not (is_part or verdict.is_too_large)
@@ -96,14 +98,13 @@ class BatchSplitter:
             [Part(self.repack(some, history), part.attempts) for some in halves if some],
         )
 
-    def _by_row(self, attempt: Attempt, part: Part, whole: Verdict) -> Settled:
+    def _by_row(self, attempt: Attempt, used: int, whole: Verdict) -> Settled:
         """Settle each row by its entry in the response; neighbours that are due go together."""
         retrying, before = self.retrying, attempt.request.history
         delivery, now = retrying.delivery, retrying.clock()
         doubtful = is_doubtful_after(delivery, before, whole, now)
         may_repeat = may_attempt(delivery, before, now)
         rows = [*zip(attempt.request.members, whole.rows or (), whole.references, strict=True)]
-        used = part.attempts + attempt.sent
         fatal = next((one for one in whole.rows or () if one.meaning is Meaning.FATAL), None)
         if fatal is not None and not whole.duplicate:  # a repeated response speaks of an earlier moment
             self.stop.request(Exit.STOPPED, f"no row can succeed: {fatal_reason(fatal)}")
@@ -151,18 +152,9 @@ def _of_settled(member: EngageRequest) -> Outcome:
 def _outcome(
     attempt: Attempt, member: EngageRequest, verdict: Verdict, reference: str | None, doubtful: bool
 ) -> Outcome:
-    status = _STATUSES[verdict.meaning]
+    status = STATUS_AFTER[verdict.meaning]
     if doubtful and status is not Status.ENGAGED:
         status, verdict = Status.IN_DOUBT, doubtful_verdict(attempt.doubt, verdict)
     outcome = outcome_of(attempt, member, status, verdict)
     outcome.reference = reference
     return outcome
-
-
-_STATUSES = {
-    Meaning.ACCEPTED: Status.ENGAGED,
-    Meaning.REJECTED: Status.REJECTED,
-    Meaning.NOT_ACCEPTED: Status.FAILED,
-    Meaning.FATAL: Status.FAILED,
-    Meaning.UNKNOWN: Status.IN_DOUBT,
-}

@@ -6,12 +6,13 @@ is in doubt until a response proves otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
 from engager.altcraft.classification import IN_FLIGHT, Meaning, Verdict
-from engager.models import AttemptHistory, Status
+from engager.models import MAY_HAVE_ARRIVED, AttemptHistory, Status
 from engager.policies.delivery import Delivery, Mode
 
 
@@ -22,11 +23,21 @@ class Decision(Enum):
     DEFER = auto()  #: leave it as it is: it is due when the run is resumed
 
 
+#: The status of a row after its only attempt, or its last, by what that proved.
+STATUS_AFTER: Final[Mapping[Meaning, Status]] = {
+    Meaning.ACCEPTED: Status.ENGAGED,
+    Meaning.REJECTED: Status.REJECTED,
+    Meaning.NOT_ACCEPTED: Status.FAILED,
+    Meaning.FATAL: Status.FAILED,
+    Meaning.NOT_SENT: Status.FAILED,
+    Meaning.UNKNOWN: Status.IN_DOUBT,
+}
+
 #: A row that was in flight, or waited for a retry, when the run was interrupted.
 INTERRUPTED: Final = Verdict(
     Meaning.UNKNOWN,
     "interrupted",
-    "an attempt that left before the run was interrupted may have had an effect",
+    MAY_HAVE_ARRIVED,
 )
 
 #: A row that was in doubt when the operator asked for a further attempt.

@@ -6,23 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engager.models import TAKEN, EngageRequest, Invalid, Outcome, Row, Skipped, Status, Unreadable, Withdrawn
+from engager.models import (
+    MAY_HAVE_ARRIVED,
+    TAKEN,
+    EngageRequest,
+    Outcome,
+    Prepared,
+    Row,
+    Skipped,
+    Status,
+    Unsent,
+    Withdrawn,
+    number_of,
+)
 from engager.store.frames import OpenRequest
-
-#: A row that is not a request and will not become one.
-Unsent = Invalid | Skipped | Unreadable
 
 #: A row of the input, whether or not it is a request yet.
 Record = Row | EngageRequest | Unsent
 
-
-#: A due row after it is built.
-Applied = EngageRequest | Unsent | Outcome | Withdrawn
-
 #: Rows with such a status were in no request.
 _NO_MEMBERS = frozenset({Status.INVALID, Status.SKIPPED})
-
-_LEFT = "an attempt that left before the run was interrupted may have had an effect"
 
 
 class RowHistory(NamedTuple):
@@ -40,11 +43,11 @@ class History:
     due: Sequence[Record]
     known: Mapping[int, RowHistory] = field(default_factory=dict)  #: by row; empty: nothing of any
 
-    def applied(self, works: list[EngageRequest | Unsent]) -> list[Applied]:
+    def applied(self, works: list[EngageRequest | Unsent]) -> list[Prepared]:
         """The due rows after they are built, with their histories."""
         return [self._applied(work) for work in works] if self.known else [*works]
 
-    def _applied(self, work: EngageRequest | Unsent) -> Applied:
+    def _applied(self, work: EngageRequest | Unsent) -> Prepared:
         status, request, is_lost = self.known[number_of(work)]
         if status in _NO_MEMBERS:  # also if it is built to a request by now
             return _outcome_of(work, status)
@@ -61,13 +64,8 @@ class History:
             return work  # it never was in a request
         # The list comes too late for the attempt that left.
         outcome = Outcome.unsent(work)
-        outcome.status, outcome.error_text = Status.IN_DOUBT, f"{_LEFT}; now {outcome.error_text}"
+        outcome.status, outcome.error_text = Status.IN_DOUBT, f"{MAY_HAVE_ARRIVED}; now {outcome.error_text}"
         return Withdrawn(outcome, request.last)
-
-
-def number_of(record: Record) -> int:
-    """The number of its row."""
-    return record.number if isinstance(record, Row | Unreadable) else record.row.number
 
 
 def _outcome_of(work: EngageRequest | Unsent, status: Status) -> Outcome:

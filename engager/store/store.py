@@ -19,13 +19,13 @@ import orjson
 from anyio import to_thread
 
 from engager.errors import RecordingError
-from engager.models import ENGAGED, TAKEN, EngageRequest, Outcome, Status
+from engager.models import ENGAGED, TAKEN, EngageRequest, Outcome, Status, number_of
 from engager.reader.outcome_fields import result_fields
 from engager.store import clock, frames
 from engager.store.files.formats import REJECT_FILE, Formats, RejectFile
 from engager.store.files.result_files import ResultFiles
 from engager.store.frames import Settlement
-from engager.store.history import History, Record, RowHistory, number_of
+from engager.store.history import History, Record, RowHistory
 from engager.store.journal import Journal
 from engager.store.row_states import ALL_SETTLED, STATUS_OF, code_of, is_lost, status_without_line
 from engager.store.state import RunState, Unwritten, open_request

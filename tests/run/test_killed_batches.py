@@ -1,4 +1,4 @@
-"""A run of batches that is killed at any step and resumed: nobody is messaged twice, nobody is forgotten."""
+"""A run of batches, killed at any step and resumed: a message a person at most, an outcome a row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engager.models import Ending, EngageRequest, Invalid, Lost, Reply, Row, Skipped, Withheld
+from engager.models import Ending, EngageRequest, Invalid, Lost, Prepared, Reply, Row, Skipped, Withheld
 from engager.policies.adaptive import Adaptive
 from engager.policies.delivery import Delivery, Mode
 from engager.policies.retry import Retry
 from engager.requests.identity import RequestIds, fresh
-from engager.requests.packing import BatchForm, Packer, Work
+from engager.requests.packing import BatchForm, Packer
 from engager.run.pipeline import NextWorks, carry_out
 from engager.run.plan import Plan
 from engager.sending.limits import Limits
@@ -42,7 +42,7 @@ def join(items: Sequence[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
     return content, (content,)
 
 
-async def in_loop(call: NextWorks) -> list[Work] | None:
+async def in_loop(call: NextWorks) -> list[Prepared] | None:
     return call()
 
 

@@ -8,20 +8,19 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from engager.models import EngageRequest, Row
-from engager.requests.packing import Work
+from engager.models import EngageRequest, Prepared, Row
 from engager.run.work_queue import WorkQueue
 from engager.sending.batches import Part
 
 
-def rows(first: int, count: int) -> list[Work]:
+def rows(first: int, count: int) -> list[Prepared]:
     return [EngageRequest(Row(number, 0, "", ()), "", "", (b"",)) for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
     draw, taken = Random(seed), list[int]()
-    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    begin, end = anyio.create_memory_object_stream[list[Prepared]](2)
     queue = WorkQueue(end)
 
     async def pause() -> None:
@@ -56,7 +55,7 @@ async def test_every_row_is_taken_once_and_in_order(seed: int) -> None:
 
 
 async def test_what_is_there_is_taken_without_waiting() -> None:
-    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    begin, end = anyio.create_memory_object_stream[list[Prepared]](2)
     queue = WorkQueue(end)
     begin.send_nowait(rows(1, 2))
     assert [queue.get_nowait() is not None for _ in range(3)] == [True, True, False]
@@ -67,7 +66,7 @@ async def test_what_is_there_is_taken_without_waiting() -> None:
 
 
 async def test_parts_come_when_nothing_else_is_ready_and_before_the_end() -> None:
-    begin, end = anyio.create_memory_object_stream[list[Work]](2)
+    begin, end = anyio.create_memory_object_stream[list[Prepared]](2)
     queue = WorkQueue(end)
     one, two = rows(1, 2)
     part = Part(EngageRequest(Row(9, 0, "", ()), "", "", (b"",)))

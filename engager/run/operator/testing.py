@@ -33,6 +33,7 @@ from engager.requests.builder import Builder, compile_builder
 from engager.requests.key_forms import international
 from engager.requests.template import Reading, RowError, compile_value
 from engager.run.opening_input import builder_of, open_input
+from engager.sending.delivery import STATUS_AFTER
 from engager.sending.stop import Stop
 from engager.sending.transport.choice import transport_to
 
@@ -41,16 +42,6 @@ _SHOWN = 2000
 
 #: What an address is, by its kind.
 _KINDS = ("email", "phone", "profile_id")
-
-#: What the ending of the only attempt means for the row.
-_STATUS = {
-    Meaning.ACCEPTED: Status.ENGAGED,
-    Meaning.REJECTED: Status.REJECTED,
-    Meaning.NOT_ACCEPTED: Status.FAILED,
-    Meaning.FATAL: Status.FAILED,
-    Meaning.NOT_SENT: Status.FAILED,
-    Meaning.UNKNOWN: Status.IN_DOUBT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +144,7 @@ def _result(job_file: JobFile, prepared: _Prepared, whole: Verdict, reply: Reply
         plan.scenario,
         plan.row,
         plan.to,
-        Status.ACCEPTED if accepted else Status.IN_DOUBT if unknown else _STATUS[verdict.meaning],
+        Status.ACCEPTED if accepted else Status.IN_DOUBT if unknown else STATUS_AFTER[verdict.meaning],
         verdict.http_status,
         verdict.error,
         verdict.error_text and clean(verdict.error_text),
