@@ -76,6 +76,20 @@ class Control:
         if self.rate is not None:
             sender.set_rate(self.rate)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests without a response yet."""
+        return self.gauges.in_flight() if self.gauges else 0
+
+    def all_holders(self) -> dict[str, str]:
+        """Every holder of the pause, with its end or its reason, the endpoint among them."""
+        if self.gauges is None:
+            return dict(self.holders)
+        holders = dict.fromkeys(sorted(self.gauges.holders()), "") | self.holders
+        if seconds := self.gauges.paused_for():
+            holders["endpoint"] = f"it asked for a pause; {seconds:.0f} s are left"
+        return holders
+
     def pause(self, holder: str = OPERATOR, why: str = "") -> None:
         """Pause the run; requests in flight end."""
         is_news = holder not in self.holders

@@ -156,19 +156,13 @@ class Monitor:
     def _sending(self) -> dict[str, Any]:
         """Measures of the sending part."""
         control, job, store = self._run.control, self._run.job_file.job, self._run.store
-        holders, gauges, in_flight = dict(control.holders), control.gauges, 0
-        if gauges is not None:
-            in_flight = gauges.in_flight()
-            holders = dict.fromkeys(sorted(gauges.holders()), "") | holders
-            if seconds := gauges.paused_for():
-                holders["endpoint"] = f"it asked for a pause; {seconds:.0f} s are left"
-        most = job.rows_per_request
+        most, in_flight = job.rows_per_request, control.in_flight
         return {
             "rate": control.rate or (job.pace.rate if job.pace else None),
             "rows_per_request": most,
             "in_flight": in_flight,
             "rows_in_flight": store.state.rows_in_flight if most > 1 else in_flight,
-            "holders": holders,
+            "holders": control.all_holders(),
         }
 
     async def publish(self, watch: Watch) -> None:

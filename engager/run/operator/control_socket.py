@@ -85,13 +85,10 @@ class Commanded:
 
     def _state(self) -> dict[str, Any]:
         control, pace = self._run.control, self._run.job_file.job.pace
-        holders, gauges = dict(control.holders), control.gauges
-        if gauges is not None:
-            holders = dict.fromkeys(sorted(gauges.holders()), "") | holders
         return {
-            "holders": holders,
+            "holders": control.all_holders(),
             "rate": control.rate or (pace.rate if pace else None),
-            "in_flight": gauges.in_flight() if gauges else 0,
+            "in_flight": control.in_flight,
             "stopping": control.stopping.requested,
             "snapshot": self._latest and asdict(self._latest),
         }
