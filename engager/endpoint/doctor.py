@@ -6,7 +6,6 @@ a failure.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -35,6 +34,7 @@ from engager.endpoint.deduplication import (
     proof_of,
     start_twice,
 )
+from engager.endpoint.methods import asked_again
 from engager.endpoint.scenarios import Platform
 from engager.policies.delivery import Mode
 from engager.sending.stop import Stop
@@ -70,19 +70,14 @@ def document_of(findings: Sequence[Finding]) -> bytes:
     return as_json(shown, indented=True)
 
 
-#: Seconds before a further attempt, where the endpoint or a gateway says that it is not available.
-_DELAYS = (0.5, 2.0)
-
-
 async def _asked(ask: Callable[[], Awaitable[RepeatedRequest]]) -> RepeatedRequest:
-    """Ask, and ask again where the response speaks of that moment only: one 503 says little."""
-    for delay in _DELAYS:
-        found = await ask()
-        verdicts = (*found.verdicts, *(judge(one, MAX_ANSWER) for one in (found.first, found.second)))
-        if not any(map(is_transient, verdicts)):
-            return found
-        await asyncio.sleep(delay)
-    return await ask()
+    """Ask, and ask again where a response speaks of that moment only."""
+    return await asked_again(ask, _speaks_of_a_moment)
+
+
+def _speaks_of_a_moment(found: RepeatedRequest) -> bool:
+    verdicts = (*found.verdicts, *(judge(one, MAX_ANSWER) for one in (found.first, found.second)))
+    return any(map(is_transient, verdicts))
 
 
 async def check_endpoint(probe: Probe) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX
 from engager.config.secret import Secret
 from engager.endpoint.deduplication import describe
-from engager.endpoint.methods import request_to
+from engager.endpoint.methods import asked_again, request_to
 from engager.endpoint.scenarios import Platform, platform_of, refusal
 from engager.errors import RunDirectoryError
 from engager.models import Ending, Reply, Status
@@ -24,9 +23,6 @@ from engager.reader.results import results_of
 from engager.sending.transport.base import MAX_ANSWER, Transport
 from engager.sending.transport.choice import transport_to
 from engager.store.run_directory import RunDirectory
-
-#: Seconds before a further question for a task, where the response speaks of that moment only.
-DELAYS = (0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +93,18 @@ async def _ask_for_each(platform: Platform, tasks: Mapping[str, int]) -> list[Ta
 
 async def _asked(platform: Platform, transport: Transport, body: tuple[bytes, ...]) -> tuple[Ending, Verdict]:
     """Ask for a task, and ask again where the response speaks of that moment only."""
-    for delay in (*DELAYS, None):
+
+    async def ask() -> tuple[Ending, Verdict]:
         # Under a new Request-ID: a repeated one would return an old state.
         ending = await transport.send(body, secrets.token_hex(16), platform.admission)
-        verdict = judge(ending, MAX_ANSWER)
-        if delay is None or not _speaks_of_a_moment(ending, verdict):
-            break
-        await asyncio.sleep(delay)
-    return ending, verdict
+        return ending, judge(ending, MAX_ANSWER)
+
+    return await asked_again(ask, _speaks_of_a_moment)
 
 
-def _speaks_of_a_moment(ending: Ending, verdict: Verdict) -> bool:
+def _speaks_of_a_moment(said: tuple[Ending, Verdict]) -> bool:
     """Whether there is no response, or one that says that the endpoint is not available."""
+    ending, verdict = said
     return verdict.meaning is not Meaning.FATAL and (not isinstance(ending, Reply) or is_transient(verdict))
 
 
