@@ -49,7 +49,6 @@ from engager.reader.objects import OBJECTS, Objects, stream_of_objects
 from engager.reader.results import Result, latest_results, results_of
 from engager.reader.sources import STDIN
 from engager.run import dry_run as checking
-from engager.run import loop
 from engager.run.control import Control
 from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings, ShowRows
@@ -65,6 +64,7 @@ from engager.run.operator.testing import TestPlan, TestResult, send_one
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import ChosenDirectory, choose_directory
 from engager.run.unsettled import summary_of
+from engager.sending import loop
 from engager.store.run_directory import RunDirectory
 from engager.store.status import existing_run
 

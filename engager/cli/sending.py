@@ -26,9 +26,9 @@ from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.progress import Progress
 from engager.output.text import plural
-from engager.run import loop
 from engager.run.monitor import tolerated
 from engager.run.operator.signals import stopped_by_signals
+from engager.sending import loop
 
 #: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20
