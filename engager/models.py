@@ -130,8 +130,15 @@ def blank(row: Row) -> Skipped:
     return Skipped(row, None, "blank", "the row is empty")
 
 
+@dataclass(slots=True, kw_only=True)
+class _Ended:
+    """What is known of every attempt that ended."""
+
+    took: float | None = None  #: seconds from its departure, where another process sent it
+
+
 @dataclass(slots=True)
-class Reply:
+class Reply(_Ended):
     """A response as it came from the wire, not classified yet."""
 
     status: int
@@ -149,9 +156,15 @@ OWN_MACHINE = "own_machine"
 #: The error of an attempt whose server wants another client certificate, or one at all.
 CLIENT_CERT = "client_cert"
 
+#: The error of an attempt whose sender, another process, was lost: the endpoint has no part in it.
+SENDER_LOST = "sender_lost"
+
+#: Errors of attempts that say nothing about the endpoint.
+NOT_OF_ENDPOINT = frozenset({OWN_MACHINE, SENDER_LOST})
+
 
 @dataclass(slots=True)
-class NotSent:
+class NotSent(_Ended):
     """The attempt ended before its first byte left: it had no effect."""
 
     error: str
@@ -159,7 +172,7 @@ class NotSent:
 
 
 @dataclass(slots=True)
-class Lost:
+class Lost(_Ended):
     """The attempt may have had an effect, and no usable response came."""
 
     error: str
@@ -167,12 +180,17 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Withheld:
+class Withheld(_Ended):
     """The attempt was withheld because the run stops: the row is due when the run is resumed."""
 
 
+@dataclass(slots=True)
+class Recalled(_Ended):
+    """The attempt was handed to another process and came back before its first byte left: it is due again."""
+
+
 #: Every way in which an attempt can end. Transports return these and raise nothing of their own.
-Ending = Reply | NotSent | Lost | Withheld
+Ending = Reply | NotSent | Lost | Withheld | Recalled
 
 
 class Status(StrEnum):

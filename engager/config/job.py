@@ -120,7 +120,21 @@ class JobFile:
         self._refuse_unsafe_name(job)
         self._refuse_visible_address(job.notify.url)
         self._refuse_proxy(job.endpoint)
+        self._refuse_cluster(job)
         return job
+
+    def _refuse_cluster(self, job: Job) -> None:
+        """Refuse what the workers of a cluster cannot do, or would have to be told a secret for."""
+        if job.cluster.scheduler is None:
+            return
+        if job.limits.processes != 1:
+            raise JobError(self.at("limits.processes", "the workers of [cluster] send; remove this key"))
+        if job.endpoint.url == SANDBOX:
+            text = "the workers of [cluster] cannot reach the embedded sandbox; start `engager sandbox`"
+            raise JobError(self.at("endpoint.url", text))
+        if job.endpoint.proxy is not None and "@" in job.endpoint.proxy:
+            text = 'its password would travel; give "env:NAME" or "file:PATH", which each worker follows'
+            raise JobError(self.at("endpoint.proxy", text))
 
     def _refuse_unsafe_name(self, job: Job) -> None:
         """Refuse a named run that the endpoint would not recognize, or of which no end is known."""

@@ -71,6 +71,14 @@ def proxy_address(text: str) -> str:
     return text
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 _RUN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
@@ -229,13 +237,7 @@ class EndpointSection(Section):
     @property
     def is_here(self) -> bool:
         """Whether requests stay on this machine."""
-        host = urlsplit(self.url).hostname or ""
-        if self.url == SANDBOX or host == "localhost":
-            return True
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return self.url == SANDBOX or is_loopback(urlsplit(self.url).hostname or "")
 
 
 class InputSection(Section):
@@ -350,6 +352,7 @@ class InputSection(Section):
 # The bounds are for editors; the functions below give one error instead of one for each type.
 Concurrency = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Processes = Annotated[int, Field(ge=1, le=64)]
 
 
 def _concurrency(value: Any) -> Any:
@@ -365,9 +368,9 @@ def _rate(value: Any) -> Any:
 
 
 def _processes(value: Any) -> Any:
-    if type(value) is int and value == 1:
+    if value == AUTO or (type(value) is int and 1 <= value <= 64):
         return value
-    raise ValueError("give 1: one process sends in this release, and this number is never chosen for you")
+    raise ValueError('give a whole number from 1 to 64, or "auto"')
 
 
 class LimitsSection(Section):
@@ -381,8 +384,8 @@ class LimitsSection(Section):
         description='Requests per second, retries included; absent = no limit; `"auto"` finds it.',
         examples=[500],
     )
-    processes: Annotated[Literal[1], BeforeValidator(_processes)] = Field(
-        1, description="Number of processes: must be 1 in this release."
+    processes: Annotated[Processes | Literal["auto"], BeforeValidator(_processes)] = Field(
+        1, description='Processes that send; 1 = the run itself; `"auto"` = as the processors allow.'
     )
     max_concurrency: int | None = Field(
         None,
@@ -548,6 +551,59 @@ class BatchSection(Section):
     )
 
 
+class ClusterSection(Section):
+    """[cluster]"""
+
+    scheduler: str | None = Field(
+        None,
+        description='Address of the Dask scheduler whose workers send: `"tls://HOST:8786"`.',
+        examples=["tls://scheduler:8786"],
+        json_schema_extra={"pattern": r"^(tls|tcp)://[^/?#@\\]+$"},
+    )
+    ca_file: str | None = Field(
+        None, description="Certificates that the scheduler is verified with.", examples=["cluster-ca.pem"]
+    )
+    cert: str | None = Field(
+        None, description="Certificate by which the scheduler knows this machine.", examples=["cluster.pem"]
+    )
+    key: str | None = Field(None, description="Key of `cert`, unencrypted.", examples=["cluster.key"])
+    at_least: int = Field(1, ge=1, le=1000, description="Number of workers without which nothing is sent.")
+    patience: Seconds = Field(
+        120.0, description="Time with fewer workers after which the run stops.", examples=["2m"]
+    )
+    insecure: bool = Field(
+        False, description="Allow `tcp://` to another machine: whoever reaches the scheduler can run code."
+    )
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_address(cls, scheduler: str | None) -> str | None:
+        if scheduler is None:
+            return None
+        parts = urlsplit(scheduler)
+        known = parts.scheme in ("tls", "tcp") and parts.hostname and parts.port
+        if not known or parts.path or any(sign in scheduler for sign in "@?#\\"):
+            raise ValueError('give "tls://HOST:PORT"')
+        return scheduler
+
+    @model_validator(mode="after")
+    def _is_secure(self) -> ClusterSection:
+        if self.scheduler is None:
+            if self.model_fields_set:
+                raise ValueError("scheduler is missing")
+            return self
+        parts = urlsplit(self.scheduler)
+        if parts.scheme == "tls":
+            if not (self.ca_file and self.cert and self.key):
+                raise ValueError("tls:// needs ca_file, cert and key")
+        elif not (self.insecure or is_loopback(parts.hostname or "")):
+            raise ValueError(
+                "whoever reaches a scheduler without TLS can run code on all its machines; use tls://, or "
+                "set insecure = true in a network that only you reach"
+            )
+        return self
+
+
 #: Defaults of a job whose requests carry many rows, by section and key.
 BATCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "limits": {"concurrency": 8},
@@ -564,6 +620,7 @@ class Job(Section):
     request: dict[str, Any] = Field(description="Parameters of the endpoint; values may contain {column}.")
     batch: BatchSection = BatchSection.model_construct()
     limits: LimitsSection = LimitsSection.model_construct()
+    cluster: ClusterSection = ClusterSection.model_construct()
     retry: RetrySection = RetrySection.model_construct()
     delivery: DeliverySection = DeliverySection.model_construct()
     output: OutputSection = OutputSection.model_construct()
@@ -597,6 +654,11 @@ class Job(Section):
     def method(self) -> Method:
         """The method of its requests."""
         return method_of(self.request) or START
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether other processes send: of this machine or of a cluster."""
+        return self.limits.processes != 1 or self.cluster.scheduler is not None
 
     @property
     def lacks_date(self) -> bool:

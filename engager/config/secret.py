@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import orjson
 
@@ -52,6 +52,16 @@ class Secret:
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
+
+    def redact_bytes(self, data: bytes) -> bytes:
+        """Mask every notation of the secret in the bytes of a response."""
+        for form in self._forms:
+            data = data.replace(form.encode(), MASK.encode())
+        return data
+
+    def __reduce__(self) -> NoReturn:
+        """Raises TypeError: a secret does not travel to another process."""
+        raise TypeError("a secret cannot be pickled")
 
     def mark(self, key: str) -> str:
         """A short keyed hash that recognizes the same secret and does not reveal it."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
 
 from engager.altcraft.batch_bodies import longest_response
 from engager.altcraft.methods import API
@@ -14,11 +12,14 @@ from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
+from engager.endpoint import senders
 from engager.endpoint.deduplication import refuse_without_deduplication
 from engager.errors import JobError
 from engager.policies.delivery import Mode
 from engager.requests.builder import RequestSpec
 from engager.requests.template import Reading
+from engager.sending.limits import Limits
+from engager.sending.remote.messages import TOKEN_PLACE
 from engager.sending.stop import Stop
 from engager.sending.transport.base import MAX_ANSWER, Destination, Proxy, Transport
 from engager.sending.transport.choice import transport_to
@@ -35,13 +36,24 @@ def token_of(job_file: JobFile) -> Secret:
     reference = job_file.job.endpoint.token
     if reference is None:
         return SANDBOX_TOKEN
-    # A short text occurs in many others: masking it would spoil files and messages.
-    least = 1 if job_file.job.endpoint.is_here else LEAST_TOKEN
     try:
-        return read_secret(reference, job_file.base, least=least)
+        return read_secret(reference, job_file.base, least=_least_token(job_file.job))
     except JobError as fault:
         key = "endpoint.token"
         raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
+
+
+def _least_token(job: Job) -> int:
+    """The least number of characters of a token.
+
+    A short text occurs in many others: masking it would spoil files and messages.
+    """
+    return 1 if job.endpoint.is_here else LEAST_TOKEN
+
+
+def token_in_body(job: Job, secret: Secret) -> str:
+    """What stands for the token in the body of a request: senders in other processes put the token there."""
+    return TOKEN_PLACE if job.is_remote else secret.reveal()
 
 
 def headers_of(job: Job, token: str) -> dict[str, str]:
@@ -130,17 +142,9 @@ def proxy_of(job_file: JobFile) -> Proxy | None:
         except JobError as fault:
             raise JobError(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
     try:
-        parts = urlsplit(proxy_address(given))
+        return Proxy.at(proxy_address(given))
     except ValueError as fault:
         raise JobError(job_file.at(key, str(fault))) from None
-    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if parts.username is None:
-        return Proxy(url)
-    password = parts.password or ""
-    credentials = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
-    return Proxy(
-        url, f"Basic {credentials}", Secret(credentials, *filter(None, (password, unquote(password)))).redact
-    )
 
 
 def destination_of(job_file: JobFile, secret: Secret, origin: str) -> Destination:
@@ -172,11 +176,15 @@ async def origin_probed(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncI
 
 
 @asynccontextmanager
-async def connected(job_file: JobFile, secret: Secret, stop: Stop) -> AsyncIterator[Transport]:
+async def connected(job_file: JobFile, secret: Secret, limits: Limits) -> AsyncIterator[Transport]:
     """A transport to the endpoint of the job."""
     job = job_file.job
-    async with origin_probed(job_file, secret, stop) as origin:
+    async with origin_probed(job_file, secret, limits.stop) as origin:
         destination = destination_of(job_file, secret, origin)
+        if job.is_remote:
+            async with senders.connected(job_file, destination, limits, _least_token(job)) as remote:
+                yield remote
+            return
         transport = transport_to(destination, job.limits.max_in_flight, job.endpoint.transport)
         try:
             yield transport

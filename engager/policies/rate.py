@@ -19,6 +19,8 @@ class Pace:
 
     rate: float  #: requests per second; 0: no request leaves until the rate is changed
     even: bool = False  #: one by one: bursts would falsify the measurements of an adaptive limit
+    #: It is the share of a sender, whose run paces the requests too: only their way to the sender is uneven.
+    is_share: bool = False
 
     @property
     def per_second(self) -> int:
@@ -36,13 +38,16 @@ class Pace:
 
     @property
     def depth(self) -> float:
-        """Requests delayed by a stall that may be made up for: those of half a second."""
-        return 1 + self.rate * 0.5
+        """Requests delayed by a stall that may be made up for: those of half a second; 30 ms of a share."""
+        return 1 + self.rate * (0.03 if self.is_share else 0.5)
 
     @property
     def leak(self) -> float:
-        """The average requests per second; a little below the rate, as timers are never early."""
-        return self.rate - min(0.005 * self.rate, 2.0)
+        """The average requests per second; a little below the rate, as timers are never early.
+
+        Requests must not queue up for their share: the run has paced them already.
+        """
+        return self.rate if self.is_share else self.rate - min(0.005 * self.rate, 2.0)
 
     @property
     def peak(self) -> float:

@@ -28,6 +28,7 @@ from engager.run.row_rules import repeats_of
 from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
+from engager.sending.remote.messages import EXPIRY
 
 #: A context in which the page of a run is served; it returns the address of the page.
 Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
@@ -100,10 +101,13 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | 
 async def _until_forgotten(run: Run, begun: float) -> None:
     """Wait until no request of the previous process can count in the same second as one of this process.
 
-    That process ended before this one had the lock. When it sent its last requests is not stored.
+    That process ended before this one had the lock. When it sent its last requests is not stored, and the
+    workers of a cluster may have had some of them until they expired.
     """
-    if run.resumed and run.job_file.job.limits.rate is not None:
-        await run.control.stopping.sleep(begun + _FORGOTTEN - time.monotonic())
+    job = run.job_file.job
+    if run.resumed and job.limits.rate is not None:
+        seconds = _FORGOTTEN + (EXPIRY if job.cluster.scheduler else 0.0)
+        await run.control.stopping.sleep(begun + seconds - time.monotonic())
 
 
 @asynccontextmanager
@@ -122,8 +126,8 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     packer = packer_of(run.job_file, run.builder)
     engine = Engine(run.rows, run.builder, run.selection, repeats, packer, run.store)
     plan = _plan(run, last_row)
-    async with connected(run.job_file, run.secret, run.control.stopping) as transport:
-        limits = Limits.create(run.control.stopping, plan.pace)
+    limits = Limits.create(run.control.stopping, plan.pace)
+    async with connected(run.job_file, run.secret, limits) as transport:
         gate = limits.gate
         gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
         run.control.attach(limits, gauges)

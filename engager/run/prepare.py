@@ -17,7 +17,7 @@ from engager.config.log import log
 from engager.config.method_rules import people_at_rate
 from engager.config.placeholders import expanded
 from engager.config.secret import Secret
-from engager.endpoint.access import proxy_of, tls_of, token_of
+from engager.endpoint.access import proxy_of, tls_of, token_in_body, token_of
 from engager.endpoint.address import Move
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError
 from engager.events import Summary, utc_text
@@ -183,7 +183,7 @@ def _open(
 
 def _identify(opened: _Opened) -> _Identified:
     job_file, rows, secret, directory = opened.job_file, opened.rows, opened.secret, opened.directory
-    builder = builder_of(job_file, rows, secret.reveal(), directory.run_id)
+    builder = builder_of(job_file, rows, token_in_body(job_file.job, secret), directory.run_id)
     builder.warnings += [*rows.warnings, *warnings_of_reasons(rows, job_file, opened.after)]
     rows.warn = log.warning
     identity = _identity(job_file, rows, builder)

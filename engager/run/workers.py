@@ -43,6 +43,7 @@ def worker(
         slow_start=plan.slow_start,
         clean=plan.clean_text,
         is_task=plan.is_task,
+        came_back=store.came_back,
     )
 
     def due_again(request: EngageRequest) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from engager.altcraft.classification import Meaning, Verdict
 from engager.errors import Exit
-from engager.models import OWN_MACHINE
+from engager.models import NOT_OF_ENDPOINT
 from engager.policies.circuit_breaker import Breaker, Circuit
 from engager.sending.pause import BREAKER, PauseGate
 from engager.sending.stop import Stop
@@ -50,4 +50,4 @@ def _is_down(verdict: Verdict) -> bool:
     if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_ACCEPTED):
         return False
     # A rate limit shows that the endpoint is up, and a pause that it asks for is not changed.
-    return verdict.error != OWN_MACHINE and verdict.http_status != 429 and verdict.retry_after is None
+    return verdict.error not in NOT_OF_ENDPOINT and verdict.http_status != 429 and verdict.retry_after is None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 #: Seconds that do not jump: the loop's, which attempts are timed by.
 Clock = Callable[[], float]
 
 #: Seconds that neither jump nor stand still while the machine sleeps: for what the endpoint remembers.
 BootClock = Callable[[], float]
+
+#: The boot clock of this machine.
+boot_seconds: BootClock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def running_clock() -> Clock:

@@ -81,6 +81,11 @@ class RateLimiter:
         if gate is not None:
             gate.on_change(self._serve)
 
+    @property
+    def pace(self) -> Pace | None:
+        """The present pace; None without a rate limit."""
+        return None if self.free else self._pace
+
     def set_pace(self, pace: Pace) -> None:
         """Set the pace, also for waiting requests; the last second's departures stay counted."""
         self.free = False

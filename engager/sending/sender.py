@@ -9,7 +9,7 @@ from functools import partial
 
 from engager.altcraft.classification import ACCEPTED, Meaning, Verdict, fatal_reason, judge, judge_batch
 from engager.errors import Exit
-from engager.models import Ending, Withheld
+from engager.models import AttemptHistory, Ending, EngageRequest, NotSent, Recalled, Withheld
 from engager.policies.circuit_breaker import Breaker
 from engager.policies.retry import Retry
 from engager.policies.slow_start import SlowStart
@@ -42,6 +42,7 @@ class Sender:
         slow_start: SlowStart | None = None,
         clean: Callable[[str], str] = str,
         is_task: bool = False,
+        came_back: Callable[[EngageRequest], None] | None = None,
     ) -> None:
         """Make a sender.
 
@@ -54,6 +55,7 @@ class Sender:
             slow_start: how it begins, before the endpoint has accepted a row.
             clean: cleans a text of others, at the only place where it enters.
             is_task: the endpoint responds to a batch before it imports it.
+            came_back: stores that a request has not left after all; needed where others send it.
 
         """
         self._send, self._admit, self._retry = send, admit, retry
@@ -62,6 +64,7 @@ class Sender:
         #: Until the endpoint has accepted a row.
         self._start = None if slow_start is None else StartLimiter(slow_start, limits.stop)
         self._now, self._clean, self._is_task = running_clock(), clean, is_task
+        self._came_back = came_back
         self._ending: Ending = Withheld()
         self._verdict = judge(self._ending)  #: on `_ending`
 
@@ -76,20 +79,33 @@ class Sender:
         if start is not None:
             await start.enter(attempt)
         try:
-            # Here, too, and not only before the first byte: if the endpoint refuses connections, no attempt
-            # reaches that point.
-            attempt.probing = self._gate.shut and await self._gate.wait()
-            # An attempt that waited for the first response must not follow it after a stop.
-            if self._stop.exit is None:
+            while True:
+                # Here, too, and not only before the first byte: if the endpoint refuses connections, no
+                # attempt reaches that point.
+                attempt.probing = self._gate.shut and await self._gate.wait()
+                # An attempt that waited for the first response must not follow it after a stop.
+                if self._stop.exit is not None:
+                    break
                 attempt.due = attempt.slot = None
                 attempt.unanswered = False
-                admission = partial(self._admit, attempt)
+                history, admission = attempt.request.history, partial(self._admit, attempt)
                 ending = await self._send(attempt.request.body, attempt.request_id, admission)
-                verdict = self._judge(attempt, ending)
+                if not isinstance(ending, Recalled):
+                    verdict = self._judge(attempt, ending)
+                    break
+                self._take_back(attempt, history)
         finally:
             if start is not None and start.leave(attempt, verdict):
                 self._start = None
         return verdict
+
+    def _take_back(self, attempt: Attempt, history: AttemptHistory) -> None:
+        """An attempt that was handed to another process has not left: it is as it was before."""
+        attempt.request.history = history
+        if attempt.probing:
+            self._gate.allow_probe()
+        if self._came_back is not None and attempt.due is not None:
+            self._came_back(attempt.request)
 
     def _judge(self, attempt: Attempt, ending: Ending) -> Verdict:
         if members := attempt.request.members:
@@ -104,6 +120,10 @@ class Sender:
             if attempt.probing:
                 self._gate.allow_probe()  # the probe did not leave
             return EXPIRED if attempt.expired else verdict
+        if ending.took is not None:  # another process sent it, when it was due there
+            attempt.due = attempt.ended_at - ending.took
+        elif isinstance(ending, NotSent):
+            attempt.due = None
         attempt.ended()
         if not accepted or verdict.retry_after is not None:
             self._apply(verdict)

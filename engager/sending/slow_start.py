@@ -7,7 +7,7 @@ from collections import deque
 
 from engager.altcraft.classification import Meaning, Verdict, why_all_rejected, why_no_response
 from engager.errors import Exit
-from engager.models import OWN_MACHINE
+from engager.models import NOT_OF_ENDPOINT
 from engager.policies.slow_start import FirstResponses, SlowStart
 from engager.sending.attempt import Attempt
 from engager.sending.stop import Stop
@@ -75,7 +75,7 @@ class StartLimiter:
 
     def _is_hopeless(self, verdict: Verdict) -> bool:
         """Whether no endpoint can be expected at this address."""
-        if self._responses.responded or verdict.error == OWN_MACHINE:
+        if self._responses.responded or verdict.error in NOT_OF_ENDPOINT:
             return False
         # A gateway that asks for credentials would ask every further request, too.
         return self._responses.record_no_response(verdict.sent) or verdict.http_status in (401, 403, 407)

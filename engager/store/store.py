@@ -176,6 +176,11 @@ class ResultStore:
         leaving = [frames.first_attempts([*first], min(first.values()))] if first else []
         self._store([*leaving, frames.opened(others)] if others else leaving)
 
+    def came_back(self, request: EngageRequest) -> None:
+        """Store that a request, which was about to leave, has not left: a sender returned it."""
+        self.state.tally.requests -= 1
+        self._store_due(request)
+
     def after(self, outcomes: Sequence[Outcome], due: Sequence[EngageRequest] = ()) -> Awaitable[None] | None:
         """Store the result of an attempt in one frame, so that it survives a kill whole or not at all.
 

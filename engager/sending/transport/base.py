@@ -6,10 +6,13 @@ import asyncio
 import errno
 import ssl
 import zlib
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
+from engager.config.secret import Secret
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending
 
 #: Bytes of a response that are read, unless it is one to many rows: those of the contract are far below a
@@ -63,6 +66,18 @@ class Proxy:
     authorization: str = field(default="", repr=False)  #: the value of Proxy-Authorization, a secret
     #: Removes that secret and its parts, which a proxy may repeat, from a text.
     redact: Callable[[str], str] = str
+
+    @classmethod
+    def at(cls, address: str) -> Proxy:
+        """The proxy at an address that is known to be valid; its password becomes a secret."""
+        parts = urlsplit(address)
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.username is None:
+            return cls(url)
+        password = parts.password or ""
+        credentials = b64encode(unquote(f"{parts.username}:{password}").encode()).decode()
+        secret = Secret(credentials, *filter(None, (password, unquote(password))))
+        return cls(url, f"Basic {credentials}", secret.redact)
 
 
 @dataclass(frozen=True, slots=True)

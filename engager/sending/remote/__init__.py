@@ -1,0 +1,1 @@
+"""Sends requests by other processes, of this machine or of a cluster: to the rest of the run, a transport."""

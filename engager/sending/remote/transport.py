@@ -1,0 +1,261 @@
+"""The transport over remote senders: hands each request to one of them, and returns how it ended.
+
+Invariant: a request is handed to one sender at a time. It goes to another one only when the first returned
+it, or cannot have received it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import anyio
+
+from engager.config.log import log
+from engager.config.sanitize import sanitized
+from engager.errors import Exit
+from engager.models import Ending, Recalled, Withheld
+from engager.policies.shares import Shares
+from engager.sending.clock import boot_seconds
+from engager.sending.limits import Limits
+from engager.sending.remote.member import Member
+from engager.sending.remote.messages import EXPIRY, SILENCE, RemoteSender, Settings
+from engager.sending.remote.parts import SharedParts
+from engager.sending.transport.base import Admission, is_admitted
+
+#: Seconds between two looks at the senders and their shares.
+_LOOK: Final = 0.1
+
+#: Seconds for which the senders may take to end.
+_LAST: Final = 2.0
+
+#: Called with the name of a sender and the sender, when one is there; the task ends when it is lost.
+Joined = Callable[[str, RemoteSender], asyncio.Task[None]]
+
+
+class Roster(Protocol):
+    """Where remote senders come from."""
+
+    async def watch(self, joined: Joined, left: Callable[[str], None]) -> str:
+        """Report the senders that come and those that are gone, until no more can come; returns why."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free all that it holds, after the senders ended."""
+        ...
+
+
+class SenderState(NamedTuple):
+    """A remote sender at one moment."""
+
+    name: str
+    in_flight: int  #: requests without an ending yet
+    sent: int  #: requests whose endings it returned
+    share: float | None  #: requests per second; None: no limit
+    silent_for: float  #: seconds since it was heard
+    is_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many senders a run needs."""
+
+    at_least: int = 1
+    patience: float = 120.0  #: seconds with fewer of them after which the run stops
+
+
+class RemoteTransport:
+    """Sends through remote senders. Create it with `remote_transport`."""
+
+    def __init__(self, settings: Settings, limits: Limits, demand: Demand, roster: Roster) -> None:
+        self._settings, self._limits, self._demand, self._roster = settings, limits, demand, roster
+        self._members: dict[str, Member] = {}
+        self._lost: dict[str, SenderState] = {}
+        self._parts = SharedParts()
+        self._shares = Shares(0.0)
+        self._number = 0
+        self._complete = False  #: the first senders are there
+        self._short_since = boot_seconds()  #: since when there are too few; infinite: there are enough
+        self._why = ""  #: the last sender that could not be used
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        limits.gate.on_change(self._recall_if_shut)
+        limits.stop.on_request(self._recall)
+
+    # The transport
+
+    async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
+        """Send one request, once."""
+        while self._ready_member() is None:
+            if self._limits.stop.requested:
+                return Withheld()
+            self._changed.clear()
+            await self._changed.wait()
+        if not await is_admitted(admission):
+            return Withheld()
+        member = self._ready_member()
+        if member is None:  # admission took longer than the last sender lived
+            return Recalled()
+        self._number += 1
+        return await member.hand_out(self._number, body, request_id)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were handed out and have no ending yet."""
+        return sum(member.in_flight for member in self._members.values())
+
+    @property
+    def senders(self) -> Sequence[SenderState]:
+        """The remote senders, those that were lost among them."""
+        present = [
+            SenderState(
+                member.name, member.in_flight, member.sent, member.share, member.silent_for, is_lost=False
+            )
+            for member in self._members.values()
+        ]
+        return present + [one for name, one in self._lost.items() if name not in self._members]
+
+    async def aclose(self) -> None:
+        """Let every sender end."""
+        members = list(self._members.values())
+        await asyncio.gather(*[member.aclose(_LAST) for member in members])
+        for member in members:
+            member.lose("the run ends")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._roster.aclose()
+
+    # The senders
+
+    def begin(self) -> None:
+        """Watch the senders, and look after them."""
+        self._begin_task(self._watch_roster())
+        self._begin_task(self._steward())
+
+    async def _watch_roster(self) -> None:
+        reason = await self._roster.watch(self._join, self._leave)
+        self._limits.stop.request(Exit.STOPPED, f"{reason}; run the same command again to resume")
+        for name in list(self._members):
+            self._lose(name, reason)
+
+    def _join(self, name: str, link: RemoteSender) -> asyncio.Task[None]:
+        return self._begin_task(self._with_member(name, link))
+
+    async def _with_member(self, name: str, link: RemoteSender) -> None:
+        """Ask a sender to begin, and work with it until it is lost."""
+        asked = boot_seconds()
+        try:
+            async with asyncio.timeout(SILENCE):
+                hello = await link.begin(self._settings)
+        except Exception as fault:
+            self._refuse(name, str(fault) or type(fault).__name__)
+            return
+        if hello.fault:
+            self._refuse(name, hello.fault)
+            return
+        member = self._members[name] = Member(name, link, hello, asked, self._parts)
+        member.paced = self._limits.rate_limiter.pace is not None
+        self._shares.join(name)
+        self._look()
+        await member.work(self._wake)
+        self._lose(name, "")
+
+    def _refuse(self, name: str, why: str) -> None:
+        text = f"{name}: {sanitized(why, ' ')}"
+        if text != self._why:
+            log.warning("a sender cannot be used: %s", text)
+        self._why = text
+
+    def _leave(self, name: str) -> None:
+        self._lose(name, "it is gone")
+
+    def _lose(self, name: str, why: str) -> None:
+        member = self._members.get(name)
+        if member is None:
+            return
+        member.lose(why)
+        del self._members[name]
+        self._lost[name] = SenderState(name, 0, member.sent, member.share, member.silent_for, is_lost=True)
+        self._shares.leave(name, boot_seconds() + EXPIRY)
+        if not self._limits.stop.requested:
+            log.warning("the sender %s is lost%s", name, f": {why}" if why else "")
+        self._look()
+
+    def _ready_member(self) -> Member | None:
+        """The sender with the least to do for its share, of those that can be handed a request."""
+        if not self._complete:
+            return None
+        ready = [member for member in self._members.values() if member.is_ready]
+        return min(ready, key=lambda member: member.load) if ready else None
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    # Pauses and shares
+
+    def _recall_if_shut(self) -> None:
+        if self._limits.gate.shut:
+            self._recall()
+
+    def _recall(self) -> None:
+        """Take back what has not left: the run pauses, or stops."""
+        self._wake()
+        for member in self._members.values():
+            self._begin_task(member.recall())
+
+    async def _steward(self) -> None:
+        """Keep the shares and the number of senders in order."""
+        while True:
+            self._look()
+            await asyncio.sleep(_LOOK)
+
+    def _look(self) -> None:
+        self._look_at_number()
+        pace = self._limits.rate_limiter.pace
+        if pace is not None:
+            self._shares.rate = pace.rate
+            for name, share in self._shares.due(boot_seconds()).items():
+                self._begin_task(self._tell_share(name, share, even=pace.even))
+        self._wake()
+
+    async def _tell_share(self, name: str, share: float, *, even: bool) -> None:
+        member = self._members.get(name)
+        if member is not None and await member.tell_share(share, even=even):
+            self._shares.confirm(name, share, boot_seconds())
+            self._wake()
+
+    def _look_at_number(self) -> None:
+        """Begin when enough senders are there; stop when there were too few for too long."""
+        now, enough = boot_seconds(), len(self._members) >= self._demand.at_least
+        if enough:
+            self._complete, self._short_since = True, now
+        elif now - self._short_since > self._demand.patience:
+            there = f"{len(self._members)} of at least {self._demand.at_least} senders are there"
+            why = f"; the last that could not be used is {self._why}" if self._why else ""
+            self._limits.stop.request(
+                Exit.STOPPED, f"{there}, for {self._demand.patience:.0f} s{why}; run the same command again"
+            )
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+@asynccontextmanager
+async def remote_transport(
+    settings: Settings, limits: Limits, demand: Demand, roster: Roster
+) -> AsyncIterator[RemoteTransport]:
+    """A transport over the senders of a roster, which end with it."""
+    transport = RemoteTransport(settings, limits, demand, roster)
+    transport.begin()
+    try:
+        yield transport
+    finally:
+        with anyio.CancelScope(shield=True):
+            await transport.aclose()
