@@ -22,6 +22,7 @@ from engager.output.live.address import address_of
 from engager.output.live.door import Door, NoBadRequests
 from engager.output.live.history import History, charts
 from engager.output.report.templates import FILES as CHART_FILES
+from engager.output.text import destination, is_sandbox, waits
 from engager.run.monitor import Monitor
 from engager.run.operator.commands import carry_out
 from engager.run.prepare import Run
@@ -80,7 +81,8 @@ class Page:
     def _publish(self, now: Snapshot, ended: bool = False) -> None:
         self._history.add(now, self._monitor.latency)
         rate = self._run.job_file.job.limits.rate
-        facts = {**asdict(now), "rate_is_adaptive": rate == "auto", "charts": self._history.finished}
+        facts = {**asdict(now), "waits": waits(now), "rate_is_adaptive": rate == "auto"}
+        facts["charts"] = self._history.finished
         if ended:
             facts["ended"] = {"stopped": self._control.stopping.reason or None}
         self._message = b"data: " + as_json(facts) + b"\n\n"
@@ -98,7 +100,9 @@ class Page:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        head = as_json({"job": self._run.name})
+        endpoint, scenario = self._run.directory.endpoint, self._run.directory.scenario
+        to = {"destination": destination(endpoint, scenario), "is_sandbox": is_sandbox(endpoint)}
+        head = as_json({"job": self._run.name, **to})
         with suppress(ConnectionError):
             await response.write(b"event: head\ndata: " + head + b"\n\n" + self._message)
             while not self._ended:

@@ -154,7 +154,7 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")
         summary = await task
-        await shows(browser, "#state", "stopped on the page")
+        await shows(browser, "#state", "commanded on the page")
     assert (summary.exit_code, summary.complete) == (Exit.STOPPED, False)
     assert await off_loop(browser.complaints) == []
 
