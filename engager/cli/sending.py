@@ -241,7 +241,7 @@ def _print_event(event: Event, options: _OutputOptions) -> None:
     if isinstance(event, Began):
         if sys.stderr.isatty() and not (quiet or options.no_progress):
             where = destination(event.endpoint, event.scenario)
-            say(sanitized(f"{event.job}: sends to {where}", " "), err=True)
+            say(sanitized(f"{event.job}: sends to {where}", " "), err=True, wrap=True)
         for warning in event.warnings:
             say(f"warning: {sanitized(warning, ' ')}", err=True)
         for note in () if quiet else event.notes:
@@ -259,7 +259,7 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     requests = f"{plural(summary.requests, 'request was', 'requests were')} sent"
     to = f" to {destination(summary.endpoint, summary.scenario)}" if summary.endpoint else ""
     rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}"
-    say(f"{rows}; {requests}{to}")
+    say(f"{rows}; {requests}{to}", wrap=True)
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")
@@ -308,12 +308,13 @@ def _print_how_to_resume(ended: Ended) -> None:
         say(
             f"{why}{ended.directory} is not complete. {after} same command resumes it:\n  {_again()}",
             err=True,
+            wrap=True,
         )
 
 
 def _print_how_to_confirm(ended: Ended) -> None:
     advice = f"stopped: {ended.summary.stopped}. Check the outcomes of these rows; this sends the rest:"
-    say(f"{advice}\n  {_again('--yes')}", err=True)
+    say(f"{advice}\n  {_again('--yes')}", err=True, wrap=True)
 
 
 def _again(*more: str) -> str:

@@ -64,7 +64,7 @@ def status_command(
 def _show_one(run_path: Path, asks_for_tasks: bool, overrides: tuple[str, ...], output: str) -> int:
     seen = engager.status(run_path)
     if output == "text":
-        say(_text(seen))
+        say(_text(seen), wrap=True)
     if asks_for_tasks:
         seen["tasks"] = engager.tasks(run_path, overrides=overrides)
     if output == "json":
@@ -88,7 +88,7 @@ def _follow(run_path: Path, output: str) -> int:
             waits = [] if seen["holders"] else _waits(seen)  # the head names the holders of a pause
             say(_shown("; ".join(filter(None, [_head(seen), _progress(seen), *waits]))))
         else:
-            say(_text(seen))
+            say(_text(seen), wrap=True)
     code: int | None = seen["exit_code"]
     return Exit.INTERNAL if code is None else code
 
