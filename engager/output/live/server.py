@@ -22,7 +22,7 @@ from engager.output.live.address import address_of
 from engager.output.live.door import Door, NoBadRequests
 from engager.output.live.history import History, charts
 from engager.output.report.templates import FILES as CHART_FILES
-from engager.output.text import destination, is_sandbox, waits
+from engager.output.text import destination, is_sandbox, share, waits
 from engager.run.monitor import Monitor
 from engager.run.operator.commands import carry_out
 from engager.run.prepare import Run
@@ -82,6 +82,7 @@ class Page:
         self._history.add(now, self._monitor.latency)
         rate = self._run.job_file.job.limits.rate
         facts = {**asdict(now), "waits": waits(now), "rate_is_adaptive": rate == "auto"}
+        facts["share"] = share(now.rows, max(now.total or 0, now.rows))
         facts["charts"] = self._history.finished
         if ended:
             facts["ended"] = {"stopped": self._control.stopping.reason or None}

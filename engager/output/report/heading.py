@@ -55,7 +55,8 @@ def _finished(figures: Figures, summary: Mapping[str, Any]) -> datetime | None:
 
 
 def _input(run: RunDirectory) -> str:
-    files, given = run.identity["input"]["files"], run.invocation.get("input")
+    files = run.identity["input"]["files"]
+    given = run.invocation.get("reads") or run.invocation.get("input")
     size = sum(file["bytes"] for file in files)
     name = Path(given).name if given and given != "-" else "stdin" if not files else ""
     return ", ".join(filter(None, (name, f"{number(size)} bytes" if files else "")))

@@ -30,10 +30,6 @@ function clock(seconds) { // the time of day in so many seconds, of another day 
   return then.toLocaleString([], other ? { ...time, year: "numeric", month: "short", day: "numeric" } : time);
 }
 
-function share(part, whole) { // rounded down: only the whole is 100 %
-  return `${(Math.floor(part / whole * 1000) / 10).toFixed(part < whole ? 1 : 0)} %`;
-}
-
 function perSecond(value) { // one below ten needs its fraction
   return (value < 10 ? precise : number).format(value);
 }
@@ -50,7 +46,7 @@ function show(now) {
   byId("done").textContent = number.format(now.rows);
   const all = Math.max(now.total || 0, now.rows), noun = all === 1 ? "row" : "rows";
   byId("total").textContent = now.total ? `of ${number.format(all)} ${noun}` : noun;
-  byId("share").textContent = now.total ? share(now.rows, all) : "";
+  byId("share").textContent = now.total ? now.share : "";
   const known = now.eta_seconds !== null && !now.waits.length && !now.ended;
   byId("left").textContent = known ? `${duration(now.eta_seconds)} left, until ${clock(now.eta_seconds)}` : "";
   const bar = byId("bar");
@@ -63,7 +59,7 @@ function show(now) {
     ["limit of requests/s", now.rate === null ? "none" : precise.format(now.rate)],
     ["rows/s", perSecond(now.rows_per_second)],
     ["requests in flight", number.format(now.in_flight)],
-    ["oldest in flight", oldest === null ? "–" : oldest < 10 ? `${precise.format(oldest)} s` : duration(oldest)],
+    ["oldest in flight", oldest === null ? "–" : oldest < 1 ? "below 1 s" : duration(oldest)],
     ...(batches ? [["rows in flight", number.format(now.rows_in_flight)]] : []),
     [batches ? "retries of rows" : "retries", number.format(now.retries)],
     ...PERCENTILES.map((p) => [`${p} ms`, latency[p] === null ? "–" : number.format(latency[p])]),
@@ -140,6 +136,7 @@ function end(now) {
   const all = missed ? `${number.format(missed)} ${missed === 1 ? "row is" : "rows are"} not engaged` : "no row failed";
   state.className = now.ended.stopped || missed || rest ? "paused" : "good";
   state.textContent = now.ended.stopped ? `stopped: ${now.ended.stopped}` : `${done}: ${all}`;
+  document.body.classList.add("over");
   disable();
 }
 
@@ -174,6 +171,7 @@ stream.addEventListener("head", (event) => {
 });
 stream.addEventListener("message", (event) => {
   const now = JSON.parse(event.data);
+  document.body.classList.remove("stale");
   show(now);
   draw(now.charts);
   if (now.ended) { stream.close(); end(now); }
@@ -182,4 +180,5 @@ stream.addEventListener("error", () => {
   byId("state").className = "paused";
   byId("state").textContent = "the run does not respond: it was killed, or it is suspended. `engager status` shows how it is. The figures are the last that it sent.";
   byId("left").textContent = "";
+  document.body.classList.add("stale");
 });
