@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.output.text import checked_line, status_line
+from engager.output.text import checked_line, status_line, waits_kinds
 
 if TYPE_CHECKING:
     from engager.output.terminal import View
@@ -54,9 +54,9 @@ class Progress(AbstractContextManager["Progress"]):
                 self._show(event.snapshot)
         elif (
             event.snapshot.elapsed_seconds - self._printed_at >= PLAIN_EVERY
-            or _reasons(event.snapshot) - self._known
+            or waits_kinds(event.snapshot) - self._known
         ):
-            self._printed_at, self._known = event.snapshot.elapsed_seconds, _reasons(event.snapshot)
+            self._printed_at, self._known = event.snapshot.elapsed_seconds, waits_kinds(event.snapshot)
             print(status_line(event.snapshot), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:
@@ -76,12 +76,6 @@ class Progress(AbstractContextManager["Progress"]):
         if self._view is not None:
             self._view.end()
             self._view = None
-
-
-def _reasons(now: Snapshot) -> set[str]:
-    """The kinds of reasons why nothing leaves."""
-    found = {name for name in ("waits_for", "stopping") if getattr(now, name) is not None}
-    return found | set(now.holders)
 
 
 class CheckProgress(AbstractContextManager["CheckProgress"]):

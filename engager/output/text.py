@@ -135,6 +135,11 @@ def waits(now: Snapshot) -> list[str]:
     return waits_text(now.stopping, now.stops_within_seconds, now.holders, now.waits_for)
 
 
+def waits_kinds(now: Snapshot) -> set[str]:
+    """What keeps requests from leaving, by its kind: it changes when such a reason begins or ends."""
+    return {name for name in ("waits_for", "stopping") if getattr(now, name) is not None} | {*now.holders}
+
+
 def waits_text(
     stopping: str | None, within: float | None, holders: Mapping[str, str], waits_for: str | None
 ) -> list[str]:

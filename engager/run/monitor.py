@@ -127,8 +127,8 @@ class Monitor:
         self._recent.add(_moment(now, tally))
         statistics = tally.as_dict()
         statistics["errors"] = kinds_of(tally)
-        leaving, sending = self._recent.requests_per_second(_PACE), self._sending()
-        is_idle = not (leaving or sending["stopping"] or sending["holders"]) and now - self._begun >= _PACE
+        sending = self._sending()
+        is_idle = not (sending["stopping"] or sending["holders"]) and self._is_idle(now, sending["rate"])
         self._latest = Snapshot(
             elapsed_seconds=now - self._begun,
             total=self._total,
@@ -136,7 +136,7 @@ class Monitor:
             retries=max(0, tally.attempts - sum(n for s, n in tally.statuses.items() if s not in _UNTRIED)),
             recent_latency_ms=self._recent.latency(_LATE).as_dict(),
             rows_per_second=self._recent.rows_per_second(_PACE),
-            requests_per_second=leaving,
+            requests_per_second=self._recent.requests_per_second(_PACE),
             waits_for=self._waits_for(sending) if is_idle else None,
             **statistics,
             **sending,
@@ -155,6 +155,11 @@ class Monitor:
     def _left(self, rows: int) -> float | None:
         pace = self._recent.rows_per_second(_LATE)
         return None if self._total is None or not pace else max(0, self._total - rows) / pace
+
+    def _is_idle(self, now: float, rate: float | None) -> bool:
+        """Whether no request has left for longer than the rate limit explains."""
+        seconds = max(_PACE, 2 / rate if rate else 0.0)
+        return now - self._begun >= seconds and not self._recent.requests_per_second(seconds)
 
     def _waits_for(self, sending: dict[str, Any]) -> str:
         """What a run waits for of which no request leaves."""

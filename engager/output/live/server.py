@@ -139,8 +139,10 @@ class Page:
 
     async def _health(self, request: web.Request) -> web.Response:
         now = self._monitor.latest()
-        state = "stopping" if self._control.stopping.requested else "paused" if now.holders else "sending"
-        return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
+        state = "paused" if now.holders else "sending" if now.waits_for is None else "waiting"
+        facts = {"rows": now.rows, "holders": sorted(now.holders), "waits_for": now.waits_for}
+        is_stopping = self._control.stopping.requested
+        return web.json_response({"state": "stopping" if is_stopping else state, **facts})
 
 
 def _file(path: Path, content_type: str) -> Any:
