@@ -165,7 +165,7 @@ class Monitor:
         """What a run waits for of which no request leaves."""
         oldest, resting = sending["oldest_in_flight_seconds"], len(self._run.store.state.resting)
         if oldest is not None:
-            return f"the responses to all {sending['in_flight']:,} in flight, the oldest since {oldest:.0f} s"
+            return f"the responses to all {sending['in_flight']:,} in flight, the oldest for {oldest:.0f} s"
         if resting:
             return f"the next attempts of rows ({resting:,})"
         return "rows of the input, or for a connection"
