@@ -66,7 +66,7 @@ from engager.run.run_selection import ChosenDirectory, choose_directory
 from engager.run.unsettled import summary_of
 from engager.sending import loop
 from engager.store.run_directory import RunDirectory
-from engager.store.status import existing_run
+from engager.store.status import UNCONFIRMED, existing_run
 
 T = TypeVar("T")
 
@@ -557,7 +557,8 @@ async def _carried_out(
         run.control = options.control or run.control
         run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
+        notes, endpoint, scenario = tuple(run.builder.notes), run.directory.endpoint, run.directory.scenario
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, notes, endpoint, scenario))
         try:
             async with commanded(run) as taking:
                 return await send(run, row_limit, taking.observing(watch), options.serve)
@@ -578,7 +579,8 @@ def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
     confirmed = job.job.limits.confirm_above
     if yes or confirmed is None or (limit is not None and limit <= confirmed):
         return RowLimit(limit)
-    return RowLimit(confirmed, f"limits.confirm_above = {confirmed}, and the rows after it are not confirmed")
+    text = f"{UNCONFIRMED} = {confirmed}, and the rows after it are not confirmed; --yes confirms them"
+    return RowLimit(confirmed, text)
 
 
 def _absolute(path: AnyPath) -> str:

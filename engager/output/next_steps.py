@@ -19,6 +19,7 @@ from engager.models import Status
 from engager.reader.objects import OBJECTS
 from engager.run.run_selection import command_of
 from engager.store.run_directory import RunDirectory
+from engager.store.status import needs_confirmation
 
 #: The suffixes of the files of rows, as of inputs.
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
@@ -53,12 +54,18 @@ def steps_after(run: RunDirectory, summary: Summary) -> list[Step]:
 def _resuming(run: RunDirectory, exit_code: int | None) -> Step:
     if run.given_up_path.exists():
         return Step("Nothing: the run was given up.")
-    first = "Fix the reason of the stop, then resume" if exit_code == Exit.WRONG else "Resume"
+    unconfirmed, first = needs_confirmation(run), "Resume"
+    if unconfirmed:
+        first = "Check the outcomes so far, and confirm the rest: resume"
+    elif exit_code == Exit.WRONG:
+        first = "Fix the reason of the stop, then resume"
+    elif exit_code in (Exit.STOPPED, Exit.INTERNAL):
+        first = "Once the reason of the stop is gone, resume"
     if _is_of_program(run):
         return Step(f"{first} the run: start the program that began it again, with the same input.")
     return Step(
         f"{first} the run, with the input that it began with.",
-        command_of(run.invocation, run.input_path, run.path),
+        command_of(run.invocation, run.input_path, run.path, yes=unconfirmed),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from engager.errors import Exit
 from engager.events import Summary
 from engager.output.next_steps import Step
-from engager.output.text import plural
+from engager.output.text import destination, plural
 
 
 def has_finished(summary: Summary) -> bool:
@@ -18,7 +18,8 @@ def has_finished(summary: Summary) -> bool:
 
 def text_of(summary: Summary, directory: Path, host: str, steps: Sequence[Step]) -> str:
     """The text, in lines."""
-    return "\n".join([_sentence(summary), f"{host}: {directory}", *_lines(steps)])
+    sent = [f"Sent to {destination(summary.endpoint, summary.scenario)}."] if summary.endpoint else []
+    return "\n".join([_sentence(summary), *sent, f"{host}: {directory}", *_lines(steps)])
 
 
 def _sentence(summary: Summary) -> str:

@@ -55,6 +55,8 @@ def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) ->
         "event": "finished" if finished else "stopped",
         "job": summary.job,
         "run": summary.run,
+        "endpoint": summary.endpoint,
+        "scenario": summary.scenario,
         "host": host,
         "directory": directory.name,
         "path": str(directory),

@@ -279,12 +279,14 @@ def command_of(
     after: Sequence[Path] = (),
     given_up: Sequence[Path] = (),
     new_address: bool = False,
+    yes: bool = False,
 ) -> str:
     """What to call for a job, an input, a run directory, the runs whose people are left out or given up."""
     if source["job"] is None:
         runs = f", after={[str(run) for run in after]!r}" if after else ""
         runs += f", give_up={[str(run) for run in given_up]!r}" if given_up else ""
         runs += ", new_address=True" if new_address else ""
+        runs += ", yes=True" if yes else ""
         return f"engager.run(job, out={escaped(str(out))!r}{runs})"
     overrides = options_of(source["overrides"])
     given = ["--input", input_path] if input_path else []
@@ -292,4 +294,6 @@ def command_of(
     named = ["--out", escaped(str(out))]
     runs_ = [part for run in after for part in ("--after", str(run))]
     moved = ["--new-address"] if new_address else []
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *ended, *named, *runs_, *moved])
+    confirmed = ["--yes"] if yes else []
+    options = [*overrides, *given, *ended, *named, *runs_, *moved, *confirmed]
+    return shlex.join(["engager", "run", source["job"], *options])

@@ -85,5 +85,7 @@ def summary_of(found: RunDirectory, name: str, fault: UnsettledRunError) -> Summ
         finished_at=utc_text(time.time()),
         elapsed_seconds=0.0,
         total_seconds=round(max(0.0, time.time() - found.started_at), 3),
+        endpoint=found.endpoint,
+        scenario=found.scenario,
         **tally.as_dict(),
     )

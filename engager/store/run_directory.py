@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from engager.altcraft.methods import START, method_of
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
 from engager.reader.outcome_fields import EARLIER_COLUMNS, RESULT_COLUMNS
@@ -59,6 +60,18 @@ class RunDirectory:
     def results_path(self) -> Path:
         """The path of the results."""
         return self.path / f"results.{self.identity['output']['results']}"
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the endpoint, or `sandbox`."""
+        return str(self.identity["endpoint"]["url"])
+
+    @property
+    def scenario(self) -> str | None:
+        """The scenario, or its template; None for a method that names none."""
+        request = self.identity["request"]
+        scenario = request.get((method_of(request) or START).scenario)
+        return None if scenario is None else str(scenario)
 
     @property
     def summary_path(self) -> Path:

@@ -23,6 +23,15 @@ from engager.store.state import RunState, state_of
 _READS = 3
 
 
+#: How the reason of a stop begins whose next rows are to be confirmed.
+UNCONFIRMED = "limits.confirm_above"
+
+
+def needs_confirmation(run: RunDirectory) -> bool:
+    """Whether the run stopped at rows that are to be confirmed, and would stop there again."""
+    return str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
+
+
 def existing_run(path: Path) -> RunDirectory:
     """The run in a folder. Raises RunDirectoryError if there is none."""
     found = find_run(path)
@@ -95,4 +104,5 @@ def _command(run: RunDirectory) -> str | None:
         return None
     sets = options_of(given["overrides"])
     source = ["--input", run.input_path] if run.input_path else []
-    return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets])
+    yes = ["--yes"] if needs_confirmation(run) else []
+    return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets, *yes])

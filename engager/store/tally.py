@@ -191,6 +191,10 @@ class Tally:
         self.errors[kind] += rows
         return kind
 
+    def kinds(self) -> list[tuple[tuple[Status, str], int]]:
+        """The kinds of errors with their rows: the most frequent first, after them the reasons of a skip."""
+        return sorted(self.errors.most_common(), key=lambda kind: kind[0][0] is Status.SKIPPED)
+
     def copy(self) -> Tally:
         """Returns the statistics."""
         copy = Tally()
@@ -231,7 +235,7 @@ class Tally:
             "statuses": {str(status): self.statuses[status] for status in Status},
             "errors": [
                 {"status": str(status), "error": error, "rows": rows}
-                for (status, error), rows in self.errors.most_common()
+                for (status, error), rows in self.kinds()
             ],
             "attempts": self.attempts,
             "duplicates": self.duplicates,

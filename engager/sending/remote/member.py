@@ -54,9 +54,9 @@ class Member:
         return len(self._waiting)
 
     @property
-    def oldest(self) -> float | None:
-        """When the oldest request in flight was handed out, on the boot clock."""
-        return next(iter(self._waiting.values())).since if self._waiting else None
+    def handed_out(self) -> list[float]:
+        """When the requests in flight were handed out, on the boot clock, the oldest first."""
+        return [one.since for one in self._waiting.values()]
 
     @property
     def silent_for(self) -> float:

@@ -24,7 +24,7 @@ from engager.sending.limits import Limits
 from engager.sending.remote.member import Member
 from engager.sending.remote.messages import EXPIRY, SILENCE, RemoteSender, Settings
 from engager.sending.remote.parts import SharedParts
-from engager.sending.transport.base import Admission, is_admitted
+from engager.sending.transport.base import Admission, InFlight, is_admitted
 
 #: Seconds between two looks at the senders and their shares.
 _LOOK: Final = 0.1
@@ -103,9 +103,13 @@ class RemoteTransport:
         return await member.hand_out(self._number, body, request_id)
 
     @property
-    def in_flight(self) -> int:
-        """Requests that were handed out and have no ending yet."""
-        return sum(member.in_flight for member in self._members.values())
+    def in_flight(self) -> InFlight:
+        """The requests that were handed out and have no ending yet."""
+        now = boot_seconds()
+        ages = [now - since for member in self._members.values() for since in member.handed_out]
+        longest = EXPIRY + 2 * self._settings.timeout  # to leave, to connect, and for the exchange
+        within = max((longest - age for age in ages), default=0.0)
+        return InFlight(len(ages), round(max(ages), 3) if ages else None, round(max(0.0, within), 3))
 
     @property
     def senders(self) -> Sequence[SenderState]:

@@ -7,9 +7,9 @@ import errno
 import ssl
 import zlib
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from engager.config.secret import Secret
@@ -92,6 +92,24 @@ class Destination:
     longest_answer: int = MAX_ANSWER  #: bytes of a response that are read
 
 
+class InFlight(NamedTuple):
+    """The requests that left and have no response yet."""
+
+    requests: int
+    oldest_seconds: float | None  #: since the first of them left; None without one
+    #: Until the last of them, and of the connections that are being made, has ended, at the latest.
+    ends_within_seconds: float
+
+    @classmethod
+    def by_deadlines(
+        cls, now: float, timeout: float, requests: Sequence[float], connections: Iterable[float]
+    ) -> InFlight:
+        """By the deadlines of requests, which left `timeout` seconds before, and of new connections."""
+        oldest = round(now - min(requests) + timeout, 3) if requests else None
+        within = max(0.0, max((*requests, *connections), default=now) - now)
+        return cls(len(requests), oldest, round(within, 3))
+
+
 class Transport(Protocol):
     """Carries requests to one endpoint. Raises nothing of its own: every ending is a value."""
 
@@ -107,8 +125,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def in_flight(self) -> int:
-        """Requests without a response yet, without those that wait to leave where these are known."""
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet, at this moment."""
         ...
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from engager.output.report.making import making
 from engager.output.report.page import page_of, write_report
 from engager.run.operator.overview import state_of_run
 from engager.store.run_directory import RunDirectory
-from engager.store.status import existing_run
+from engager.store.status import UNCONFIRMED, existing_run
 from tests.output.browser import Browser
 from tests.output.report.made import made, outcome
 
@@ -98,6 +98,8 @@ async def test_an_unfinished_run_is_resumed_where_it_was(tmp_path: Path) -> None
         ((_, *words),) = commands(run, seen("stopped", code, failed=1))
         assert words == ["run", "spring.toml", "--out", str(run.path)]
     assert commands(run, seen("running")) == [["engager", "status", str(run.path), "--follow"]]
+    run.write_summary({"complete": False, "stopped": f"{UNCONFIRMED} = 5, and the rest is not confirmed"})
+    assert commands(run, seen("stopped", 3))[0][-1] == "--yes"
     run.given_up_path.touch()
     assert commands(run, seen("stopped", 3)) == []
 

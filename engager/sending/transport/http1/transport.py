@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from engager.models import Ending, NotSent, Withheld
 from engager.sending.clock import running_clock
-from engager.sending.transport.base import Admission, Destination, SendBatch, why_not_connected
+from engager.sending.transport.base import Admission, Destination, InFlight, SendBatch, why_not_connected
 from engager.sending.transport.http1.connection import Connection
 from engager.sending.transport.http1.dialing import Dialer
 from engager.sending.transport.http1.known import KnownAnswers
@@ -39,6 +39,7 @@ class LeanTransport:
         self._idle: list[Connection] = []
         self._leaving: dict[SendBatch, list[Connection]] = {}  #: their requests leave with the batch
         self._all: set[Connection] = set()
+        self._dialling: dict[object, float] = {}  #: until when each connection that is being made may take
         # One timer for all: a timer per attempt is costly, and a timeout may be a tenth of a second late.
         self._step = min(0.1, destination.timeout / 10)
         self._timer = self._loop.call_later(self._step, self._sweep)
@@ -138,6 +139,8 @@ class LeanTransport:
         return self._idle.pop() if self._has_idle(now) else None
 
     async def _dial(self) -> Connection | NotSent:
+        dial = object()
+        self._dialling[dial] = self._now() + self._timeout
         try:
             async with asyncio.timeout(self._timeout):
                 sock, tls = await self._dialer.dial()
@@ -147,6 +150,8 @@ class LeanTransport:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
         except ValueError as fault:  # a name that no name server and no certificate can have
             return NotSent("connect_failed", f"{type(fault).__name__}: {fault}")
+        finally:
+            del self._dialling[dial]
         connection = Connection(sock, tls, self._loop, self._known, self._now, self._longest)
         self._all.add(connection)
         return connection
@@ -164,9 +169,10 @@ class LeanTransport:
         self._timer = self._loop.call_later(self._step, self._sweep)
 
     @property
-    def in_flight(self) -> int:
-        """Requests that left and have no response yet."""
-        return sum(connection.deadline != inf for connection in self._all)
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet, by the deadlines of their connections."""
+        deadlines = [connection.deadline for connection in self._all if connection.deadline != inf]
+        return InFlight.by_deadlines(self._now(), self._timeout, deadlines, self._dialling.values())
 
     async def aclose(self) -> None:
         """Close every connection."""
