@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
@@ -16,15 +15,47 @@ from engager.sending.remote.parts import SentParts, SharedParts
 _QUIET = 1.5
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A request of this sender, until its ending is known."""
+class RemoteRequest:
+    """A request that is handed to a sender, until its ending is known."""
 
-    body: tuple[bytes, ...]
-    request_id: str
-    ending: asyncio.Future[Ending]
-    since: float  #: boot clock: when it was handed out
-    delivered: bool = False  #: the sender may have it
+    def __init__(self, number: int, body: tuple[bytes, ...], request_id: str, member: Member | None) -> None:
+        """`member`: the sender that gets it; None: none is there any more."""
+        self.number, self.body, self.request_id = number, body, request_id
+        #: None: it must ask for admission again.
+        self.ending: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+        self.since = boot_seconds()  #: when it was handed out
+        self.is_stored = False  #: that it leaves
+        self.is_delivered = False  #: the sender may have it
+        self._member = member
+        if member is not None:
+            member.waiting[number] = self
+
+    def finish(self) -> None:
+        """Its ending is known, or nobody waits for it any more."""
+        if self._member is not None:
+            del self._member.waiting[self.number]
+
+    def depart(self, deadline: float) -> None:
+        """Hand it to its sender, which has a deadline of its own; it comes back if that is lost."""
+        self.is_stored = True
+        if self._member is None or self._member.is_lost:
+            self.settle(Recalled())
+        else:
+            self._member.put(self)
+
+    def recall(self, fault: BaseException | None) -> None:
+        """It must not leave: it is not admitted any more, or what it waited for failed."""
+        if self.ending.done():
+            return
+        if fault is None:
+            self.ending.set_result(None)
+        else:
+            self.ending.set_exception(fault)
+
+    def settle(self, ending: Ending) -> None:
+        """Return an ending, the first of them."""
+        if not self.ending.done():
+            self.ending.set_result(ending)
 
 
 class Member:
@@ -44,19 +75,19 @@ class Member:
         self._clock_offset = hello.boot - boot_seconds()
         self._heard = asked
         self._parts = SentParts(shared)
-        self._waiting: dict[int, _Waiting] = {}
-        self._outbox: list[int] = []
+        self.waiting: dict[int, RemoteRequest] = {}  #: the requests in flight with it, the oldest first
+        self._outbox: list[RemoteRequest] = []
         self._work = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
         """Requests without an ending yet."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     @property
     def handed_out(self) -> list[float]:
         """When the requests in flight were handed out, on the boot clock, the oldest first."""
-        return [one.since for one in self._waiting.values()]
+        return [request.since for request in self.waiting.values()]
 
     @property
     def silent_for(self) -> float:
@@ -71,18 +102,12 @@ class Member:
     @property
     def load(self) -> float:
         """Requests in flight, for its share."""
-        return len(self._waiting) / (self.share or 1.0)
+        return len(self.waiting) / (self.share or 1.0)
 
-    async def hand_out(self, number: int, body: tuple[bytes, ...], request_id: str) -> Ending:
-        """Hand it a request, and wait for the ending."""
-        ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(body, request_id, ending, boot_seconds())
-        self._outbox.append(number)
+    def put(self, request: RemoteRequest) -> None:
+        """Hand it a request, which is stored."""
+        self._outbox.append(request)
         self._work.set()
-        try:
-            return await ending
-        finally:
-            self._waiting.pop(number, None)
 
     async def work(self, ended: Callable[[], None]) -> None:
         """Exchange requests and endings until it is lost; `ended` is called after endings."""
@@ -106,8 +131,8 @@ class Member:
 
     async def recall(self) -> None:
         """Take back what has not left."""
-        for number in self._outbox:
-            self._settle(number, Recalled())
+        for request in self._outbox:
+            request.settle(Recalled())
         self._outbox.clear()
         try:
             async with asyncio.timeout(SILENCE):
@@ -121,8 +146,9 @@ class Member:
             return
         self.is_lost = True
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
-        for number, one in list(self._waiting.items()):
-            self._settle(number, Lost(SENDER_LOST, text) if one.delivered else Recalled())
+        for request in self.waiting.values():
+            if request.is_stored:
+                request.settle(Lost(SENDER_LOST, text) if request.is_delivered else Recalled())
 
     async def aclose(self, seconds: float) -> None:
         """Let it end, and wait so long for that at most."""
@@ -138,17 +164,17 @@ class Member:
         while True:
             await self._work.wait()
             self._work.clear()
-            numbers, self._outbox = self._outbox, []
+            requests, self._outbox = self._outbox, []
             expires = boot_seconds() + self._clock_offset + EXPIRY
-            parts, requests = self._parts.batch(), []
-            for number in numbers:
-                if (one := self._waiting.get(number)) is not None:
-                    one.delivered = True
-                    body = parts.replaced(one.body)
-                    requests.append(HandedOut(number, body, one.request_id, expires))
+            parts, handed_out = self._parts.batch(), []
+            for one in requests:
+                if one.ending.done():  # it was taken back
+                    continue
+                one.is_delivered = True
+                handed_out.append(HandedOut(one.number, parts.replaced(one.body), one.request_id, expires))
             batch += 1
             async with asyncio.timeout(SILENCE):
-                await self._link.take(batch, requests, parts.new)
+                await self._link.take(batch, handed_out, parts.new)
 
     async def _listen(self, ended: Callable[[], None]) -> None:
         read = 0
@@ -157,7 +183,8 @@ class Member:
             self._hear(boot)
             for number, ending, left_at in endings:
                 self.sent += left_at is not None
-                self._settle(number, ending)
+                if (request := self.waiting.get(number)) is not None:
+                    request.settle(ending)
             if endings:
                 ended()
 
@@ -174,11 +201,6 @@ class Member:
             if (left := SILENCE - self.silent_for) <= 0:
                 raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
             await asyncio.sleep(left)
-
-    def _settle(self, number: int, ending: Ending) -> None:
-        one = self._waiting.get(number)
-        if one is not None and not one.ending.done():
-            one.ending.set_result(ending)
 
 
 def _text(fault: Exception) -> str:

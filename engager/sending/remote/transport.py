@@ -17,14 +17,14 @@ import anyio
 from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.errors import Exit
-from engager.models import Ending, Recalled, Withheld
+from engager.models import Ending, Withheld
 from engager.policies.shares import Shares
-from engager.sending.clock import boot_seconds
+from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
-from engager.sending.remote.member import Member
+from engager.sending.remote.member import Member, RemoteRequest
 from engager.sending.remote.messages import EXPIRY, SILENCE, RemoteSender, Settings
 from engager.sending.remote.parts import SharedParts
-from engager.sending.transport.base import Admission, InFlight, is_admitted
+from engager.sending.transport.base import Admission, Departures, InFlight, SendBatch
 
 #: Seconds between two looks at the senders and their shares.
 _LOOK: Final = 0.1
@@ -76,6 +76,7 @@ class RemoteTransport:
         self._lost: dict[str, SenderState] = {}
         self._parts = SharedParts()
         self._shares = Shares(0.0)
+        self._departures = Departures(running_clock(), settings.timeout)
         self._number = 0
         self._complete = False  #: the first senders are there
         self._short_since = boot_seconds()  #: since when there are too few; infinite: there are enough
@@ -89,18 +90,30 @@ class RemoteTransport:
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
-        while self._ready_member() is None:
-            if self._limits.stop.requested:
+        while True:
+            while self._ready_member() is None:
+                if self._limits.stop.requested:
+                    return Withheld()
+                self._changed.clear()
+                await self._changed.wait()
+            admitted = admission()
+            if not isinstance(admitted, (bool, SendBatch)):
+                admitted = await admitted
+            if admitted is False:
                 return Withheld()
-            self._changed.clear()
-            await self._changed.wait()
-        if not await is_admitted(admission):
-            return Withheld()
-        member = self._ready_member()
-        if member is None:  # admission took longer than the last sender lived
-            return Recalled()
+            request = self._handed_out(body, request_id)
+            try:
+                self._departures.add(admitted, request)
+                ending = await request.ending
+            finally:
+                request.finish()
+            if ending is not None:
+                return ending
+
+    def _handed_out(self, body: tuple[bytes, ...], request_id: str) -> RemoteRequest:
+        """A request for the sender that has the least to do."""
         self._number += 1
-        return await member.hand_out(self._number, body, request_id)
+        return RemoteRequest(self._number, body, request_id, self._ready_member())
 
     @property
     def in_flight(self) -> InFlight:

@@ -9,11 +9,12 @@ import zlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from engager.config.secret import Secret
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending
+from engager.sending.clock import Clock
 
 #: Bytes of a response that are read, unless it is one to many rows: those of the contract are far below a
 #: kilobyte.
@@ -56,6 +57,60 @@ async def is_admitted(admission: Admission) -> bool:
             await asyncio.shield(answer.stored)
         if answer.may_leave():
             return True
+
+
+#: Admitted without a batch: it leaves at the end of this round of the loop.
+_THIS_ROUND: Final = SendBatch(None, lambda: True)
+
+
+class Departing(Protocol):
+    """A request that is admitted and leaves with others."""
+
+    def depart(self, deadline: float) -> None:
+        """Leave; at the deadline, on the running clock, the exchange is given up."""
+        ...
+
+    def recall(self, fault: BaseException | None) -> None:
+        """It must not leave: it is not admitted any more, or what it waited for failed."""
+        ...
+
+
+class Departures:
+    """Lets requests that are admitted in one round of the loop, or wait for one sync, leave together.
+
+    One by one, each would have to be stored, and to wake the process that gets it, which costs the sender.
+    """
+
+    def __init__(self, now: Clock, timeout: float) -> None:
+        self._now, self._timeout = now, timeout
+        self._loop = asyncio.get_running_loop()
+        self._leaving: dict[SendBatch, list[Departing]] = {}
+
+    def add(self, admitted: SendBatch | bool, one: Departing) -> None:
+        """Let a request leave with those of its batch."""
+        batch = admitted if isinstance(admitted, SendBatch) else _THIS_ROUND
+        together = self._leaving.get(batch)
+        if together is None:
+            together = self._leaving[batch] = []
+            if batch.stored is None:
+                self._loop.call_soon(self._depart, batch)
+            else:
+                batch.stored.add_done_callback(lambda _: self._depart(batch))
+        together.append(one)
+
+    def _depart(self, batch: SendBatch) -> None:
+        together, deadline = self._leaving.pop(batch), self._now() + self._timeout
+        fault = None if batch.stored is None else batch.stored.exception()
+        may_leave = False
+        try:
+            may_leave = fault is None and batch.may_leave()
+        except Exception as raised:
+            fault = raised
+        for one in together:
+            if may_leave:
+                one.depart(deadline)
+            else:
+                one.recall(fault)
 
 
 @dataclass(frozen=True, slots=True)
