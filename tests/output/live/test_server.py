@@ -135,7 +135,7 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         assert await off_loop(text, browser, "#job") == "test"
         assert "nobody" in await off_loop(text, browser, "#destination")
         assert "%" in await off_loop(text, browser, "#share")
-        await shows(browser, "#gauges", r"below 1 s\s*oldest in flight")
+        await shows(browser, "#gauges", r"< 1 s\s*oldest in flight")
         await shows(browser, "#left", r"left, until \d\d:\d\d")
         await shows(browser, "#charts", "Throughput.*Latency.*In flight")
         names = [drawing.accessible_name for drawing in await off_loop(browser.find, "#charts svg[role=img]")]

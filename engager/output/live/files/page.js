@@ -59,7 +59,7 @@ function show(now) {
     ["limit of requests/s", now.rate === null ? "none" : precise.format(now.rate)],
     ["rows/s", perSecond(now.rows_per_second)],
     ["requests in flight", number.format(now.in_flight)],
-    ["oldest in flight", oldest === null ? "–" : oldest < 1 ? "below 1 s" : duration(oldest)],
+    ["oldest in flight", oldest === null ? "–" : oldest < 1 ? "< 1 s" : duration(oldest)],
     ...(batches ? [["rows in flight", number.format(now.rows_in_flight)]] : []),
     [batches ? "retries of rows" : "retries", number.format(now.retries)],
     ...PERCENTILES.map((p) => [`${p} ms`, latency[p] === null ? "–" : number.format(latency[p])]),
