@@ -16,10 +16,11 @@ def has_finished(summary: Summary) -> bool:
     return summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
 
 
-def text_of(summary: Summary, directory: Path, host: str, steps: Sequence[Step]) -> str:
-    """The text, in lines."""
+def text_of(summary: Summary, directory: Path | None, host: str, steps: Sequence[Step]) -> str:
+    """The text, in lines; without a `directory`, no run began or went on."""
     sent = [f"Sent to {destination(summary.endpoint, summary.scenario)}."] if summary.endpoint else []
-    return "\n".join([_sentence(summary), *sent, f"{host}: {directory}", *_lines(steps)])
+    where = "nothing was sent" if directory is None else directory
+    return "\n".join([_sentence(summary), *sent, f"{host}: {where}", *_lines(steps)])
 
 
 def _sentence(summary: Summary) -> str:

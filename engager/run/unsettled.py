@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from engager.errors import BusyError, RunDirectoryError, UnsettledRunError
+from engager.errors import BusyError, Exit, RunDirectoryError, UnsettledRunError
 from engager.events import Summary, utc_text
 from engager.reader.rows import Rows
 from engager.store import opening
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import existing_run, read_status, state_so_far
+from engager.store.tally import Tally
 
 #: Bytes of an input whose rows are counted when its run begins: it takes some hundredths of a second.
 COUNTED_BYTES = 1 << 26
@@ -70,6 +71,23 @@ def give_up(paths: Sequence[Path], job_name: str) -> None:
             raise BusyError(f"{path}: this run is under way. Stop it before you give it up.")
         if is_unsettled(found):
             replace_file(found.given_up_path, f"{utc_text(time.time())}: {what_is_left(found)}\n".encode())
+
+
+def summary_without_run(name: str, reason: str) -> Summary:
+    """The summary of a start that could not read its input, for those who are notified of that."""
+    now = utc_text(time.time())
+    return Summary(
+        job=name,
+        run="",
+        complete=False,
+        exit_code=int(Exit.WRONG),
+        stopped=reason,
+        started_at=now,
+        finished_at=now,
+        elapsed_seconds=0.0,
+        total_seconds=0.0,
+        **Tally().as_dict(),
+    )
 
 
 def summary_of(found: RunDirectory, name: str, fault: UnsettledRunError) -> Summary:

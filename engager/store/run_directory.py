@@ -22,6 +22,7 @@ import orjson
 from engager.altcraft.methods import START, method_of
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
+from engager.reader.objects import OBJECTS
 from engager.reader.outcome_fields import EARLIER_COLUMNS, RESULT_COLUMNS
 from engager.store.disk import open_draft, read_file, sync_folder
 from engager.store.files.kept_input import DRAFT, KEPT, kept_input
@@ -102,6 +103,11 @@ class RunDirectory:
     def lock_path(self) -> Path:
         """The path of the lock."""
         return self.path / "lock"
+
+    @property
+    def is_of_program(self) -> bool:
+        """Whether a program, and no command, began the run."""
+        return self.invocation.get("job") is None or self.invocation.get("reads") == OBJECTS
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, whole or not at all. Raises RecordingError."""

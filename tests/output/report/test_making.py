@@ -115,10 +115,11 @@ async def test_no_command_where_only_a_program_or_another_name_can_do_it(tmp_pat
 
 
 async def test_a_task_is_asked_for(tmp_path: Path) -> None:
-    run = await made(tmp_path / "run", [outcome(1)])
-    task = replace(run, identity={**run.identity, "request": {"method": "import_and_start_batch_task"}})
-    assert commands(task, seen(accepted=1)) == [["engager", "status", str(run.path), "--tasks"]]
-    assert commands(run, seen(accepted=1)) == []
+    run = await made(tmp_path / "run", [outcome(1, Status.ACCEPTED, reference="a1")])
+    assert commands(run, seen(accepted=1)) == [["engager", "status", str(run.path), "--tasks"]]
+    assert commands(run, seen()) == []
+    without = await made(tmp_path / "without", [outcome(1, Status.ACCEPTED)])
+    assert commands(without, seen(accepted=1)) == []
 
 
 async def test_a_command_is_copied_from_the_page_as_it_is(browser: Browser, tmp_path: Path) -> None:
