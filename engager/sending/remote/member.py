@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
 from engager.sending.clock import boot_seconds
-from engager.sending.remote.messages import EXPIRY, SILENCE, HandedOut, Hello, RemoteSender
+from engager.sending.remote.messages import EXPIRY, LONG_POLL, SILENCE, HandedOut, Hello, RemoteSender
 from engager.sending.remote.parts import SentParts, SharedParts
 
 #: Seconds without a sign after which a sender is handed nothing more: its questions wait half a second.
-_QUIET = 1.5
+_QUIET: Final = 1.5
+
+#: Bytes of the requests that are handed over together.
+_BATCH: Final = 4_000_000
 
 
 @dataclass(slots=True)
@@ -39,14 +44,17 @@ class Member:
         self.paced = False  #: it has a share of the rate
         self.sent = 0  #: requests whose endings it returned after they left
         self.is_lost = False
+        self.why_lost = ""
         self._link = link
         # Not later than it is for the sender, however long the question took.
         self._clock_offset = hello.boot - boot_seconds()
         self._heard = asked
         self._parts = SentParts(shared)
         self._waiting: dict[int, _Waiting] = {}
-        self._outbox: list[int] = []
+        self._outbox: deque[int] = deque()
+        self._batch = 0  #: the last one that was handed over
         self._work = asyncio.Event()
+        self._over = asyncio.Event()  #: it is lost
 
     @property
     def in_flight(self) -> int:
@@ -91,6 +99,7 @@ class Member:
                 tasks.create_task(self._deliver())
                 tasks.create_task(self._listen(ended))
                 tasks.create_task(self._watch())
+                tasks.create_task(self._until_lost())
         except* Exception as faults:
             self.lose(_text(faults.exceptions[0]))
 
@@ -99,8 +108,9 @@ class Member:
         try:
             async with asyncio.timeout(SILENCE):
                 await self._link.set_share(Pace(share, even, is_share=True))
-        except Exception:
-            return False  # it is lost, or will be
+        except Exception as fault:
+            self.lose(_text(fault))  # what it may send is not known
+            return False
         self.share, self.paced = share, True
         return True
 
@@ -111,15 +121,16 @@ class Member:
         self._outbox.clear()
         try:
             async with asyncio.timeout(SILENCE):
-                await self._link.recall()
-        except Exception:
-            return  # it is lost, or will be
+                await self._link.recall(self._batch)
+        except Exception as fault:
+            self.lose(_text(fault))
 
     def lose(self, why: str) -> None:
         """Take it for lost: what it may have sent is in doubt, the rest comes back."""
         if self.is_lost:
             return
-        self.is_lost = True
+        self.is_lost, self.why_lost = True, why
+        self._over.set()
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
         for number, one in list(self._waiting.items()):
             self._settle(number, Lost(SENDER_LOST, text) if one.delivered else Recalled())
@@ -134,21 +145,30 @@ class Member:
 
     async def _deliver(self) -> None:
         """Hand over what is in the outbox, in numbered batches, one at a time."""
-        batch = 0
         while True:
             await self._work.wait()
             self._work.clear()
-            numbers, self._outbox = self._outbox, []
-            expires = boot_seconds() + self._clock_offset + EXPIRY
-            parts, requests = self._parts.batch(), []
-            for number in numbers:
-                if (one := self._waiting.get(number)) is not None:
-                    one.delivered = True
-                    body = parts.replaced(one.body)
-                    requests.append(HandedOut(number, body, one.request_id, expires))
-            batch += 1
-            async with asyncio.timeout(SILENCE):
-                await self._link.take(batch, requests, parts.new)
+            while self._outbox:
+                requests, new = self._next_batch()
+                async with asyncio.timeout(SILENCE):
+                    await self._link.take(self._batch, requests, new)
+
+    def _next_batch(self) -> tuple[Sequence[HandedOut], Mapping[int, bytes]]:
+        """The next requests of the outbox, and the parts that the sender lacks.
+
+        Requests of a few megabytes at most, or one: on a narrow line, all of them would expire on the way.
+        """
+        self._batch += 1
+        expires = boot_seconds() + self._clock_offset + EXPIRY
+        parts, requests, size = self._parts.batch(), list[HandedOut](), 0
+        while self._outbox and size + sum(map(len, parts.new.values())) < _BATCH:
+            number = self._outbox.popleft()
+            if (one := self._waiting.get(number)) is not None:
+                one.delivered = True
+                body = parts.replaced(one.body)
+                requests.append(HandedOut(number, body, one.request_id, expires))
+                size += sum(len(part) for part in body if isinstance(part, bytes))
+        return requests, parts.new
 
     async def _listen(self, ended: Callable[[], None]) -> None:
         read = 0
@@ -156,8 +176,7 @@ class Member:
             read, endings, boot = await self._link.endings(read)
             self._hear(boot)
             for number, ending, left_at in endings:
-                self.sent += left_at is not None
-                self._settle(number, ending)
+                self.sent += self._settle(number, ending) and left_at is not None
             if endings:
                 ended()
 
@@ -174,11 +193,20 @@ class Member:
             if (left := SILENCE - self.silent_for) <= 0:
                 raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
             await asyncio.sleep(left)
+            await asyncio.sleep(LONG_POLL)  # a run that was stopped itself hears first what came meanwhile
 
-    def _settle(self, number: int, ending: Ending) -> None:
+    async def _until_lost(self) -> None:
+        """Raises ConnectionError once it is lost, for whatever reason."""
+        await self._over.wait()
+        raise ConnectionError(self.why_lost)
+
+    def _settle(self, number: int, ending: Ending) -> bool:
+        """End a request; returns whether that is news."""
         one = self._waiting.get(number)
-        if one is not None and not one.ending.done():
-            one.ending.set_result(ending)
+        if one is None or one.ending.done():
+            return False
+        one.ending.set_result(ending)
+        return True
 
 
 def _text(fault: Exception) -> str:
