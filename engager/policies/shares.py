@@ -78,7 +78,9 @@ class Shares:
         for name, sender in self._senders.items():
             target = targets[name]
             more = max(0.0, target - sender.reserved)
-            if sender.confirmed != sender.told or target == sender.told or more > free + 1e-9:
+            if sender.confirmed != sender.told or target == sender.told:
+                continue
+            if more and more > free + 1e-9:  # a lower share needs nothing that is free
                 continue
             free -= more
             sender.reserved += more
