@@ -25,7 +25,10 @@ class CircuitBreaker:
 
     def observe(self, verdict: Verdict, probing: bool) -> None:
         """An attempt was sent, as a probe or not."""
-        if _is_down(verdict):
+        if verdict.error in NOT_OF_ENDPOINT:  # it shows neither that the endpoint is down nor that it is up
+            if probing:
+                self._gate.allow_probe()
+        elif _is_down(verdict):
             self.is_calm = False
             self._record_failure(verdict, probing)
         elif not self.is_calm:
@@ -53,4 +56,4 @@ def _is_down(verdict: Verdict) -> bool:
     if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_ACCEPTED):
         return False
     # A rate limit shows that the endpoint is up, and a pause that it asks for is not changed.
-    return verdict.error not in NOT_OF_ENDPOINT and verdict.http_status != 429 and verdict.retry_after is None
+    return verdict.http_status != 429 and verdict.retry_after is None

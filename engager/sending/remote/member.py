@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
 from engager.sending.clock import boot_seconds
-from engager.sending.remote.messages import EXPIRY, SILENCE, HandedOut, Hello, RemoteSender
+from engager.sending.remote.messages import EXPIRY, LONG_POLL, SILENCE, HandedOut, Hello, RemoteSender
 from engager.sending.remote.parts import SentParts, SharedParts
 
 #: Seconds without a sign after which a sender is handed nothing more: its questions wait half a second.
-_QUIET = 1.5
+_QUIET: Final = 1.5
+
+#: Bytes of the requests that are handed over together.
+_BATCH: Final = 4_000_000
 
 
 class RemoteRequest:
@@ -38,6 +43,8 @@ class RemoteRequest:
     def depart(self, deadline: float) -> None:
         """Hand it to its sender, which has a deadline of its own; it comes back if that is lost."""
         self.is_stored = True
+        if self.ending.done():  # nobody waits for it any more
+            return
         if self._member is None or self._member.is_lost:
             self.settle(Recalled())
         else:
@@ -52,10 +59,12 @@ class RemoteRequest:
         else:
             self.ending.set_exception(fault)
 
-    def settle(self, ending: Ending) -> None:
-        """Return an ending, the first of them."""
-        if not self.ending.done():
-            self.ending.set_result(ending)
+    def settle(self, ending: Ending) -> bool:
+        """Return an ending; returns whether it is the first one."""
+        if self.ending.done():
+            return False
+        self.ending.set_result(ending)
+        return True
 
 
 class Member:
@@ -70,14 +79,17 @@ class Member:
         self.paced = False  #: it has a share of the rate
         self.sent = 0  #: requests whose endings it returned after they left
         self.is_lost = False
+        self.why_lost = ""
         self._link = link
         # Not later than it is for the sender, however long the question took.
         self._clock_offset = hello.boot - boot_seconds()
         self._heard = asked
         self._parts = SentParts(shared)
         self.waiting: dict[int, RemoteRequest] = {}  #: the requests in flight with it, the oldest first
-        self._outbox: list[RemoteRequest] = []
+        self._outbox: deque[RemoteRequest] = deque()
+        self._batch = 0  #: the last one that was handed over
         self._work = asyncio.Event()
+        self._over = asyncio.Event()  #: it is lost
 
     @property
     def in_flight(self) -> int:
@@ -116,6 +128,7 @@ class Member:
                 tasks.create_task(self._deliver())
                 tasks.create_task(self._listen(ended))
                 tasks.create_task(self._watch())
+                tasks.create_task(self._until_lost())
         except* Exception as faults:
             self.lose(_text(faults.exceptions[0]))
 
@@ -124,8 +137,9 @@ class Member:
         try:
             async with asyncio.timeout(SILENCE):
                 await self._link.set_share(Pace(share, even, is_share=True))
-        except Exception:
-            return False  # it is lost, or will be
+        except Exception as fault:
+            self.lose(_text(fault))  # what it may send is not known
+            return False
         self.share, self.paced = share, True
         return True
 
@@ -136,15 +150,16 @@ class Member:
         self._outbox.clear()
         try:
             async with asyncio.timeout(SILENCE):
-                await self._link.recall()
-        except Exception:
-            return  # it is lost, or will be
+                await self._link.recall(self._batch)
+        except Exception as fault:
+            self.lose(_text(fault))
 
     def lose(self, why: str) -> None:
         """Take it for lost: what it may have sent is in doubt, the rest comes back."""
         if self.is_lost:
             return
-        self.is_lost = True
+        self.is_lost, self.why_lost = True, why
+        self._over.set()
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
         for request in self.waiting.values():
             if request.is_stored:
@@ -160,21 +175,30 @@ class Member:
 
     async def _deliver(self) -> None:
         """Hand over what is in the outbox, in numbered batches, one at a time."""
-        batch = 0
         while True:
             await self._work.wait()
             self._work.clear()
-            requests, self._outbox = self._outbox, []
-            expires = boot_seconds() + self._clock_offset + EXPIRY
-            parts, handed_out = self._parts.batch(), []
-            for one in requests:
-                if one.ending.done():  # it was taken back
-                    continue
+            while self._outbox:
+                requests, new = self._next_batch()
+                async with asyncio.timeout(SILENCE):
+                    await self._link.take(self._batch, requests, new)
+
+    def _next_batch(self) -> tuple[Sequence[HandedOut], Mapping[int, bytes]]:
+        """The next requests of the outbox, and the parts that the sender lacks.
+
+        Requests of a few megabytes at most, or one: on a narrow line, all of them would expire on the way.
+        """
+        self._batch += 1
+        expires = boot_seconds() + self._clock_offset + EXPIRY
+        parts, requests, size = self._parts.batch(), list[HandedOut](), 0
+        while self._outbox and size + sum(map(len, parts.new.values())) < _BATCH:
+            one = self._outbox.popleft()
+            if not one.ending.done():  # else it was taken back
                 one.is_delivered = True
-                handed_out.append(HandedOut(one.number, parts.replaced(one.body), one.request_id, expires))
-            batch += 1
-            async with asyncio.timeout(SILENCE):
-                await self._link.take(batch, handed_out, parts.new)
+                body = parts.replaced(one.body)
+                requests.append(HandedOut(one.number, body, one.request_id, expires))
+                size += sum(len(part) for part in body if isinstance(part, bytes))
+        return requests, parts.new
 
     async def _listen(self, ended: Callable[[], None]) -> None:
         read = 0
@@ -182,9 +206,9 @@ class Member:
             read, endings, boot = await self._link.endings(read)
             self._hear(boot)
             for number, ending, left_at in endings:
-                self.sent += left_at is not None
-                if (request := self.waiting.get(number)) is not None:
-                    request.settle(ending)
+                request = self.waiting.get(number)
+                if request is not None and request.settle(ending):
+                    self.sent += left_at is not None
             if endings:
                 ended()
 
@@ -201,6 +225,12 @@ class Member:
             if (left := SILENCE - self.silent_for) <= 0:
                 raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
             await asyncio.sleep(left)
+            await asyncio.sleep(LONG_POLL)  # a run that was stopped itself hears first what came meanwhile
+
+    async def _until_lost(self) -> None:
+        """Raises ConnectionError once it is lost, for whatever reason."""
+        await self._over.wait()
+        raise ConnectionError(self.why_lost)
 
 
 def _text(fault: Exception) -> str:

@@ -17,7 +17,7 @@ import anyio
 from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.errors import Exit
-from engager.models import Ending, Withheld
+from engager.models import Ending, Recalled, Withheld
 from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
@@ -78,8 +78,9 @@ class RemoteTransport:
         self._shares = Shares(0.0)
         self._departures = Departures(running_clock(), settings.timeout)
         self._number = 0
+        self._is_closing = False
         self._complete = False  #: the first senders are there
-        self._short_since = boot_seconds()  #: since when there are too few; infinite: there are enough
+        self._short_since = boot_seconds()  #: when there were enough at last
         self._why = ""  #: the last sender that could not be used
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +108,9 @@ class RemoteTransport:
                 ending = await request.ending
             finally:
                 request.finish()
+            if isinstance(ending, Recalled) and not self._limits.gate.shut:
+                # It expired, or the sender has read of a pause before this run: not at once again.
+                await self._limits.stop.sleep(_LOOK)
             if ending is not None:
                 return ending
 
@@ -137,13 +141,14 @@ class RemoteTransport:
 
     async def aclose(self) -> None:
         """Let every sender end."""
+        self._is_closing = True
         members = list(self._members.values())
         await asyncio.gather(*[member.aclose(_LAST) for member in members])
-        for member in members:
-            member.lose("the run ends")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in members:
+            member.lose("the run ends")
         await self._roster.aclose()
 
     # The senders
@@ -154,7 +159,11 @@ class RemoteTransport:
         self._begin_task(self._steward())
 
     async def _watch_roster(self) -> None:
-        reason = await self._roster.watch(self._join, self._leave)
+        try:
+            reason = await self._roster.watch(self._join, self._leave)
+        except Exception as fault:  # without senders, the run must not wait for ever
+            log.exception("the senders cannot be watched")
+            reason = f"the senders cannot be watched: {type(fault).__name__}: {fault}"
         self._limits.stop.request(Exit.STOPPED, f"{reason}; run the same command again to resume")
         for name in list(self._members):
             self._lose(name, reason)
@@ -179,7 +188,7 @@ class RemoteTransport:
         self._shares.join(name)
         self._look()
         await member.work(self._wake)
-        self._lose(name, "")
+        self._lose(name, member.why_lost)
 
     def _refuse(self, name: str, why: str) -> None:
         text = f"{name}: {sanitized(why, ' ')}"
@@ -198,8 +207,8 @@ class RemoteTransport:
         del self._members[name]
         self._lost[name] = SenderState(name, 0, member.sent, member.share, member.silent_for, is_lost=True)
         self._shares.leave(name, boot_seconds() + EXPIRY)
-        if not self._limits.stop.requested:
-            log.warning("the sender %s is lost%s", name, f": {why}" if why else "")
+        if not (self._is_closing or self._limits.stop.requested):
+            log.warning("the sender %s is lost: %s", name, sanitized(why, " "))
         self._look()
 
     def _ready_member(self) -> Member | None:
@@ -236,13 +245,13 @@ class RemoteTransport:
         if pace is not None:
             self._shares.rate = pace.rate
             for name, share in self._shares.due(boot_seconds()).items():
-                self._begin_task(self._tell_share(name, share, even=pace.even))
+                self._begin_task(self._tell_share(self._members[name], share, even=pace.even))
         self._wake()
 
-    async def _tell_share(self, name: str, share: float, *, even: bool) -> None:
-        member = self._members.get(name)
-        if member is not None and await member.tell_share(share, even=even):
-            self._shares.confirm(name, share, boot_seconds())
+    async def _tell_share(self, member: Member, share: float, *, even: bool) -> None:
+        confirmed = await member.tell_share(share, even=even)
+        if confirmed and self._members.get(member.name) is member:
+            self._shares.confirm(member.name, share, boot_seconds())
             self._wake()
 
     def _look_at_number(self) -> None:
