@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
@@ -46,7 +47,7 @@ class Member:
         self._parts = SentParts(shared)
         self._waiting: dict[int, _Waiting] = {}
         self._outbox: list[int] = []
-        self._work = asyncio.Event()
+        self._work, self._over = asyncio.Event(), asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -120,6 +121,7 @@ class Member:
         if self.is_lost:
             return
         self.is_lost = True
+        self._over.set()
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
         for number, one in list(self._waiting.items()):
             self._settle(number, Lost(SENDER_LOST, text) if one.delivered else Recalled())
@@ -169,11 +171,12 @@ class Member:
         self._heard = now
 
     async def _watch(self) -> None:
-        """Raises TimeoutError when it was not heard for long."""
-        while True:
-            if (left := SILENCE - self.silent_for) <= 0:
-                raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
-            await asyncio.sleep(left)
+        """Raises TimeoutError when it was not heard for long, or is lost for another reason."""
+        while not self.is_lost and (left := SILENCE - self.silent_for) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._over.wait()
+        raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
 
     def _settle(self, number: int, ending: Ending) -> None:
         one = self._waiting.get(number)

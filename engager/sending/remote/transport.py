@@ -16,7 +16,7 @@ import anyio
 
 from engager.config.log import log
 from engager.config.sanitize import sanitized
-from engager.errors import Exit
+from engager.errors import Exit, first_of
 from engager.models import Ending, Recalled, Withheld
 from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds
@@ -137,7 +137,10 @@ class RemoteTransport:
         self._begin_task(self._steward())
 
     async def _watch_roster(self) -> None:
-        reason = await self._roster.watch(self._join, self._leave)
+        try:
+            reason = await self._roster.watch(self._join, self._leave)
+        except Exception as fault:  # such as no more processes: the run must not wait for senders for ever
+            reason = f"no more senders can come: {first_of(fault)}"
         self._limits.stop.request(Exit.STOPPED, f"{reason}; run the same command again to resume")
         for name in list(self._members):
             self._lose(name, reason)
