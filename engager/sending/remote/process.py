@@ -136,7 +136,8 @@ class Processes:
             calls = _Calls(connection)
             replies = asyncio.create_task(calls.read_replies())
             try:
-                await joined(name, CalledSender(calls.call))
+                # Not awaited itself, so that a cancellation cannot end in it.
+                await asyncio.wait([joined(name, CalledSender(calls.call))])
             finally:
                 replies.cancel()
                 connection.close()

@@ -80,6 +80,7 @@ class RemoteTransport:
         self._complete = False  #: the first senders are there
         self._short_since = boot_seconds()  #: since when there are too few; infinite: there are enough
         self._why = ""  #: the last sender that could not be used
+        self._ends = False
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         limits.gate.on_change(self._recall_if_shut)
@@ -120,13 +121,14 @@ class RemoteTransport:
 
     async def aclose(self) -> None:
         """Let every sender end."""
+        self._ends = True
         members = list(self._members.values())
         await asyncio.gather(*[member.aclose(_LAST) for member in members])
-        for member in members:
-            member.lose("the run ends")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in members:
+            member.lose("the run ends")
         await self._roster.aclose()
 
     # The senders
@@ -178,7 +180,7 @@ class RemoteTransport:
 
     def _lose(self, name: str, why: str) -> None:
         member = self._members.get(name)
-        if member is None:
+        if member is None or self._ends:  # a sender that has ended cannot be asked any more
             return
         member.lose(why)
         del self._members[name]
