@@ -48,6 +48,7 @@ class Member:
         self._waiting: dict[int, _Waiting] = {}
         self._outbox: list[int] = []
         self._work, self._over = asyncio.Event(), asyncio.Event()
+        self._telling = asyncio.Lock()
 
     @property
     def in_flight(self) -> int:
@@ -96,9 +97,12 @@ class Member:
             self.lose(_text(faults.exceptions[0]))
 
     async def tell_share(self, share: float, *, even: bool) -> bool:
-        """Tell it its share of the rate; returns whether it has confirmed that."""
+        """Tell it its share of the rate; returns whether it has confirmed that.
+
+        One at a time: of two calls under way, the earlier one may arrive last.
+        """
         try:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(SILENCE), self._telling:
                 await self._link.set_share(Pace(share, even, is_share=True))
         except Exception:
             return False  # it is lost, or will be
