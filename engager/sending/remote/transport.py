@@ -201,7 +201,7 @@ class RemoteTransport:
 
     def _lose(self, name: str, why: str) -> None:
         member = self._members.get(name)
-        if member is None:
+        if member is None or self._is_closing:  # a sender that has ended cannot be asked any more
             return
         member.lose(why)
         del self._members[name]
