@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Summary:
     latency_ms: Mapping[str, float | None]  #: of requests, as `waited_ms`
     waited_ms: Mapping[str, float | None]
     requests: int  #: that left, each as often as it was sent
+    senders: Mapping[str, int] = field(default_factory=dict)  #: by sender, since the last start
 
     @property
     def duration(self) -> str:
@@ -47,8 +48,8 @@ class Summary:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
         """Build a summary from the content of `summary.json`."""
-        # Earlier versions did not count requests, and each carried one row.
-        known = {"requests": facts["attempts"], **facts}
+        # Earlier versions had no senders and did not count requests, each of which carried one row.
+        known = {"requests": facts["attempts"], "senders": {}, **facts}
         return cls(**{name: known[name] for name in cls.__dataclass_fields__})
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,6 +67,18 @@ class ErrorKind:
     row: int | None  #: the number of an example row; None if an earlier process handled all of them
     key: str | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderState:
+    """The state of a sender at one moment."""
+
+    name: str
+    in_flight: int  #: requests without an ending yet
+    sent: int  #: requests that left and whose endings it returned
+    share: float | None  #: requests per second of the rate limit; None: no limit, or no share yet
+    silent_seconds: float  #: since it was heard
+    lost: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,7 @@ class Snapshot:
     in_flight: int  #: requests without a response yet
     rows_in_flight: int  #: rows that these carry
     holders: Mapping[str, str]  #: each holder of a pause, and its reason or end
+    senders: Sequence[SenderState] = ()  #: empty if the run itself sends
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 import click
 
 import engager
-from engager import Exit
+from engager import Exit, SenderState
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.output.text import duration, plural
+from engager.output.text import duration, plural, sender_line
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -111,6 +111,7 @@ def _text(seen: Mapping[str, Any]) -> str:
     lines = [_head(seen)]
     if seen["requests"]:
         lines.append(f"  {plural(seen['requests'], 'request was', 'requests were')} sent")
+    lines += [f"  {sender_line(SenderState(**sender))}" for sender in seen["senders"] or ()]
     if seen["open"]:
         where = "in flight, or between two attempts"
         if not running:

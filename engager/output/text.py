@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from engager.events import Snapshot
+from collections.abc import Sequence
+
+from engager.events import SenderState, Snapshot
 from engager.models import Status
+
+#: Seconds after which it is shown that a sender is silent: an idle one is heard twice a second.
+_SILENT = 2.0
 
 
 def duration(seconds: float) -> str:
@@ -25,7 +30,7 @@ def status_line(now: Snapshot) -> str:
     parts = [settled(now) + (f" ({share(now):.0%})" if now.total else "")]
     parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
     parts.append(pace(now))
-    parts += filter(None, [retries(now), latency(now), time_left(now)])
+    parts += filter(None, [count_of_senders(now.senders), retries(now), latency(now), time_left(now)])
     return " · ".join(parts + pause_text(now))
 
 
@@ -79,6 +84,25 @@ def latency(now: Snapshot) -> str:
     if p50 is None or p95 is None or p99 is None:
         return ""
     return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
+
+
+def count_of_senders(senders: Sequence[SenderState]) -> str:
+    """The number of senders, and of those that were lost; empty if the run itself sends."""
+    lost = sum(sender.lost for sender in senders)
+    gone = f", {lost:,} lost" if lost else ""
+    return f"{plural(len(senders) - lost, 'sender')}{gone}" if senders else ""
+
+
+def sender_line(sender: SenderState) -> str:
+    """A sender as one line."""
+    if sender.lost:
+        return f"{sender.name}: lost, {sender.sent:,} sent"
+    parts = [f"{sender.name}: {sender.in_flight:,} in flight", f"{sender.sent:,} sent"]
+    if sender.share is not None:
+        parts.append(f"{_rate(sender.share)}/s of the rate")
+    if sender.silent_seconds >= _SILENT:
+        parts.append(f"silent for {duration(sender.silent_seconds)}")
+    return ", ".join(parts)
 
 
 def time_left(now: Snapshot) -> str:

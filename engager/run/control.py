@@ -5,11 +5,12 @@ A command before the run sends is stored, and takes effect when sending begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from engager.errors import Exit, JobError
+from engager.events import SenderState
 from engager.policies.rate import LEAST_RATE, MOST_RATE
 from engager.sending.stop import Stop
 
@@ -40,6 +41,7 @@ class Gauges:
     in_flight: Callable[[], int]  #: requests without a response yet
     paused_for: Callable[[], float]  #: seconds that remain of the pause that the endpoint asked for
     holders: Callable[[], Collection[str]]  #: the holders of the pause, the circuit breaker among them
+    senders: Callable[[], Sequence[SenderState]] = tuple  #: empty if the run itself sends
 
 
 class Control:
@@ -80,6 +82,11 @@ class Control:
     def in_flight(self) -> int:
         """Requests without a response yet."""
         return self.gauges.in_flight() if self.gauges else 0
+
+    @property
+    def senders(self) -> Sequence[SenderState]:
+        """The senders, those that were lost among them; empty if the run itself sends."""
+        return self.gauges.senders() if self.gauges else ()
 
     def all_holders(self) -> dict[str, str]:
         """Every holder of the pause, with its end or its reason, the endpoint among them."""

@@ -163,6 +163,7 @@ class Monitor:
             "in_flight": in_flight,
             "rows_in_flight": store.state.rows_in_flight if most > 1 else in_flight,
             "holders": control.all_holders(),
+            "senders": control.senders,
         }
 
     async def publish(self, watch: Watch) -> None:

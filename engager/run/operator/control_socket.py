@@ -89,6 +89,7 @@ class Commanded:
             "holders": control.all_holders(),
             "rate": control.rate or (pace.rate if pace else None),
             "in_flight": control.in_flight,
+            "senders": [asdict(sender) for sender in control.senders],
             "stopping": control.stopping.requested,
             "snapshot": self._latest and asdict(self._latest),
         }

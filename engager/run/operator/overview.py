@@ -45,6 +45,7 @@ def state_of_run(found: RunDirectory) -> dict[str, Any]:
         "holders": live.get("holders"),
         "rate": live.get("rate"),
         "in_flight": live.get("in_flight"),
+        "senders": live.get("senders"),
         "stopping": live.get("stopping", False if not running else None),
         "exit_code": summary["exit_code"] if summary and known else None,
         "given_up": found.given_up_path.exists(),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engager.events import SenderState
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
 from engager.sending.clock import boot_seconds
@@ -72,6 +73,11 @@ class Member:
     def load(self) -> float:
         """Requests in flight, for its share."""
         return len(self._waiting) / (self.share or 1.0)
+
+    def state(self, *, lost: bool) -> SenderState:
+        """Its state at this moment."""
+        share = self.share if self.paced else None
+        return SenderState(self.name, self.in_flight, self.sent, share, self.silent_for, lost)
 
     async def hand_out(self, number: int, body: tuple[bytes, ...], request_id: str) -> Ending:
         """Hand it a request, and wait for the ending."""
