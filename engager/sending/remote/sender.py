@@ -70,7 +70,8 @@ class StatelessSender:
         except EngagerError as fault:
             return hello._replace(fault=str(fault))
         if check:
-            return hello._replace(fault=await self._access.unreachable())
+            mark = self._access.token_mark(settings.mark_key)
+            return hello._replace(fault=await self._access.unreachable(), token_mark=mark)
         self._now, self._heard, self._stop = running_clock(), boot_seconds(), Stop()
         self._gate = PauseGate(self._stop)
         self._limiter = RateLimiter(None, self._stop, self._gate)
