@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Summary:
     requests: int  #: that left, each as often as it was sent
     endpoint: str = ""  #: its address, or `sandbox`, which reaches nobody
     scenario: str | None = None  #: or its template
+    senders: Mapping[str, int] = field(default_factory=dict)  #: by sender, since the last start
 
     @property
     def duration(self) -> str:
@@ -50,8 +51,8 @@ class Summary:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
         """Build a summary from the content of `summary.json`."""
-        # Earlier versions did not count requests, and each carried one row.
-        known = {"requests": facts["attempts"], "endpoint": "", "scenario": None, **facts}
+        # Earlier versions had no senders and did not count requests, each of which carried one row.
+        known = {"requests": facts["attempts"], "endpoint": "", "scenario": None, "senders": {}, **facts}
         return cls(**{name: known[name] for name in cls.__dataclass_fields__})
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,6 +70,18 @@ class ErrorKind:
     row: int | None  #: the number of an example row; None if an earlier process handled all of them
     key: str | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderState:
+    """The state of a sender at one moment."""
+
+    name: str
+    in_flight: int  #: requests without an ending yet
+    sent: int  #: requests that left and whose endings it returned
+    share: float | None  #: requests per second of the rate limit; None: no limit, or no share yet
+    silent_seconds: float  #: since it was heard
+    lost: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,7 @@ class Snapshot:
     waits_for: str | None  #: why no request leaves, where it is neither a pause nor a stop
     stopping: str | None  #: why the run is to end; None while it is not
     stops_within_seconds: float | None  #: while stopping: until no request is in flight, at the latest
+    senders: Sequence[SenderState] = ()  #: empty if the run itself sends
 
 
 @dataclass(frozen=True, slots=True)

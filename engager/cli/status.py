@@ -11,14 +11,23 @@ from typing import Any, NoReturn
 import click
 
 import engager
-from engager import Exit
+from engager import Exit, SenderState
 from engager.cli.ending import exit_with
 from engager.cli.options import SET, output_format
 from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.output.text import destination, duration, left_until, per_second, plural, share, waits_text
+from engager.output.text import (
+    destination,
+    duration,
+    left_until,
+    per_second,
+    plural,
+    sender_line,
+    share,
+    waits_text,
+)
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -136,6 +145,7 @@ def _text(seen: Mapping[str, Any]) -> str:
         lines += [f"  {line}" for line in [_progress(seen), *_waits(seen)] if line]
     if seen["requests"]:
         lines.append(f"  {plural(seen['requests'], 'request was', 'requests were')} sent")
+    lines += [f"  {sender_line(SenderState(**sender))}" for sender in seen["senders"] or ()]
     if seen["open"]:
         where = "in flight, or between two attempts"
         if not running:

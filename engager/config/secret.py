@@ -16,6 +16,16 @@ from engager.errors import JobError
 
 MASK = "***"
 
+#: How a text is written in JSON and in XML.
+_NOTATIONS: tuple[Callable[[str], str], ...] = (
+    lambda text: orjson.dumps(text).decode()[1:-1],
+    html.escape,
+    lambda text: html.escape(text, quote=False),
+)
+
+#: How often: a response may have a whole request in one of its texts.
+_TIMES = 2
+
 
 class MissingSecretError(JobError):
     """The variable or file that the job names contains no secret yet."""
@@ -30,16 +40,9 @@ class Secret:
     def __init__(self, value: str, *notations: str) -> None:
         """Register a secret; `notations` are further forms of the same value."""
         self._value = value
-        forms = {
-            form
-            for text in (value, *notations)
-            for form in (
-                text,
-                orjson.dumps(text).decode()[1:-1],
-                html.escape(text),
-                html.escape(text, quote=False),
-            )
-        }
+        forms = {value, *notations}
+        for _ in range(_TIMES):
+            forms |= {notation(form) for form in forms for notation in _NOTATIONS}
         self._forms = sorted((form for form in forms if form), key=len, reverse=True)
         self._all.append(self)
 

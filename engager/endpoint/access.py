@@ -37,13 +37,13 @@ def token_of(job_file: JobFile) -> Secret:
     if reference is None:
         return SANDBOX_TOKEN
     try:
-        return read_secret(reference, job_file.base, least=_least_token(job_file.job))
+        return read_secret(reference, job_file.base, least=least_token(job_file.job))
     except JobError as fault:
         key = "endpoint.token"
         raise type(fault)(job_file.at(key, str(fault).removeprefix(f"{key}: "))) from fault.__cause__
 
 
-def _least_token(job: Job) -> int:
+def least_token(job: Job) -> int:
     """The least number of characters of a token.
 
     A short text occurs in many others: masking it would spoil files and messages.
@@ -182,7 +182,7 @@ async def connected(job_file: JobFile, secret: Secret, limits: Limits) -> AsyncI
     async with origin_probed(job_file, secret, limits.stop) as origin:
         destination = destination_of(job_file, secret, origin)
         if job.is_remote:
-            async with senders.connected(job_file, destination, limits, _least_token(job)) as remote:
+            async with senders.connected(job_file, destination, limits, least_token(job)) as remote:
                 yield remote
             return
         transport = transport_to(destination, job.limits.max_in_flight, job.endpoint.transport)

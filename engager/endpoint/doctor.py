@@ -22,7 +22,7 @@ from engager.config.as_json import as_json
 from engager.config.job import JobFile
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.endpoint.access import destination_of, origin_of, spec_of, token_of
+from engager.endpoint.access import destination_of, least_token, origin_of, spec_of, token_of
 from engager.endpoint.connectivity import Finding, Probe, State, certify, connect, resolve
 from engager.endpoint.deduplication import (
     NOBODIES,
@@ -36,6 +36,8 @@ from engager.endpoint.deduplication import (
 )
 from engager.endpoint.methods import asked_again
 from engager.endpoint.scenarios import Platform
+from engager.endpoint.sender_checks import check_senders
+from engager.endpoint.senders import settings_of
 from engager.policies.delivery import Mode
 from engager.sending.stop import Stop
 from engager.sending.transport.base import MAX_ANSWER
@@ -45,6 +47,11 @@ async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> l
     """Run every check, and report each finding as soon as it is known. Raises JobError."""
     secret = token_of(job_file)
     findings: list[Finding] = []
+
+    def report(found: Finding) -> None:
+        findings.append(replace(found, seen=_shown(found.seen), advice=_shown(found.advice)))
+        on_finding(findings[-1])
+
     async with origin_of(job_file.job) as origin:
         destination = destination_of(job_file, secret, origin)
         clearance = admission_of(job_file.job.pace, Stop())
@@ -54,8 +61,10 @@ async def examine(job_file: JobFile, on_finding: Callable[[Finding], None]) -> l
             found = await check(probe) if not failed else Finding(State.SKIPPED, f"{failed} failed")
             if found.state is State.FAILED and name in NEEDED:
                 failed = name
-            findings.append(replace(found, seen=_shown(found.seen), advice=_shown(found.advice), check=name))
-            on_finding(findings[-1])
+            report(replace(found, check=name))
+        if job_file.job.is_remote:
+            settings = settings_of(job_file, destination, least_token(job_file.job))
+            await check_senders(job_file, settings, secret, report)
     return findings
 
 

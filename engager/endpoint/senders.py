@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engager.config.job import JobFile
 from engager.config.job_sections import AUTO, Job
@@ -18,6 +18,9 @@ from engager.sending.remote.messages import Settings
 from engager.sending.remote.process import Processes
 from engager.sending.remote.transport import Demand, RemoteTransport, Roster, remote_transport
 from engager.sending.transport.base import Destination
+
+if TYPE_CHECKING:
+    from engager.sending.remote.cluster import Cluster
 
 _CERTIFICATE: Final = re.compile(
     "-----BEGIN [A-Z ]*CERTIFICATE-----.*?-----END [A-Z ]*CERTIFICATE-----", re.S
@@ -39,7 +42,7 @@ async def connected(
         number = processes_of(job)
         roster, demand = Processes(number), Demand(number)
     else:
-        roster, demand = _cluster_of(job_file), Demand(job.cluster.at_least, job.cluster.patience)
+        roster, demand = cluster_of(job_file), Demand(job.cluster.at_least, job.cluster.patience)
     async with remote_transport(settings, limits, demand, roster) as transport:
         yield transport
 
@@ -86,13 +89,30 @@ def _authorities(job_file: JobFile) -> str | None:
     return "\n".join(found[0] for found in _CERTIFICATE.finditer(text))
 
 
+def warnings_of(job_file: JobFile) -> Iterator[str]:
+    """Settings of the senders that are valid but may be a mistake."""
+    job = job_file.job
+    endpoint, number = job.endpoint, processes_of(job)
+    if number > processors():
+        text = f"{number} processes on {processors()} processors are slower than fewer of them"
+        yield job_file.at("limits.processes", text)
+    if job.cluster.scheduler is None:
+        return
+    secrets = {"token": endpoint.token, "proxy": endpoint.proxy}
+    files = {key: given[5:] for key, given in secrets.items() if given and given.startswith("file:")}
+    files |= {key: given for key in ("client_cert", "client_key") if (given := getattr(endpoint, key))}
+    for key, file in files.items():
+        text = f"each worker of the cluster reads {job_file.base / file} on its own machine"
+        yield job_file.at(f"endpoint.{key}", text)
+
+
 def processes_of(job: Job) -> int:
     """The number of processes that send, besides the run itself."""
     given = job.limits.processes
-    return given if given != AUTO else max(1, _processors() - 1)
+    return given if given != AUTO else max(1, processors() - 1)
 
 
-def _processors() -> int:
+def processors() -> int:
     """The processors that this process may use, by its affinity and the quota of its control group."""
     affinity = getattr(os, "sched_getaffinity", None)
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -103,7 +123,7 @@ def _processors() -> int:
         return processors
 
 
-def _cluster_of(job_file: JobFile) -> Roster:
+def cluster_of(job_file: JobFile) -> Cluster:
     """The workers of the job's cluster. Raises JobError where Dask is missing, or a file of the job."""
     section, base = job_file.job.cluster, job_file.base
     files = {name: getattr(section, name) for name in ("ca_file", "cert", "key")}

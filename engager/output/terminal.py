@@ -13,18 +13,20 @@ from engager.events import ErrorKind, Snapshot
 from engager.models import Status
 from engager.output.text import (
     checked_line,
+    count_of_senders,
     duration,
     latency,
     pace,
     retries,
+    sender_line,
     settled,
     settled_share,
     time_left,
     waits,
 )
 
-#: Number of error kinds that are shown.
-_KINDS = 5
+#: Number of error kinds that are shown, and of senders.
+_KINDS, _SENDERS = 5, 8
 
 _COLOURS = {
     Status.ENGAGED: "green",
@@ -50,7 +52,7 @@ def view(now: Snapshot) -> RenderableType:
     timing = " · ".join(filter(None, [latency(now), retries(now)]))
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
     lines += [Text(reason, style="bold yellow", overflow="fold") for reason in waits(now)]
-    return Group(*lines, *_errors(now))
+    return Group(*lines, *_senders(now), *_errors(now))
 
 
 def check_view(rows: int, total: int | None, seconds: float) -> RenderableType:
@@ -72,6 +74,17 @@ def _statuses(now: Snapshot) -> Text:
             text.append("  " if text else "")
             text.append(f"{count:,} {status}", style=colour)
     return text
+
+
+def _senders(now: Snapshot) -> list[Text]:
+    if not now.senders:
+        return []
+    lines = [Text(count_of_senders(now.senders), overflow="fold")]
+    for sender in now.senders[:_SENDERS]:
+        style = "yellow" if sender.lost else "dim"
+        line = Text(f"  {sanitized(sender_line(sender), ' ')}", style, overflow="ellipsis", no_wrap=True)
+        lines.append(line)
+    return lines
 
 
 def _errors(now: Snapshot) -> list[Text]:

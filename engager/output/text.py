@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 from engager.config.job_sections import SANDBOX
-from engager.events import Snapshot
+from engager.events import SenderState, Snapshot
 from engager.models import Status
+
+#: Seconds after which it is shown that a sender is silent: an idle one is heard twice a second.
+_SILENT = 2.0
 
 
 def duration(seconds: float) -> str:
@@ -41,7 +44,7 @@ def status_line(now: Snapshot) -> str:
     parts = [settled(now)]
     parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
     parts.append(pace(now))
-    parts += filter(None, [retries(now), latency(now), time_left(now)])
+    parts += filter(None, [count_of_senders(now.senders), retries(now), latency(now), time_left(now)])
     return " · ".join(parts + waits(now))
 
 
@@ -114,6 +117,25 @@ def latency(now: Snapshot) -> str:
     if p50 is None or p95 is None or p99 is None:
         return ""
     return f"p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms"
+
+
+def count_of_senders(senders: Sequence[SenderState]) -> str:
+    """The number of senders, and of those that were lost; empty if the run itself sends."""
+    lost = sum(sender.lost for sender in senders)
+    gone = f", {lost:,} lost" if lost else ""
+    return f"{plural(len(senders) - lost, 'sender')}{gone}" if senders else ""
+
+
+def sender_line(sender: SenderState) -> str:
+    """A sender as one line."""
+    if sender.lost:
+        return f"{sender.name}: lost, {sender.sent:,} sent"
+    parts = [f"{sender.name}: {sender.in_flight:,} in flight", f"{sender.sent:,} sent"]
+    if sender.share is not None:
+        parts.append(f"{per_second(sender.share)}/s of the rate")
+    if sender.silent_seconds >= _SILENT:
+        parts.append(f"silent for {duration(sender.silent_seconds)}")
+    return ", ".join(parts)
 
 
 def time_left(now: Snapshot) -> str:

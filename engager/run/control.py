@@ -5,11 +5,12 @@ A command before the run sends is stored, and takes effect when sending begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from engager.errors import Exit, JobError
+from engager.events import SenderState
 from engager.policies.rate import LEAST_RATE, MOST_RATE
 from engager.sending.stop import Stop
 from engager.sending.transport.base import InFlight
@@ -41,6 +42,7 @@ class Gauges:
     in_flight: Callable[[], InFlight]  #: the requests without a response yet
     paused_for: Callable[[], float]  #: seconds that remain of the pause that the endpoint asked for
     holders: Callable[[], Mapping[str, str]]  #: the holders of the pause, the circuit breaker among them
+    senders: Callable[[], Sequence[SenderState]] = tuple  #: empty if the run itself sends
 
 
 class Control:
@@ -85,6 +87,11 @@ class Control:
     def stops_within(self) -> float | None:
         """Seconds after which no request is in flight any more, at the latest; None without a stop."""
         return self.in_flight.ends_within_seconds if self.stopping.requested else None
+
+    @property
+    def senders(self) -> Sequence[SenderState]:
+        """The senders, those that were lost among them; empty if the run itself sends."""
+        return self.gauges.senders() if self.gauges else ()
 
     def all_holders(self) -> dict[str, str]:
         """Every holder of the pause, with its end or its reason, the endpoint among them."""

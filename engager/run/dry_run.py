@@ -15,6 +15,7 @@ from engager.config.job_sections import AUTO, UNCHOSEN, Job
 from engager.config.mail import receivers_of
 from engager.config.secret import MASK, MissingSecretError
 from engager.endpoint.access import headers_of, token_of, url_of
+from engager.endpoint.senders import warnings_of
 from engager.models import EngageRequest, Invalid, Outcome, Row, Skipped, Unreadable
 from engager.policies.rate import Pace
 from engager.policies.schedule import moment_text
@@ -119,7 +120,13 @@ def check(
     try:
         builder = builder_of(job_file, rows, MASK, "check")
         findings = Findings(
-            warnings=[*job_file.warnings, *builder.warnings, *_still_open(job_file.job), *unset]
+            warnings=[
+                *job_file.warnings,
+                *warnings_of(job_file),
+                *builder.warnings,
+                *_still_open(job_file.job),
+                *unset,
+            ]
         )
         selection = selection_of(job_file, builder, observe=True)
         assert selection is not None  # noqa: S101 - with `observe` there always is one

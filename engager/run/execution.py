@@ -29,6 +29,7 @@ from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
 from engager.sending.remote.messages import EXPIRY
+from engager.sending.remote.transport import RemoteTransport
 from engager.sending.stop import Stop
 
 #: A context in which the page of a run is served; it returns the address of the page.
@@ -146,7 +147,12 @@ async def _carried_out(run: Run, last_row: int | None) -> Remaining:
     limits = Limits.create(run.control.stopping, plan.pace)
     async with connected(run.job_file, run.secret, limits) as transport:
         gate = limits.gate
-        gauges = Gauges(lambda: transport.in_flight, lambda: gate.paused_for, lambda: gate.holders)
+        gauges = Gauges(
+            lambda: transport.in_flight,
+            lambda: gate.paused_for,
+            lambda: gate.holders,
+            (lambda: transport.senders) if isinstance(transport, RemoteTransport) else tuple,
+        )
         run.control.attach(limits, gauges)
         run.store.failing = failure_counter(plan.threshold, run.control.stopping)
         return await engine.engage_all(plan, transport, limits)
@@ -207,6 +213,7 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         elapsed_seconds=round(seconds, 3),
         # A wall clock that was set back shows less than the time that was just measured.
         total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
+        senders={sender.name: sender.sent for sender in run.control.senders},
         endpoint=run.directory.endpoint,
         scenario=run.directory.scenario,
         **tally.as_dict(),

@@ -183,6 +183,7 @@ class Monitor:
             "holders": control.all_holders(),
             "stopping": control.stopping.reason if control.stopping.requested else None,
             "stops_within_seconds": control.stops_within(),
+            "senders": control.senders,
         }
 
     async def publish(self, watch: Watch) -> None:

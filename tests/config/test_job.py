@@ -1,4 +1,4 @@
-"""A job says what is likely not meant."""
+"""A job says what is likely not meant, and refuses what is not safe."""
 
 from __future__ import annotations
 
@@ -63,4 +63,31 @@ def test_a_name_that_no_host_can_have_is_an_error_of_its_key(tmp_path: Path, key
         "request": {"id": 12, "email": "{email}"},
     }
     with pytest.raises(JobError, match=rf"endpoint\.{key}"):
+        build_job(tables, base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "insecure", "taken"),
+    [
+        ("tcp://scheduler.example:8786", False, False),
+        ("tcp://10.0.0.5:8786", False, False),
+        ("tcp://10.0.0.5:8786", True, True),
+        ("tcp://127.0.0.1:8786", False, True),
+        ("tls://10.0.0.5:8786", True, False),  # without certificates
+    ],
+)
+def test_a_scheduler_without_tls_is_on_this_machine(
+    tmp_path: Path, scheduler: str, insecure: bool, taken: bool
+) -> None:
+    tables = {
+        "job": {"name": "t"},
+        "endpoint": {"url": "https://crm.example", "token": "env:ENGAGER_TEST_TOKEN"},
+        "input": {"path": "people.csv"},
+        "request": {"id": 1, "email": "{email}"},
+        "cluster": {"scheduler": scheduler, "insecure": insecure},
+    }
+    if taken:
+        assert build_job(tables, base=tmp_path).job.cluster.scheduler == scheduler
+        return
+    with pytest.raises(JobError, match="cluster"):
         build_job(tables, base=tmp_path)

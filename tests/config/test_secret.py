@@ -14,8 +14,15 @@ VALUE = """t0ken-<&>"'\\-of-the-tests"""
 
 @pytest.mark.parametrize(
     "written",
-    [VALUE, json.dumps(VALUE)[1:-1], html.escape(VALUE), html.escape(VALUE, quote=False)],
-    ids=["as it is", "JSON", "HTML attribute", "HTML text"],
+    [
+        VALUE,
+        json.dumps(VALUE)[1:-1],
+        html.escape(VALUE),
+        html.escape(VALUE, quote=False),
+        json.dumps(json.dumps(VALUE)[1:-1])[1:-1],
+        html.escape(json.dumps(VALUE)[1:-1]),
+    ],
+    ids=["as it is", "JSON", "HTML attribute", "HTML text", "JSON in JSON", "JSON in HTML"],
 )
 def test_a_token_is_masked_in_every_notation(written: str) -> None:
     assert Secret(VALUE).redact(f"before {written} after") == f"before {MASK} after"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from engager.events import ErrorKind, Snapshot
+from engager.events import ErrorKind, SenderState, Snapshot
 from engager.models import Status
 from engager.output.terminal import view
 from engager.output.text import checked_line, status_line
@@ -114,3 +114,34 @@ def test_a_noun_agrees_with_its_number() -> None:
     assert "1 request (100 rows) in flight" in status_line(replace(one, rows_in_flight=100))
     assert checked_line(1, None, 1.0).startswith("1 row checked")
     assert checked_line(1, 2000, 1.0).startswith("1 of 2,000 rows checked")
+
+
+SENDERS = (
+    SenderState("process 1", 20, 1500, 250.0, 0.1, lost=False),
+    SenderState("process 2", 7, 900, 4.5, 3.0, lost=False),
+    SenderState("tls://10.0.0.3:40001", 0, 12, None, 16.0, lost=True),
+)
+
+
+def test_each_sender_is_shown_with_what_it_does() -> None:
+    now = replace(NOW, senders=SENDERS)
+    assert "2 senders, 1 lost" in status_line(now)
+    for width in (80, 200):
+        lines = seen(now, width)
+        at = lines.index("2 senders, 1 lost")
+        assert lines[at + 1 : at + 4] == [
+            "  process 1: 20 in flight, 1,500 sent, 250/s of the rate",
+            "  process 2: 7 in flight, 900 sent, 4.5/s of the rate, silent for 3 s",
+            "  tls://10.0.0.3:40001: lost, 12 sent",
+        ]
+
+
+def test_a_run_that_sends_by_itself_shows_no_sender() -> None:
+    assert "sender" not in status_line(NOW) + "".join(seen(NOW, 80))
+
+
+def test_the_view_of_many_senders_has_a_bound() -> None:
+    many = [replace(SENDERS[0], name=f"process {number}") for number in range(64)]
+    lines = seen(replace(NOW, senders=many), 80)
+    assert "64 senders" in lines
+    assert len(lines) < 24

@@ -20,6 +20,8 @@ from engager.altcraft.profile_data import CHANNELS, PART_MEANINGS
 from engager.cli import main
 from engager.config.job_sections import Job
 from engager.config.sections import seconds_of
+from engager.endpoint.doctor import CHECKS
+from engager.endpoint.sender_checks import ALL, EACH
 from engager.models import Unreadable
 from engager.policies.adaptive import CEILING
 from engager.run.dry_run import Findings, SampleRequest
@@ -171,6 +173,11 @@ def test_the_manual_has_every_field_of_check_and_no_other() -> None:
     findings = Findings()
     findings.count_invalid(Unreadable(1, 2, "people.csv", "bad_quotes", "text", "raw"))
     assert _names(rows["`invalid`"]) == list(findings.as_dict()["invalid"][0])
+
+
+def test_the_manual_has_every_check_of_doctor_and_no_other() -> None:
+    rows = [row for row in _table(JOBS, "## doctor: test the endpoint") if len(row) == 2]
+    assert [name for check, _ in rows for name in _names(check)] == [*CHECKS, ALL, EACH]
 
 
 def test_the_manual_names_every_parameter() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from engager.events import Snapshot
+from engager.events import SenderState, Snapshot
 from engager.store.tally import Histogram
 
 #: Upper bounds of the latency's buckets, in seconds.
@@ -36,6 +36,8 @@ class RunCollector(Collector):
         yield from _gauges(now)
         paused = [((holder,), holder in now.holders) for holder in _HOLDERS]
         yield _gauge("engager_paused", "1 while this holder pauses the run.", ["holder"], paused)
+        if now.senders:
+            yield from _senders(now.senders)
         yield _latency(latency)
 
 
@@ -64,6 +66,17 @@ def _gauges(now: Snapshot) -> Iterator[GaugeMetricFamily]:
     ):
         if value is not None:
             yield GaugeMetricFamily(name, text, value=value)
+
+
+def _senders(senders: Sequence[SenderState]) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    lost = sum(sender.lost for sender in senders)
+    states = [(("present",), len(senders) - lost), (("lost",), lost)]
+    yield _gauge("engager_senders", "Senders that are present, and that were lost.", ["state"], states)
+    in_flight = [((sender.name,), sender.in_flight) for sender in senders]
+    about = "Requests of a sender without an ending yet."
+    yield _gauge("engager_sender_in_flight", about, ["sender"], in_flight)
+    about, sent = "Requests whose endings a sender returned.", {one.name: one.sent for one in senders}
+    yield _labelled("engager_sender_requests", about, "sender", sent)
 
 
 def _gauge(

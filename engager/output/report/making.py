@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -33,6 +34,9 @@ _EVENT = re.compile(rb"[-0-9]{10} [:,0-9]{12} (?:INFO|ERROR) (began|ended|error)
 
 _EVENTS = ("began", "ended", "error")
 
+#: Number of senders that are shown.
+_SENDERS = 10
+
 
 def making(run: RunDirectory, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How a run was made as pairs of term and text, of what is known."""
@@ -40,6 +44,8 @@ def making(run: RunDirectory, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = list(_sending(sending)) if sending else []
     if text := _starts(run, running):
         found.append(("starts", text))
+    if text := _senders((run.summary() or {}).get("senders") or {}):
+        found.append(("senders", text))
     if (code := seen["exit_code"]) is not None:
         found.append(("exit code", f"{code}: {MEANINGS.get(code, 'unknown')}"))
     return found
@@ -52,6 +58,12 @@ def _sending(sending: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "concurrency", _limit(concurrency, "requests in flight")
     if rows := sending["batch_rows"]:
         yield "batch", f"at most {plural(rows, 'row')} in a request"
+
+
+def _senders(sent: Mapping[str, int]) -> str:
+    """How much each sender sent since the last start; empty if the run itself sent."""
+    shown = [f"{name}: {plural(requests, 'request')}" for name, requests in islice(sent.items(), _SENDERS)]
+    return f"{len(sent):,}; {', '.join(shown)}{', …' if len(sent) > _SENDERS else ''}" if sent else ""
 
 
 def _limit(value: float | str, unit: str) -> str:

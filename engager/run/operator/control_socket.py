@@ -90,6 +90,7 @@ class Commanded:
             "rate": control.rate or (pace.rate if pace else None),
             "in_flight": control.in_flight.requests,
             "oldest_in_flight_seconds": control.in_flight.oldest_seconds,
+            "senders": [asdict(sender) for sender in control.senders],
             "stopping": control.stopping.requested,
             "stopped": control.stopping.reason or None,
             "stops_within_seconds": control.stops_within(),

@@ -25,7 +25,7 @@ EVERY, _SHARE = 1.0, 0.05
 _PATIENCE = 1.0
 
 #: What only the process of a run knows, at this moment and in its latest snapshot.
-_OF_PROCESS = ("in_flight", "oldest_in_flight_seconds", "stops_within_seconds")
+_OF_PROCESS = ("in_flight", "oldest_in_flight_seconds", "stops_within_seconds", "senders")
 _OF_SNAPSHOT = ("requests_per_second", "rows_per_second", "eta_seconds", "waits_for")
 
 #: Why a run is stopped whose last process left no summary.

@@ -50,6 +50,10 @@ class Access:
             return body
         return body[0].replace(self._place, self._in_body), *body[1:]
 
+    def token_mark(self, key: str) -> str:
+        """A keyed mark by which the run recognizes the same token."""
+        return self._token.mark(key)
+
     def redact(self, text: str) -> str:
         """Mask the token, and the password of the proxy, in a text."""
         return self._token.redact(self._proxy.redact(text) if self._proxy else text)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from engager.events import SenderState
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
 from engager.sending.clock import boot_seconds
@@ -115,6 +116,11 @@ class Member:
     def load(self) -> float:
         """Requests in flight, for its share."""
         return len(self.waiting) / (self.share or 1.0)
+
+    def state(self, *, lost: bool) -> SenderState:
+        """Its state at this moment."""
+        share = self.share if self.paced else None
+        return SenderState(self.name, self.in_flight, self.sent, share, self.silent_for, lost)
 
     def put(self, request: RemoteRequest) -> None:
         """Hand it a request, which is stored."""

@@ -51,6 +51,7 @@ class Settings:
     client_key: str | None = None
     proxy: str | None = None  #: its address without a password, or where the sender finds it
     token_place: str = TOKEN_PLACE
+    mark_key: str = ""  #: of the mark of the token that a check asks for
 
 
 class Hello(NamedTuple):
@@ -62,6 +63,7 @@ class Hello(NamedTuple):
     boot: float  #: seconds on its boot clock
     wall: float  #: seconds since the epoch
     fault: str = ""  #: why it cannot send, for the operator
+    token_mark: str = ""  #: of a check: recognizes the token that it found, see `Secret.mark`
 
 
 class HandedOut(NamedTuple):

@@ -70,7 +70,8 @@ class StatelessSender:
         except EngagerError as fault:
             return hello._replace(fault=str(fault))
         if check:
-            return hello._replace(fault=await self._access.unreachable())
+            mark = self._access.token_mark(settings.mark_key)
+            return hello._replace(fault=await self._access.unreachable(), token_mark=mark)
         if self._transport is not None:  # the engine repeats a call whose reply was lost
             return hello
         self._now, self._heard, self._stop = running_clock(), boot_seconds(), Stop()

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import anyio
 
 from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.errors import Exit
+from engager.events import SenderState
 from engager.models import Ending, Recalled, Withheld
 from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds, running_clock
@@ -46,17 +47,6 @@ class Roster(Protocol):
     async def aclose(self) -> None:
         """Free all that it holds, after the senders ended."""
         ...
-
-
-class SenderState(NamedTuple):
-    """A remote sender at one moment."""
-
-    name: str
-    in_flight: int  #: requests without an ending yet
-    sent: int  #: requests whose endings it returned
-    share: float | None  #: requests per second; None: no limit
-    silent_for: float  #: seconds since it was heard
-    is_lost: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +120,9 @@ class RemoteTransport:
 
     @property
     def senders(self) -> Sequence[SenderState]:
-        """The remote senders, those that were lost among them."""
-        present = [
-            SenderState(
-                member.name, member.in_flight, member.sent, member.share, member.silent_for, is_lost=False
-            )
-            for member in self._members.values()
-        ]
-        return present + [one for name, one in self._lost.items() if name not in self._members]
+        """The remote senders in the order of their names, and then those that were lost."""
+        present = [member.state(lost=False) for member in self._members.values()]
+        return [*sorted(present, key=_by_name), *self._lost.values()]
 
     async def aclose(self) -> None:
         """Let every sender end."""
@@ -184,6 +169,8 @@ class RemoteTransport:
             self._refuse(name, hello.fault)
             return
         member = self._members[name] = Member(name, link, hello, asked, self._parts)
+        if (before := self._lost.pop(name, None)) is not None:  # it is there again
+            member.sent = before.sent
         member.paced = self._limits.rate_limiter.pace is not None
         self._shares.join(name)
         self._look()
@@ -205,7 +192,7 @@ class RemoteTransport:
             return
         member.lose(why)
         del self._members[name]
-        self._lost[name] = SenderState(name, 0, member.sent, member.share, member.silent_for, is_lost=True)
+        self._lost[name] = replace(member.state(lost=True), in_flight=0)
         self._shares.leave(name, boot_seconds() + EXPIRY)
         if not (self._is_closing or self._limits.stop.requested):
             log.warning("the sender %s is lost: %s", name, sanitized(why, " "))
@@ -271,6 +258,10 @@ class RemoteTransport:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _by_name(sender: SenderState) -> tuple[int, str]:
+    return len(sender.name), sender.name  # numbers are at the end of names: 2 is before 10
 
 
 @asynccontextmanager

@@ -152,3 +152,20 @@ async def test_options_that_exclude_each_other(bench: Any) -> None:
     assert (await b.engager("run", "job.toml")).code == 0
     for args in (("--follow", "--tasks"), ("--set", "limits.rate=1")):
         assert (await b.engager("status", "runs/test", *args)).code == 2
+
+
+async def test_the_senders_of_a_run_are_shown_and_counted(bench: Any) -> None:
+    b = await bench(300, "[limits]\nrate = 50\nprocesses = 2\n")
+    process = await started(b, 40)
+    seen = await document(b, "runs/test")
+    text = await b.engager("status", "runs/test")
+    assert (await b.engager("stop", "runs/test")).code == 0
+    await process.communicate()
+    assert [sender["name"] for sender in seen["senders"]] == ["process 1", "process 2"]
+    assert sum(sender["share"] for sender in seen["senders"]) <= 50
+    assert not any(sender["lost"] for sender in seen["senders"])
+    assert all(f"{sender['name']}: " in text.out for sender in seen["senders"])
+    summary = b.summary()
+    assert list(summary["senders"]) == ["process 1", "process 2"]
+    assert sum(summary["senders"].values()) == summary["requests"]
+    assert (await document(b, "runs/test"))["senders"] is None

@@ -324,6 +324,22 @@ async def test_metrics_are_prometheus_and_contain_no_personal_data(tmp_path: Pat
         assert '"paused"' in health.text
 
 
+async def test_the_senders_of_a_run_are_on_the_page_and_in_the_metrics(
+    tmp_path: Path, browser: Browser
+) -> None:
+    limits = {"rate": 100, "concurrency": 16, "processes": 2}
+    async with shown(tmp_path, limits=limits) as (run, _):
+        await off_loop(browser.open, run.url)
+        await shows(browser, "#senders tbody", r"process 1.*process 2")
+        await until(lambda: run.rows > 20)
+        found = await metrics(run)
+        assert (found["engager_senders", "present"], found["engager_senders", "lost"]) == (2, 0)
+        names = ("process 1", "process 2")
+        assert sum(found["engager_sender_in_flight", name] for name in names) <= 16
+        assert sum(found["engager_sender_requests_total", name] for name in names) > 0
+        assert await off_loop(browser.run, "return !document.getElementById('senders').hidden")
+
+
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:99999", ""])
 def test_an_address_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, address: str) -> None:
     (tmp_path / "people.csv").write_text("email\na@example.com\n")

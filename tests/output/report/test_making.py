@@ -76,6 +76,16 @@ async def test_a_run_without_a_log_says_nothing_of_starts(tmp_path: Path) -> Non
     assert [term for term, _ in making(run, seen())] == ["exit code"]
 
 
+async def test_how_much_each_sender_sent_is_said(tmp_path: Path) -> None:
+    run = await made(tmp_path, [outcome(1)], complete=True)
+    assert "senders" not in dict(making(run, seen()))
+    sent = {f"process {number}": 1000 + number for number in range(1, 13)}
+    run.write_summary({**(run.summary() or {}), "senders": sent})
+    said = dict(making(run, seen()))["senders"]
+    assert said.startswith("12; process 1: 1,001 requests, process 2: ")
+    assert "process 12" not in said
+
+
 async def test_each_kind_of_row_that_is_left_over_has_its_step(tmp_path: Path) -> None:
     run = await made(tmp_path / "a run", [outcome(1)])
     path = str(run.path)

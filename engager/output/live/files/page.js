@@ -66,6 +66,7 @@ function show(now) {
     ["repeats", number.format(now.duplicates)],
   ]);
   showState(now);
+  showSenders(now.senders);
   const failed = now.errors.filter((kind) => kind.status !== "skipped");
   const skipped = now.errors.filter((kind) => kind.status === "skipped");
   byId("errors").hidden = !failed.length;
@@ -84,6 +85,22 @@ function showState(now) {
   byId("pause").disabled = byId("stop").disabled = now.stopping !== null;
   byId("rate").disabled = byId("rate-form").lastElementChild.disabled = now.rate_is_adaptive;
   if (now.rate !== null && !typed && document.activeElement !== byId("rate")) byId("rate").value = now.rate;
+}
+
+function showSenders(senders) {
+  byId("senders").hidden = !senders.length;
+  byId("senders").querySelector("tbody").replaceChildren(...senders.map((sender) => {
+    const silent = sender.silent_seconds >= 2 ? `silent for ${duration(sender.silent_seconds)}` : "";
+    const line = element("tr", sender.lost ? { class: "lost" } : {});
+    line.append(
+      element("td", {}, sender.name),
+      element("td", { class: "number" }, number.format(sender.in_flight)),
+      element("td", { class: "number" }, number.format(sender.sent)),
+      element("td", { class: "number" }, sender.lost || sender.share === null ? "–" : perSecond(sender.share)),
+      element("td", {}, sender.lost ? "lost" : silent),
+    );
+    return line;
+  }));
 }
 
 function showKinds(table, kinds) {
