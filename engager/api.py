@@ -6,6 +6,7 @@ Every error that a person must act on is an EngagerError, whose text says what t
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -41,7 +42,7 @@ from engager.errors import (
 )
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch, ignore_events
 from engager.models import Status
-from engager.output.finish import finish, notify
+from engager.output.finish import finish, notify, notify_without_run
 from engager.output.live.address import refuse_used_address
 from engager.output.logs import LogFormat, RunLog, logged
 from engager.output.night import measured
@@ -54,7 +55,7 @@ from engager.run.destination import destination_of, refuse_other_destination
 from engager.run.dry_run import Findings, ShowRows
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
-from engager.run.opening_input import moment_of_name
+from engager.run.opening_input import moment_of_name, place_of_input
 from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.overview import follow as follow_run
@@ -63,10 +64,10 @@ from engager.run.operator.signals import stopped_by_signals
 from engager.run.operator.testing import TestPlan, TestResult, send_one
 from engager.run.prepare import Run, prepare
 from engager.run.run_selection import ChosenDirectory, choose_directory
-from engager.run.unsettled import summary_of
+from engager.run.unsettled import summary_of, summary_without_run
 from engager.sending import loop
 from engager.store.run_directory import RunDirectory
-from engager.store.status import existing_run
+from engager.store.status import UNCONFIRMED, existing_run
 
 T = TypeVar("T")
 
@@ -443,7 +444,7 @@ async def _begun(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            async with _notifying_of_unsettled(job, receivers):
+            async with _notifying(job, path, receivers):
                 directory, run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 why = "this run is complete, and a new run needs a new run directory"
@@ -495,7 +496,7 @@ async def _passed(
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
-            async with _notifying_of_unsettled(job, receivers):
+            async with _notifying(job, found.input_path, receivers):
                 run = await _beside_its_loop(given, begin)
             if isinstance(run, Summary):
                 options.watch(AlreadyComplete(found.path, "the run has no row to retry", run))
@@ -507,14 +508,25 @@ async def _passed(
 
 
 @asynccontextmanager
-async def _notifying_of_unsettled(job: JobFile, receivers: Sequence[Receiver]) -> AsyncIterator[None]:
-    """Notify the receivers if an earlier run that is not settled keeps this one from beginning."""
+async def _notifying(
+    job: JobFile, input_path: str | None, receivers: Sequence[Receiver]
+) -> AsyncIterator[None]:
+    """Notify the receivers if an unsettled earlier run, or the input, keeps this run from beginning."""
     try:
         yield
     except UnsettledRunError as fault:
         found = existing_run(fault.directory)
         called = expanded(job.job.job.name, moment_of_name(job, found.started_at))
         await notify(found, summary_of(found, called, fault), receivers)
+        raise
+    except InputError:
+        now = time.time()
+        called = expanded(job.job.job.name, moment_of_name(job, now))
+        # The error itself may quote a row, or a key of a list.
+        reason = (
+            f"the input cannot be read: {place_of_input(job, input_path, now)[0]}; this start printed why"
+        )
+        await notify_without_run(summary_without_run(called, reason), receivers)
         raise
 
 
@@ -557,7 +569,8 @@ async def _carried_out(
         run.control = options.control or run.control
         run.control.claim()
         log.opens(run.directory.log_path)
-        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, tuple(run.builder.notes)))
+        notes, endpoint, scenario = tuple(run.builder.notes), run.directory.endpoint, run.directory.scenario
+        watch(Began(path, run.directory.run_id, run.name, run.resumed, warnings, notes, endpoint, scenario))
         try:
             async with commanded(run) as taking:
                 return await send(run, row_limit, taking.observing(watch), options.serve)
@@ -578,7 +591,8 @@ def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
     confirmed = job.job.limits.confirm_above
     if yes or confirmed is None or (limit is not None and limit <= confirmed):
         return RowLimit(limit)
-    return RowLimit(confirmed, f"limits.confirm_above = {confirmed}, and the rows after it are not confirmed")
+    text = f"{UNCONFIRMED} = {confirmed}, and the rows after it are not confirmed; --yes confirms them"
+    return RowLimit(confirmed, text)
 
 
 def _absolute(path: AnyPath) -> str:

@@ -29,12 +29,15 @@ class Summary:
     total_seconds: float  #: from the first start to the end, with all starts and the time between them
     rows: int  #: rows that have an outcome
     statuses: Mapping[str, int]
-    errors: Sequence[Mapping[str, Any]]  #: `status`, `error`, `rows`, the most frequent first
+    #: `status`, `error`, `rows`: the most frequent first, after them those of skipped rows.
+    errors: Sequence[Mapping[str, Any]]
     attempts: int  #: of settled rows: one of a batch is one of each of its rows
     duplicates: int
     latency_ms: Mapping[str, float | None]  #: of requests, as `waited_ms`
     waited_ms: Mapping[str, float | None]
     requests: int  #: that left, each as often as it was sent
+    endpoint: str = ""  #: its address, or `sandbox`, which reaches nobody
+    scenario: str | None = None  #: or its template
     senders: Mapping[str, int] = field(default_factory=dict)  #: by sender, since the last start
 
     @property
@@ -49,7 +52,7 @@ class Summary:
     def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
         """Build a summary from the content of `summary.json`."""
         # Earlier versions had no senders and did not count requests, each of which carried one row.
-        known = {"requests": facts["attempts"], "senders": {}, **facts}
+        known = {"requests": facts["attempts"], "endpoint": "", "scenario": None, "senders": {}, **facts}
         return cls(**{name: known[name] for name in cls.__dataclass_fields__})
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,7 +93,7 @@ class Snapshot:
     total: int | None  #: rows of the input, approximately; None until they are counted
     eta_seconds: float | None  #: seconds until the end at the recent pace
     statuses: Mapping[str, int]
-    errors: Sequence[ErrorKind]  #: the most frequent first
+    errors: Sequence[ErrorKind]  #: the most frequent first, and those of skipped rows last
     attempts: int  #: of settled rows: one of a batch is one of each of its rows
     retries: int  #: of these, all after the first one of a row
     requests: int  #: that left, each as often as it was sent
@@ -103,8 +106,12 @@ class Snapshot:
     rate: float | None  #: rate limit in requests per second
     rows_per_request: int  #: at most; 1 without batches
     in_flight: int  #: requests without a response yet
+    oldest_in_flight_seconds: float | None  #: since the first of these left; None without one
     rows_in_flight: int  #: rows that these carry
     holders: Mapping[str, str]  #: each holder of a pause, and its reason or end
+    waits_for: str | None  #: why no request leaves, where it is neither a pause nor a stop
+    stopping: str | None  #: why the run is to end; None while it is not
+    stops_within_seconds: float | None  #: while stopping: until no request is in flight, at the latest
     senders: Sequence[SenderState] = ()  #: empty if the run itself sends
 
 
@@ -118,6 +125,8 @@ class Began:
     resumed: bool  #: an earlier process started the run
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()  #: such as the exclusion lists
+    endpoint: str = ""  #: its address, or `sandbox`, which reaches nobody
+    scenario: str | None = None  #: or its template
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ import engager
 from engager import Exit
 from engager.cli.ending import exit_with
 from engager.cli.streams import say
-from engager.output.text import plural
+from engager.output.text import duration, plural
 
 _RUN = click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -57,7 +58,9 @@ def _command(run_path: Path, call: Callable[[], dict[str, Any]], done: str) -> N
         state = call()
         holders = [f"{holder}{why and f' ({why})'}" for holder, why in state["holders"].items()]
         held = f"; paused by {', '.join(holders)}" if holders and done != "paused" else ""
-        say(f"{run_path}: {done}; {plural(state['in_flight'], 'request')} in flight{held}")
+        within = state["stops_within_seconds"]
+        limit = f", at most {duration(ceil(within))}" if within else ""
+        say(f"{run_path}: {done}; {plural(state['in_flight'], 'request')} in flight{limit}{held}")
         return Exit.DONE
 
     exit_with(carry_out)

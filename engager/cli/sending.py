@@ -24,11 +24,13 @@ from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
+from engager.output.next_steps import asking_for_tasks
 from engager.output.progress import Progress
-from engager.output.text import plural
+from engager.output.text import destination, plural
 from engager.run.monitor import tolerated
 from engager.run.operator.signals import stopped_by_signals
 from engager.sending import loop
+from engager.store.status import existing_run
 
 #: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20
@@ -95,8 +97,12 @@ def run_command(
             page=page,
         )
         sent = _sent(partial(send, yes=yes), options)
-        if sent.unconfirmed and _at_terminal() and _consents():
-            sent = _sent(partial(send, yes=True), options)
+        last = sent.last
+        if isinstance(last, Ended) and last.unconfirmed and _at_terminal():
+            if _consents():
+                sent = _sent(partial(send, yes=True), options)
+            else:
+                _print_how_to_confirm(last)
         return _concluded(sent, options)
 
     exit_with(carry_out)
@@ -150,11 +156,6 @@ class _Sent:
 
     code: int
     last: Ended | AlreadyComplete | None  #: with the summary; None if there is none
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether the rest needs confirmation."""
-        return isinstance(self.last, Ended) and self.last.unconfirmed
 
 
 def _concluded(sent: _Sent, options: _OutputOptions) -> int:
@@ -225,7 +226,7 @@ def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
     if isinstance(event, Began):
         loop.collect_rarely()
     if in_words:
-        _print_event(event, options.quiet)
+        _print_event(event, options)
     if isinstance(event, AlreadyComplete | Ended) and not options.as_json:
         if isinstance(event, Ended) and event.last_row is not None and not options.quiet:
             _show_rows(event.directory, event.last_row)
@@ -237,8 +238,12 @@ def _report(event: Event, options: _OutputOptions, in_words: bool) -> None:
         say(f"report: {event.page}" if event.page else f"report: write it with {command}")
 
 
-def _print_event(event: Event, quiet: bool) -> None:
+def _print_event(event: Event, options: _OutputOptions) -> None:
+    quiet = options.quiet
     if isinstance(event, Began):
+        if sys.stderr.isatty() and not (quiet or options.no_progress):
+            where = destination(event.endpoint, event.scenario)
+            say(sanitized(f"{event.job}: sends to {where}", " "), err=True, wrap=True)
         for warning in event.warnings:
             say(f"warning: {sanitized(warning, ' ')}", err=True)
         for note in () if quiet else event.notes:
@@ -254,21 +259,17 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
         return
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
     requests = f"{plural(summary.requests, 'request was', 'requests were')} sent"
-    say(f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}; {requests}")
+    to = f" to {destination(summary.endpoint, summary.scenario)}" if summary.endpoint else ""
+    rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}"
+    say(f"{rows}; {requests}{to}", wrap=True)
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     say(f"results and rejected rows: {directory}")
     if summary.complete and summary.statuses[Status.FAILED]:
         command = shlex.join(["engager", "retry", str(directory)])
         say(f"send the failed rows again: {command}")
-    if summary.statuses.get(Status.ACCEPTED) and _has_tasks(directory):
-        command = shlex.join(["engager", "status", str(directory), "--tasks"])
-        say(f"ask for the tasks that have the accepted rows: {command}")
-
-
-def _has_tasks(directory: Path) -> bool:
-    latest = engager.outcomes(directory, latest=True)
-    return any(found.status is Status.ACCEPTED and found.reference for found in latest)
+    if (step := asking_for_tasks(existing_run(directory), summary.statuses)) is not None:
+        say(f"{step.text}\n  {step.command}")
 
 
 def _show_rows(directory: Path, last_row: int) -> None:
@@ -289,17 +290,27 @@ def _print_how_to_resume(ended: Ended) -> None:
     if summary.complete:
         return
     if ended.unconfirmed:
-        advice = f"stopped: {summary.stopped}. Check the outcomes of these rows; this sends the rest:"
-        say(f"{advice}\n  {_again('--yes')}", err=True)
+        if not _at_terminal():  # else it is asked first
+            _print_how_to_confirm(ended)
     elif ended.last_row is not None and not summary.stopped:
         say("the same command without --limit, or with a larger one, continues after these rows", err=True)
     else:
         why = f"stopped: {summary.stopped}\n" if summary.stopped else ""
-        after = "Fix this first. The" if summary.exit_code == Exit.WRONG else "The"
+        after = "The"
+        if summary.exit_code == Exit.WRONG:
+            after = "Fix this first. The"
+        elif summary.exit_code in (Exit.STOPPED, Exit.INTERNAL):
+            after = "Once the reason is gone, the"
         say(
             f"{why}{ended.directory} is not complete. {after} same command resumes it:\n  {_again()}",
             err=True,
+            wrap=True,
         )
+
+
+def _print_how_to_confirm(ended: Ended) -> None:
+    advice = f"stopped: {ended.summary.stopped}. Check the outcomes of these rows; this sends the rest:"
+    say(f"{advice}\n  {_again('--yes')}", err=True, wrap=True)
 
 
 def _again(*more: str) -> str:

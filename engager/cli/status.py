@@ -18,7 +18,16 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.output.text import duration, plural, sender_line
+from engager.output.text import (
+    destination,
+    duration,
+    left_until,
+    per_second,
+    plural,
+    sender_line,
+    share,
+    waits_text,
+)
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -64,7 +73,7 @@ def status_command(
 def _show_one(run_path: Path, asks_for_tasks: bool, overrides: tuple[str, ...], output: str) -> int:
     seen = engager.status(run_path)
     if output == "text":
-        say(_text(seen))
+        say(_text(seen), wrap=True)
     if asks_for_tasks:
         seen["tasks"] = engager.tasks(run_path, overrides=overrides)
     if output == "json":
@@ -85,9 +94,10 @@ def _follow(run_path: Path, output: str) -> int:
         if output == "json":
             _echo(seen, indented=False)
         elif seen["state"] == "running":
-            say(_shown(_head(seen)))
+            waits = [] if seen["holders"] else _waits(seen)  # the head names the holders of a pause
+            say(_shown("; ".join(filter(None, [_head(seen), _progress(seen), *waits]))))
         else:
-            say(_text(seen))
+            say(_text(seen), wrap=True)
     code: int | None = seen["exit_code"]
     return Exit.INTERNAL if code is None else code
 
@@ -95,8 +105,29 @@ def _follow(run_path: Path, output: str) -> int:
 def _head(seen: Mapping[str, Any]) -> str:
     """The state of a run on one line."""
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
-    share = f", {seen['share']:.0%} of {seen['total']:,}" if seen["share"] is not None else ""
-    return f"{_state(seen)}: {plural(seen['rows'], 'row')} settled ({', '.join(counts) or 'none'}){share}"
+    of = f" of {seen['total']:,} ({share(seen['rows'], seen['total'])})" if seen["total"] else ""
+    return f"{_state(seen)}: {plural(seen['rows'], 'row')} settled{of}: {', '.join(counts) or 'none'}"
+
+
+def _progress(seen: Mapping[str, Any]) -> str:
+    """The pace of a run in progress and when it ends, as far as it says so."""
+    if seen["requests_per_second"] is None:
+        return ""
+    limit = "" if seen["rate"] is None else f" (limit {seen['rate']:,g})"
+    age = seen["oldest_in_flight_seconds"]
+    parts = [
+        f"{per_second(seen['requests_per_second'])} requests/s{limit}",
+        f"{plural(seen['in_flight'], 'request')} in flight" + (f" (oldest {duration(age)})" if age else ""),
+    ]
+    if seen["eta_seconds"] is not None and not (_waits(seen) or seen["stopping"]):
+        parts.append(left_until(seen["eta_seconds"], time.time()))
+    return ", ".join(parts)
+
+
+def _waits(seen: Mapping[str, Any]) -> list[str]:
+    """Why no request leaves."""
+    stopping = seen["stopped"] if seen["stopping"] else None
+    return waits_text(stopping, seen["stops_within_seconds"], seen["holders"] or {}, seen["waits_for"])
 
 
 def _state(seen: Mapping[str, Any]) -> str:
@@ -108,7 +139,10 @@ def _state(seen: Mapping[str, Any]) -> str:
 
 def _text(seen: Mapping[str, Any]) -> str:
     running = seen["state"] == "running"
-    lines = [_head(seen)]
+    where = destination(seen["endpoint"], seen["scenario"])
+    lines = [_head(seen), f"  {seen['job']}: to {where}"]
+    if running:
+        lines += [f"  {line}" for line in [_progress(seen), *_waits(seen)] if line]
     if seen["requests"]:
         lines.append(f"  {plural(seen['requests'], 'request was', 'requests were')} sent")
     lines += [f"  {sender_line(SenderState(**sender))}" for sender in seen["senders"] or ()]
@@ -155,17 +189,17 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
         return [_cleaned(seen["directory"]), seen["state"], "", "", "", "", "", _cleaned(seen["stopped"])]
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
     why = seen["stopped"] if seen["state"] == "stopped" else ""
-    held = _state(seen).partition(", ")[2] if seen["state"] == "running" else ""
+    waits = _waits(seen) if seen["state"] == "running" else []
     state = "given up" if seen["given_up"] else _state(seen).partition(",")[0]
     cells = [
         seen["directory"],
-        "paused" if held else state,
+        "paused" if seen["holders"] else state,
         f"{seen['rows']:,}",
         "?" if seen["total"] is None else f"{seen['total']:,}",
-        "" if seen["share"] is None else f"{seen['share']:.0%}",
+        share(seen["rows"], seen["total"]) if seen["total"] else "",
         "" if seen["exit_code"] is None else str(seen["exit_code"]),
         duration(max(0.0, time.time() - datetime.fromisoformat(seen["started_at"]).timestamp())),
-        "; ".join(filter(None, [", ".join(counts), held, why])),
+        "; ".join(filter(None, [", ".join(counts), *waits, why])),
     ]
     return list(map(_cleaned, cells))
 

@@ -10,7 +10,9 @@ import errno
 import io
 import os
 import select
+import shutil
 import sys
+import textwrap
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -62,6 +64,9 @@ class Output(io.RawIOBase):
     def isatty(self) -> bool:
         """Whether it is a terminal."""
         return os.isatty(self._descriptor)
+
+    def close(self) -> None:
+        """Stay open: two streams may share it, and the descriptor belongs to the process."""
 
     @property
     def is_behind(self) -> bool:
@@ -158,11 +163,19 @@ def standard_streams() -> Iterator[None]:
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
     sys.stdout, sys.stderr = _relied_on(1, kept[1]), _relied_on(2, kept[2])
+    if isinstance(sys.stdout, _Text) and isinstance(sys.stderr, _Text) and _is_one_terminal():
+        # With two writers a live view would be removed after the lines that follow it, and these with it.
+        sys.stdout = _Text(sys.stderr.output, sys.stdout.encoding)
     try:
         yield
     finally:
         drain()
         sys.stdin, sys.stdout, sys.stderr = kept
+
+
+def _is_one_terminal() -> bool:
+    """Whether stdout and stderr are the same terminal."""
+    return os.isatty(1) and os.isatty(2) and os.path.samestat(os.fstat(1), os.fstat(2))
 
 
 def _occupy_descriptors() -> None:
@@ -244,12 +257,32 @@ def stderr_is_behind() -> bool:
     return output is not None and output.is_behind
 
 
-def say(text: object, err: bool = False) -> None:
+def say(text: object, err: bool = False, wrap: bool = False) -> None:
     """Print a text: the one way of every command to do so.
 
-    What others wrote in it (file names, columns, values, responses) cannot control the terminal.
+    What others wrote in it (file names, columns, values, responses) cannot control the terminal. With `wrap`
+    no word is broken at the edge of a terminal, where a line is no command.
     """
-    click.echo(printable(str(text)), err=err)
+    shown = printable(str(text))
+    if wrap and (sys.stderr if err else sys.stdout).isatty():
+        width = shutil.get_terminal_size().columns
+        shown = "\n".join(_wrapped(line, width) for line in shown.split("\n"))
+    click.echo(shown, err=err)
+
+
+def _wrapped(line: str, width: int) -> str:
+    words = line.lstrip()
+    if len(line) <= width or words.startswith("engager "):  # a command is copied as one line
+        return line
+    indent = " " * (len(line) - len(words))
+    return textwrap.fill(
+        words,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def echo_json(document: bytes) -> None:

@@ -6,7 +6,7 @@ left to `engager report`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,7 +18,7 @@ from engager.config.log import log
 from engager.config.mail import Mail, Receiver
 from engager.errors import Exit
 from engager.events import Reported, Summary, Watch
-from engager.output.next_steps import steps_after
+from engager.output.next_steps import Step, steps_after
 from engager.store.run_directory import RunDirectory
 
 #: Maximum number of rows for a report at the end of a run, at about 2.5 µs each; of an interrupted run.
@@ -37,10 +37,25 @@ async def finish(
 
 async def notify(run: RunDirectory, summary: Summary, receivers: Sequence[Receiver]) -> None:
     """Notify the receivers of a job that want to know."""
-    path, wanting = run.path.resolve(), [one for one in receivers if one.wants(summary)]
+    await _notify(run.path.resolve(), summary, partial(steps_after, run, summary), receivers)
+
+
+async def notify_without_run(summary: Summary, receivers: Sequence[Receiver]) -> None:
+    """Notify the receivers of a job that a start ended before a run could begin or go on."""
+    step = Step("Provide the input, and start the job again.")
+    await _notify(None, summary, lambda: [step], receivers)
+
+
+async def _notify(
+    path: Path | None,
+    summary: Summary,
+    what_next: Callable[[], Sequence[Step]],
+    receivers: Sequence[Receiver],
+) -> None:
+    wanting = [one for one in receivers if one.wants(summary)]
     if not wanting:
         return
-    steps = steps_after(run, summary)
+    steps = what_next()
     async with anyio.create_task_group() as all_of_them:
         for receiver in wanting:
             # Imported here, because the libraries of both are slow to load and few jobs notify anybody.

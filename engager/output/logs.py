@@ -20,8 +20,9 @@ from engager.config.as_json import as_json
 from engager.config.sanitize import printable, sanitized
 from engager.config.secret import RedactingFormatter, Secret
 from engager.errors import EngagerError
-from engager.events import ErrorKind, Event, Progressed, Serving, Watch
+from engager.events import ErrorKind, Event, Progressed, Serving, Snapshot, Watch
 from engager.models import Status
+from engager.output.text import waits, waits_kinds
 from engager.store.disk import open_file
 
 LogFormat = Literal["text", "json"]
@@ -69,11 +70,13 @@ class EventLog:
     def __init__(self, handle: Callable[[logging.LogRecord], object]) -> None:
         self._handle = handle
         self._logged_at = 0.0
+        self._waits = set[str]()
 
     def __call__(self, event: Event) -> None:
-        """Log an event; progress at most every ten seconds."""
+        """Log an event; progress every ten seconds, and when a reason begins why no request leaves."""
         if isinstance(event, Progressed):
-            if event.snapshot.elapsed_seconds - self._logged_at < PROGRESS_EVERY:
+            is_new, self._waits = waits_kinds(event.snapshot) - self._waits, waits_kinds(event.snapshot)
+            if not is_new and event.snapshot.elapsed_seconds - self._logged_at < PROGRESS_EVERY:
                 return
             self._logged_at = event.snapshot.elapsed_seconds
         self._handle(_record(logging.INFO, _name_of(event), _facts_of(event)))
@@ -130,6 +133,7 @@ class RunLog(MemoryHandler):
         super().__init__(capacity=1)
         self._format = log_format
         self._events = EventLog(self.handle)
+        self._waits = set[str]()
         self.addFilter(lambda record: _here.get() is self)
 
     def opens(self, path: Path) -> None:
@@ -141,14 +145,24 @@ class RunLog(MemoryHandler):
         self.flush()
 
     def with_log(self, watch: Watch) -> Watch:
-        """A watch that logs every event except progress, and then calls the given watch."""
+        """A watch that logs every event, of progress only why no request leaves, and calls another one."""
 
         def both(event: Event) -> None:
-            if not isinstance(event, Progressed):
+            if isinstance(event, Progressed):
+                self._log_waits(event.snapshot)
+            else:
                 self._events(event)
             watch(event)
 
         return both
+
+    def _log_waits(self, now: Snapshot) -> None:
+        """Log when a reason begins why no request leaves, and when requests leave again."""
+        before, self._waits = self._waits, waits_kinds(now)
+        if self._waits - before:
+            self.handle(_record(logging.WARNING, "waiting", {"waits": waits(now)}))
+        elif before and not self._waits:
+            self.handle(_record(logging.INFO, "sending", {}))
 
     def not_engaged(self, kinds: Iterable[ErrorKind]) -> None:
         """Log one line for each kind of error, with the number of one row.

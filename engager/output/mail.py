@@ -33,7 +33,7 @@ _ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ")
 _SUBJECT = 200
 
 
-def mail_of(mail: Mail, summary: Summary, directory: Path, steps: Sequence[Step] = ()) -> bytes:
+def mail_of(mail: Mail, summary: Summary, directory: Path | None, steps: Sequence[Step] = ()) -> bytes:
     """The message, with headers in ASCII."""
     host, message = gethostname(), EmailMessage()
     state = "finished" if has_finished(summary) else "stopped"

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engager.altcraft.methods import method_of
+from engager.config.commands import command_of
 from engager.errors import Exit
 from engager.events import Summary
 from engager.models import Status
 from engager.reader.objects import OBJECTS
-from engager.run.run_selection import command_of
+from engager.reader.results import latest_results
 from engager.store.run_directory import RunDirectory
+from engager.store.status import needs_confirmation
 
 #: The suffixes of the files of rows, as of inputs.
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
@@ -53,12 +54,18 @@ def steps_after(run: RunDirectory, summary: Summary) -> list[Step]:
 def _resuming(run: RunDirectory, exit_code: int | None) -> Step:
     if run.given_up_path.exists():
         return Step("Nothing: the run was given up.")
-    first = "Fix the reason of the stop, then resume" if exit_code == Exit.WRONG else "Resume"
-    if _is_of_program(run):
+    unconfirmed, first = needs_confirmation(run), "Resume"
+    if unconfirmed:
+        first = "Check the outcomes so far, and confirm the rest: resume"
+    elif exit_code == Exit.WRONG:
+        first = "Fix the reason of the stop, then resume"
+    elif exit_code in (Exit.STOPPED, Exit.INTERNAL):
+        first = "Once the reason of the stop is gone, resume"
+    if run.is_of_program:
         return Step(f"{first} the run: start the program that began it again, with the same input.")
     return Step(
         f"{first} the run, with the input that it began with.",
-        command_of(run.invocation, run.input_path, run.path),
+        command_of(run.invocation, run.input_path, run.path, yes=unconfirmed),
     )
 
 
@@ -76,9 +83,19 @@ def _after_complete(run: RunDirectory, statuses: Mapping[str, int]) -> Iterator[
         )
     if wrong:
         yield _correcting(run, wrong)
-    if statuses.get(Status.ACCEPTED) and (method := method_of(run.identity["request"])) and method.is_task:
-        command = shlex.join(["engager", "status", str(run.path), "--tasks"])
-        yield Step("Ask the platform what became of the accepted rows.", command)
+    if (step := asking_for_tasks(run, statuses)) is not None:
+        yield step
+
+
+def asking_for_tasks(run: RunDirectory, statuses: Mapping[str, int]) -> Step | None:
+    """What to do about rows that the platform has in tasks; None if no task is known of the latest ones."""
+    if not statuses.get(Status.ACCEPTED):
+        return None
+    latest = latest_results(run.results_path)
+    if not any(found.status is Status.ACCEPTED and found.reference for found in latest):
+        return None
+    command = shlex.join(["engager", "status", str(run.path), "--tasks"])
+    return Step("Ask the platform what became of the accepted rows.", command)
 
 
 def _retrying(run: RunDirectory, text: str, *options: str) -> Step:
@@ -90,18 +107,13 @@ def _retrying(run: RunDirectory, text: str, *options: str) -> Step:
 def _correcting(run: RunDirectory, rows: int) -> Step:
     file = _file(run, "failed")
     text = f"Correct the rejected and invalid rows ({rows:,}) in {file.name}, and send the file as a new run"
-    if _is_of_program(run):
+    if run.is_of_program:
         return Step(f"{text}, with after= this run.")
     if run.identity.get("run"):  # with the same name its rows would have the Request-IDs of this run
         return Step(f"{text}, with another job.run_name, and --after {shlex.quote(str(run.path))}.")
     out = run.path.with_name(f"{run.path.name}-corrected")
     command = command_of(run.invocation, str(file), out, after=(run.path,))
     return Step(f"{text}. --after leaves out whom this run reached.", command)
-
-
-def _is_of_program(run: RunDirectory) -> bool:
-    """Whether a program, and no command, began the run."""
-    return run.invocation.get("job") is None or run.invocation.get("reads") == OBJECTS
 
 
 def _file(run: RunDirectory, name: str) -> Path:

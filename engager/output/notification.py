@@ -8,7 +8,7 @@ from pathlib import Path
 from engager.errors import Exit
 from engager.events import Summary
 from engager.output.next_steps import Step
-from engager.output.text import plural
+from engager.output.text import destination, plural
 
 
 def has_finished(summary: Summary) -> bool:
@@ -16,9 +16,11 @@ def has_finished(summary: Summary) -> bool:
     return summary.exit_code in (Exit.DONE, Exit.INCOMPLETE)
 
 
-def text_of(summary: Summary, directory: Path, host: str, steps: Sequence[Step]) -> str:
-    """The text, in lines."""
-    return "\n".join([_sentence(summary), f"{host}: {directory}", *_lines(steps)])
+def text_of(summary: Summary, directory: Path | None, host: str, steps: Sequence[Step]) -> str:
+    """The text, in lines; without a `directory`, no run began or went on."""
+    sent = [f"Sent to {destination(summary.endpoint, summary.scenario)}."] if summary.endpoint else []
+    where = "nothing was sent" if directory is None else directory
+    return "\n".join([_sentence(summary), *sent, f"{host}: {where}", *_lines(steps)])
 
 
 def _sentence(summary: Summary) -> str:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from engager.events import Event, Progressed, Snapshot
-from engager.output.text import checked_line, status_line
+from engager.output.text import checked_line, status_line, waits_kinds
 
 if TYPE_CHECKING:
     from engager.output.terminal import View
@@ -38,7 +38,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._wanted, self._is_behind = wanted, is_behind
         self._view: View | None = None
         self._printed_at = 0.0
-        self._holders: set[str] = set()  #: holders of a pause that were printed
+        self._known: set[str] = set()  #: of the reasons why nothing leaves, those that were printed
 
     def __exit__(self, *fault: Any) -> None:
         self._end()
@@ -54,9 +54,9 @@ class Progress(AbstractContextManager["Progress"]):
                 self._show(event.snapshot)
         elif (
             event.snapshot.elapsed_seconds - self._printed_at >= PLAIN_EVERY
-            or set(event.snapshot.holders) - self._holders
+            or waits_kinds(event.snapshot) - self._known
         ):
-            self._printed_at, self._holders = event.snapshot.elapsed_seconds, set(event.snapshot.holders)
+            self._printed_at, self._known = event.snapshot.elapsed_seconds, waits_kinds(event.snapshot)
             print(status_line(event.snapshot), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engager.config.sanitize import sanitized
-from engager.events import Snapshot
+from engager.events import ErrorKind, Snapshot
 from engager.models import Status
 from engager.output.text import (
     checked_line,
@@ -17,12 +17,12 @@ from engager.output.text import (
     duration,
     latency,
     pace,
-    pause_text,
     retries,
     sender_line,
     settled,
-    share,
+    settled_share,
     time_left,
+    waits,
 )
 
 #: Number of error kinds that are shown, and of senders.
@@ -47,11 +47,11 @@ def view(now: Snapshot) -> RenderableType:
         head.append(f" · {part}" if part else "")
     lines: list[RenderableType] = [head]
     if now.total:
-        lines.append(_bar(share(now)))
+        lines.append(_bar(settled_share(now)))
     lines += [_statuses(now), Text(pace(now), overflow="fold")]
     timing = " · ".join(filter(None, [latency(now), retries(now)]))
     lines += [Text(timing, style="dim", overflow="ellipsis", no_wrap=True)] if timing else []
-    lines += [Text(reason, style="bold yellow", overflow="fold") for reason in pause_text(now)]
+    lines += [Text(reason, style="bold yellow", overflow="fold") for reason in waits(now)]
     return Group(*lines, *_senders(now), *_errors(now))
 
 
@@ -88,13 +88,20 @@ def _senders(now: Snapshot) -> list[Text]:
 
 
 def _errors(now: Snapshot) -> list[Text]:
-    lines = []
-    for kind in now.errors[:_KINDS]:
+    lines, failed, skipped = [], list[ErrorKind](), list[str]()
+    for kind in now.errors:
+        if kind.status == Status.SKIPPED:
+            skipped.append(f"{kind.rows:,} {sanitized(kind.error, ' ')}")
+        else:
+            failed.append(kind)
+    for kind in failed[:_KINDS]:
         line = Text(f"{kind.rows:>7,} ", overflow="fold")  # the reason is at the end of the line
         line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
             line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
         lines.append(line)
+    if skipped:
+        lines.append(Text(f"skipped: {', '.join(skipped[:_KINDS])}", style="dim", overflow="fold"))
     return lines
 
 

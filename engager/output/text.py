@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from math import ceil
 
+from engager.config.job_sections import SANDBOX
 from engager.events import SenderState, Snapshot
 from engager.models import Status
 
@@ -25,18 +28,30 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
+def is_sandbox(endpoint: str) -> bool:
+    """Whether an endpoint is the embedded sandbox, which reaches nobody."""
+    return endpoint == SANDBOX
+
+
+def destination(endpoint: str, scenario: str | None) -> str:
+    """Where a run sends: the endpoint, and the scenario if there is one."""
+    where = "the sandbox (nobody is reached)" if is_sandbox(endpoint) else endpoint
+    return where if scenario is None else f"{where}, scenario {scenario}"
+
+
 def status_line(now: Snapshot) -> str:
     """A snapshot as one line."""
-    parts = [settled(now) + (f" ({share(now):.0%})" if now.total else "")]
+    parts = [settled(now)]
     parts += [f"{now.statuses[status]:,} {status}" for status in Status if now.statuses[status]]
     parts.append(pace(now))
     parts += filter(None, [count_of_senders(now.senders), retries(now), latency(now), time_left(now)])
-    return " · ".join(parts + pause_text(now))
+    return " · ".join(parts + waits(now))
 
 
 def settled(now: Snapshot) -> str:
-    """The rows that are settled, and all rows if their number is known."""
-    return _part_of(now.rows, now.total)
+    """The rows that are settled, and all rows with the share if their number is known."""
+    of_all = f" ({share(now.rows, max(now.total, now.rows))})" if now.total else ""
+    return _part_of(now.rows, now.total) + of_all
 
 
 def _part_of(rows: int, total: int | None) -> str:
@@ -52,7 +67,19 @@ def checked_line(rows: int, total: int | None, seconds: float) -> str:
     return " · ".join(parts)
 
 
-def share(now: Snapshot) -> float:
+def share(part: int, whole: int) -> str:
+    """A percentage. Only zero is 0 %, and only the whole is 100 %."""
+    if part in (0, whole):
+        return "100 %" if part else "0 %"
+    percent = 100 * part / whole
+    if percent < 0.01:
+        return "< 0.01 %"
+    if percent > 99.99:
+        return "> 99.99 %"
+    return f"{percent:.2f} %" if percent < 1 or percent > 99 else f"{percent:.1f} %"
+
+
+def settled_share(now: Snapshot) -> float:
     """The settled share of the input, from 0 to 1."""
     return min(1.0, now.rows / now.total) if now.total else 0.0
 
@@ -62,14 +89,20 @@ def pace(now: Snapshot) -> str:
     limit = f" (limit {now.rate:,g})" if now.rate else ""
     rows = f" ({plural(now.rows_in_flight, 'row')})" if now.rows_per_request > 1 else ""
     return (
-        f"{_rate(now.requests_per_second)} requests/s{limit}, {_rate(now.rows_per_second)} rows/s, "
-        f"{plural(now.in_flight, 'request')}{rows} in flight"
+        f"{per_second(now.requests_per_second)} requests/s{limit}, {per_second(now.rows_per_second)} rows/s, "
+        f"{plural(now.in_flight, 'request')}{rows} in flight{oldest(now)}"
     )
 
 
-def _rate(per_second: float) -> str:
+def oldest(now: Snapshot) -> str:
+    """The age of the oldest request in flight, in brackets; empty below a second."""
+    seconds = now.oldest_in_flight_seconds
+    return f" (oldest {duration(seconds)})" if seconds and seconds >= 1 else ""
+
+
+def per_second(value: float) -> str:
     """A number per second: one below ten needs its fraction."""
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def retries(now: Snapshot) -> str:
@@ -99,17 +132,42 @@ def sender_line(sender: SenderState) -> str:
         return f"{sender.name}: lost, {sender.sent:,} sent"
     parts = [f"{sender.name}: {sender.in_flight:,} in flight", f"{sender.sent:,} sent"]
     if sender.share is not None:
-        parts.append(f"{_rate(sender.share)}/s of the rate")
+        parts.append(f"{per_second(sender.share)}/s of the rate")
     if sender.silent_seconds >= _SILENT:
         parts.append(f"silent for {duration(sender.silent_seconds)}")
     return ", ".join(parts)
 
 
 def time_left(now: Snapshot) -> str:
-    """The remaining time; empty if it is unknown."""
-    return "" if now.eta_seconds is None or now.holders else f"{duration(now.eta_seconds)} left"
+    """The remaining time, and when it is over by the clock; empty if that is unknown."""
+    if now.eta_seconds is None or now.holders or now.stopping or now.waits_for:
+        return ""
+    return left_until(now.eta_seconds, time.time())
 
 
-def pause_text(now: Snapshot) -> list[str]:
-    """The reasons of a pause."""
-    return [f"paused by the {holder}{why and f': {why}'}" for holder, why in now.holders.items()]
+def left_until(seconds: float, now: float) -> str:
+    """A remaining time, and when it is over, in local time; `now` is in seconds since the epoch."""
+    today, then = time.localtime(now), time.localtime(now + seconds)
+    day = "" if today[:3] == then[:3] else time.strftime("%Y-%m-%d ", then)
+    return f"{duration(seconds)} left, until {day}{time.strftime('%H:%M', then)}"
+
+
+def waits(now: Snapshot) -> list[str]:
+    """Why no request leaves, and until when: a stop, the pauses, or what the run waits for."""
+    return waits_text(now.stopping, now.stops_within_seconds, now.holders, now.waits_for)
+
+
+def waits_kinds(now: Snapshot) -> set[str]:
+    """What keeps requests from leaving, by its kind: it changes when such a reason begins or ends."""
+    return {name for name in ("waits_for", "stopping") if getattr(now, name) is not None} | {*now.holders}
+
+
+def waits_text(
+    stopping: str | None, within: float | None, holders: Mapping[str, str], waits_for: str | None
+) -> list[str]:
+    """As `waits`, from the facts of a snapshot."""
+    if stopping is not None:
+        limit = "" if within is None else f"; at most {duration(ceil(within))} for the requests in flight"
+        return [f"stopping: {stopping}{limit}"]
+    pauses = [f"paused by the {holder}{why and f': {why}'}" for holder, why in holders.items()]
+    return pauses + ([f"no request leaves: the run waits for {waits_for}"] if waits_for else [])

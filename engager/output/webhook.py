@@ -46,8 +46,11 @@ FIRST_DELAY = 0.5
 _POLL = 0.02
 
 
-def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) -> dict[str, Any]:
-    """The notification: the summary, where the run is, what to do next, and all this as a text for chats."""
+def message_of(summary: Summary, directory: Path | None, steps: Sequence[Step] = ()) -> dict[str, Any]:
+    """The notification: the summary, where the run is, what to do next, and all this as a text for chats.
+
+    Without a `directory`, no run began or went on.
+    """
     finished = has_finished(summary)
     host = gethostname()
     message = {
@@ -55,9 +58,11 @@ def message_of(summary: Summary, directory: Path, steps: Sequence[Step] = ()) ->
         "event": "finished" if finished else "stopped",
         "job": summary.job,
         "run": summary.run,
+        "endpoint": summary.endpoint,
+        "scenario": summary.scenario,
         "host": host,
-        "directory": directory.name,
-        "path": str(directory),
+        "directory": directory.name if directory else "",
+        "path": str(directory) if directory else "",
         "next": [asdict(step) for step in steps],
         "complete": summary.complete,
         "exit_code": summary.exit_code,

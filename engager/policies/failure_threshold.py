@@ -54,5 +54,6 @@ class Failures:
     def _why(self, figures: str) -> str:
         kind, rows = self._kinds.most_common(1)[0]
         return (
-            f"stop.max_failed = {self._threshold}: {figures} were not engaged, most often {kind} ({rows:,})"
+            f"stop.max_failed = {self._threshold}: {figures} were not engaged, most often {kind} ({rows:,}); "
+            "the next start counts from zero"
         )

@@ -1,7 +1,8 @@
 """The rate limit of a run, divided among its senders. Pure: the caller brings the moments.
 
 Invariant: what the senders may send together in any second is at most the rate. So a share is lowered first,
-and others are raised a second after that was confirmed.
+and others are raised a second after that was confirmed. A sender is told one share at a time: of two that are
+under way, the former could arrive last.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Shares:
 
     def confirm(self, name: str, share: float, now: float) -> None:
         """A sender confirmed the share that it was told."""
-        if (sender := self._senders.get(name)) is not None:
+        sender = self._senders.get(name)
+        if sender is not None and share == sender.told:
             sender.confirmed, sender.since = share, now
 
     def due(self, now: float) -> Mapping[str, float]:
@@ -76,7 +78,9 @@ class Shares:
         for name, sender in self._senders.items():
             target = targets[name]
             more = max(0.0, target - sender.reserved)
-            if target == sender.told or more > free + 1e-9:
+            if sender.confirmed != sender.told or target == sender.told:
+                continue
+            if more and more > free + 1e-9:  # a lower share needs nothing that is free
                 continue
             free -= more
             sender.reserved += more

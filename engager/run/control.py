@@ -5,7 +5,7 @@ A command before the run sends is stored, and takes effect when sending begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from engager.errors import Exit, JobError
 from engager.events import SenderState
 from engager.policies.rate import LEAST_RATE, MOST_RATE
 from engager.sending.stop import Stop
+from engager.sending.transport.base import InFlight
 
 #: The holder of a pause that a person asked for.
 OPERATOR = "operator"
@@ -38,9 +39,9 @@ class Controllable(Protocol):
 class Gauges:
     """Measures of a run while it sends."""
 
-    in_flight: Callable[[], int]  #: requests without a response yet
+    in_flight: Callable[[], InFlight]  #: the requests without a response yet
     paused_for: Callable[[], float]  #: seconds that remain of the pause that the endpoint asked for
-    holders: Callable[[], Collection[str]]  #: the holders of the pause, the circuit breaker among them
+    holders: Callable[[], Mapping[str, str]]  #: the holders of the pause, the circuit breaker among them
     senders: Callable[[], Sequence[SenderState]] = tuple  #: empty if the run itself sends
 
 
@@ -79,9 +80,13 @@ class Control:
             sender.set_rate(self.rate)
 
     @property
-    def in_flight(self) -> int:
-        """Requests without a response yet."""
-        return self.gauges.in_flight() if self.gauges else 0
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet."""
+        return self.gauges.in_flight() if self.gauges else InFlight(0, None, 0.0)
+
+    def stops_within(self) -> float | None:
+        """Seconds after which no request is in flight any more, at the latest; None without a stop."""
+        return self.in_flight.ends_within_seconds if self.stopping.requested else None
 
     @property
     def senders(self) -> Sequence[SenderState]:
@@ -92,7 +97,7 @@ class Control:
         """Every holder of the pause, with its end or its reason, the endpoint among them."""
         if self.gauges is None:
             return dict(self.holders)
-        holders = dict.fromkeys(sorted(self.gauges.holders()), "") | self.holders
+        holders = dict(sorted(self.gauges.holders().items())) | self.holders
         if seconds := self.gauges.paused_for():
             holders["endpoint"] = f"it asked for a pause; {seconds:.0f} s are left"
         return holders

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engager.config.job import JobFile
+from engager.config.job_sections import SANDBOX
 from engager.config.profiles import chosen_by
 from engager.errors import RunDirectoryError
 from engager.store.run_directory import RunDirectory
@@ -26,6 +27,8 @@ def destination_of(job_file: JobFile) -> str:
     source = "" if job_file.path is None else f", by the job {job_file.path}"
     token = job.endpoint.token or "none"
     profile = "" if job_file.profile is None else f", profile {job_file.profile}"
+    if job.endpoint.url == SANDBOX:
+        return f"sends to the sandbox, scenario {job.scenario}: nobody is reached{profile}{source}"
     return f"sends to {job.endpoint.url}, scenario {job.scenario}, token {token}{profile}{source}"
 
 

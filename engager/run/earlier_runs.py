@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from engager.config.commands import command_of
 from engager.config.job import JobFile
 from engager.config.job_sections import SANDBOX
 from engager.config.secret import MASK
@@ -21,7 +22,6 @@ from engager.errors import BusyError, EngagerError, InputError, RunDirectoryErro
 from engager.models import EARLIER_RUN, REACHED, EngageRequest, Row
 from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
-from engager.run.run_selection import command_of
 from engager.run.unsettled import is_unsettled, what_is_left
 from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -30,6 +30,7 @@ from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
 from engager.sending.remote.messages import EXPIRY
 from engager.sending.remote.transport import RemoteTransport
+from engager.sending.stop import Stop
 
 #: A context in which the page of a run is served; it returns the address of the page.
 Serve = Callable[[Run, Monitor], AbstractAsyncContextManager[str]]
@@ -61,11 +62,9 @@ async def send(
     """
     started = time.monotonic()
     try:
-        rest = await _watched(run, row_limit.last_row, watch, serve)
-    except BaseException as fault:
-        first = first_of(fault)
-        if isinstance(first, EngagerError):
-            run.control.stopping.request(first.exit, str(first))
+        with _fault_is_a_stop(run.control.stopping):
+            rest = await _watched(run, row_limit.last_row, watch, serve)
+    except BaseException:
         with suppress(RecordingError):  # the first fault is the one to report
             _leave_summary(run, Remaining.DUE, started)
         raise
@@ -75,6 +74,22 @@ async def send(
         return _leave_summary(run, rest, started)
     finally:
         run.resources.close()
+
+
+@contextmanager
+def _fault_is_a_stop(stop: Stop) -> Iterator[None]:
+    """Make the fault that ends a run the reason of its stop, for all who watch it."""
+    try:
+        yield
+    except BaseException as fault:
+        first = first_of(fault)
+        if isinstance(first, EngagerError):
+            stop.request(first.exit, str(first))
+        elif isinstance(first, OSError):
+            stop.request(Exit.INTERNAL, f"a fault of this machine: {first.strerror or type(first).__name__}")
+        elif isinstance(first, Exception):  # its text may contain what a row says: the log has it
+            stop.request(Exit.INTERNAL, f"a fault in engager: {type(first).__name__}")
+        raise
 
 
 def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
@@ -89,13 +104,15 @@ async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | 
     scheduler = Scheduler.for_job(job, run.control, forgotten_at=forgotten_at)
     scheduler.check_now()
     begun = time.monotonic()
-    async with _shown(run, monitor, watch, serve), anyio.create_task_group() as watchers:
-        watchers.start_soon(scheduler.run)
-        watchers.start_soon(monitor.publish, watch)
-        watchers.start_soon(monitor.count_rows)
-        await _until_forgotten(run, begun)
-        rest = await _carried_out(run, last_row)
-        watchers.cancel_scope.cancel()
+    async with _shown(run, monitor, watch, serve):
+        with _fault_is_a_stop(run.control.stopping):  # the page shows it before it ends
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(scheduler.run)
+                watchers.start_soon(monitor.publish, watch)
+                watchers.start_soon(monitor.count_rows)
+                await _until_forgotten(run, begun)
+                rest = await _carried_out(run, last_row)
+                watchers.cancel_scope.cancel()
     return rest
 
 
@@ -183,6 +200,8 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
     if rest is Remaining.NONE or (rest is Remaining.BEYOND and not stop.requested):
         exit_code = Exit.DONE if without_failure == tally.rows else Exit.INCOMPLETE
     seconds = time.monotonic() - started
+    if exit_code == Exit.INTERNAL:
+        stop.request(Exit.INTERNAL, "a fault in engager: rows are left, and nothing stopped the run")
     return Summary(
         job=run.name,
         run=run.directory.run_id,
@@ -195,5 +214,7 @@ def _summary(run: Run, rest: Remaining, started: float) -> Summary:
         # A wall clock that was set back shows less than the time that was just measured.
         total_seconds=round(max(seconds, time.time() - run.directory.started_at), 3),
         senders={sender.name: sender.sent for sender in run.control.senders},
+        endpoint=run.directory.endpoint,
+        scenario=run.directory.scenario,
         **tally.as_dict(),
     )

@@ -127,6 +127,8 @@ class Monitor:
         self._recent.add(_moment(now, tally))
         statistics = tally.as_dict()
         statistics["errors"] = kinds_of(tally)
+        sending = self._sending()
+        is_idle = not (sending["stopping"] or sending["holders"]) and self._is_idle(now, sending["rate"])
         self._latest = Snapshot(
             elapsed_seconds=now - self._begun,
             total=self._total,
@@ -135,8 +137,9 @@ class Monitor:
             recent_latency_ms=self._recent.latency(_LATE).as_dict(),
             rows_per_second=self._recent.rows_per_second(_PACE),
             requests_per_second=self._recent.requests_per_second(_PACE),
+            waits_for=self._waits_for(sending) if is_idle else None,
             **statistics,
-            **self._sending(),
+            **sending,
         )
         return self._latest
 
@@ -153,6 +156,20 @@ class Monitor:
         pace = self._recent.rows_per_second(_LATE)
         return None if self._total is None or not pace else max(0, self._total - rows) / pace
 
+    def _is_idle(self, now: float, rate: float | None) -> bool:
+        """Whether no request has left for longer than the rate limit explains."""
+        seconds = max(_PACE, 2 / rate if rate else 0.0)
+        return now - self._begun >= seconds and not self._recent.requests_per_second(seconds)
+
+    def _waits_for(self, sending: dict[str, Any]) -> str:
+        """What a run waits for of which no request leaves."""
+        oldest, resting = sending["oldest_in_flight_seconds"], len(self._run.store.state.resting)
+        if oldest is not None:
+            return f"the responses to all {sending['in_flight']:,} in flight, the oldest for {oldest:.0f} s"
+        if resting:
+            return f"the next attempts of rows ({resting:,})"
+        return "rows of the input, or for a connection"
+
     def _sending(self) -> dict[str, Any]:
         """Measures of the sending part."""
         control, job, store = self._run.control, self._run.job_file.job, self._run.store
@@ -160,9 +177,12 @@ class Monitor:
         return {
             "rate": control.rate or (job.pace.rate if job.pace else None),
             "rows_per_request": most,
-            "in_flight": in_flight,
-            "rows_in_flight": store.state.rows_in_flight if most > 1 else in_flight,
+            "in_flight": in_flight.requests,
+            "oldest_in_flight_seconds": in_flight.oldest_seconds,
+            "rows_in_flight": store.state.rows_in_flight if most > 1 else in_flight.requests,
             "holders": control.all_holders(),
+            "stopping": control.stopping.reason if control.stopping.requested else None,
+            "stops_within_seconds": control.stops_within(),
             "senders": control.senders,
         }
 
@@ -213,5 +233,5 @@ def kinds_of(tally: Tally) -> list[ErrorKind]:
     unknown = (None, None, "")
     return [
         ErrorKind(str(status), error, rows, *tally.samples.get((status, error), unknown))
-        for (status, error), rows in tally.errors.most_common()
+        for (status, error), rows in tally.kinds()
     ]

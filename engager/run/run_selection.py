@@ -6,9 +6,8 @@ input resumes the earlier run.
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +15,10 @@ from glob import iglob
 from heapq import nlargest
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
+from engager.config.commands import command_of
 from engager.config.job import JobFile
 from engager.config.placeholders import NamingError, escaped, expanded, is_dated, namesakes
-from engager.config.profiles import options_of
 from engager.config.sanitize import name_fault
 from engager.errors import BusyError, InputError, JobError, RunDirectoryError, UnsettledRunError
 from engager.models import REACHED
@@ -270,26 +268,3 @@ def _not_settled(
         f"{advice}\nThis gives it up and sends the new input (--after excludes people that it reached):\n  "
         f"{gives_up}",
     )
-
-
-def command_of(
-    source: Mapping[str, Any],
-    input_path: str | None,
-    out: Path,
-    after: Sequence[Path] = (),
-    given_up: Sequence[Path] = (),
-    new_address: bool = False,
-) -> str:
-    """What to call for a job, an input, a run directory, the runs whose people are left out or given up."""
-    if source["job"] is None:
-        runs = f", after={[str(run) for run in after]!r}" if after else ""
-        runs += f", give_up={[str(run) for run in given_up]!r}" if given_up else ""
-        runs += ", new_address=True" if new_address else ""
-        return f"engager.run(job, out={escaped(str(out))!r}{runs})"
-    overrides = options_of(source["overrides"])
-    given = ["--input", input_path] if input_path else []
-    ended = [part for run in given_up for part in ("--give-up", str(run))]
-    named = ["--out", escaped(str(out))]
-    runs_ = [part for run in after for part in ("--after", str(run))]
-    moved = ["--new-address"] if new_address else []
-    return shlex.join(["engager", "run", source["job"], *overrides, *given, *ended, *named, *runs_, *moved])

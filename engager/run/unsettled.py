@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from engager.errors import BusyError, RunDirectoryError, UnsettledRunError
+from engager.errors import BusyError, Exit, RunDirectoryError, UnsettledRunError
 from engager.events import Summary, utc_text
 from engager.reader.rows import Rows
 from engager.store import opening
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.status import existing_run, read_status, state_so_far
+from engager.store.tally import Tally
 
 #: Bytes of an input whose rows are counted when its run begins: it takes some hundredths of a second.
 COUNTED_BYTES = 1 << 26
@@ -72,6 +73,23 @@ def give_up(paths: Sequence[Path], job_name: str) -> None:
             replace_file(found.given_up_path, f"{utc_text(time.time())}: {what_is_left(found)}\n".encode())
 
 
+def summary_without_run(name: str, reason: str) -> Summary:
+    """The summary of a start that could not read its input, for those who are notified of that."""
+    now = utc_text(time.time())
+    return Summary(
+        job=name,
+        run="",
+        complete=False,
+        exit_code=int(Exit.WRONG),
+        stopped=reason,
+        started_at=now,
+        finished_at=now,
+        elapsed_seconds=0.0,
+        total_seconds=0.0,
+        **Tally().as_dict(),
+    )
+
+
 def summary_of(found: RunDirectory, name: str, fault: UnsettledRunError) -> Summary:
     """The summary of a run as it stands, for those who are notified that it is not settled."""
     tally = state_so_far(found).tally
@@ -85,5 +103,7 @@ def summary_of(found: RunDirectory, name: str, fault: UnsettledRunError) -> Summ
         finished_at=utc_text(time.time()),
         elapsed_seconds=0.0,
         total_seconds=round(max(0.0, time.time() - found.started_at), 3),
+        endpoint=found.endpoint,
+        scenario=found.scenario,
         **tally.as_dict(),
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf, sqrt
 
 from engager.altcraft.classification import Meaning, Verdict
+from engager.models import SENDER_LOST
 from engager.policies.adaptive import Adaptive, AimdSettings, Reading
 from engager.policies.rate import Pace
 from engager.sending.attempt import Attempt, AttemptCall
@@ -203,7 +204,7 @@ def with_adaptive_limit(adaptive: Adaptive, rate_limiter: RateLimiter, call: Att
             raise
         now, shown = time(), _of_request(verdict)
         left = now if attempt.due is None else attempt.due
-        if shown.meaning is not Meaning.NOT_SENT:
+        if shown.meaning is not Meaning.NOT_SENT and shown.error != SENDER_LOST:
             controller.observe(left, now, shown)
         if shown.meaning is Meaning.ACCEPTED or shown.meaning is Meaning.NOT_SENT:
             limiter.release()

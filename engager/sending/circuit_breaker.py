@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from engager.altcraft.classification import Meaning, Verdict
 from engager.errors import Exit
@@ -24,22 +25,27 @@ class CircuitBreaker:
 
     def observe(self, verdict: Verdict, probing: bool) -> None:
         """An attempt was sent, as a probe or not."""
-        if _is_down(verdict):
+        if verdict.error in NOT_OF_ENDPOINT:  # it shows neither that the endpoint is down nor that it is up
+            if probing:
+                self._gate.allow_probe()
+        elif _is_down(verdict):
             self.is_calm = False
-            self._record_failure(probing)
+            self._record_failure(verdict, probing)
         elif not self.is_calm:
             self.is_calm = True
             self._circuit.record_success()
             self._gate.resume(BREAKER)
 
-    def _record_failure(self, probing: bool) -> None:
+    def _record_failure(self, verdict: Verdict, probing: bool) -> None:
         pause = self._circuit.record_failure(self._loop.time(), probing)
         if pause is None:
             return
         if self._circuit.is_hopeless(self._loop.time()):
             text = f"the endpoint has been down for {self._circuit.breaker.give_up:g} s (breaker.give_up)"
             self._stop.request(Exit.STOPPED, text)
-        self._gate.pause(BREAKER)
+        error = verdict.error if verdict.http_status is None else f"HTTP {verdict.http_status}"
+        next_probe = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
+        self._gate.pause(BREAKER, f"the endpoint is down ({error}); a probe leaves at {next_probe}")
         if self._next_probe is not None:
             self._next_probe.cancel()  # it may still be due from an outage that is over
         self._next_probe = self._loop.call_later(pause, self._gate.allow_probe)
@@ -50,4 +56,4 @@ def _is_down(verdict: Verdict) -> bool:
     if verdict.by_endpoint or verdict.meaning not in (Meaning.UNKNOWN, Meaning.NOT_ACCEPTED):
         return False
     # A rate limit shows that the endpoint is up, and a pause that it asks for is not changed.
-    return verdict.error not in NOT_OF_ENDPOINT and verdict.http_status != 429 and verdict.retry_after is None
+    return verdict.http_status != 429 and verdict.retry_after is None

@@ -31,7 +31,7 @@ class PauseGate:
         self._stop = stop
         self._notify = notify  #: called when a pause begins here, with the loop time at which it ends
         self._paused = self._until = 0.0
-        self._holders: set[str] = set()
+        self._holders: dict[str, str] = {}  #: each with its reason, where it has one
         self._probe_allowed = False
         self._moved = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
@@ -59,16 +59,16 @@ class PauseGate:
         self._reckon()
         return later
 
-    def pause(self, holder: str) -> None:
-        """Pause until this holder and all others resume."""
-        self._holders.add(holder)
+    def pause(self, holder: str, why: str = "") -> None:
+        """Pause until this holder and all others resume; `why` is for a person."""
+        self._holders[holder] = why
         if holder == BREAKER:
             self._probe_allowed = False
         self._reckon()
 
     def resume(self, holder: str) -> None:
         """End the pause of this holder."""
-        self._holders.discard(holder)
+        self._holders.pop(holder, None)
         self._reckon()
 
     def allow_probe(self) -> None:
@@ -82,9 +82,9 @@ class PauseGate:
         return max(0.0, self._paused - asyncio.get_running_loop().time())
 
     @property
-    def holders(self) -> frozenset[str]:
-        """The holders of the pause."""
-        return frozenset(self._holders)
+    def holders(self) -> dict[str, str]:
+        """The holders of the pause, each with its reason."""
+        return dict(self._holders)
 
     def _reckon(self) -> None:
         self._until = inf if self._holders else self._paused
@@ -107,7 +107,7 @@ class PauseGate:
 
     def blocks(self, probing: bool) -> bool:
         """Whether a request that has passed, as a probe or not, has to wait after all."""
-        return self.shut and not (probing and self._holders == {BREAKER} and not self._is_paused())
+        return self.shut and not (probing and self._holders.keys() == {BREAKER} and not self._is_paused())
 
     def _is_paused(self) -> bool:
         return self._paused > asyncio.get_running_loop().time()

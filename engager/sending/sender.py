@@ -120,10 +120,10 @@ class Sender:
             if attempt.probing:
                 self._gate.allow_probe()  # the probe did not leave
             return EXPIRED if attempt.expired else verdict
-        if ending.took is not None:  # another process sent it, when it was due there
-            attempt.due = attempt.ended_at - ending.took
-        elif isinstance(ending, NotSent):
+        if isinstance(ending, NotSent):
             attempt.due = None
+        elif ending.took is not None:  # another process sent it, when it was due there
+            attempt.due = attempt.ended_at - ending.took
         attempt.ended()
         if not accepted or verdict.retry_after is not None:
             self._apply(verdict)

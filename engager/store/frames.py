@@ -38,6 +38,7 @@ _CHECKPOINT: Final = Struct("<Q16sB")
 _IN_FLIGHT: Final = 1
 _IN_DOUBT: Final = 2
 _FORCED: Final = 4
+_CAME_BACK: Final = 8
 
 
 class Context(NamedTuple):
@@ -82,6 +83,7 @@ class OpenRequest:
     last: int
     history: AttemptHistory
     in_flight: bool
+    came_back: bool = False  #: it was about to leave, and has not left after all
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def _packed(one: OpenRequest) -> bytes:
     known = one.history
     left = inf if known.first_left is None else known.first_left
     flags = one.in_flight * _IN_FLIGHT | known.in_doubt * _IN_DOUBT | known.forced * _FORCED
+    flags |= one.came_back * _CAME_BACK
     return _OPEN.pack(one.first, one.last, known.attempts, known.request_id_version, left, flags)
 
 
@@ -207,7 +210,7 @@ def parse_opened(body: memoryview) -> Iterator[OpenRequest]:
     for first, last, attempts, version, left, flags in _OPEN.iter_unpack(body):
         in_doubt, forced = bool(flags & _IN_DOUBT), bool(flags & _FORCED)
         history = AttemptHistory(attempts, version, None if left == inf else left, in_doubt, forced)
-        yield OpenRequest(first, last, history, bool(flags & _IN_FLIGHT))
+        yield OpenRequest(first, last, history, bool(flags & _IN_FLIGHT), bool(flags & _CAME_BACK))
 
 
 def first_attempts(rows: list[int], moment: float) -> bytes:

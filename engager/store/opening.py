@@ -19,7 +19,7 @@ from engager.store.row_states import STATUS_OF
 from engager.store.run_directory import RunDirectory, write_run
 from engager.store.state import RunState, state_of
 from engager.store.store import ResultStore, StoreOptions
-from engager.store.tally import Tally
+from engager.store.tally import Recount
 
 log = logging.getLogger("engager")
 
@@ -112,7 +112,7 @@ def _reconcile(
 
 def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
     """Keep the lines of settled rows only, and count them; a row without its line is due for it."""
-    tally, end = Tally(), max(state.rows.end, state.last_row + 1)
+    recount, end = Recount(), max(state.rows.end, state.last_row + 1)
     pending = {int(orjson.loads(line)["row"]) for line in state.unwritten.results}
     rejected = {file: rows_in(files.file(file).path, formats.reject, end) for file in REJECT_FILES}
 
@@ -124,20 +124,15 @@ def _repair(files: ResultFiles, state: RunState, formats: Formats) -> None:
         file = REJECT_FILE.get(status)
         if row in pending or fields["status"] != status or (file and not rejected[file][row]):
             return False
-        try:
-            tally.count([fields])
-        except (KeyError, ValueError, TypeError):
-            return False
-        return True
+        return recount.add(fields)
 
-    path = files.results.path
-    written = rewrite(path, path, formats.results, is_whole, end)
+    written = rewrite(files.results.path, formats.results, is_whole, end)
     files.results.replaced(written.count(1))
     for file in REJECT_FILES:
-        path = files.file(file).path
-        still = rewrite(path, path, formats.reject, partial(_is_of, file, state, written), end)
+        still = rewrite(files.file(file).path, formats.reject, partial(_is_of, file, state, written), end)
         files.file(file).replaced(still.count(1))
     state.lose_lines(written, pending)
+    tally = recount.tally
     tally.count([orjson.loads(line) for line in state.unwritten.results])
     tally.requests = state.tally.requests  # they left, whatever became of the lines
     state.tally = tally

@@ -1,16 +1,17 @@
 """Another pass over rows that were not engaged: their lines are set aside, and the rows become due again.
 
-Their previous outcomes remain in `results.1.jsonl` and so on. Invariant: a kill at any moment loses nothing,
-as the intent is written first, and carried out again from the files that were set aside.
+Their previous outcomes remain in `results.1.jsonl` and so on, which have no line of another row. Invariant:
+a kill at any moment loses nothing, as the intent is written first and can be carried out again: the journal
+says which rows are due, and each line is in its file or set aside.
 """
 
 from __future__ import annotations
 
-import os
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ from engager.models import AttemptHistory, Status
 from engager.store.clock import this_moment
 from engager.store.disk import read_file
 from engager.store.files.formats import Formats
-from engager.store.files.repair import rewrite
+from engager.store.files.repair import move_lines
 from engager.store.files.result_files import ResultFiles
 from engager.store.frames import OpenRequest
 from engager.store.row_states import AGAIN, AGAIN_IN_DOUBT, FAILED, IN_DOUBT, VERSIONS
 from engager.store.run_directory import RunDirectory, write_whole
 from engager.store.state import RunState, Unwritten
-from engager.store.tally import Tally
+from engager.store.tally import Recount
+
+#: The forms of rows before a pass, by the status, and in it.
+_FORMS = {Status.FAILED: (FAILED, AGAIN), Status.IN_DOUBT: (IN_DOUBT, AGAIN_IN_DOUBT)}
 
 #: The status of a row that is in no request.
 _UNSENT = frozenset({Status.INVALID, Status.SKIPPED})
@@ -57,10 +61,18 @@ def begun(run: RunDirectory) -> Pass | None:
     return None if found is None or found.done else found
 
 
+def set_aside(run: RunDirectory) -> list[Path]:
+    """The results that each pass has set aside, also of one whose rows are not due yet."""
+    asked = latest(run)
+    return [_aside(run.results_path, number) for number in range(1, asked.number + 1 if asked else 1)]
+
+
 def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
     """Store the intent: the process that resumes the run carries it out. Raises RunDirectoryError."""
     before = latest(run)
-    number = before.number + 1 if before else 1
+    number = before.number if before else 0
+    if before is None or before.done:  # otherwise a kill came before anything was done about it
+        number += 1
     try:
         write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
     except OSError as fault:
@@ -69,52 +81,62 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
 
 
 def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
-    """Make the rows due, and remove them from files and statistics: in memory, until the next snapshot."""
-    tally = Tally()
+    """Make the rows due, and set their lines aside: in memory, until the next snapshot.
 
-    def stays(row: int, fields: dict[str, Any]) -> bool:
-        try:
-            again = Status(fields["status"]) in asked.statuses and _reopen(state, row)
-            if not again:
-                tally.count([fields])
-        except (KeyError, ValueError, TypeError):
-            return False
-        return not again
-
+    The files are written anew, because no file system removes lines from the middle of one. That takes the
+    time to read and write the results, and their size on the disk once more until it is done.
+    """
+    recount = Recount()
+    due = state.rows.change(dict(forms for status, forms in _FORMS.items() if status in asked.statuses))
     state.open.clear()
-    state.last_row, end = 0, state.rows.end
-    results = _set_aside(files.results.path, asked)
-    left = rewrite(results, files.results.path, formats.results, stays, end)
+    state.last_row, aside = 0, _aside(files.results.path, asked.number)
+    left = move_lines(files.results.path, aside, formats.results, due, lambda _, line: recount.add(line))
     files.results.replaced(left.count(1))
     for file in (files.failed, files.in_doubt):
-        if (old := _set_aside(file.path, asked)).exists():
-            still = rewrite(old, file.path, formats.reject, lambda row, _: left[row] == 1, end)
+        if file.path.exists():
+            aside = _aside(file.path, asked.number)
+            still = move_lines(file.path, aside, formats.reject, due, lambda row, _: left[row] == 1)
             file.replaced(still.count(1))
-    _reopen_batches(results, state, asked, formats)
+    _reopen_batches(files, state, asked, formats)
+    tally = recount.tally
     # The attempts were made, and still count.
     tally.attempts, tally.requests = state.tally.attempts, state.tally.requests
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
 
 
-def _reopen_batches(results: Path, state: RunState, asked: Pass, formats: Formats) -> None:
+def _reopen_batches(files: ResultFiles, state: RunState, asked: Pass, formats: Formats) -> None:
     """Open the batches in doubt, so that each is sent again as it was."""
     if Status.IN_DOUBT not in asked.statuses:
         return
-    for first, last in _batches_in_doubt(lambda: (line[1] for line in formats.results.whole_lines(results))):
+    due, other = (
+        (line[1] for line in formats.results.whole_lines(path))
+        for path in (_aside(files.results.path, asked.number), files.results.path)
+    )
+    for first, last in _batches_in_doubt(due, other):
         version = state.rows[first] & VERSIONS
         history = AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
         state.open_request(OpenRequest(first, last, history, in_flight=False))
 
 
-def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tuple[int, int]]:
+def _batches_in_doubt(
+    due: Iterable[dict[str, Any]], other: Iterable[dict[str, Any]]
+) -> list[tuple[int, int]]:
     """The first and the last row of each batch of which every row is in doubt: it is sent again as it was.
 
     A batch whose response settled some of its rows is not: these would be engaged twice.
+
+    Args:
+        due: the previous outcomes of the due rows.
+        other: the outcomes of all other rows; they are read only if there are such batches.
+
     """
     ends: dict[str, tuple[int, int]] = {}
     members: Counter[str] = Counter()
-    for fields in lines():
-        if fields["status"] == Status.IN_DOUBT and (request_id := fields["request_id"]):
+    settled: list[dict[str, Any]] = []
+    for fields in due:
+        if fields["status"] != Status.IN_DOUBT:
+            settled.append(fields)
+        elif request_id := fields["request_id"]:
             row = int(fields["row"])
             first, last = ends.get(request_id, (row, row))
             ends[request_id] = min(first, row), max(last, row)
@@ -123,7 +145,7 @@ def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tup
     if not ends:
         return []
     unsent: list[int] = []
-    for fields in lines():
+    for fields in chain(settled, other):
         if fields["status"] in _UNSENT:
             unsent.append(int(fields["row"]))
         elif fields["status"] != Status.IN_DOUBT:
@@ -142,19 +164,6 @@ def finish(run: RunDirectory, asked: Pass) -> None:
     write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
 
 
-def _reopen(state: RunState, row: int) -> bool:
-    """Make a row due."""
-    code = state.rows[row]
-    form, version = code & ~VERSIONS, code & VERSIONS
-    if form not in (FAILED, IN_DOUBT):
-        return False
-    state.rows.store(row, (AGAIN if form == FAILED else AGAIN_IN_DOUBT) + version)
-    return True
-
-
-def _set_aside(path: Path, asked: Pass) -> Path:
-    """The file as it was before the pass, under its own name; also if the pass is carried out again."""
-    old = path.with_name(f"{path.stem}.{asked.number}{path.suffix}")
-    if path.exists() and not old.exists():
-        os.link(path, old)
-    return old
+def _aside(path: Path, number: int) -> Path:
+    """Where a pass sets lines of a file aside."""
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")

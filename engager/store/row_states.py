@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -181,6 +181,23 @@ class RowStates:
             changed = block[:end].translate(lost) + block[end:]
             if changed != block:
                 self._heat(index)[:] = changed
+
+    def change(self, forms: Mapping[int, int]) -> bytearray:
+        """Give rows of some forms another one, with their versions; returns which, a byte a row.
+
+        Forms are codes without a version.
+        """
+        marks = bytes(code & ~VERSIONS in forms for code in range(256))
+        codes = bytes(
+            forms.get(code & ~VERSIONS, code & ~VERSIONS) + (code & VERSIONS) for code in range(256)
+        )
+        changed = bytearray(self.end)
+        for first, block in [*self.blocks()]:
+            found = block.translate(marks)
+            if any(found):
+                changed[first : first + BLOCK] = found
+                self._heat((first - 1) >> 16)[:] = block.translate(codes)
+        return changed
 
     def state(self) -> tuple[dict[str, Any], bytes]:
         """Returns the whole state for `restored`: facts as JSON values, and bytes."""

@@ -19,8 +19,10 @@ from typing import Any
 
 import orjson
 
+from engager.altcraft.methods import START, method_of
 from engager.errors import RecordingError, RunDirectoryError
 from engager.reader.identity import Files
+from engager.reader.objects import OBJECTS
 from engager.reader.outcome_fields import EARLIER_COLUMNS, RESULT_COLUMNS
 from engager.store.disk import open_draft, read_file, sync_folder
 from engager.store.files.kept_input import DRAFT, KEPT, kept_input
@@ -61,6 +63,18 @@ class RunDirectory:
         return self.path / f"results.{self.identity['output']['results']}"
 
     @property
+    def endpoint(self) -> str:
+        """The address of the endpoint, or `sandbox`."""
+        return str(self.identity["endpoint"]["url"])
+
+    @property
+    def scenario(self) -> str | None:
+        """The scenario, or its template; None for a method that names none."""
+        request = self.identity["request"]
+        scenario = request.get((method_of(request) or START).scenario)
+        return None if scenario is None else str(scenario)
+
+    @property
     def summary_path(self) -> Path:
         """The path of the summary."""
         return self.path / "summary.json"
@@ -89,6 +103,11 @@ class RunDirectory:
     def lock_path(self) -> Path:
         """The path of the lock."""
         return self.path / "lock"
+
+    @property
+    def is_of_program(self) -> bool:
+        """Whether a program, and no command, began the run."""
+        return self.invocation.get("job") is None or self.invocation.get("reads") == OBJECTS
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, whole or not at all. Raises RecordingError."""

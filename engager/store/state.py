@@ -97,6 +97,11 @@ class RunState:
         self.tally.requests += not any(row in self.open and row not in self.resting for row in ends)
         self.open_request(one)
 
+    def rest(self, one: OpenRequest) -> None:
+        """Note that a request has no attempt in flight, and do not count one that has not left after all."""
+        self.tally.requests -= one.came_back
+        self.open_request(one)
+
     def requests(self) -> list[OpenRequest]:
         """Every open request."""
         row_of = {self.ranges.get(row, (row, row)): row for row in self.open}
@@ -181,7 +186,7 @@ class RunState:
             if one.in_flight:  # in a snapshot, the tally that follows has counted it
                 self.leave(one)
             else:
-                self.open_request(one)
+                self.rest(one)
 
     def apply(self, records: memoryview, on_clock: OnThisClock, context: Context) -> None:
         """Apply the records of a frame, as when they were written."""
@@ -298,10 +303,10 @@ class RunState:
         return STATUS_OF[self.rows[row]] is not None
 
 
-def open_request(request: EngageRequest, in_flight: bool) -> OpenRequest:
+def open_request(request: EngageRequest, in_flight: bool, came_back: bool = False) -> OpenRequest:
     """A request as it is in the journal."""
     first = request.row.number
-    return OpenRequest(first, request.last or first, request.history, in_flight)
+    return OpenRequest(first, request.last or first, request.history, in_flight, came_back)
 
 
 def state_of(chain: Chain, begun: float) -> RunState:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from engager.config.profiles import options_of
+from engager.config.commands import command_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.reader.results import Result, results_of
@@ -21,6 +20,15 @@ from engager.store.state import RunState, state_of
 
 #: Attempts to read a journal whose files are replaced at that moment.
 _READS = 3
+
+
+#: How the reason of a stop begins whose next rows are to be confirmed.
+UNCONFIRMED = "limits.confirm_above"
+
+
+def needs_confirmation(run: RunDirectory) -> bool:
+    """Whether the run stopped at rows that are to be confirmed, and would stop there again."""
+    return str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
 
 
 def existing_run(path: Path) -> RunDirectory:
@@ -58,7 +66,7 @@ def read_status(run: RunDirectory) -> dict[str, Any]:
         "run": run.run_id,
         "state": "running" if running else "complete" if complete else "stopped",
         "stopped": summary.get("stopped"),
-        "resume_command": None if complete or running else _command(run),
+        "resume_command": None if complete or running else _resuming(run),
         "rows": statuses.total(),
         "statuses": {str(status): statuses[status] for status in Status},
         "open": len(state.sent_rows) + state.lost_rows,
@@ -88,11 +96,8 @@ def _again(state: RunState) -> int:
     return waiting - sum(AGAIN <= state.rows[row] & ~VERSIONS < LOST for row in state.sent_rows)
 
 
-def _command(run: RunDirectory) -> str | None:
+def _resuming(run: RunDirectory) -> str | None:
     """The command that resumes a run; None if only a program can resume it."""
-    given = run.invocation
-    if given.get("job") is None:
+    if run.is_of_program:
         return None
-    sets = options_of(given["overrides"])
-    source = ["--input", run.input_path] if run.input_path else []
-    return shlex.join(["engager", "run", given["job"], "--out", str(run.path), *source, *sets])
+    return command_of(run.invocation, run.input_path, run.path, yes=needs_confirmation(run))

@@ -178,8 +178,7 @@ class ResultStore:
 
     def came_back(self, request: EngageRequest) -> None:
         """Store that a request, which was about to leave, has not left: a sender returned it."""
-        self.state.tally.requests -= 1
-        self._store_due(request)
+        self._store_due(request, came_back=True)
 
     def after(self, outcomes: Sequence[Outcome], due: Sequence[EngageRequest] = ()) -> Awaitable[None] | None:
         """Store the result of an attempt in one frame, so that it survives a kill whole or not at all.
@@ -206,12 +205,12 @@ class ResultStore:
         # One worker writes while the others continue, until too many lines wait for the disk.
         return self.flush() if before < CHUNK <= self._waiting or self._waiting >= 2 * CHUNK else None
 
-    def _store_due(self, request: EngageRequest) -> None:
+    def _store_due(self, request: EngageRequest, came_back: bool = False) -> None:
         rows = [member.row.number for member in request.members] or [request.row.number]
         # Otherwise no attempt has left, and nothing has changed. The first row may be settled.
         if any(row in self.state.open for row in rows):
-            one = open_request(request, False)
-            self.state.open_request(one)
+            one = open_request(request, False, came_back)
+            self.state.rest(one)
             self._records.append(frames.opened([one]))
             self._store_soon()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, floor, inf, log
+from math import exp, floor, inf, isfinite, log
 from typing import Any, Final
 
 from engager.models import TAKEN, Status
@@ -22,6 +22,9 @@ _MAX_SAMPLE = 200
 
 #: The words of lines that have no error.
 _TAKEN: Final = frozenset(status.value for status in TAKEN)
+
+#: Of all lines.
+_STATUSES: Final = frozenset(status.value for status in Status)
 
 _GROWTH: Final = math.log(1.02)
 _STEPS: Final = 1 / _GROWTH
@@ -191,6 +194,10 @@ class Tally:
         self.errors[kind] += rows
         return kind
 
+    def kinds(self) -> list[tuple[tuple[Status, str], int]]:
+        """The kinds of errors with their rows: the most frequent first, after them the reasons of a skip."""
+        return sorted(self.errors.most_common(), key=lambda kind: kind[0][0] is Status.SKIPPED)
+
     def copy(self) -> Tally:
         """Returns the statistics."""
         copy = Tally()
@@ -231,7 +238,7 @@ class Tally:
             "statuses": {str(status): self.statuses[status] for status in Status},
             "errors": [
                 {"status": str(status), "error": error, "rows": rows}
-                for (status, error), rows in self.errors.most_common()
+                for (status, error), rows in self.kinds()
             ],
             "attempts": self.attempts,
             "duplicates": self.duplicates,
@@ -239,6 +246,51 @@ class Tally:
             "waited_ms": self.waited.as_dict(),
             "requests": self.requests,
         }
+
+
+class Recount:
+    """The statistics of lines that are read again, some of which may be damaged."""
+
+    #: Lines that are counted at once: one at a time takes twenty times as long.
+    _CHUNK: Final = 1024
+
+    def __init__(self) -> None:
+        self._tally, self._lines = Tally(), list[Mapping[str, Any]]()
+
+    def add(self, line: Mapping[str, Any]) -> bool:
+        """Enter an outcome, by the fields of its line; False for a damaged one, which does not count."""
+        if not _is_countable(line):
+            return False
+        self._lines.append(line)
+        if len(self._lines) >= self._CHUNK:
+            self._count()
+        return True
+
+    def _count(self) -> None:
+        self._tally.count(self._lines)
+        self._lines.clear()
+
+    @property
+    def tally(self) -> Tally:
+        """The statistics of all lines so far."""
+        self._count()
+        return self._tally
+
+
+def _is_countable(line: Mapping[str, Any]) -> bool:
+    return (
+        line["status"] in _STATUSES
+        and isinstance(line["attempts"], int)
+        and isinstance(line["duplicate"], bool)
+        and isinstance(line["request_id"], str | None)
+        and isinstance(line["error_text"], str | None)
+        and _is_duration(line["latency_ms"])
+        and _is_duration(line["waited_ms"])
+    )
+
+
+def _is_duration(milliseconds: object) -> bool:
+    return milliseconds is None or (isinstance(milliseconds, int | float) and isfinite(milliseconds))
 
 
 def _error_of(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:

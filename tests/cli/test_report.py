@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,32 @@ async def test_a_run_that_is_not_settled_is_reported(bench: Any, chat: Any, begu
     assert facts.items() <= reported.items()
     assert "15 people" in reported["stopped"]
     assert str(b.path / "runs" / begun) in reported["next"][0]["command"]
+
+
+@pytest.mark.parametrize("content", [None, 'email,name\np1@example.com\x00,"A\n'])
+@pytest.mark.parametrize("in_job", [True, False])
+async def test_an_input_that_cannot_be_read_is_reported(
+    bench: Any, chat: Any, content: str | None, in_job: bool
+) -> None:
+    url, heard = chat
+    output = '[output]\nmetrics = "night.prom"\ndirectory = "runs/n-{date}"\n'
+    b = await bench(job=f'[notify]\nurl = "{url}"\non = "trouble"\n{output}')
+    job = b.path / "job.toml"
+    job.write_text(job.read_text().replace('"people.csv"', '"people-{date}.csv"'))
+    (b.path / "people.csv").unlink()
+    name = f"people-{datetime.now().astimezone():%Y-%m-%d}.csv"
+    if content is not None:
+        (b.path / name).write_bytes(b"PK\x03\x04" + content.encode())
+    options = () if in_job else ("--input", name)
+    ended = await b.engager("run", "job.toml", *options)
+    assert (ended.code, len(b.sandbox.log)) == (2, 0), ended.err
+    (reported,) = heard
+    facts = {"event": "stopped", "exit_code": 2, "job": "test", "directory": "", "path": "", "rows": 0}
+    assert facts.items() <= reported.items()
+    assert name in reported["stopped"]
+    assert [step["command"] for step in reported["next"]] == [None]
+    assert "p1@" not in json.dumps(reported)
+    assert 'engager_last_exit_code{job="test",run=""} 2.0' in (b.path / "night.prom").read_text()
 
 
 async def test_a_webhook_without_a_receiver_delays_the_end_by_its_deadline_at_most(

@@ -184,7 +184,37 @@ async def test_only_a_terminal_that_can_show_a_live_view_gets_one(
     assert await process.wait() == 0
     os.close(master)
     assert (b"\x1b[" in seen) == moves
-    assert moves or seen == b""  # less than ten seconds: no line yet
+    assert b"scenario 12" in seen
+    assert moves or seen.count(b"\n") == 1  # where it sends; less than ten seconds: no progress yet
+
+
+#: Prints numbers on stdout and stderr in turn, as a run prints, and a long line of words.
+BOTH = """
+from engager.cli.streams import in_background, say, standard_streams
+with standard_streams():
+    with in_background():
+        for number in range(400):
+            say(f"line {number}", err=bool(number % 2))
+    say("word " * 30 + "\\n  engager " + "option " * 30, wrap=True)
+"""
+
+
+async def test_both_streams_of_one_terminal_keep_their_order_and_their_words() -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x18\0\x32\0\0\0\0\0")  # 50 columns
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", BOTH), stdin=slave, stdout=slave, stderr=slave, env=environment
+    )
+    os.close(slave)
+    lines = (await asyncio.to_thread(_all_of, master)).decode().split("\r\n")
+    assert await process.wait() == 0
+    os.close(master)
+    assert lines[:400] == [f"line {number}" for number in range(400)]
+    words, command = lines[400:-2], lines[-2]
+    assert max(map(len, words)) <= 50
+    assert {word for line in words for word in line.split()} == {"word"}
+    assert command.count("option") == 30  # a command is copied as one line
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -175,12 +176,29 @@ def after_cut(countdown: Countdown) -> None:
     around(os, "truncate", countdown, after=True)
 
 
-def before_link(countdown: Countdown) -> None:
-    around(os, "link", countdown, after=False)
+def before_set_aside(countdown: Countdown) -> None:
+    """A further pass has not set the lines of its rows aside."""
+    around_set_aside(countdown, after=False)
 
 
-def after_link(countdown: Countdown) -> None:
-    around(os, "link", countdown, after=True)
+def after_set_aside(countdown: Countdown) -> None:
+    """They are set aside, and still in their file."""
+    around_set_aside(countdown, after=True)
+
+
+def around_set_aside(countdown: Countdown, after: bool) -> None:
+    replace = Path.replace
+
+    def killing(draft: Path, target: Path) -> Path:
+        is_due = bool(SET_ASIDE.fullmatch(target.name)) and countdown.due()
+        if is_due and not after:
+            kill_self()
+        replaced = replace(draft, target)
+        if is_due:
+            kill_self()
+        return replaced
+
+    Path.replace = killing  # type: ignore[method-assign, assignment]
 
 
 def before_rename(countdown: Countdown) -> None:
@@ -247,8 +265,8 @@ POINTS: dict[str, Callable[[Countdown], None]] = {
         inside_draft,
         before_rename,
         after_rename,
-        before_link,
-        after_link,
+        before_set_aside,
+        after_set_aside,
     )
 }
 
@@ -264,12 +282,15 @@ SYNCED = ("before_sync",)
 
 #: Points that only some runs pass: where rows are settled in part, where attempts fail, in further passes.
 RARE = (
-    *("after_unsettled", "before_cut", "after_cut", "before_link", "after_link"),
+    *("after_unsettled", "before_cut", "after_cut", "before_set_aside", "after_set_aside"),
     *("inside_draft", "before_rename", "after_rename"),
 )
 
 #: Points that only a run passes that was killed before.
 RESUMING = ("before_resumption", "after_resumption", "before_cut", "after_cut")
+
+#: The names of files with the lines that a further pass sets aside.
+SET_ASIDE = re.compile(r"(results|failed|in_doubt)\.\d+\.\w+")
 
 #: Bytes of a journal that is begun anew many times in a short run.
 SHORT_JOURNAL = 12_000

@@ -18,10 +18,15 @@ from pathlib import Path
 from engager import cli
 
 FORKS = multiprocessing.get_context("forkserver")
-# With `pytest`, as each fork reads the script again that it descends from.
-FORKS.set_forkserver_preload(
-    ["tests.crash.forks", "tests.crash.deadly", "engager.sandbox", "engager.output.report.page", "pytest"]
-)
+#: With `pytest`, as each fork reads the script again that it descends from.
+PRELOADED = [
+    "tests.crash.forks",
+    "tests.crash.deadly",
+    "engager.sandbox",
+    "engager.output.report.page",
+    "pytest",
+]
+FORKS.set_forkserver_preload(PRELOADED)
 
 
 class Forked:

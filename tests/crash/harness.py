@@ -29,7 +29,7 @@ from engager.sandbox import Sandbox, SandboxConfig
 from tests.crash.case import BATCHES, ENDPOINTS, Case, spoil
 from tests.crash.deadly import POINTS, run
 from tests.crash.forks import FORKS
-from tests.crash.oracle import Truth, run_faults, status_faults
+from tests.crash.oracle import Truth, due_lines, pass_faults, run_faults, status_faults
 
 RUN = Path("runs/crash")
 
@@ -80,7 +80,16 @@ class Course:
             self.passes += 1
             self.asked_for |= "--in-doubt" in flags
             retry = ["retry", str(RUN), *flags]
+            statuses = {"failed", "in_doubt"} if flags else {"failed"}
+            number, due = self._next_pass(), due_lines(self.folder / RUN, statuses)
             await self._run_to_the_end([retry], [retry, ["run", "job.toml"]])
+            for wrong in pass_faults(self.folder / RUN, number, due):
+                self.wrong(wrong)
+
+    def _next_pass(self) -> int:
+        """The number of the next pass: a retry that is killed after its end is followed by another pass."""
+        asked = self.folder / RUN / "pass.json"
+        return json.loads(asked.read_bytes())["number"] + 1 if asked.exists() else 1
 
     async def _run_to_the_end(
         self, killed_commands: list[list[str]], further: list[list[str]] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,6 @@ def run_faults(run: Path, truth: Truth) -> list[str]:
     known = Counter(line["request_id"] for line in results if line["request_id"])
     most = max(1, truth.batch)
     wrong += [f"{count} rows have the Request-ID {id_}" for id_, count in known.items() if count > most]
-    wrong += _earlier_result_faults(run, truth.rows)
     if not truth.damaged and (
         lost := [line["row"] for line in results if "damaged" in (line["error_text"] or "")]
     ):
@@ -130,12 +129,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [{**line, "row": int(line["row"])} for line in csv.DictReader(file)]
 
 
-def _earlier_result_faults(run: Path, rows: int) -> Iterator[str]:
-    """The faults of results that a further pass renamed: they must be those of a complete run."""
-    for path in (*run.glob("results.*.jsonl"), *run.glob("results.*.csv")):
-        kept = Counter(line["row"] for line in _lines(path))
-        if kept != Counter(range(1, rows + 1)):
-            yield f"{path.name}: {len(kept)} of {rows} rows have a line, some {max(kept.values(), default=0)}"
+def due_lines(run: Path, statuses: Collection[str]) -> dict[int, Any]:
+    """The lines of a complete run that a further pass over these statuses sets aside, by their rows."""
+    return {line["row"]: line for line in _results(run) if line["status"] in statuses}
+
+
+def pass_faults(run: Path, number: int, due: Mapping[int, Any]) -> Iterator[str]:
+    """The faults of the results that a further pass set aside: they are the lines that it sent again."""
+    aside = [line for path in run.glob(f"results.{number}.*") for line in _lines(path)]
+    if {line["row"]: line for line in aside} != due or len(aside) != len(due):
+        rows = sorted(line["row"] for line in aside)
+        yield f"pass {number} set the lines of {rows} aside, and those of {sorted(due)} were due"
 
 
 def _count_faults(results: list[dict[str, Any]], summary: dict[str, Any], rows: int) -> list[str]:

@@ -7,14 +7,16 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from contextvars import copy_context
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engager.events import Serving
+from engager.events import Progressed, Serving, ignore_events
 from engager.output.logs import EventLog, JsonFormatter, logged
+from tests.output.test_progress import NOW
 
 
 def test_an_event_is_a_record_with_its_facts() -> None:
@@ -28,6 +30,37 @@ def test_paths_are_texts(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "engager"):
         logging.getLogger("engager").info("x", extra={"facts": {"directory": Path("runs/a")}})
     assert json.loads(JsonFormatter().format(caplog.records[0]))["directory"] == "runs/a"
+
+
+def test_why_no_request_leaves_is_logged_when_it_begins_and_ends(tmp_path: Path) -> None:
+    """Progress is not logged: it has texts of rows."""
+    with logged("json") as log:
+        log.opens(tmp_path / "log")
+        watch = log.with_log(ignore_events)
+        for waits_for, holders in (
+            (None, {}),
+            ("it", {}),
+            ("it", {}),
+            (None, {"window": "opens 09:00"}),
+            (None, {}),
+        ):
+            watch(Progressed(replace(NOW, waits_for=waits_for, holders=holders)))
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("waiting", "warning"),
+        ("waiting", "warning"),
+        ("sending", "info"),
+    ]
+    assert "opens 09:00" in lines[1]["waits"][0]
+
+
+def test_progress_is_logged_at_once_when_no_request_leaves() -> None:
+    records = list[logging.LogRecord]()
+    log = EventLog(records.append)
+    for seconds, waits_for in ((1.0, None), (1.25, "it"), (1.5, "it"), (11.0, "it"), (11.5, "it")):
+        log(Progressed(replace(NOW, elapsed_seconds=seconds, waits_for=waits_for)))
+    facts = [record.__dict__["facts"]["elapsed_seconds"] for record in records]
+    assert facts == [1.25, 11.5]
 
 
 class Start:

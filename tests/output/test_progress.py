@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from engager.events import SenderState, Snapshot
+from engager.events import ErrorKind, SenderState, Snapshot
 from engager.models import Status
 from engager.output.terminal import view
 from engager.output.text import checked_line, status_line
@@ -34,7 +34,11 @@ NOW = Snapshot(
     rows_per_request=1,
     in_flight=64,
     rows_in_flight=64,
+    oldest_in_flight_seconds=0.4,
     holders={},
+    waits_for=None,
+    stopping=None,
+    stops_within_seconds=None,
 )
 
 
@@ -63,6 +67,41 @@ def test_of_batches_the_people_are_shown_beside_the_requests() -> None:
     for text in (status_line(now), "\n".join(seen(now, 80))):
         assert "2.0 requests/s (limit 2), 980 rows/s, 8 requests (4,000 rows) in flight" in text
         assert "300 retries of rows" in text
+
+
+def test_a_hanging_endpoint_does_not_look_healthy() -> None:
+    """The latency is that of the responses that came; the requests without one are counted by their age."""
+    now = replace(NOW, requests_per_second=0.0, oldest_in_flight_seconds=12.3, waits_for="the endpoint")
+    for text in (status_line(now), "\n".join(seen(now, 80))):
+        assert "64 requests in flight (oldest 12 s)" in text
+        assert "no request leaves" in text
+        assert " left" not in text
+
+
+def test_a_run_that_stops_says_how_long_that_can_last() -> None:
+    now = replace(NOW, stopping="interrupted by SIGINT", stops_within_seconds=25.2)
+    for text in (status_line(now), "\n".join(seen(now, 80))):
+        assert "interrupted by SIGINT" in text
+        assert "at most 26 s" in text
+        assert " left" not in text
+
+
+def test_the_share_is_of_all_rows_and_the_end_by_the_clock() -> None:
+    for text in (status_line(NOW), "\n".join(seen(NOW, 80))):
+        assert "600 of 1,000 rows (60.0 %)" in text
+        assert re.search(r"5 s left, until \d\d:\d\d", text)
+
+
+def test_a_reason_at_80_columns_is_whole_and_skipped_rows_are_no_errors() -> None:
+    path = "/a/folder/with/a/long/name/and/another/one/people-of-the-spring-campaign.csv, line 8"
+    kinds = [
+        ErrorKind("rejected", "400", 9, 7, "k", f"{path}: the phone is not valid"),
+        ErrorKind("skipped", "repeat", 900, 8, "k", "row 2 has the same key"),
+    ]
+    text = " ".join(" ".join(seen(replace(NOW, errors=kinds), 80)).split())
+    assert "the phone is not valid" in text
+    assert text.index("400") < text.index("900 repeat")
+    assert "row 2 has" not in text
 
 
 def test_a_noun_agrees_with_its_number() -> None:

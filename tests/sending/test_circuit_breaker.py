@@ -107,7 +107,7 @@ async def test_an_outage_loses_no_row_and_is_probed_by_single_requests(
     assert 4 <= len(probes) <= 8
     assert all(later - earlier >= 59 for earlier, later in pairwise(probes))
     assert min(moment for moment in endpoint.responded if moment > 2.1) >= 500
-    assert gate.holders == frozenset()
+    assert not gate.holders
 
 
 @pytest.mark.virtual_time
@@ -207,7 +207,7 @@ async def test_a_stop_releases_every_waiting_worker() -> None:
     asyncio.get_running_loop().call_later(50, stop.request, Exit.INTERRUPTED, "Ctrl-C")
     await run(engage, 40, 4)
     assert asyncio.get_running_loop().time() < 60
-    assert BREAKER in gate.holders
+    assert "connect_failed" in gate.holders[BREAKER]  # the reason is for those who watch the run
 
 
 @pytest.mark.virtual_time
@@ -218,4 +218,4 @@ async def test_a_request_that_waits_for_the_rate_can_be_the_probe() -> None:
     statuses = await run(engage, 30, 30)  # a row for each worker
     assert len(statuses) == 30
     assert statuses.count(Status.ENGAGED) >= 15
-    assert gate.holders == frozenset()
+    assert not gate.holders

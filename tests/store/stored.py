@@ -27,20 +27,29 @@ def outcome(number: int, status: Status = Status.ENGAGED, **fields: object) -> O
 
 
 def make_store(
-    path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
+    path: Path,
+    reject: RejectFormat | None = None,
+    token: str = "",
+    synced: bool = False,
+    formats: Formats | None = None,
 ) -> ResultStore:
     """The store of a run in a folder, begun or resumed."""
-    options = StoreOptions(Formats(JsonLines(), reject or RejectedJson(str), str), synced, token)
+    formats = formats or Formats(JsonLines(), reject or RejectedJson(str), str)
+    options = StoreOptions(formats, synced, token)
     if find_run(path) is None:
         return begin(new_run(path), options)
     return resume(existing_run(path), options)
 
 
 async def open_store(
-    path: Path, reject: RejectFormat | None = None, token: str = "", synced: bool = False
+    path: Path,
+    reject: RejectFormat | None = None,
+    token: str = "",
+    synced: bool = False,
+    formats: Formats | None = None,
 ) -> ResultStore:
     """The store as a process opens it: lines that an earlier process could not append come first."""
-    store = make_store(path, reject, token, synced)
+    store = make_store(path, reject, token, synced, formats)
     store.start(attempts=1)
     await store.flush()
     return store

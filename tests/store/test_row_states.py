@@ -102,3 +102,18 @@ def test_lose_marks_each_row_that_is_not_settled(last: int) -> None:
     assert set(found[1:last]) <= {LOST, LOST + 2}
     assert found[2] == (LOST + 2 if last >= 3 else AGAIN + 2)
     assert found[last:] == bytes(2) or last < 3
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ROWS, CODES)))
+def test_rows_of_a_form_get_another_one_and_keep_their_versions(given_codes: list[tuple[int, int]]) -> None:
+    states, model = RowStates(), dict[int, int]()
+    for row, code in given_codes:
+        states.store(row, code)
+        model[row] = code
+    changed = states.change({FAILED: AGAIN})
+    failed = {row for row, code in model.items() if code in (FAILED, FAILED + 3)}
+    assert {row for row, is_changed in enumerate(changed) if is_changed} == failed
+    assert {row: states[row] for row in model} == {
+        row: code + (AGAIN - FAILED if row in failed else 0) for row, code in model.items()
+    }

@@ -10,7 +10,7 @@ import pytest
 
 from engager.models import Outcome, Row, Status
 from engager.reader.outcome_fields import result_fields
-from engager.store.tally import Histogram, Tally
+from engager.store.tally import Histogram, Recount, Tally
 
 
 def line(status: Status, error: str | int | None = None, **fields: object) -> dict[str, Any]:
@@ -44,6 +44,14 @@ def test_the_counts_add_up() -> None:
         ("rejected", "400", 1),
         ("invalid", "malformed", 1),
     }
+
+
+def test_the_reasons_of_a_skip_follow_the_errors() -> None:
+    tally = Tally()
+    tally.count([line(Status.SKIPPED, "repeat")] * 5)
+    tally.count([line(Status.REJECTED, 400)])
+    tally.count([line(Status.FAILED, "timeout")] * 2)
+    assert [error["error"] for error in tally.as_dict()["errors"]] == ["timeout", "400", "repeat"]
 
 
 def test_the_number_of_kinds_of_errors_is_bounded() -> None:
@@ -110,3 +118,35 @@ def test_a_run_of_an_earlier_version_made_a_request_for_each_attempt() -> None:
     state = tally.state()
     del state["requests"]
     assert Tally.restored(state).requests == 3
+
+
+DAMAGED: list[tuple[str, object]] = [
+    ("status", "engagfd"),
+    ("attempts", "1"),
+    ("duplicate", None),
+    ("request_id", ["id"]),
+    ("error_text", 7),
+    ("latency_ms", "5"),
+    ("waited_ms", float("nan")),
+    ("latency_ms", float("inf")),
+]
+
+
+def test_lines_that_are_read_again_count_as_before() -> None:
+    draw, tally, recount = random.Random(4), Tally(), Recount()
+    for number in range(3000):
+        status = draw.choice(list(Status))
+        one = line(
+            status, status.value, attempts=1, latency_ms=draw.uniform(0, 90), request_id=f"{number // 2}"
+        )
+        tally.count([one])
+        assert recount.add(one)
+    assert recount.tally.state() == tally.state()
+
+
+@pytest.mark.parametrize(("name", "value"), DAMAGED)
+def test_a_damaged_line_does_not_count(name: str, value: object) -> None:
+    recount = Recount()
+    assert recount.add(line(Status.REJECTED, 400, attempts=1))
+    assert not recount.add(line(Status.REJECTED, 400, attempts=1) | {name: value})
+    assert recount.tally.statuses == {Status.REJECTED: 1}

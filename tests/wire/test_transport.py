@@ -15,7 +15,7 @@ import trustme
 
 from engager.models import Ending, Lost, NotSent, Reply, Withheld
 from engager.sending.transport.aiohttp import AiohttpTransport
-from engager.sending.transport.base import MAX_ANSWER, Destination, SendBatch, Transport
+from engager.sending.transport.base import MAX_ANSWER, Destination, InFlight, SendBatch, Transport
 from engager.sending.transport.http1.transport import LeanTransport
 from tests.wire.raw import listening
 
@@ -85,6 +85,37 @@ async def transport_to(
 async def send_once(serve: Serve, seconds: float = 5) -> Ending:
     async with server(serve) as url, transport_to(url, seconds) as transport:
         return await transport.send((b"{}",), "id-1", admit)
+
+
+async def test_the_oldest_request_in_flight_has_an_age_and_an_end() -> None:
+    """A server that accepts requests and is silent."""
+    silent, came = asyncio.Event(), list[bytes]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await read_request(reader))
+        await silent.wait()
+        writer.write(response())
+
+    async with server(serve) as url, transport_to(url, 30) as transport, asyncio.TaskGroup() as tasks:
+        assert transport.in_flight == InFlight(0, None, 0.0)
+        sent = []
+        for number in (1, 2):
+            sent.append(tasks.create_task(transport.send((b"{}",), f"id-{number}", admit)))
+            while len(came) < number:
+                await asyncio.sleep(0.01)
+        before = transport.in_flight
+        await asyncio.sleep(0.05)
+        after = transport.in_flight
+        silent.set()
+    assert before.requests == after.requests == 2
+    assert before.oldest_seconds is not None
+    assert after.oldest_seconds is not None
+    assert 0 <= before.oldest_seconds < after.oldest_seconds
+    assert 0 < after.ends_within_seconds < before.ends_within_seconds <= 30
+    # The second one is given up last: it left after the first.
+    assert after.oldest_seconds + after.ends_within_seconds > 30
+    assert transport.in_flight.requests == 0
+    assert all(isinstance(task.result(), Reply) for task in sent)
 
 
 BUSY = response(b"busy", "503 Busy", "Date: Mon, 23 Nov 2026 12:00:00 GMT\r\nRetry-After: 3\r\n")

@@ -56,6 +56,11 @@ def _gauges(now: Snapshot) -> Iterator[GaugeMetricFamily]:
     for name, text, value in (
         ("engager_in_flight", "Requests without a response yet.", now.in_flight),
         ("engager_rows_in_flight", "Rows of the requests without a response yet.", now.rows_in_flight),
+        (
+            "engager_oldest_in_flight_seconds",
+            "Seconds since the first request without a response left; 0 without one.",
+            now.oldest_in_flight_seconds or 0.0,
+        ),
         ("engager_rate_limit", "Requests per second that may leave.", now.rate),
         ("engager_rows_remaining", "Rows without an outcome, approximately.", remaining),
     ):

@@ -22,6 +22,7 @@ from engager.output.live.address import address_of
 from engager.output.live.door import Door, NoBadRequests
 from engager.output.live.history import History, charts
 from engager.output.report.templates import FILES as CHART_FILES
+from engager.output.text import destination, is_sandbox, share, waits
 from engager.run.monitor import Monitor
 from engager.run.operator.commands import carry_out
 from engager.run.prepare import Run
@@ -80,7 +81,9 @@ class Page:
     def _publish(self, now: Snapshot, ended: bool = False) -> None:
         self._history.add(now, self._monitor.latency)
         rate = self._run.job_file.job.limits.rate
-        facts = {**asdict(now), "rate_is_adaptive": rate == "auto", "charts": self._history.finished}
+        facts = {**asdict(now), "waits": waits(now), "rate_is_adaptive": rate == "auto"}
+        facts["share"] = share(now.rows, max(now.total or 0, now.rows))
+        facts["charts"] = self._history.finished
         if ended:
             facts["ended"] = {"stopped": self._control.stopping.reason or None}
         self._message = b"data: " + as_json(facts) + b"\n\n"
@@ -98,7 +101,9 @@ class Page:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        head = as_json({"job": self._run.name})
+        endpoint, scenario = self._run.directory.endpoint, self._run.directory.scenario
+        to = {"destination": destination(endpoint, scenario), "is_sandbox": is_sandbox(endpoint)}
+        head = as_json({"job": self._run.name, **to})
         with suppress(ConnectionError):
             await response.write(b"event: head\ndata: " + head + b"\n\n" + self._message)
             while not self._ended:
@@ -134,8 +139,10 @@ class Page:
 
     async def _health(self, request: web.Request) -> web.Response:
         now = self._monitor.latest()
-        state = "stopping" if self._control.stopping.requested else "paused" if now.holders else "sending"
-        return web.json_response({"state": state, "rows": now.rows, "holders": sorted(now.holders)})
+        state = "paused" if now.holders else "sending" if now.waits_for is None else "waiting"
+        facts = {"rows": now.rows, "holders": sorted(now.holders), "waits_for": now.waits_for}
+        is_stopping = self._control.stopping.requested
+        return web.json_response({"state": "stopping" if is_stopping else state, **facts})
 
 
 def _file(path: Path, content_type: str) -> Any:

@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engager.altcraft.methods import START, method_of
 from engager.errors import Exit
 from engager.models import TAKEN
 from engager.output.report.figures import Figures
 from engager.output.report.lines import ResultLines
 from engager.output.report.text import duration, number
-from engager.output.text import plural
+from engager.output.text import is_sandbox, plural
 from engager.store.passes import latest
 from engager.store.run_directory import RunDirectory
 
 
 def head(run: RunDirectory, figures: Figures, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts of a run as pairs of term and text. `seen` is the state that the journal has."""
-    summary, identity = run.summary() or {}, run.identity
+    summary = run.summary() or {}
     started = datetime.fromtimestamp(run.started_at, UTC)
     finished = _finished(figures, summary) if seen["state"] != "running" else datetime.now(UTC)
-    url, method = identity["endpoint"]["url"], method_of(identity["request"]) or START
     found = [
-        ("endpoint", urlsplit(url).netloc or url),
-        ("scenario", str(identity["request"].get(method.scenario, ""))),
+        ("endpoint", urlsplit(run.endpoint).netloc or run.endpoint),
+        ("scenario", run.scenario or ""),
         ("input", _input(run)),
         ("started (UTC)", moment_text(started)),
         (
@@ -57,7 +55,8 @@ def _finished(figures: Figures, summary: Mapping[str, Any]) -> datetime | None:
 
 
 def _input(run: RunDirectory) -> str:
-    files, given = run.identity["input"]["files"], run.invocation.get("input")
+    files = run.identity["input"]["files"]
+    given = run.invocation.get("reads") or run.invocation.get("input")
     size = sum(file["bytes"] for file in files)
     name = Path(given).name if given and given != "-" else "stdin" if not files else ""
     return ", ".join(filter(None, (name, f"{number(size)} bytes" if files else "")))
@@ -74,6 +73,7 @@ def notices(run: RunDirectory, rows: int, lines: ResultLines, seen: Mapping[str,
     passes = another.number if (another := latest(run)) else 0
     again, missing = seen["pending_retry"], seen["rows"] - rows
     found = [
+        (is_sandbox(run.endpoint), "The run was sent to the sandbox: nobody is reached by it."),
         (running, "The run is in progress: the report shows its state when the report was written."),
         (seen["stopped"] and not running, f"The run was stopped: {seen['stopped']}."),
         (seen["open"], _in_flight(seen["open"], running)),

@@ -24,7 +24,8 @@ from engager.output.report.lines import ResultLines
 from engager.output.report.making import making
 from engager.output.report.plots import SHARES, STATUSES, Bin, OverTime, Plot, bins, distribution
 from engager.output.report.templates import FILES, templates
-from engager.output.report.text import duration, milliseconds, share, word
+from engager.output.report.text import duration, milliseconds, word
+from engager.output.text import share
 from engager.run.operator.overview import state_of_run
 from engager.store.run_directory import RunDirectory, replace_file
 from engager.store.tally import Histogram
@@ -75,6 +76,9 @@ def page_of(run: RunDirectory, give_up: Callable[[], bool] = _never) -> str:
 
 def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mapping[str, Any]) -> str:
     whole = figures.whole
+    # Shares of the rows that are settled would look better than the run is.
+    of_all = max(seen["total"] or 0, whole.rows)
+    kinds = _kinds(figures)
     return (
         templates()
         .get_template("report.html")
@@ -82,22 +86,26 @@ def _filled(run: RunDirectory, figures: Figures, lines: ResultLines, seen: Mappi
             **_assets(),
             job=run.identity["job"]["name"],
             state=seen["state"],
+            exit_code=seen["exit_code"],
             badge=badge(seen),
             making=making(run, seen),
             steps=next_steps(run, seen),
             head=head(run, figures, seen),
             notices=notices(run, whole.rows, lines, seen),
             rows=whole.rows,
+            total=of_all,
+            share=share(whole.rows, of_all),
             requests=seen["requests"],
-            bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, whole.rows) for status in STATUSES]),
+            bar=svg.bar(STATUSES, [whole.statuses[status] / max(1, of_all) for status in STATUSES]),
             tiles=[
-                {"status": s, "name": word(s), "rows": rows, "share": share(rows, whole.rows)}
+                {"status": s, "name": word(s), "rows": rows, "share": share(rows, of_all)}
                 for s, rows in _shown(whole, whole)
             ],
             attempts_by_row=_attempts(figures),
             attempts=figures.attempts,
             duplicates=figures.duplicates,
-            kinds=_kinds(figures),
+            kinds=[kind for kind in kinds if kind["status"] != Status.SKIPPED],
+            skipped=[kind for kind in kinds if kind["status"] == Status.SKIPPED],
             results=lines.path.name,
             version=__version__,
             made=moment_text(datetime.now(UTC)),

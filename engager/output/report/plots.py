@@ -14,8 +14,9 @@ from engager.models import Status
 from engager.output.report import svg
 from engager.output.report.figures import Cell, Figures
 from engager.output.report.svg import Span, Tick
-from engager.output.report.text import duration, milliseconds, number, share, word
+from engager.output.report.text import duration, milliseconds, number, word
 from engager.output.report.timeline import Timeline
+from engager.output.text import share
 from engager.store.tally import Histogram
 
 STATUSES = tuple(map(str, Status))

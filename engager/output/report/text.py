@@ -14,18 +14,6 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def share(part: int, whole: int) -> str:
-    """A percentage. Only zero is 0 %, and only the whole is 100 %."""
-    if part in (0, whole):
-        return "100 %" if part else "0 %"
-    percent = 100 * part / whole
-    if percent < 0.01:
-        return "< 0.01 %"
-    if percent > 99.99:
-        return "> 99.99 %"
-    return f"{percent:.2f} %" if percent < 1 or percent > 99 else f"{percent:.1f} %"
-
-
 def milliseconds(value: float) -> str:
     """A time in milliseconds, in a suitable unit."""
     if value < 999.5:

@@ -24,7 +24,7 @@ def carry_out(control: Control, command: Any, job_rate: float | str | None, by: 
     elif kind == "resume":
         control.resume(OPERATOR)
     elif kind == "stop":
-        control.stop(f"stopped {by}")
+        control.stop(f"commanded {by}")
     elif kind != "rate":
         raise ValueError("unknown command")
     elif isinstance(job_rate, str):

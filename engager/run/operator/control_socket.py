@@ -88,9 +88,12 @@ class Commanded:
         return {
             "holders": control.all_holders(),
             "rate": control.rate or (pace.rate if pace else None),
-            "in_flight": control.in_flight,
+            "in_flight": control.in_flight.requests,
+            "oldest_in_flight_seconds": control.in_flight.oldest_seconds,
             "senders": [asdict(sender) for sender in control.senders],
             "stopping": control.stopping.requested,
+            "stopped": control.stopping.reason or None,
+            "stops_within_seconds": control.stops_within(),
             "snapshot": self._latest and asdict(self._latest),
         }
 

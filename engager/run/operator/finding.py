@@ -22,6 +22,7 @@ from engager.reader.outcome_fields import MAX_KEY
 from engager.reader.results import Result, results_of
 from engager.requests.key_forms import fold_of, listed_keys
 from engager.run.earlier_runs import keys_in_flight
+from engager.store import passes
 from engager.store.beneath import runs_beneath
 from engager.store.lock import RunLock
 from engager.store.run_directory import RunDirectory
@@ -74,12 +75,11 @@ class SearchedRun:
 
 def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
     """Look for a key in runs, and in all runs beneath folders. Raises RunDirectoryError."""
-    for path in _each(paths):
-        found, in_progress, state = _read(path)
+    for run in _each(paths):
+        found, in_progress, state = _read(run)
         matches, rows = _matching(found, key), dict[int, FoundRow]()
-        for number in range(1, state.passes + 1):
-            earlier = _set_aside(found, number)
-            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(earlier) if matches(line.key)}
+        for path in passes.set_aside(found):
+            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(path) if matches(line.key)}
         for line in results_so_far(found, state):
             if matches(line.key):
                 rows[line.row] = _row(line, Stage.SETTLED)
@@ -132,12 +132,6 @@ def _searched(
 
 def _row(line: Result, stage: Stage) -> FoundRow:
     return FoundRow(line.row, line.key, stage, line)
-
-
-def _set_aside(found: RunDirectory, number: int) -> Path:
-    """The results as they were before a pass."""
-    path = found.results_path
-    return path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
 def _in_flight(

@@ -24,6 +24,10 @@ EVERY, _SHARE = 1.0, 0.05
 #: Seconds that a run has to say how it is.
 _PATIENCE = 1.0
 
+#: What only the process of a run knows, at this moment and in its latest snapshot.
+_OF_PROCESS = ("in_flight", "oldest_in_flight_seconds", "stops_within_seconds", "senders")
+_OF_SNAPSHOT = ("requests_per_second", "rows_per_second", "eta_seconds", "waits_for")
+
 #: Why a run is stopped whose last process left no summary.
 NO_SUMMARY = "its process ended without a summary: it was killed, or the machine went down"
 
@@ -33,19 +37,22 @@ def state_of_run(found: RunDirectory) -> dict[str, Any]:
     seen, summary = read_status(found), found.summary()
     running = seen["state"] == "running"
     known = summary is not None and not running and _is_latest(found, bool(summary.get("complete")))
-    if not known:
-        seen["stopped"] = None if running else NO_SUMMARY
     live = _live(found) if running else {"holders": {}}
-    total = _total(found, seen, live)
+    if not known:
+        seen["stopped"] = live.get("stopped") if running else NO_SUMMARY
+    total, now = _total(found, seen, live), live.get("snapshot") or {}
     return {
         "directory": str(found.path),
+        "job": found.identity["job"]["name"],
+        "endpoint": found.endpoint,
+        "scenario": found.scenario,
         **seen,
         "total": total,
         "share": None if not total else round(min(1.0, seen["rows"] / total), 4),
         "holders": live.get("holders"),
         "rate": live.get("rate"),
-        "in_flight": live.get("in_flight"),
-        "senders": live.get("senders"),
+        **{name: live.get(name) for name in _OF_PROCESS},
+        **{name: now.get(name) for name in _OF_SNAPSHOT},
         "stopping": live.get("stopping", False if not running else None),
         "exit_code": summary["exit_code"] if summary and known else None,
         "given_up": found.given_up_path.exists(),
@@ -107,4 +114,5 @@ def follow(found: RunDirectory) -> Iterator[dict[str, Any]]:
 
 def _shown(now: dict[str, Any]) -> tuple[Any, ...]:
     """What a person sees of a state; the reason of a pause counts down."""
-    return now["state"], now["rows"], now["statuses"], sorted(now["holders"] or ()), now["stopping"]
+    holders, is_idle = sorted(now["holders"] or ()), now["waits_for"] is not None
+    return now["state"], now["rows"], now["statuses"], holders, is_idle, now["stopping"]

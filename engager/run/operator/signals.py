@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from math import ceil
 
 import anyio
 
@@ -74,4 +75,6 @@ async def _obey(
             return
         asked, name = True, signal.Signals(number).name
         control.stop(f"interrupted by {name}", Exit(128 + number))
-        say(f"{name}: finishing the requests in flight; send it again to stop now.")
+        flying = control.in_flight
+        limit = f", at most {ceil(flying.ends_within_seconds)} s" if flying.requests else ""
+        say(f"{name}: finishing the requests in flight{limit}; send it again to stop now.")

@@ -21,7 +21,7 @@ from engager.sending.remote.messages import SILENCE, CalledSender
 from engager.sending.remote.sender import StatelessSender
 from engager.sending.remote.transport import Joined
 
-#: Seconds between two questions to the scheduler, and for which it may be silent.
+#: Seconds between two questions to the scheduler; for which it may be silent, and questions may fail.
 _ASK_EVERY: Final = 0.5
 _GONE_AFTER: Final = 5.0
 
@@ -71,14 +71,17 @@ class Cluster:
             await self.connect()
         except (OSError, ValueError) as fault:
             return f"the scheduler {self._scheduler} cannot be reached: {fault}"
-        heard = time.monotonic()
-        while time.monotonic() - heard < _GONE_AFTER:
+        failing: float | None = (
+            None  #: since when; not the last reply, which is old after a stop of this process
+        )
+        while failing is None or time.monotonic() - failing < _GONE_AFTER:
             try:
                 present = await self.workers()
-            except OSError:
+            except Exception:  # a closed client raises more than OSError
+                failing = failing or time.monotonic()
                 await asyncio.sleep(_ASK_EVERY)
                 continue
-            heard = time.monotonic()
+            failing = None
             for name in self._tasks.keys() - present:
                 left(name)
             for name in present:

@@ -3,29 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from engager.events import SenderState
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
 from engager.sending.clock import boot_seconds
-from engager.sending.remote.messages import EXPIRY, SILENCE, HandedOut, Hello, RemoteSender
+from engager.sending.remote.messages import EXPIRY, LONG_POLL, SILENCE, HandedOut, Hello, RemoteSender
 from engager.sending.remote.parts import SentParts, SharedParts
 
 #: Seconds without a sign after which a sender is handed nothing more: its questions wait half a second.
-_QUIET = 1.5
+_QUIET: Final = 1.5
+
+#: Bytes of the requests that are handed over together.
+_BATCH: Final = 4_000_000
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A request of this sender, until its ending is known."""
+class RemoteRequest:
+    """A request that is handed to a sender, until its ending is known."""
 
-    body: tuple[bytes, ...]
-    request_id: str
-    ending: asyncio.Future[Ending]
-    since: float  #: boot clock: when it was handed out
-    delivered: bool = False  #: the sender may have it
+    def __init__(self, number: int, body: tuple[bytes, ...], request_id: str, member: Member | None) -> None:
+        """`member`: the sender that gets it; None: none is there any more."""
+        self.number, self.body, self.request_id = number, body, request_id
+        #: None: it must ask for admission again.
+        self.ending: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+        self.since = boot_seconds()  #: when it was handed out
+        self.is_stored = False  #: that it leaves
+        self.is_delivered = False  #: the sender may have it
+        self._member = member
+        if member is not None:
+            member.waiting[number] = self
+
+    def finish(self) -> None:
+        """Its ending is known, or nobody waits for it any more."""
+        if self._member is not None:
+            del self._member.waiting[self.number]
+
+    def depart(self, deadline: float) -> None:
+        """Hand it to its sender, which has a deadline of its own; it comes back if that is lost."""
+        self.is_stored = True
+        if self.ending.done():  # nobody waits for it any more
+            return
+        if self._member is None or self._member.is_lost:
+            self.settle(Recalled())
+        else:
+            self._member.put(self)
+
+    def recall(self, fault: BaseException | None) -> None:
+        """It must not leave: it is not admitted any more, or what it waited for failed."""
+        if self.ending.done():
+            return
+        if fault is None:
+            self.ending.set_result(None)
+        else:
+            self.ending.set_exception(fault)
+
+    def settle(self, ending: Ending) -> bool:
+        """Return an ending; returns whether it is the first one."""
+        if self.ending.done():
+            return False
+        self.ending.set_result(ending)
+        return True
 
 
 class Member:
@@ -40,24 +80,27 @@ class Member:
         self.paced = False  #: it has a share of the rate
         self.sent = 0  #: requests whose endings it returned after they left
         self.is_lost = False
+        self.why_lost = ""
         self._link = link
         # Not later than it is for the sender, however long the question took.
         self._clock_offset = hello.boot - boot_seconds()
         self._heard = asked
         self._parts = SentParts(shared)
-        self._waiting: dict[int, _Waiting] = {}
-        self._outbox: list[int] = []
+        self.waiting: dict[int, RemoteRequest] = {}  #: the requests in flight with it, the oldest first
+        self._outbox: deque[RemoteRequest] = deque()
+        self._batch = 0  #: the last one that was handed over
         self._work = asyncio.Event()
+        self._over = asyncio.Event()  #: it is lost
 
     @property
     def in_flight(self) -> int:
         """Requests without an ending yet."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     @property
-    def oldest(self) -> float | None:
-        """When the oldest request in flight was handed out, on the boot clock."""
-        return next(iter(self._waiting.values())).since if self._waiting else None
+    def handed_out(self) -> list[float]:
+        """When the requests in flight were handed out, on the boot clock, the oldest first."""
+        return [request.since for request in self.waiting.values()]
 
     @property
     def silent_for(self) -> float:
@@ -72,23 +115,17 @@ class Member:
     @property
     def load(self) -> float:
         """Requests in flight, for its share."""
-        return len(self._waiting) / (self.share or 1.0)
+        return len(self.waiting) / (self.share or 1.0)
 
     def state(self, *, lost: bool) -> SenderState:
         """Its state at this moment."""
         share = self.share if self.paced else None
         return SenderState(self.name, self.in_flight, self.sent, share, self.silent_for, lost)
 
-    async def hand_out(self, number: int, body: tuple[bytes, ...], request_id: str) -> Ending:
-        """Hand it a request, and wait for the ending."""
-        ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(body, request_id, ending, boot_seconds())
-        self._outbox.append(number)
+    def put(self, request: RemoteRequest) -> None:
+        """Hand it a request, which is stored."""
+        self._outbox.append(request)
         self._work.set()
-        try:
-            return await ending
-        finally:
-            self._waiting.pop(number, None)
 
     async def work(self, ended: Callable[[], None]) -> None:
         """Exchange requests and endings until it is lost; `ended` is called after endings."""
@@ -97,6 +134,7 @@ class Member:
                 tasks.create_task(self._deliver())
                 tasks.create_task(self._listen(ended))
                 tasks.create_task(self._watch())
+                tasks.create_task(self._until_lost())
         except* Exception as faults:
             self.lose(_text(faults.exceptions[0]))
 
@@ -105,30 +143,33 @@ class Member:
         try:
             async with asyncio.timeout(SILENCE):
                 await self._link.set_share(Pace(share, even, is_share=True))
-        except Exception:
-            return False  # it is lost, or will be
+        except Exception as fault:
+            self.lose(_text(fault))  # what it may send is not known
+            return False
         self.share, self.paced = share, True
         return True
 
     async def recall(self) -> None:
         """Take back what has not left."""
-        for number in self._outbox:
-            self._settle(number, Recalled())
+        for request in self._outbox:
+            request.settle(Recalled())
         self._outbox.clear()
         try:
             async with asyncio.timeout(SILENCE):
-                await self._link.recall()
-        except Exception:
-            return  # it is lost, or will be
+                await self._link.recall(self._batch)
+        except Exception as fault:
+            self.lose(_text(fault))
 
     def lose(self, why: str) -> None:
         """Take it for lost: what it may have sent is in doubt, the rest comes back."""
         if self.is_lost:
             return
-        self.is_lost = True
+        self.is_lost, self.why_lost = True, why
+        self._over.set()
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
-        for number, one in list(self._waiting.items()):
-            self._settle(number, Lost(SENDER_LOST, text) if one.delivered else Recalled())
+        for request in self.waiting.values():
+            if request.is_stored:
+                request.settle(Lost(SENDER_LOST, text) if request.is_delivered else Recalled())
 
     async def aclose(self, seconds: float) -> None:
         """Let it end, and wait so long for that at most."""
@@ -140,21 +181,30 @@ class Member:
 
     async def _deliver(self) -> None:
         """Hand over what is in the outbox, in numbered batches, one at a time."""
-        batch = 0
         while True:
             await self._work.wait()
             self._work.clear()
-            numbers, self._outbox = self._outbox, []
-            expires = boot_seconds() + self._clock_offset + EXPIRY
-            parts, requests = self._parts.batch(), []
-            for number in numbers:
-                if (one := self._waiting.get(number)) is not None:
-                    one.delivered = True
-                    body = parts.replaced(one.body)
-                    requests.append(HandedOut(number, body, one.request_id, expires))
-            batch += 1
-            async with asyncio.timeout(SILENCE):
-                await self._link.take(batch, requests, parts.new)
+            while self._outbox:
+                requests, new = self._next_batch()
+                async with asyncio.timeout(SILENCE):
+                    await self._link.take(self._batch, requests, new)
+
+    def _next_batch(self) -> tuple[Sequence[HandedOut], Mapping[int, bytes]]:
+        """The next requests of the outbox, and the parts that the sender lacks.
+
+        Requests of a few megabytes at most, or one: on a narrow line, all of them would expire on the way.
+        """
+        self._batch += 1
+        expires = boot_seconds() + self._clock_offset + EXPIRY
+        parts, requests, size = self._parts.batch(), list[HandedOut](), 0
+        while self._outbox and size + sum(map(len, parts.new.values())) < _BATCH:
+            one = self._outbox.popleft()
+            if not one.ending.done():  # else it was taken back
+                one.is_delivered = True
+                body = parts.replaced(one.body)
+                requests.append(HandedOut(one.number, body, one.request_id, expires))
+                size += sum(len(part) for part in body if isinstance(part, bytes))
+        return requests, parts.new
 
     async def _listen(self, ended: Callable[[], None]) -> None:
         read = 0
@@ -162,8 +212,9 @@ class Member:
             read, endings, boot = await self._link.endings(read)
             self._hear(boot)
             for number, ending, left_at in endings:
-                self.sent += left_at is not None
-                self._settle(number, ending)
+                request = self.waiting.get(number)
+                if request is not None and request.settle(ending):
+                    self.sent += left_at is not None
             if endings:
                 ended()
 
@@ -180,11 +231,12 @@ class Member:
             if (left := SILENCE - self.silent_for) <= 0:
                 raise TimeoutError(f"it was not heard for {SILENCE:.0f} s")
             await asyncio.sleep(left)
+            await asyncio.sleep(LONG_POLL)  # a run that was stopped itself hears first what came meanwhile
 
-    def _settle(self, number: int, ending: Ending) -> None:
-        one = self._waiting.get(number)
-        if one is not None and not one.ending.done():
-            one.ending.set_result(ending)
+    async def _until_lost(self) -> None:
+        """Raises ConnectionError once it is lost, for whatever reason."""
+        await self._over.wait()
+        raise ConnectionError(self.why_lost)
 
 
 def _text(fault: Exception) -> str:

@@ -98,8 +98,8 @@ class RemoteSender(Protocol):
         """How many endings there are, those after the first `read` ones, and the boot clock; waits."""
         ...
 
-    async def recall(self) -> None:
-        """Give back every request that has not left."""
+    async def recall(self, batch: int) -> None:
+        """Give back every request of the batches up to this one that has not left, also if it comes later."""
         ...
 
     async def set_share(self, pace: Pace | None) -> None:
@@ -131,9 +131,9 @@ class CalledSender:
         endings: tuple[int, Sequence[Ended], float] = await self._call("endings", read)
         return endings
 
-    async def recall(self) -> None:
-        """Give back every request that has not left."""
-        await self._call("recall")
+    async def recall(self, batch: int) -> None:
+        """Give back every request of the batches up to this one that has not left, also if it comes later."""
+        await self._call("recall", batch)
 
     async def set_share(self, pace: Pace | None) -> None:
         """Set the requests per second of this sender; None: no limit."""

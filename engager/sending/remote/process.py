@@ -1,22 +1,22 @@
 """Remote senders in further processes of this machine.
 
 A sender is a new interpreter, not a copy of this one: a script that calls engager is not run again by it. It
-ignores the signals of the terminal and of service managers, and ends when the socket to its run is closed.
+ignores the signals of terminals and of service managers, and ends when the socket to its run is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import pickle
-import signal
 import socket
 import struct
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import Process
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any, Final, NoReturn
 
 from engager.sending.loop import run
 from engager.sending.remote.messages import CalledSender, RemoteSender
@@ -30,7 +30,9 @@ _AGAIN: Final = 1.0
 
 #: What a new interpreter executes: it finds the packages where this one does, also if the folder changed.
 _CODE: Final = """
-import sys
+import signal, sys
+for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(ignored, signal.SIG_IGN)
 sys.path[:] = sys.argv[2].split("\\n")
 from engager.sending.remote.process import serve
 serve(int(sys.argv[1]))
@@ -96,11 +98,17 @@ class _Calls:
                         reply.set_result(value)
                     else:
                         reply.set_exception(RuntimeError(fault))
-        except EOFError as ended:
+        except EOFError:
+            pass
+        finally:
             self._is_over = True
             for reply in self._asked.values():
                 if not reply.done():
-                    reply.set_exception(ended)
+                    reply.set_exception(EOFError("the process ended"))
+
+
+async def _fail(fault: OSError, *_: Any) -> NoReturn:
+    raise fault
 
 
 class Processes:
@@ -120,7 +128,27 @@ class Processes:
 
     async def _keep(self, name: str, joined: Joined) -> None:
         while not self._closing:
-            ours, theirs = socket.socketpair()
+            try:
+                process, connection = await self._start()
+            except OSError as fault:  # of files or of memory, too few
+                await asyncio.wait([joined(name, CalledSender(partial(_fail, fault)))])
+            else:
+                calls = _Calls(connection)
+                replies = asyncio.create_task(calls.read_replies())
+                try:
+                    # Not the task itself: one that ends while it is cancelled would hide that from here.
+                    await asyncio.wait([joined(name, CalledSender(calls.call))])
+                finally:
+                    replies.cancel()
+                    connection.close()
+                    await self._end(process)
+            await asyncio.sleep(_AGAIN)
+
+    async def _start(self) -> tuple[Process, _Socket]:
+        """Start a process, with a socket to it."""
+        ours, theirs = socket.socketpair()
+        with ExitStack() as failed:
+            failed.callback(ours.close)
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
@@ -130,18 +158,12 @@ class Processes:
                     "\n".join(sys.path),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # the signals of a terminal are for the run
                 )
             self._running.add(process)
             connection = await _Socket.over(ours)
-            calls = _Calls(connection)
-            replies = asyncio.create_task(calls.read_replies())
-            try:
-                await joined(name, CalledSender(calls.call))
-            finally:
-                replies.cancel()
-                connection.close()
-                await self._end(process)
-            await asyncio.sleep(_AGAIN)
+            failed.pop_all()
+        return process, connection
 
     async def _end(self, process: Process) -> None:
         """End a process: one that was stopped, or is lost for another reason, must not send later."""
@@ -159,8 +181,6 @@ class Processes:
 
 def serve(descriptor: int) -> None:
     """Send for the run at the other end of a socket, until it is closed."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
     run(_serve(socket.socket(fileno=descriptor)))
 
 

@@ -36,11 +36,11 @@ _LOOK: Final = 1.0
 class _Request:
     """One request that was handed out, on its way to the endpoint."""
 
-    __slots__ = ("due", "expires", "left_at", "recalls", "slot")
+    __slots__ = ("batch", "due", "expires", "left_at", "slot")
 
-    def __init__(self, expires: float, recalls: int) -> None:
+    def __init__(self, batch: int, expires: float) -> None:
+        self.batch = batch
         self.expires = expires
-        self.recalls = recalls  #: the recalls before it came
         self.slot: Slot | None = None  #: given by the rate limiter, and not used yet
         self.due = 0.0  #: running clock: when it was let through
         self.left_at: float | None = None
@@ -51,7 +51,7 @@ class StatelessSender:
 
     def __init__(self) -> None:
         self._taken = 0  #: the last batch
-        self._recalls = 0
+        self._recalled = 0  #: the last batch that was recalled
         self._parts: dict[int, bytes] = {}
         self._ended: list[Ended] = []
         self._forgotten = 0  #: endings before those in `_ended`
@@ -72,6 +72,8 @@ class StatelessSender:
         if check:
             mark = self._access.token_mark(settings.mark_key)
             return hello._replace(fault=await self._access.unreachable(), token_mark=mark)
+        if self._transport is not None:  # the engine repeats a call whose reply was lost
+            return hello
         self._now, self._heard, self._stop = running_clock(), boot_seconds(), Stop()
         self._gate = PauseGate(self._stop)
         self._limiter = RateLimiter(None, self._stop, self._gate)
@@ -91,14 +93,15 @@ class StatelessSender:
         self._parts.update(parts)
         for number, pieces, request_id, expires in requests:
             body = tuple([self._parts[part] if isinstance(part, int) else part for part in pieces])
-            request = _Request(expires, self._recalls)
+            request = _Request(batch, expires)
             self._begin_task(
                 self._send(transport, number, self._access.with_token(body), request_id, request)
             )
 
     async def endings(self, read: int) -> tuple[int, Sequence[Ended], float]:
         """How many endings there are, those after the first `read` ones, and the boot clock; waits."""
-        self._hear()
+        if self._transport is not None or not (self._ended or self._tasks):
+            self._hear()  # otherwise it has ended, and a run that was stopped for long reads what it can
         del self._ended[: max(0, read - self._forgotten)]
         self._forgotten = max(self._forgotten, read)
         if not self._ended:
@@ -110,9 +113,10 @@ class StatelessSender:
                 pass
         return self._forgotten + len(self._ended), list(self._ended), boot_seconds()
 
-    async def recall(self) -> None:
-        """Give back every request that has not left."""
+    async def recall(self, batch: int) -> None:
+        """Give back every request of the batches up to this one that has not left, also if it comes later."""
         self._hear()
+        self._recalled = max(self._recalled, batch)
         self._give_back()
 
     async def set_share(self, pace: Pace | None) -> None:
@@ -150,8 +154,7 @@ class StatelessSender:
         task.add_done_callback(self._tasks.discard)
 
     def _give_back(self) -> None:
-        """Give back what has not left: what waits for the rate is woken by a pause of no length."""
-        self._recalls += 1
+        """Give back what must not leave: what waits for the rate is woken by a pause of no length."""
         self._gate.pause("recall")
         self._gate.resume("recall")
 
@@ -160,22 +163,24 @@ class StatelessSender:
     ) -> None:
         ending: Ending
         try:
-            ending = await transport.send(body, request_id, partial(self._admit, request))
+            ending = self._returned(
+                await transport.send(body, request_id, partial(self._admit, request)), request
+            )
         except Exception as fault:  # a fault of this program: the run must not wait for this ending for ever
-            text = f"{type(fault).__name__}: {fault}"
+            text = self._access.redact(f"{type(fault).__name__}: {fault}")
             unsent = request.left_at is None
             ending = NotSent("sender_fault", text) if unsent else Lost("sender_fault", text)
-        took = self._now() - request.due if request.due else None
-        if isinstance(ending, Reply) and ending.retry_after is not None:
-            self._pause(ending)
-        self._ended.append(Ended(number, self._returned(ending, took), request.left_at))
+        self._ended.append(Ended(number, ending, request.left_at))
         self._news.set()
 
-    def _returned(self, ending: Ending, took: float | None) -> Ending:
+    def _returned(self, ending: Ending, request: _Request) -> Ending:
         """An ending as the run gets it: with its time, and without the token, which a response may repeat."""
         if isinstance(ending, Withheld | Recalled):
             return Recalled()
+        took = self._now() - request.due if request.left_at is not None else None
         if isinstance(ending, Reply):
+            if ending.retry_after is not None:
+                self._pause(ending)
             location = ending.location and self._access.redact(ending.location)
             body = self._access.redact_bytes(ending.body)
             return replace(ending, body=body, location=location, took=took)
@@ -195,8 +200,13 @@ class StatelessSender:
         return self._let_through(request) if self._limiter.free else self._admit_when_due(request)
 
     async def _admit_when_due(self, request: _Request) -> bool | SendBatch:
-        if not self._is_void(request):
-            request.slot = await self._limiter.wait(request.slot)
+        while not self._is_void(request):
+            try:
+                # What expires leaves the queue: its turn would use up the share of what can still leave.
+                async with asyncio.timeout(request.expires - boot_seconds()):
+                    request.slot = await self._limiter.wait(request.slot)
+            except TimeoutError:
+                return False
             if request.slot is not None:
                 return self._let_through(request)
         return False
@@ -213,7 +223,7 @@ class StatelessSender:
         return (
             self._transport is None
             or self._gate.shut
-            or request.recalls != self._recalls
+            or request.batch <= self._recalled
             or request.expires <= boot_seconds()
         )
 

@@ -20,12 +20,12 @@ from engager.errors import Exit
 from engager.events import SenderState
 from engager.models import Ending, Recalled, Withheld
 from engager.policies.shares import Shares
-from engager.sending.clock import boot_seconds
+from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
-from engager.sending.remote.member import Member
+from engager.sending.remote.member import Member, RemoteRequest
 from engager.sending.remote.messages import EXPIRY, SILENCE, RemoteSender, Settings
 from engager.sending.remote.parts import SharedParts
-from engager.sending.transport.base import Admission, is_admitted
+from engager.sending.transport.base import Admission, Departures, InFlight, SendBatch
 
 #: Seconds between two looks at the senders and their shares.
 _LOOK: Final = 0.1
@@ -66,9 +66,11 @@ class RemoteTransport:
         self._lost: dict[str, SenderState] = {}
         self._parts = SharedParts()
         self._shares = Shares(0.0)
+        self._departures = Departures(running_clock(), settings.timeout)
         self._number = 0
+        self._is_closing = False
         self._complete = False  #: the first senders are there
-        self._short_since = boot_seconds()  #: since when there are too few; infinite: there are enough
+        self._short_since = boot_seconds()  #: when there were enough at last
         self._why = ""  #: the last sender that could not be used
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,23 +81,42 @@ class RemoteTransport:
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
-        while self._ready_member() is None:
-            if self._limits.stop.requested:
+        while True:
+            while self._ready_member() is None:
+                if self._limits.stop.requested:
+                    return Withheld()
+                self._changed.clear()
+                await self._changed.wait()
+            admitted = admission()
+            if not isinstance(admitted, (bool, SendBatch)):
+                admitted = await admitted
+            if admitted is False:
                 return Withheld()
-            self._changed.clear()
-            await self._changed.wait()
-        if not await is_admitted(admission):
-            return Withheld()
-        member = self._ready_member()
-        if member is None:  # admission took longer than the last sender lived
-            return Recalled()
+            request = self._handed_out(body, request_id)
+            try:
+                self._departures.add(admitted, request)
+                ending = await request.ending
+            finally:
+                request.finish()
+            if isinstance(ending, Recalled) and not self._limits.gate.shut:
+                # It expired, or the sender has read of a pause before this run: not at once again.
+                await self._limits.stop.sleep(_LOOK)
+            if ending is not None:
+                return ending
+
+    def _handed_out(self, body: tuple[bytes, ...], request_id: str) -> RemoteRequest:
+        """A request for the sender that has the least to do."""
         self._number += 1
-        return await member.hand_out(self._number, body, request_id)
+        return RemoteRequest(self._number, body, request_id, self._ready_member())
 
     @property
-    def in_flight(self) -> int:
-        """Requests that were handed out and have no ending yet."""
-        return sum(member.in_flight for member in self._members.values())
+    def in_flight(self) -> InFlight:
+        """The requests that were handed out and have no ending yet."""
+        now = boot_seconds()
+        ages = [now - since for member in self._members.values() for since in member.handed_out]
+        longest = EXPIRY + 2 * self._settings.timeout  # to leave, to connect, and for the exchange
+        within = max((longest - age for age in ages), default=0.0)
+        return InFlight(len(ages), round(max(ages), 3) if ages else None, round(max(0.0, within), 3))
 
     @property
     def senders(self) -> Sequence[SenderState]:
@@ -105,13 +126,14 @@ class RemoteTransport:
 
     async def aclose(self) -> None:
         """Let every sender end."""
+        self._is_closing = True
         members = list(self._members.values())
         await asyncio.gather(*[member.aclose(_LAST) for member in members])
-        for member in members:
-            member.lose("the run ends")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in members:
+            member.lose("the run ends")
         await self._roster.aclose()
 
     # The senders
@@ -122,7 +144,11 @@ class RemoteTransport:
         self._begin_task(self._steward())
 
     async def _watch_roster(self) -> None:
-        reason = await self._roster.watch(self._join, self._leave)
+        try:
+            reason = await self._roster.watch(self._join, self._leave)
+        except Exception as fault:  # without senders, the run must not wait for ever
+            log.exception("the senders cannot be watched")
+            reason = f"the senders cannot be watched: {type(fault).__name__}: {fault}"
         self._limits.stop.request(Exit.STOPPED, f"{reason}; run the same command again to resume")
         for name in list(self._members):
             self._lose(name, reason)
@@ -149,7 +175,7 @@ class RemoteTransport:
         self._shares.join(name)
         self._look()
         await member.work(self._wake)
-        self._lose(name, "")
+        self._lose(name, member.why_lost)
 
     def _refuse(self, name: str, why: str) -> None:
         text = f"{name}: {sanitized(why, ' ')}"
@@ -162,14 +188,14 @@ class RemoteTransport:
 
     def _lose(self, name: str, why: str) -> None:
         member = self._members.get(name)
-        if member is None:
+        if member is None or self._is_closing:  # a sender that has ended cannot be asked any more
             return
         member.lose(why)
         del self._members[name]
         self._lost[name] = replace(member.state(lost=True), in_flight=0)
         self._shares.leave(name, boot_seconds() + EXPIRY)
-        if not self._limits.stop.requested:
-            log.warning("the sender %s is lost%s", name, f": {why}" if why else "")
+        if not (self._is_closing or self._limits.stop.requested):
+            log.warning("the sender %s is lost: %s", name, sanitized(why, " "))
         self._look()
 
     def _ready_member(self) -> Member | None:
@@ -206,13 +232,13 @@ class RemoteTransport:
         if pace is not None:
             self._shares.rate = pace.rate
             for name, share in self._shares.due(boot_seconds()).items():
-                self._begin_task(self._tell_share(name, share, even=pace.even))
+                self._begin_task(self._tell_share(self._members[name], share, even=pace.even))
         self._wake()
 
-    async def _tell_share(self, name: str, share: float, *, even: bool) -> None:
-        member = self._members.get(name)
-        if member is not None and await member.tell_share(share, even=even):
-            self._shares.confirm(name, share, boot_seconds())
+    async def _tell_share(self, member: Member, share: float, *, even: bool) -> None:
+        confirmed = await member.tell_share(share, even=even)
+        if confirmed and self._members.get(member.name) is member:
+            self._shares.confirm(member.name, share, boot_seconds())
             self._wake()
 
     def _look_at_number(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from engager.sending.transport.base import (
     REST,
     Admission,
     Destination,
+    InFlight,
     Proxy,
     is_admitted,
     is_of_client_cert,
@@ -47,6 +49,8 @@ class _Departure:
         self.whole = False  #: all of its body is on its way
         self.dialled = False  #: a connection was made for it
         self.protocol: ResponseHandler | None = None  #: of the connection that carries it
+        self.ends_at = 0.0  #: loop time at which it is given up, once it left
+        self.connects_until: float | None = None  #: loop time, while a connection is being made for it
         self._admission = admission
         self._timeout = timeout
         # Waiting for admission is no fault of the endpoint, and connecting has a deadline of its own.
@@ -57,7 +61,19 @@ class _Departure:
         if not await is_admitted(self._admission):
             raise _WithheldError
         self.release()
-        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._end_soon)
+        loop = asyncio.get_running_loop()
+        self.ends_at = loop.time() + self._timeout
+        self._timer = loop.call_later(self._timeout, self._end_soon)
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Note that a connection is being made for it."""
+        self.dialled = True
+        self.connects_until = asyncio.get_running_loop().time() + self._timeout
+        try:
+            yield
+        finally:
+            self.connects_until = None
 
     def _end_soon(self) -> None:
         # A loop that was suspended runs its timers before it reads.
@@ -111,8 +127,8 @@ class _AdmittingConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class's signature
     ) -> ResponseHandler:
-        _departure.get().dialled = True
-        return await super()._create_connection(req, traces, timeout)
+        with _departure.get().connecting():
+            return await super()._create_connection(req, traces, timeout)
 
 
 def _stands(connection: Connection) -> bool:
@@ -147,7 +163,7 @@ class AiohttpTransport:
 
     def __init__(self, destination: Destination, connections: int) -> None:
         self._destination = destination
-        self._under_way = 0
+        self._under_way = set[_Departure]()
         connector = _AdmittingConnector(
             limit=connections,
             ssl=destination.ssl if destination.ssl is not None else True,
@@ -168,15 +184,18 @@ class AiohttpTransport:
             self._headers |= self._to_proxy
 
     @property
-    def in_flight(self) -> int:
-        """Requests without a response yet, and those that wait to leave."""
-        return self._under_way
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet, by the deadlines of their attempts."""
+        deadlines = [one.ends_at for one in self._under_way if one.left]
+        connecting = [one.connects_until for one in self._under_way if one.connects_until is not None]
+        now = asyncio.get_running_loop().time()
+        return InFlight.by_deadlines(now, self._destination.timeout, deadlines, connecting)
 
     async def send(self, body: tuple[bytes, ...], request_id: str, admission: Admission) -> Ending:
         """Send one request, once."""
         departure = _Departure(admission, self._destination.timeout)
         _departure.set(departure)
-        self._under_way += 1
+        self._under_way.add(departure)
         try:
             async with departure.deadline:
                 return await self._exchange(body, request_id, departure)
@@ -194,7 +213,7 @@ class AiohttpTransport:
             )
         finally:
             departure.release()
-            self._under_way -= 1
+            self._under_way.discard(departure)
 
     async def _exchange(self, body: tuple[bytes, ...], request_id: str, departure: _Departure) -> Ending:
         departure.whole = len(body) == 1 and len(body[0]) <= _SMALL

@@ -7,13 +7,14 @@ import errno
 import ssl
 import zlib
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from engager.config.secret import Secret
 from engager.models import CLIENT_CERT, OWN_MACHINE, Ending
+from engager.sending.clock import Clock
 
 #: Bytes of a response that are read, unless it is one to many rows: those of the contract are far below a
 #: kilobyte.
@@ -58,6 +59,60 @@ async def is_admitted(admission: Admission) -> bool:
             return True
 
 
+#: Admitted without a batch: it leaves at the end of this round of the loop.
+_THIS_ROUND: Final = SendBatch(None, lambda: True)
+
+
+class Departing(Protocol):
+    """A request that is admitted and leaves with others."""
+
+    def depart(self, deadline: float) -> None:
+        """Leave; at the deadline, on the running clock, the exchange is given up."""
+        ...
+
+    def recall(self, fault: BaseException | None) -> None:
+        """It must not leave: it is not admitted any more, or what it waited for failed."""
+        ...
+
+
+class Departures:
+    """Lets requests that are admitted in one round of the loop, or wait for one sync, leave together.
+
+    One by one, each would have to be stored, and to wake the process that gets it, which costs the sender.
+    """
+
+    def __init__(self, now: Clock, timeout: float) -> None:
+        self._now, self._timeout = now, timeout
+        self._loop = asyncio.get_running_loop()
+        self._leaving: dict[SendBatch, list[Departing]] = {}
+
+    def add(self, admitted: SendBatch | bool, one: Departing) -> None:
+        """Let a request leave with those of its batch."""
+        batch = admitted if isinstance(admitted, SendBatch) else _THIS_ROUND
+        together = self._leaving.get(batch)
+        if together is None:
+            together = self._leaving[batch] = []
+            if batch.stored is None:
+                self._loop.call_soon(self._depart, batch)
+            else:
+                batch.stored.add_done_callback(lambda _: self._depart(batch))
+        together.append(one)
+
+    def _depart(self, batch: SendBatch) -> None:
+        together, deadline = self._leaving.pop(batch), self._now() + self._timeout
+        fault = None if batch.stored is None else batch.stored.exception()
+        may_leave = False
+        try:
+            may_leave = fault is None and batch.may_leave()
+        except Exception as raised:
+            fault = raised
+        for one in together:
+            if may_leave:
+                one.depart(deadline)
+            else:
+                one.recall(fault)
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """An HTTP proxy, and its credentials."""
@@ -92,6 +147,24 @@ class Destination:
     longest_answer: int = MAX_ANSWER  #: bytes of a response that are read
 
 
+class InFlight(NamedTuple):
+    """The requests that left and have no response yet."""
+
+    requests: int
+    oldest_seconds: float | None  #: since the first of them left; None without one
+    #: Until the last of them, and of the connections that are being made, has ended, at the latest.
+    ends_within_seconds: float
+
+    @classmethod
+    def by_deadlines(
+        cls, now: float, timeout: float, requests: Sequence[float], connections: Iterable[float]
+    ) -> InFlight:
+        """By the deadlines of requests, which left `timeout` seconds before, and of new connections."""
+        oldest = round(now - min(requests) + timeout, 3) if requests else None
+        within = max(0.0, max((*requests, *connections), default=now) - now)
+        return cls(len(requests), oldest, round(within, 3))
+
+
 class Transport(Protocol):
     """Carries requests to one endpoint. Raises nothing of its own: every ending is a value."""
 
@@ -107,8 +180,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def in_flight(self) -> int:
-        """Requests without a response yet, without those that wait to leave where these are known."""
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet, at this moment."""
         ...
 
     async def aclose(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +135,16 @@ async def test_what_an_earlier_process_left_says_nothing_of_one_that_was_killed(
     seen = await document(b, "runs/test")
     assert (seen["state"], seen["exit_code"], seen["finished_at"]) == ("stopped", None, None)
     assert "summary" in seen["stopped"]
+
+
+async def test_the_command_that_resumes_is_for_this_directory(bench: Any) -> None:
+    b = await bench(9)
+    assert (await b.engager("run", "job.toml", "--limit", "4", "--out", "runs/{{date}} a")).code == 0
+    (state,) = json.loads((await b.engager("status", "--output", "json")).out)
+    assert Path(state["directory"]).name == "{date} a"
+    _, *command = shlex.split(state["resume_command"])
+    assert (await b.engager(*command)).code == 0
+    assert len(b.results(state["directory"])) == len(b.sandbox.log) == 9
 
 
 async def test_options_that_exclude_each_other(bench: Any) -> None:

@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 import engager
 from engager import Control, Event, Exit, Progressed, Serving, Summary
 from engager.output.live import access
+from engager.run.engine import Engine
 from tests.output.browser import Browser
 
 STATUS_OF_CONTROL = (
@@ -132,6 +133,10 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await shows(browser, "#total", "of 4,000 rows")
         await shows(browser, "#errors tbody", r"invalid.*malformed.*row \d+")
         assert await off_loop(text, browser, "#job") == "test"
+        assert "nobody" in await off_loop(text, browser, "#destination")
+        assert "%" in await off_loop(text, browser, "#share")
+        await shows(browser, "#gauges", r"< 1 s\s*oldest in flight")
+        await shows(browser, "#left", r"left, until \d\d:\d\d")
         await shows(browser, "#charts", "Throughput.*Latency.*In flight")
         names = [drawing.accessible_name for drawing in await off_loop(browser.find, "#charts svg[role=img]")]
         assert names == ["Throughput rows/s", "Latency log scale", "In flight requests"]
@@ -154,9 +159,39 @@ async def test_it_shows_the_run_and_its_buttons_act_on_it(tmp_path: Path, browse
         await off_loop(click, browser, "#stop")
         await off_loop(click, browser, "#really")
         summary = await task
-        await shows(browser, "#state", "stopped on the page")
+        await shows(browser, "#state", "commanded on the page")
+        assert await off_loop(text, browser, "#left") == ""
     assert (summary.exit_code, summary.complete) == (Exit.STOPPED, False)
     assert await off_loop(browser.complaints) == []
+
+
+async def test_skipped_rows_are_no_errors(tmp_path: Path, browser: Browser) -> None:
+    async with shown(tmp_path, "p1@example.com", input={"path": "people.csv", "unique": True}) as (run, _):
+        await off_loop(browser.open, run.url)
+        await shows(browser, "#skipped tbody", r"skipped.*repeat")
+        assert await off_loop(browser.run, "return document.getElementById('errors').hidden")
+
+
+async def test_a_fault_is_the_last_state_of_the_page(
+    tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = asyncio.Event()
+
+    async def broken(*_: object) -> None:
+        await breaks.wait()
+        raise LookupError("p1@example.com")
+
+    monkeypatch.setattr(Engine, "engage_all", broken)
+
+    async def watched() -> None:
+        async with shown(tmp_path) as (run, _):
+            await off_loop(browser.open, run.url)
+            await shows(browser, "#total", "of 4,000 rows")
+            breaks.set()
+            await shows(browser, "#state", "stopped: .*LookupError$")
+
+    with pytest.raises(LookupError):
+        await watched()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

@@ -17,7 +17,7 @@ from engager.output.report.making import making
 from engager.output.report.page import page_of, write_report
 from engager.run.operator.overview import state_of_run
 from engager.store.run_directory import RunDirectory
-from engager.store.status import existing_run
+from engager.store.status import UNCONFIRMED, existing_run
 from tests.output.browser import Browser
 from tests.output.report.made import made, outcome
 
@@ -108,6 +108,8 @@ async def test_an_unfinished_run_is_resumed_where_it_was(tmp_path: Path) -> None
         ((_, *words),) = commands(run, seen("stopped", code, failed=1))
         assert words == ["run", "spring.toml", "--out", str(run.path)]
     assert commands(run, seen("running")) == [["engager", "status", str(run.path), "--follow"]]
+    run.write_summary({"complete": False, "stopped": f"{UNCONFIRMED} = 5, and the rest is not confirmed"})
+    assert commands(run, seen("stopped", 3))[0][-1] == "--yes"
     run.given_up_path.touch()
     assert commands(run, seen("stopped", 3)) == []
 
@@ -123,10 +125,11 @@ async def test_no_command_where_only_a_program_or_another_name_can_do_it(tmp_pat
 
 
 async def test_a_task_is_asked_for(tmp_path: Path) -> None:
-    run = await made(tmp_path / "run", [outcome(1)])
-    task = replace(run, identity={**run.identity, "request": {"method": "import_and_start_batch_task"}})
-    assert commands(task, seen(accepted=1)) == [["engager", "status", str(run.path), "--tasks"]]
-    assert commands(run, seen(accepted=1)) == []
+    run = await made(tmp_path / "run", [outcome(1, Status.ACCEPTED, reference="a1")])
+    assert commands(run, seen(accepted=1)) == [["engager", "status", str(run.path), "--tasks"]]
+    assert commands(run, seen()) == []
+    without = await made(tmp_path / "without", [outcome(1, Status.ACCEPTED)])
+    assert commands(without, seen(accepted=1)) == []
 
 
 async def test_a_command_is_copied_from_the_page_as_it_is(browser: Browser, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,10 @@ async def test_every_plot_and_every_table_adds_up_to_the_results(browser: Browse
         assert summed(browser, "#time-numbers", f"[data-status={status}]") == expected[status]
     measured = sum(one.latency_ms is not None for one in outcomes)
     assert (summed(browser, "#latency-numbers"), summed(browser, "#waited-numbers")) == (measured, measured)
-    assert summed(browser, "#errors") == 600 - expected["engaged"] - expected["accepted"]
+    assert summed(browser, "#skipped") == expected["skipped"]
+    assert (
+        summed(browser, "#errors") == 600 - expected["engaged"] - expected["accepted"] - expected["skipped"]
+    )
     assert sum(one.attempts for one in outcomes) == int(
         browser.find("#attempts caption")[0].text.split()[0].replace(",", "")
     )
@@ -180,6 +184,26 @@ async def test_the_page_of_a_crashed_run_says_so(browser: Browser, tmp_path: Pat
     assert notices.count("results.jsonl") == 2  # one line is incomplete, and one is damaged
     assert browser.find(".state")[0].text == "stopped"
     assert summed(browser, "#time-numbers") == 40
+
+
+async def test_shares_are_of_all_rows_and_skipped_rows_are_no_errors(
+    browser: Browser, tmp_path: Path
+) -> None:
+    rows = [outcome(1), outcome(2, Status.REJECTED, error=400), outcome(3, Status.SKIPPED, error="repeat")]
+    run = await made(tmp_path, rows, complete=False)
+    browser.open(write_report(replace(run, invocation={**run.invocation, "rows": 12})))
+    assert browser.find(".tile.engaged dd")[0].text.split("\n") == ["1", "8.3 %"]
+    assert "3 of 12 rows (25.0 %)" in browser.find("#rows-title")[0].text
+    assert [found.text for found in browser.find("#errors .error")] == ["400"]
+    assert [found.text for found in browser.find("#skipped .error")] == ["repeat"]
+
+
+async def test_the_page_of_the_sandbox_says_that_nobody_is_reached(tmp_path: Path) -> None:
+    run = await made(tmp_path, [outcome(1)], exit_code=1)
+    assert "nobody is reached" not in page_of(run)
+    found = page_of(replace(run, identity={**run.identity, "endpoint": {"url": "sandbox"}}))
+    assert "nobody is reached" in found
+    assert "exit code 1" in found
 
 
 async def test_lines_that_are_not_written_yet_are_missed_aloud(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engager.output.report.text import duration, milliseconds, number, share
-from engager.output.text import plural
+from engager.output.report.text import duration, milliseconds, number
 
 
 @pytest.mark.parametrize(
@@ -24,22 +23,6 @@ def test_numbers(value: float, fact: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "fact"),
-    [
-        (0, 0, "0 %"),
-        (0, 9, "0 %"),
-        (9, 9, "100 %"),
-        (1, 3, "33.3 %"),
-        (1, 10_000_000, "< 0.01 %"),
-        (9_999_999, 10_000_000, "> 99.99 %"),
-        (999, 1000, "99.90 %"),
-    ],
-)
-def test_only_nothing_is_none_and_only_all_is_all(part: int, whole: int, fact: str) -> None:
-    assert share(part, whole) == fact
-
-
-@pytest.mark.parametrize(
     ("value", "fact"), [(0.001, "0.001 ms"), (12.345, "12.3 ms"), (999.7, "1 s"), (90_000, "1 min 30 s")]
 )
 def test_milliseconds(value: float, fact: str) -> None:
@@ -52,11 +35,3 @@ def test_milliseconds(value: float, fact: str) -> None:
 )
 def test_durations(seconds: float, fact: str) -> None:
     assert duration(seconds) == fact
-
-
-def test_one_and_many() -> None:
-    assert (plural(1, "row"), plural(2_000, "row"), plural(2, "pass", "passes")) == (
-        "1 row",
-        "2,000 rows",
-        "2 passes",
-    )

@@ -24,6 +24,12 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${String(whole % 60).padStart(2, "0")} s` : `${whole} s`;
 }
 
+function clock(seconds) { // the time of day in so many seconds, of another day with its date
+  const then = new Date(Date.now() + seconds * 1000), time = { hour: "2-digit", minute: "2-digit", hour12: false };
+  const other = then.toDateString() !== new Date().toDateString();
+  return then.toLocaleString([], other ? { ...time, year: "numeric", month: "short", day: "numeric" } : time);
+}
+
 function perSecond(value) { // one below ten needs its fraction
   return (value < 10 ? precise : number).format(value);
 }
@@ -40,35 +46,43 @@ function show(now) {
   byId("done").textContent = number.format(now.rows);
   const all = Math.max(now.total || 0, now.rows), noun = all === 1 ? "row" : "rows";
   byId("total").textContent = now.total ? `of ${number.format(all)} ${noun}` : noun;
-  const holders = Object.entries(now.holders);
-  byId("left").textContent = now.eta_seconds === null || holders.length ? "" : `${duration(now.eta_seconds)} left`;
+  byId("share").textContent = now.total ? now.share : "";
+  const known = now.eta_seconds !== null && !now.waits.length && !now.ended;
+  byId("left").textContent = known ? `${duration(now.eta_seconds)} left, until ${clock(now.eta_seconds)}` : "";
   const bar = byId("bar");
   if (now.total) bar.value = Math.min(1, now.rows / now.total); else bar.removeAttribute("value");
   const shown = STATUSES.filter((s) => s !== "accepted" || now.statuses[s]); // most methods never have it
   tiles(byId("tiles"), shown.map((s) => [s.replace("_", " "), number.format(now.statuses[s]), s]));
-  const latency = now.recent_latency_ms, batches = now.rows_per_request > 1;
+  const latency = now.recent_latency_ms, oldest = now.oldest_in_flight_seconds, batches = now.rows_per_request > 1;
   tiles(byId("gauges"), [
     ["requests/s", perSecond(now.requests_per_second)],
     ["limit of requests/s", now.rate === null ? "none" : precise.format(now.rate)],
     ["rows/s", perSecond(now.rows_per_second)],
     ["requests in flight", number.format(now.in_flight)],
+    ["oldest in flight", oldest === null ? "–" : oldest < 1 ? "< 1 s" : duration(oldest)],
     ...(batches ? [["rows in flight", number.format(now.rows_in_flight)]] : []),
     [batches ? "retries of rows" : "retries", number.format(now.retries)],
     ...PERCENTILES.map((p) => [`${p} ms`, latency[p] === null ? "–" : number.format(latency[p])]),
     ["repeats", number.format(now.duplicates)],
   ]);
-  showState(now, holders);
+  showState(now);
   showSenders(now.senders);
-  showErrors(now.errors);
+  const failed = now.errors.filter((kind) => kind.status !== "skipped");
+  const skipped = now.errors.filter((kind) => kind.status === "skipped");
+  byId("errors").hidden = !failed.length;
+  byId("no-errors").hidden = failed.length > 0;
+  byId("skips").hidden = !skipped.length;
+  showKinds("errors", failed);
+  showKinds("skipped", skipped);
 }
 
-function showState(now, holders) {
+function showState(now) {
   paused = "operator" in now.holders;
   const state = byId("state");
-  state.classList.toggle("paused", holders.length > 0);
-  const why = holders.map(([holder, text]) => text ? `${holder} (${text})` : holder).join(", ");
-  state.textContent = holders.length ? `paused by the ${why}` : `sending for ${duration(now.elapsed_seconds)}`;
+  state.classList.toggle("paused", now.waits.length > 0);
+  state.textContent = now.waits.join("; ") || `sending for ${duration(now.elapsed_seconds)}`;
   byId("pause").textContent = paused ? "Resume" : "Pause";
+  byId("pause").disabled = byId("stop").disabled = now.stopping !== null;
   byId("rate").disabled = byId("rate-form").lastElementChild.disabled = now.rate_is_adaptive;
   if (now.rate !== null && !typed && document.activeElement !== byId("rate")) byId("rate").value = now.rate;
 }
@@ -89,10 +103,8 @@ function showSenders(senders) {
   }));
 }
 
-function showErrors(errors) {
-  byId("errors").hidden = !errors.length;
-  byId("no-errors").hidden = errors.length > 0;
-  byId("errors").tBodies[0].replaceChildren(...errors.slice(0, 50).map((kind) => {
+function showKinds(table, kinds) {
+  byId(table).tBodies[0].replaceChildren(...kinds.slice(0, 50).map((kind) => {
     const line = element("tr");
     const sample = kind.row === null ? "" : `row ${kind.row}${kind.key ? `, ${kind.key}` : ""}: ${kind.text}`;
     line.append(
@@ -130,11 +142,19 @@ async function send(command) {
   notice.hidden = false;
 }
 
-function end(ending) {
-  const state = byId("state");
-  state.classList.remove("paused");
-  state.textContent = ending.stopped ? `stopped: ${ending.stopped}` : "ended";
-  document.querySelectorAll(".controls button, .controls input").forEach((each) => { each.disabled = true; });
+function disable() {
+  document.querySelectorAll(".controls button, .controls input, #invite").forEach((each) => { each.disabled = true; });
+}
+
+function end(now) {
+  const state = byId("state"), missed = STATUSES.slice(2, 6).reduce((sum, status) => sum + now.statuses[status], 0);
+  const rest = Math.max(0, (now.total || 0) - now.rows);
+  const done = rest ? "ended before the last row" : "complete";
+  const all = missed ? `${number.format(missed)} ${missed === 1 ? "row is" : "rows are"} not engaged` : "no row failed";
+  state.className = now.ended.stopped || missed || rest ? "paused" : "good";
+  state.textContent = now.ended.stopped ? `stopped: ${now.ended.stopped}` : `${done}: ${all}`;
+  document.body.classList.add("over");
+  disable();
 }
 
 byId("pause").addEventListener("click", () => send({ do: paused ? "resume" : "pause" }));
@@ -160,14 +180,22 @@ byId("invite").addEventListener("click", async () => {
 
 const stream = new EventSource("/events");
 stream.addEventListener("head", (event) => {
-  const { job } = JSON.parse(event.data);
+  const { job, destination, is_sandbox: isSandbox } = JSON.parse(event.data);
+  byId("destination").textContent = `to ${destination}`;
+  byId("destination").classList.toggle("sandbox", isSandbox);
   byId("job").textContent = job;
   document.title = `${job} – engager`;
 });
 stream.addEventListener("message", (event) => {
   const now = JSON.parse(event.data);
+  document.body.classList.remove("stale");
   show(now);
   draw(now.charts);
-  if (now.ended) { stream.close(); end(now.ended); }
+  if (now.ended) { stream.close(); end(now); }
 });
-stream.addEventListener("error", () => { byId("state").textContent = "the run does not respond; it may have ended"; });
+stream.addEventListener("error", () => {
+  byId("state").className = "paused";
+  byId("state").textContent = "the run does not respond: it was killed, or it is suspended. `engager status` shows how it is. The figures are the last that it sent.";
+  byId("left").textContent = "";
+  document.body.classList.add("stale");
+});

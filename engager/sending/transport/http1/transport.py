@@ -12,16 +12,20 @@ from urllib.parse import urlsplit
 
 from engager.models import Ending, NotSent, Withheld
 from engager.sending.clock import running_clock
-from engager.sending.transport.base import Admission, Destination, SendBatch, why_not_connected
+from engager.sending.transport.base import (
+    Admission,
+    Departures,
+    Destination,
+    InFlight,
+    SendBatch,
+    why_not_connected,
+)
 from engager.sending.transport.http1.connection import Connection
 from engager.sending.transport.http1.dialing import Dialer
 from engager.sending.transport.http1.known import KnownAnswers
 
 #: Bodies up to this size are joined with their head, to leave in one piece.
 _SMALL: Final = 1 << 16
-
-#: Admitted without a batch: it leaves at the end of this round of the loop.
-_THIS_ROUND: Final = SendBatch(None, lambda: True)
 
 
 class LeanTransport:
@@ -37,8 +41,9 @@ class LeanTransport:
         self._loop, self._now = asyncio.get_running_loop(), running_clock()
         self._known = KnownAnswers()
         self._idle: list[Connection] = []
-        self._leaving: dict[SendBatch, list[Connection]] = {}  #: their requests leave with the batch
+        self._departures = Departures(self._now, destination.timeout)
         self._all: set[Connection] = set()
+        self._dialling: dict[object, float] = {}  #: until when each connection that is being made may take
         # One timer for all: a timer per attempt is costly, and a timeout may be a tenth of a second late.
         self._step = min(0.1, destination.timeout / 10)
         self._timer = self._loop.call_later(self._step, self._sweep)
@@ -65,7 +70,7 @@ class LeanTransport:
                 continue
             try:
                 waiter = connection.begin(self._request(body, request_id))
-                self._depart_with(_THIS_ROUND if admitted is True else admitted, connection)
+                self._departures.add(admitted, connection)
                 ending = await waiter
             finally:
                 if connection.finish(now()):
@@ -74,34 +79,6 @@ class LeanTransport:
                     self._all.discard(connection)
             if ending is not None:
                 return ending
-
-    def _depart_with(self, batch: SendBatch, connection: Connection) -> None:
-        """Let requests that are admitted in one round of the loop, or wait for one sync, leave together.
-
-        One by one, each would have to wake the endpoint's process, which costs the sender.
-        """
-        together = self._leaving.get(batch)
-        if together is None:
-            together = self._leaving[batch] = []
-            if batch.stored is None:
-                self._loop.call_soon(self._depart, batch)
-            else:
-                batch.stored.add_done_callback(lambda _: self._depart(batch))
-        together.append(connection)
-
-    def _depart(self, batch: SendBatch) -> None:
-        connections, deadline = self._leaving.pop(batch), self._now() + self._timeout
-        fault = None if batch.stored is None else batch.stored.exception()
-        may_leave = False
-        try:
-            may_leave = fault is None and batch.may_leave()
-        except Exception as raised:
-            fault = raised
-        for connection in connections:
-            if may_leave:
-                connection.depart(deadline)
-            else:
-                connection.recall(fault)
 
     def _request(self, body: tuple[bytes, ...], request_id: str) -> tuple[bytes, ...]:
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
@@ -138,6 +115,8 @@ class LeanTransport:
         return self._idle.pop() if self._has_idle(now) else None
 
     async def _dial(self) -> Connection | NotSent:
+        dial = object()
+        self._dialling[dial] = self._now() + self._timeout
         try:
             async with asyncio.timeout(self._timeout):
                 sock, tls = await self._dialer.dial()
@@ -147,6 +126,8 @@ class LeanTransport:
             return NotSent(why_not_connected(fault), f"{type(fault).__name__}: {fault}")
         except ValueError as fault:  # a name that no name server and no certificate can have
             return NotSent("connect_failed", f"{type(fault).__name__}: {fault}")
+        finally:
+            del self._dialling[dial]
         connection = Connection(sock, tls, self._loop, self._known, self._now, self._longest)
         self._all.add(connection)
         return connection
@@ -164,9 +145,10 @@ class LeanTransport:
         self._timer = self._loop.call_later(self._step, self._sweep)
 
     @property
-    def in_flight(self) -> int:
-        """Requests that left and have no response yet."""
-        return sum(connection.deadline != inf for connection in self._all)
+    def in_flight(self) -> InFlight:
+        """The requests without a response yet, by the deadlines of their connections."""
+        deadlines = [connection.deadline for connection in self._all if connection.deadline != inf]
+        return InFlight.by_deadlines(self._now(), self._timeout, deadlines, self._dialling.values())
 
     async def aclose(self) -> None:
         """Close every connection."""
