@@ -46,7 +46,8 @@ class Cluster:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, float] = {}  #: when the task of a worker ended
         # What it says at a loss, this program says in its own words.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def connect(self) -> None:
         """Connect to the scheduler. Raises OSError or TimeoutError."""

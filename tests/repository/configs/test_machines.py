@@ -182,4 +182,4 @@ def test_the_image_is_that_of_the_cronjob() -> None:
     for name, rest in instructions:
         if name == "COPY" and "--from" not in rest:
             assert all((CONFIGS.parent / file).exists() for file in rest.split()[:-1])
-    assert any(name == "RUN" and "[metrics]" in rest for name, rest in instructions)
+    assert any(name == "RUN" and "[cluster,metrics]" in rest for name, rest in instructions)
