@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
 from engager.policies.rate import Pace
@@ -114,14 +114,20 @@ class Member:
         self.share, self.paced = share, True
         return True
 
-    async def recall(self) -> None:
-        """Take back what has not left."""
+    def recall(self) -> Coroutine[Any, Any, None]:
+        """Take back what has not left: at once what was not handed over, the rest when this is awaited.
+
+        What is handed out meanwhile, such as a probe, is not concerned.
+        """
         for number in self._outbox:
             self._settle(number, Recalled())
         self._outbox.clear()
+        return self._recall(self._batch)
+
+    async def _recall(self, batch: int) -> None:
         try:
             async with asyncio.timeout(SILENCE):
-                await self._link.recall(self._batch)
+                await self._link.recall(batch)
         except Exception as fault:
             self.lose(_text(fault))
 

@@ -101,11 +101,7 @@ class RemoteTransport:
         if member is None:  # admission took longer than the last sender lived
             return Recalled()
         self._number += 1
-        ending = await member.hand_out(self._number, body, request_id)
-        if isinstance(ending, Recalled) and not self._limits.gate.shut:
-            # It expired, or the sender has read of a pause before this run: not at once again.
-            await self._limits.stop.sleep(_LOOK)
-        return ending
+        return await member.hand_out(self._number, body, request_id)
 
     @property
     def in_flight(self) -> int:
