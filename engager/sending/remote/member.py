@@ -45,6 +45,7 @@ class Member:
         self.sent = 0  #: requests whose endings it returned after they left
         self.is_lost = False
         self.why_lost = ""
+        self.last_number = 0  #: of the requests that it was handed
         self._link = link
         # Not later than it is for the sender, however long the question took.
         self._clock_offset = hello.boot - boot_seconds()
@@ -85,6 +86,7 @@ class Member:
         """Hand it a request, and wait for the ending."""
         ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._waiting[number] = _Waiting(body, request_id, ending, boot_seconds())
+        self.last_number = number
         self._outbox.append(number)
         self._work.set()
         try:

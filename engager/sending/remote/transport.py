@@ -192,11 +192,15 @@ class RemoteTransport:
         self._look()
 
     def _ready_member(self) -> Member | None:
-        """The sender with the least to do for its share, of those that can be handed a request."""
+        """The sender with the least to do for its share, of those that can be handed a request.
+
+        Of several, the one that was handed none for the longest: else the share of the first would be the rate
+        of a run whose requests end quickly.
+        """
         if not self._complete:
             return None
         ready = [member for member in self._members.values() if member.is_ready]
-        return min(ready, key=lambda member: member.load) if ready else None
+        return min(ready, key=lambda member: (member.load, member.last_number)) if ready else None
 
     def _wake(self) -> None:
         self._changed.set()
