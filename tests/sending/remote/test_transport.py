@@ -99,6 +99,15 @@ async def test_requests_are_divided_among_the_senders(monkeypatch: pytest.Monkey
         assert sorted(one.sent for one in run.transport.senders) == [5, 5]
 
 
+async def test_requests_that_end_quickly_are_divided_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time: the share of one sender must not be the rate of the run."""
+    one, two, three = FakeSender(), FakeSender(), FakeSender()
+    async with bench(monkeypatch, one=one, two=two, three=three) as run:
+        for number in range(9):
+            await run.begin(number)[1]
+        assert taken(one, two, three) == [3, 3, 3]
+
+
 async def test_a_recalled_request_leaves_through_another_sender_and_its_intent_is_cleared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
