@@ -194,8 +194,8 @@ class RemoteTransport:
     def _ready_member(self) -> Member | None:
         """The sender with the least to do for its share, of those that can be handed a request.
 
-        Of several, the one that was handed none for the longest: else the share of the first would be the rate
-        of a run whose requests end quickly.
+        Of several, the one that was handed none for the longest: where requests end quickly, the share of the
+        first would otherwise be the rate of the run.
         """
         if not self._complete:
             return None

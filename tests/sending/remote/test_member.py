@@ -173,7 +173,10 @@ async def test_large_bodies_are_handed_over_in_several_batches(monkeypatch: pyte
     """All together they would expire on a narrow line."""
     sender = FakeSender()
     async with member_of(sender, monkeypatch) as member:
-        await asyncio.gather(*handing(member, *range(12), body=(bytes(1_000_000),)))
+        bodies = [bytes(1_000_000 + number) for number in range(12)]
+        await asyncio.gather(
+            *[handing(member, number, body=(body,))[0] for number, body in enumerate(bodies)]
+        )
         assert sorted(number for batch in sender.batches for number in batch) == [*range(12)]
         assert max(map(len, sender.batches)) <= 4
 
