@@ -27,7 +27,7 @@ _CERTIFICATE: Final = re.compile(
 )
 
 #: The processors that a control group may use: microseconds of them in a period of microseconds.
-_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 @asynccontextmanager
@@ -117,7 +117,7 @@ def processors() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        most, period = _QUOTA.read_text().split()
+        most, period = QUOTA.read_text().split()
         return max(1, min(processors, int(most) // int(period)))
     except (OSError, ValueError):  # no quota
         return processors

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from engager.altcraft.classification import ACCEPTED, Meaning, Verdict, fatal_reason, judge, judge_batch
 from engager.errors import Exit
@@ -21,6 +22,9 @@ from engager.sending.limits import Limits
 from engager.sending.pause import pause_seconds
 from engager.sending.slow_start import StartLimiter
 from engager.sending.transport.base import Admission, SendBatch
+
+#: Seconds until an attempt that came back is made again, so that it is not handed out in a storm.
+_AGAIN: Final = 0.1
 
 #: A transport's `send`.
 Send = Callable[[tuple[bytes, ...], str, Admission], Awaitable[Ending]]
@@ -94,6 +98,7 @@ class Sender:
                     verdict = self._judge(attempt, ending)
                     break
                 self._take_back(attempt, history)
+                await self._stop.sleep(_AGAIN)
         finally:
             if start is not None and start.leave(attempt, verdict):
                 self._start = None

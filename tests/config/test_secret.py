@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import json
+import pickle
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from engager.config.secret import MASK, Secret
+from engager.sending.transport.base import Proxy
 
 VALUE = """t0ken-<&>"'\\-of-the-tests"""
 
@@ -46,3 +51,24 @@ def test_a_secret_that_begins_as_another_one_leaves_no_rest() -> None:
     short = Secret("pr3fix-of-two")
     long = Secret("pr3fix-of-two-and-its-rest")
     assert Secret.redact_all(f"{long.reveal()} {short.reveal()}") == "*** ***"
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_does_not_leave_its_process(copied: Callable[[object], object]) -> None:
+    """Neither by itself nor as a part of something."""
+    for thing in (Secret(VALUE), [Secret(VALUE)], partial(print, Secret(VALUE))):
+        if copied is copy.copy and not isinstance(thing, Secret):
+            continue
+        with pytest.raises(TypeError):
+            copied(thing)
+
+
+def test_a_proxy_with_a_password_does_not_leave_its_process() -> None:
+    with pytest.raises(TypeError):
+        pickle.dumps(Proxy.at("http://user:passw0rd@proxy:3128"))
+
+
+@pytest.mark.parametrize("written", [VALUE, json.dumps(VALUE)[1:-1], html.escape(VALUE)])
+def test_a_token_is_masked_in_bytes_that_are_no_text(written: str) -> None:
+    data = b"\xff\xfe" + written.encode() + b"\x80"
+    assert Secret(VALUE).redact_bytes(data) == b"\xff\xfe" + MASK.encode() + b"\x80"

@@ -14,7 +14,7 @@ from engager.endpoint.doctor import CHECKS, document_of, examine
 from engager.endpoint.sender_checks import ALL, EACH
 from engager.sandbox import Sandbox, SandboxConfig
 from tests.endpoint.dask_commands import TOKEN_VARIABLE, dask
-from tests.endpoint.test_senders import CORE, TOKEN, cluster_section, write_job
+from tests.sending.remote.test_cluster import CORE, TOKEN, cluster_section, write_job
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 from engager.events import SenderState
 from engager.models import SENDER_LOST, Ending, Lost, Recalled
@@ -34,7 +34,7 @@ class RemoteRequest:
         self.is_delivered = False  #: the sender may have it
         self._member = member
         if member is not None:
-            member.waiting[number] = self
+            member.waiting[number], member.last_number = self, number
 
     def finish(self) -> None:
         """Its ending is known, or nobody waits for it any more."""
@@ -81,6 +81,7 @@ class Member:
         self.sent = 0  #: requests whose endings it returned after they left
         self.is_lost = False
         self.why_lost = ""
+        self.last_number = 0  #: of the requests that it was handed
         self._link = link
         # Not later than it is for the sender, however long the question took.
         self._clock_offset = hello.boot - boot_seconds()
@@ -149,14 +150,20 @@ class Member:
         self.share, self.paced = share, True
         return True
 
-    async def recall(self) -> None:
-        """Take back what has not left."""
+    def recall(self) -> Coroutine[Any, Any, None]:
+        """Take back what has not left: at once what was not handed over, the rest when this is awaited.
+
+        What is handed out meanwhile, such as a probe, is not concerned.
+        """
         for request in self._outbox:
             request.settle(Recalled())
         self._outbox.clear()
+        return self._recall(self._batch)
+
+    async def _recall(self, batch: int) -> None:
         try:
             async with asyncio.timeout(SILENCE):
-                await self._link.recall(self._batch)
+                await self._link.recall(batch)
         except Exception as fault:
             self.lose(_text(fault))
 

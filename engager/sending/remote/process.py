@@ -205,5 +205,5 @@ async def _reply(connection: _Socket, sender: RemoteSender, number: int, name: s
         value = await getattr(sender, name)(*args)
     except Exception as raised:
         fault = f"{type(raised).__name__}: {raised}"
-    with suppress(ConnectionError, EOFError):
+    with suppress(ConnectionError, EOFError, RuntimeError):  # uvloop raises the last one after the end
         await connection.write((number, value, fault))

@@ -100,10 +100,10 @@ class StatelessSender:
 
     async def endings(self, read: int) -> tuple[int, Sequence[Ended], float]:
         """How many endings there are, those after the first `read` ones, and the boot clock; waits."""
-        if self._transport is not None or not (self._ended or self._tasks):
-            self._hear()  # otherwise it has ended, and a run that was stopped for long reads what it can
         del self._ended[: max(0, read - self._forgotten)]
         self._forgotten = max(self._forgotten, read)
+        if self._transport is not None or not (self._ended or self._tasks):
+            self._hear()  # otherwise it has ended, and a run that was stopped for long reads what it can
         if not self._ended:
             self._news.clear()
             try:

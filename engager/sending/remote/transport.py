@@ -18,7 +18,7 @@ from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.errors import Exit
 from engager.events import SenderState
-from engager.models import Ending, Recalled, Withheld
+from engager.models import Ending, Withheld
 from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
@@ -98,9 +98,6 @@ class RemoteTransport:
                 ending = await request.ending
             finally:
                 request.finish()
-            if isinstance(ending, Recalled) and not self._limits.gate.shut:
-                # It expired, or the sender has read of a pause before this run: not at once again.
-                await self._limits.stop.sleep(_LOOK)
             if ending is not None:
                 return ending
 
@@ -199,11 +196,15 @@ class RemoteTransport:
         self._look()
 
     def _ready_member(self) -> Member | None:
-        """The sender with the least to do for its share, of those that can be handed a request."""
+        """The sender with the least to do for its share, of those that can be handed a request.
+
+        Of several, the one that was handed none for the longest: where requests end quickly, the share of the
+        first would otherwise be the rate of the run.
+        """
         if not self._complete:
             return None
         ready = [member for member in self._members.values() if member.is_ready]
-        return min(ready, key=lambda member: member.load) if ready else None
+        return min(ready, key=lambda member: (member.load, member.last_number)) if ready else None
 
     def _wake(self) -> None:
         self._changed.set()
