@@ -298,9 +298,9 @@ class Course:
         try:
             for kind in case.kinds:
                 await self._resume()
-                await self._moment()
-                if self._is_complete:
+                if self._process is None:  # it is complete
                     break
+                await self._moment()
                 await self._disturb(kind)
             await self._complete()
         finally:
