@@ -71,6 +71,9 @@ class StatelessSender:
             return hello._replace(fault=str(fault))
         if check:
             return hello._replace(fault=await self._access.unreachable())
+        if self._transport is not None:  # it was asked before
+            self._hear()
+            return hello
         self._now, self._heard, self._stop = running_clock(), boot_seconds(), Stop()
         self._gate = PauseGate(self._stop)
         self._limiter = RateLimiter(None, self._stop, self._gate)
