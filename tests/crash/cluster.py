@@ -166,7 +166,7 @@ class Case:
         pace = min(concurrency / (least + most) * 2, rate or 400)
         rows = int(max(300, min(LENGTH * pace * each, 1_500 if not batch else 4_000)))
         possible = [kind for kind in KINDS if engine in kind.engines]
-        kinds = draw.choices(possible, [kind.share for kind in possible], k=draw.choice((1, 2, 2, 3)))
+        kinds = draw.choices(possible, [kind.share for kind in possible], k=draw.choice((1, 3, 4, 5)))
         given = [kind.strip() for kind in forced["kind"].split(";")] if "kind" in forced else None
         return cls(
             seed,

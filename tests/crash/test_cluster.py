@@ -15,7 +15,7 @@ from engager.models import Recalled, Reply
 from engager.sandbox import Sandbox, SandboxConfig
 from engager.sending.clock import boot_seconds
 from engager.sending.limits import Limits
-from engager.sending.remote.messages import EXPIRY, HandedOut, Settings
+from engager.sending.remote.messages import EXPIRY, Ended, HandedOut, Hello, Settings
 from engager.sending.remote.sender import StatelessSender
 from engager.sending.remote.transport import Demand, Joined, remote_transport
 from engager.sending.stop import Stop
@@ -143,3 +143,42 @@ async def test_a_request_lives_as_long_whatever_the_clock_of_its_sender_shows(
             await asyncio.sleep(0)
     assert len(sandbox.log) == len(here.lives) == 20
     assert all(0 < left <= EXPIRY for left in here.lives)
+
+
+class Slow:
+    """A sender that begins slowly, and responds to everything that it is handed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ended: list[Ended] = []
+
+    async def begin(self, settings: Settings, check: bool = False) -> Hello:
+        await asyncio.sleep(self._seconds)
+        return Hello(__version__, "", "", boot_seconds(), 0.0)
+
+    async def take(self, batch: int, requests: Sequence[HandedOut], parts: dict[int, bytes]) -> None:
+        self._ended += [Ended(request.number, Reply(200, b"{}"), boot_seconds()) for request in requests]
+
+    async def endings(self, read: int) -> tuple[int, list[Ended], float]:
+        await asyncio.sleep(0.01)
+        return len(self._ended), self._ended[read:], boot_seconds()
+
+    async def recall(self) -> None:
+        """Nothing waits."""
+
+    async def watch(self, joined: Joined, left: Callable[[str], None]) -> str:
+        await joined("slow", self)  # type: ignore[arg-type]
+        return "it ended"
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.virtual_time
+async def test_a_sender_may_begin_slowly() -> None:
+    stop, slow = Stop(), Slow(40)
+    settings = Settings(__version__, "", {}, "json", None, 1, False, 5.0, 1, "lean", 1)
+    async with remote_transport(settings, Limits.create(stop, None), Demand(), slow) as transport:
+        async with asyncio.timeout(50):
+            assert isinstance(await transport.send((b"{}",), "id", lambda: True), Reply)
+    assert stop.exit is None
