@@ -11,6 +11,7 @@
     python3 -m benchmarks imports        # what an imported person costs, one by one and in batches
     python3 -m benchmarks rate               # what a rate costs a row, and whether it is kept at the endpoint
     python3 -m benchmarks rate --stall       # the same, with the process stopped for 0.4 s now and then
+    python3 -m benchmarks rate --senders 3 --cluster    # shared by the workers of a cluster of this machine
     python3 -m benchmarks rate --runs 20 --rows 10000 --rate 500 --rate 1000    # stopped and continued
 
 Client and endpoint have a core each. Machines are noisy: read the ratios.
@@ -53,6 +54,8 @@ def arguments() -> argparse.Namespace:
         "--rate", type=float, action="append", help="requests a second of `rate` (100, 500, 2000); repeatable"
     )
     parser.add_argument("--stall", action="store_true", help="stop the process of `rate` now and then")
+    parser.add_argument("--senders", type=int, help="processes that share the rate of `rate`")
+    parser.add_argument("--cluster", action="store_true", help="the senders of `rate` are a Dask cluster")
     parser.add_argument("--runs", type=int, help="runs of `rate`, stopped and continued three times each")
     parser.add_argument(
         "--seconds",
@@ -93,6 +96,9 @@ def carry_out(given: argparse.Namespace, folder: Path, reasons: dict[str, str]) 
         if given.runs:
             return module("pace").stopped(folder, rates, given.rows, given.runs, given.stall, given.set)
         seconds = given.seconds or 10
+        if given.senders:
+            senders = given.senders
+            return module("pace").divided(folder, rates, seconds, senders, given.cluster, given.set)
         return module("pace").cost(folder, rates, seconds, given.turns, given.stall, given.set)
 
     rows, turns, settings = given.rows, given.turns, given.set

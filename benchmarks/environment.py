@@ -63,7 +63,7 @@ def provide(venv: Path, source: Path, *more: str) -> None:
     print(f"installing what is measured into {venv} …", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"{source}[metrics]", *more], check=True)
+    subprocess.run([*pip, f"{source}[cluster,metrics]", *more], check=True)
     stamp.write_text(needed)
 
 

@@ -1,4 +1,4 @@
-"""What a rate costs, and whether it is kept, by the log of nginx: also through stalls and stops."""
+"""What a rate costs, and whether it is kept, by the log of nginx: through stalls and stops, and divided."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,15 @@ from typing import Any
 
 from benchmarks.clients.bodies import write_people
 from benchmarks.contenders import Course, engager
-from benchmarks.endpoints import Endpoint, endpoint
+from benchmarks.endpoints import Endpoint, endpoint, free_ports, wait_for
 from benchmarks.measure import client_cores, run, spread, start
 from benchmarks.table import aligned, machine
 
 #: Seconds of a stall, and the least and most between two of them.
 STALL, BETWEEN = 0.4, (0.5, 2.5)
+
+#: Seconds at the start of a run of several senders in which they get their shares.
+START = 2.0
 
 #: How often a run is stopped and continued.
 STOPS = 3
@@ -144,6 +148,71 @@ def _await_rows(server: Endpoint, process: subprocess.Popen[str], count: float) 
     begun = server.answered()
     while process.poll() is None and server.answered() - begun < count:
         time.sleep(0.05)
+
+
+def divided(
+    folder: Path,
+    rates: Sequence[float],
+    seconds: float,
+    senders: int,
+    is_cluster: bool,
+    settings: Sequence[str],
+) -> str:
+    """Runs that several senders of this machine share: when requests left them, and when they came."""
+    head = ["rate", "departures/s", "fullest second", "at the endpoint/s", "fullest second"]
+    lines, seen = [head], folder / "moments"
+    with endpoint(folder, log=seen) as server, _cluster(folder, senders if is_cluster else 0) as address:
+        where = [f"cluster.scheduler={address}", f"cluster.at_least={senders}"]
+        where = where if is_cluster else [f"limits.processes={senders}"]
+        for rate in rates:
+            rows, before = int(rate * seconds), len(_moments(seen))
+            write_people(folder / "people.csv", rows)
+            course = Course(folder, server.plain, folder / "people.csv", rows)
+            _, *command = engager(*where, f"limits.rate={rate}", *settings)(course)
+            program = [sys.executable, "-m", "benchmarks.clients.departures", str(folder / "left")]
+            run([*program, *command], folder, os.cpu_count() or 1)
+            figures = [f"{rate:g}"]
+            for times in (sorted(_moments(folder / "left")), sorted(_moments(seen)[before:])):
+                figures += [f"{_average(times):.1f}", _share(fullest_second(times), rate)]
+            lines.append(figures)
+    kind = "workers of a Dask cluster" if is_cluster else "processes"
+    title = f"{senders} {kind}, {seconds:g} s a run; averages without the first {START:g} s."
+    return "\n".join([title, machine(), load(), "", *aligned(lines)])
+
+
+def _average(times: Sequence[float]) -> float:
+    """The moments per second, after the start."""
+    later = [moment for moment in times if moment > times[0] + START]
+    return (len(later) - 1) / (later[-1] - later[0])
+
+
+def _share(worst: int, rate: float) -> str:
+    return f"{worst} ({worst / rate - 1:+.1%})"
+
+
+@contextmanager
+def _cluster(folder: Path, workers: int) -> Iterator[str]:
+    """A Dask cluster of this machine with so many workers; yields the address of its scheduler."""
+    if not workers:
+        yield ""
+        return
+    port = free_ports(1)[0]
+    address, quiet = f"tcp://127.0.0.1:{port}", dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    environment, python = {**os.environ, "BENCHMARK_TOKEN": "benchmark"}, [sys.executable, "-m"]
+    scheduler = [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+    worker = [*python, "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1"]
+    commands = [[*command, "--no-dashboard"] for command in (scheduler, *[worker] * workers)]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            started.append(subprocess.Popen(command, cwd=folder, env=environment, **quiet))  # type: ignore[call-overload]
+            if command is commands[0]:
+                wait_for(port, started[0])  # type: ignore[arg-type]
+        yield address
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def _moments(log: Path) -> list[float]:

@@ -166,7 +166,7 @@ class Case:
         pace = min(concurrency / (least + most) * 2, rate or 400)
         rows = int(max(300, min(LENGTH * pace * each, 1_500 if not batch else 4_000)))
         possible = [kind for kind in KINDS if engine in kind.engines]
-        kinds = draw.choices(possible, [kind.share for kind in possible], k=draw.choice((1, 2, 2, 3)))
+        kinds = draw.choices(possible, [kind.share for kind in possible], k=draw.choice((1, 3, 4, 5)))
         given = [kind.strip() for kind in forced["kind"].split(";")] if "kind" in forced else None
         return cls(
             seed,
@@ -298,9 +298,9 @@ class Course:
         try:
             for kind in case.kinds:
                 await self._resume()
-                await self._moment()
-                if self._is_complete:
+                if self._process is None:  # it is complete
                     break
+                await self._moment()
                 await self._disturb(kind)
             await self._complete()
         finally:
@@ -617,9 +617,13 @@ async def series(
     disturbances: int = 0,
     jobs: int = 1,
     keep: bool = False,
+    namespaces: bool = False,
     show: Callable[[str], None] = lambda events: None,
 ) -> None:
-    """Cases, some at a time, until they end, or there were enough disturbances, or one went wrong."""
+    """Cases, some at a time, until they end, or there were enough disturbances, or one went wrong.
+
+    `namespaces`: give each cluster a worker that can be cut off, where that is possible.
+    """
     left = iter(cases)
 
     def following() -> Case | None:
@@ -628,8 +632,8 @@ async def series(
 
     async def worker(number: int) -> None:
         ground = Path(tempfile.mkdtemp(prefix="cluster-"))
-        far = FarPlace.made(number)
-        if far is None and number == 0:
+        far = FarPlace.made(number) if namespaces else None
+        if namespaces and far is None and number == 0:
             print("no worker is cut off: network namespaces cannot be made here", file=sys.stderr)
         cluster = LocalCluster(ground, far=far)
         try:
@@ -673,7 +677,8 @@ def main() -> None:
     preload_dask()
     report = Report()
     cases = (Case.drawn(seed, **forced) for seed in seeds)
-    asyncio.run(series(cases, report, given.disturbances, given.jobs, given.keep, show=print))
+    work = series(cases, report, given.disturbances, given.jobs, given.keep, namespaces=True, show=print)
+    asyncio.run(work)
     print_report(report)
     sys.exit(bool(report.wrong))
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from distributed import Client, Security
 
-from engager.sending.remote.messages import SILENCE, CalledSender
+from engager.sending.remote.messages import BEGINNING, CalledSender
 from engager.sending.remote.sender import StatelessSender
 from engager.sending.remote.transport import Joined
 
@@ -113,7 +113,7 @@ class Cluster:
                     actor=True,
                     pure=False,
                 )
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(BEGINNING):
                     with self._client.as_current():  # an actor finds its client by that
                         actors.append(await future)
                 actors.append(future)  # the actor lives as long as this

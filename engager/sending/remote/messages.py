@@ -26,6 +26,9 @@ EXPIRY: Final = 5.0
 #: Seconds without a sign after which a sender is lost, and after which a sender ends by itself.
 SILENCE: Final = 15.0
 
+#: Seconds within which a sender begins: a new process, or a worker that loads engager, on a busy machine.
+BEGINNING: Final = 60.0
+
 #: Seconds for which a question about endings may wait for one.
 LONG_POLL: Final = 0.5
 

@@ -73,6 +73,7 @@ class StatelessSender:
             mark = self._access.token_mark(settings.mark_key)
             return hello._replace(fault=await self._access.unreachable(), token_mark=mark)
         if self._transport is not None:  # the engine repeats a call whose reply was lost
+            self._hear()
             return hello
         self._now, self._heard, self._stop = running_clock(), boot_seconds(), Stop()
         self._gate = PauseGate(self._stop)

@@ -23,7 +23,7 @@ from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
 from engager.sending.remote.member import Member, RemoteRequest
-from engager.sending.remote.messages import EXPIRY, SILENCE, RemoteSender, Settings
+from engager.sending.remote.messages import BEGINNING, EXPIRY, SILENCE, Hello, RemoteSender, Settings
 from engager.sending.remote.parts import SharedParts
 from engager.sending.transport.base import Admission, Departures, InFlight, SendBatch
 
@@ -155,10 +155,11 @@ class RemoteTransport:
 
     async def _with_member(self, name: str, link: RemoteSender) -> None:
         """Ask a sender to begin, and work with it until it is lost."""
-        asked = boot_seconds()
         try:
-            async with asyncio.timeout(SILENCE):
-                hello = await link.begin(self._settings)
+            asked, hello = await self._begun(link)
+        except TimeoutError:
+            self._refuse(name, f"it did not begin within {BEGINNING:.0f} s")
+            return
         except Exception as fault:
             self._refuse(name, str(fault) or type(fault).__name__)
             return
@@ -173,6 +174,18 @@ class RemoteTransport:
         self._look()
         await member.work(self._wake)
         self._lose(name, member.why_lost)
+
+    async def _begun(self, link: RemoteSender) -> tuple[float, Hello]:
+        """Let a sender begin; returns when it was asked, which is a moment ago, and what it said.
+
+        The first reply may be slow, as modules are loaded. It would leave open when the run was heard last.
+        """
+        async with asyncio.timeout(BEGINNING):
+            while True:
+                asked = boot_seconds()
+                hello = await link.begin(self._settings)
+                if hello.fault or boot_seconds() - asked < SILENCE / 2:
+                    return asked, hello
 
     def _refuse(self, name: str, why: str) -> None:
         text = f"{name}: {sanitized(why, ' ')}"
