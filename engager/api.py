@@ -12,6 +12,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -55,6 +56,7 @@ from engager.run.dry_run import Findings, ShowRows
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.opening_input import moment_of_name
+from engager.run.operator.chosen_rows import ChosenKeys
 from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.overview import follow as follow_run
@@ -172,6 +174,7 @@ async def retry_async(
     *,
     input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
+    keys: Iterable[str] | None = None,
     new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
@@ -186,6 +189,8 @@ async def retry_async(
         run_directory: the run directory; the job is the one of the run.
         input: the rows again, where the run got its rows from a program.
         in_doubt: send in-doubt rows too. A person may get a second message.
+        keys: with `in_doubt`: of the in-doubt rows send only those with these keys: of the people who were
+            looked up, and have no message. The other ones stay in doubt. A key of no such row is an error.
         new_address: as in `run_async`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
         page: as in `run_async`.
@@ -199,7 +204,8 @@ async def retry_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, input, in_doubt, overrides, options, new_address)
+    again = _again(in_doubt, keys)
+    return await _retry(run_directory, input, again, overrides, options, new_address)
 
 
 def run(
@@ -228,6 +234,7 @@ def retry(
     *,
     input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
+    keys: Iterable[str] | None = None,
     new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
@@ -238,7 +245,8 @@ def retry(
 ) -> Summary:
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, input, in_doubt, overrides, options, new_address))
+    again = _again(in_doubt, keys)
+    return loop.run(_retry(run_directory, input, again, overrides, options, new_address))
 
 
 def send_test(
@@ -399,6 +407,21 @@ class _RunOptions:
         return partial(serving, address=self.page)
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The rows that a pass sends again."""
+
+    statuses: frozenset[Status]
+    chooser: ChosenKeys | None
+
+
+def _again(in_doubt: bool, keys: Iterable[str] | None) -> _Again:
+    if keys is not None and (not in_doubt or isinstance(keys, str)):
+        raise JobError("keys: give a list of texts, with in_doubt: it chooses among the in-doubt rows.")
+    statuses = {Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED}
+    return _Again(frozenset(statuses), None if keys is None else ChosenKeys(keys))
+
+
 async def _run(
     job: JobFile,
     out: AnyPath | None,
@@ -459,24 +482,23 @@ async def _begun(
 async def _retry(
     run_directory: AnyPath,
     given: Objects | None,
-    in_doubt: bool,
+    again: _Again,
     overrides: Sequence[str],
     options: _RunOptions,
     new_address: bool = False,
 ) -> Summary:
     found = existing_run(Path(run_directory))
-    asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
     refuse_other_destination(found, job, overrides)
     async with measured(job, options.watch) as watch:
-        return await _passed(found, job, given, asked, replace(options, watch=watch), new_address)
+        return await _passed(found, job, given, again, replace(options, watch=watch), new_address)
 
 
 async def _passed(
     found: RunDirectory,
     job: JobFile,
     given: Objects | None,
-    asked: frozenset[Status],
+    again: _Again,
     options: _RunOptions,
     new_address: bool,
 ) -> Summary:
@@ -491,7 +513,15 @@ async def _passed(
 
     def begin() -> Run | Summary:
         path = found.input_path
-        return prepare(job, found.path, path, asked, new_address=new_address, objects=objects)
+        return prepare(
+            job,
+            found.path,
+            path,
+            again.statuses,
+            new_address=new_address,
+            objects=objects,
+            chooser=again.chooser,
+        )
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -33,6 +34,18 @@ from engager.store.tally import Tally
 _UNSENT = frozenset({Status.INVALID, Status.SKIPPED})
 
 
+class Chooser(Protocol):
+    """Chooses rows of a run for a pass."""
+
+    def rows_of(self, found: RunDirectory, statuses: frozenset[Status]) -> Sequence[int]:
+        """The chosen rows with these statuses. Raises InputError."""
+        ...
+
+    def digest_for(self, found: RunDirectory) -> str:
+        """Equal for every chooser that chooses the same rows of a run."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """The intent to send rows again."""
@@ -40,6 +53,8 @@ class Pass:
     number: int  #: 1 = the first pass after the run itself
     statuses: tuple[str, ...]
     done: bool = False  #: the rows are due; the journal says whether they were sent
+    rows: tuple[int, ...] | None = None  #: the in-doubt rows that it sends again; None = all of them
+    keys: str | None = None  #: a digest of the keys by which these were chosen
 
 
 def latest(run: RunDirectory) -> Pass | None:
@@ -48,7 +63,10 @@ def latest(run: RunDirectory) -> Pass | None:
         facts = orjson.loads(read_file(run.path / "pass.json"))
     except FileNotFoundError:
         return None
-    return Pass(facts["number"], tuple(facts["statuses"]), facts["done"])
+    rows, keys = facts.get("rows"), facts.get("keys")
+    return Pass(
+        facts["number"], tuple(facts["statuses"]), facts["done"], None if rows is None else tuple(rows), keys
+    )
 
 
 def begun(run: RunDirectory) -> Pass | None:
@@ -57,12 +75,30 @@ def begun(run: RunDirectory) -> Pass | None:
     return None if found is None or found.done else found
 
 
-def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
-    """Store the intent: the process that resumes the run carries it out. Raises RunDirectoryError."""
+def ask_for(
+    run: RunDirectory,
+    statuses: Collection[Status],
+    chooser: Chooser | None = None,
+) -> None:
+    """Store the intent: the process that resumes the run carries it out.
+
+    Args:
+        run: a complete run, under its lock.
+        statuses: the statuses of the rows that are sent again.
+        chooser: chooses the in-doubt rows that are; None = all of them.
+
+    Raises:
+        InputError, RunDirectoryError.
+
+    """
+    rows = keys = None
+    if chooser is not None:
+        rows, keys = tuple(chooser.rows_of(run, frozenset(statuses))), chooser.digest_for(run)
     before = latest(run)
     number = before.number + 1 if before else 1
     try:
-        write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
+        asked = Pass(number, tuple(map(str, statuses)), rows=rows, keys=keys)
+        write_whole(run.path / "pass.json", asdict(asked))
     except OSError as fault:
         raise RunDirectoryError(f"{run.path}: another pass cannot begin: {fault.strerror}.") from fault
     run.reopen()
@@ -70,11 +106,11 @@ def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
 
 def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Formats) -> None:
     """Make the rows due, and remove them from files and statistics: in memory, until the next snapshot."""
-    tally = Tally()
+    tally, takes = Tally(), _chooser(asked)
 
     def stays(row: int, fields: dict[str, Any]) -> bool:
         try:
-            again = Status(fields["status"]) in asked.statuses and _reopen(state, row)
+            again = takes(row, Status(fields["status"])) and _reopen(state, row)
             if not again:
                 tally.count([fields])
         except (KeyError, ValueError, TypeError):
@@ -100,22 +136,30 @@ def _reopen_batches(results: Path, state: RunState, asked: Pass, formats: Format
     """Open the batches in doubt, so that each is sent again as it was."""
     if Status.IN_DOUBT not in asked.statuses:
         return
-    for first, last in _batches_in_doubt(lambda: (line[1] for line in formats.results.whole_lines(results))):
+    lines = partial(formats.results.whole_lines, results)
+    for first, last in _batches_in_doubt(lambda: (line[1] for line in lines()), _chooser(asked)):
         version = state.rows[first] & VERSIONS
         history = AttemptHistory(0, version, this_moment(0).boot, in_doubt=True, forced=True)
         state.open_request(OpenRequest(first, last, history, in_flight=False))
 
 
-def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tuple[int, int]]:
-    """The first and the last row of each batch of which every row is in doubt: it is sent again as it was.
+def _batches_in_doubt(
+    lines: Callable[[], Iterable[dict[str, Any]]], takes: Callable[[int, Status], bool]
+) -> list[tuple[int, int]]:
+    """The first and the last row of each batch of which every row is sent again: as it was.
 
-    A batch whose response settled some of its rows is not: these would be engaged twice.
+    A batch whose response settled some of its rows is not, nor one of which some rows are not chosen: these
+    would be engaged twice.
     """
     ends: dict[str, tuple[int, int]] = {}
     members: Counter[str] = Counter()
     for fields in lines():
-        if fields["status"] == Status.IN_DOUBT and (request_id := fields["request_id"]):
-            row = int(fields["row"])
+        row = int(fields["row"])
+        if (
+            fields["status"] == Status.IN_DOUBT
+            and takes(row, Status.IN_DOUBT)
+            and (request_id := fields["request_id"])
+        ):
             first, last = ends.get(request_id, (row, row))
             ends[request_id] = min(first, row), max(last, row)
             members[request_id] += 1
@@ -126,7 +170,7 @@ def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tup
     for fields in lines():
         if fields["status"] in _UNSENT:
             unsent.append(int(fields["row"]))
-        elif fields["status"] != Status.IN_DOUBT:
+        elif fields["status"] != Status.IN_DOUBT or not takes(int(fields["row"]), Status.IN_DOUBT):
             ends.pop(fields["request_id"], None)
     unsent.sort()
     # The rows between its ends, but for those in no request. Others were sent again in another one.
@@ -139,7 +183,16 @@ def _batches_in_doubt(lines: Callable[[], Iterable[dict[str, Any]]]) -> list[tup
 
 def finish(run: RunDirectory, asked: Pass) -> None:
     """Note that the rows are due. Raises OSError."""
-    write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
+    write_whole(run.path / "pass.json", asdict(replace(asked, done=True)))
+
+
+def _chooser(asked: Pass) -> Callable[[int, Status], bool]:
+    """Whether a pass sends a row with this status again."""
+    statuses = frozenset(asked.statuses)
+    if asked.rows is None:
+        return lambda row, status: status in statuses
+    chosen = frozenset(asked.rows)
+    return lambda row, status: status in statuses and (status is not Status.IN_DOUBT or row in chosen)
 
 
 def _reopen(state: RunState, row: int) -> bool:
