@@ -145,7 +145,8 @@ async def run_async(
             incomplete run of another date with the same input is resumed.
         input: what to read instead of the input of the job: a path, `"-"` for stdin, or rows, which are
             mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
-            resumed by their order, so every call gives the same ones. An iterator is read in other threads.
+            resumed by their order, so every call gives the same ones. An iterator is read in a thread of
+            its own.
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
