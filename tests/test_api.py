@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -459,3 +460,34 @@ def test_check_and_run_find_the_same_fault_in_the_same_rows(folder: Path) -> Non
         engager.check(job(folder), input=rows())
     with pytest.raises(engager.InputError, match="check_same_thread"):
         engager.run(job(folder), out=folder / "run", input=rows())
+
+
+@pytest.mark.parametrize("rows_of", [list, iter, slowly])
+def test_new_rows_for_a_complete_run_are_refused_with_what_sends_them(
+    folder: Path, rows_of: Callable[[list[dict[str, str]]], Any]
+) -> None:
+    out, rows = folder / "run", people(3000)
+    engager.run(job(folder), out=out, input=rows_of(rows))
+    assert engager.run(job(folder), out=out, input=rows_of(rows)).rows == 3000
+    with pytest.raises(engager.RunDirectoryError, match=r"3,000 rows.*3,001.*\n.*after=\[") as refused:
+        engager.run(job(folder), out=out, input=rows_of([*rows, {"email": "new@example.com"}]))
+    assert "--" not in str(refused.value)
+    summary = engager.run(job(folder), out=folder / "new", input=people(3001), after=[out])
+    assert (summary.statuses["engaged"], summary.statuses["skipped"]) == (1, 3000)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_change_of_rows_is_told_by_their_numbers(folder: Path, complete: bool) -> None:
+    out, rows = folder / "run", people(5000)
+    engager.run(job(folder), out=out, input=rows, limit=None if complete else 4900)
+    changed = [*rows[:4000], {"email": "other@example.com"}, *rows[4001:]]
+    for other in (changed, rows[:3000]):
+        try:
+            text = str(engager.run(job(folder), out=out, input=other).stopped)
+        except engager.InputError as fault:
+            text = str(fault)
+        assert "out=" in text
+        assert "after=" in text
+        assert not {"--out", "byte"} & {*re.findall(r"--\w+|byte", text)}
+        first, *last = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", text))
+        assert first == 3000 or first <= 4001 <= last[0] <= 5000

@@ -34,7 +34,7 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import at_address, refuse_change, refuse_input
+from engager.run.earlier_runs import at_address, refuse_change, refuse_input, refuse_more
 from engager.run.opening_input import builder_of, moment_of_name, open_input, place_of_input
 from engager.run.row_rules import (
     lost_keys,
@@ -142,6 +142,8 @@ def prepare(
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
         if opened.found and (summary := _ask_for_pass(opened.found, again, chooser)) is not None:
+            if not again and not opened.rows.files:
+                refuse_more(opened.found, job_file, input_path, opened.rows)
             return summary
         return _prepare(identified, resources)
 
