@@ -87,7 +87,18 @@ def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
 
 
 def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequence[str] = ()) -> JobFile:
-    """Build a job from the tables of a job file; relative paths are relative to `base`. Raises JobError."""
+    """Build a job from the tables of a job file.
+
+    Args:
+        tables: the sections of a job file as mappings. `input`, or its `path`, may be missing: then `run` and
+            `check` need the rows as their `input`.
+        base: the folder that relative paths begin at.
+        overrides: as in `load_job`.
+
+    Raises:
+        JobError.
+
+    """
     return JobFile.from_tables(tables, Path(base), overrides)
 
 

@@ -491,3 +491,22 @@ def test_a_change_of_rows_is_told_by_their_numbers(folder: Path, complete: bool)
         assert not {"--out", "byte"} & {*re.findall(r"--\w+|byte", text)}
         first, *last = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", text))
         assert first == 3000 or first <= 4001 <= last[0] <= 5000
+
+
+@pytest.mark.parametrize("given", [{}, {"input": {}}, {"input": {"unique": True}}])
+def test_a_job_whose_program_gives_the_rows_needs_no_input(
+    folder: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = {name: table for name, table in JOB.items() if name != "input"}
+    one = engager.build_job({**without, **given}, base=folder)
+    monkeypatch.setattr("engager.reader.sources.stdin_stream", lambda: pytest.fail("stdin was read"))
+    for call in (engager.run, engager.check):
+        with pytest.raises(engager.JobError, match=r"input=.*input\.path"):
+            call(one)
+    with pytest.raises(engager.JobError, match="input="):
+        engager.send_test(one, "you@example.com")
+    assert engager.check(one, input=people(3)).sendable == 3
+    assert engager.run(one, out=folder / "run", input=people(3)).statuses["engaged"] == 3
+    assert engager.run(one, out=folder / "run", input=people(3)).complete
+    file = engager.build_job({**without, **given}, folder, ["input.path=people.csv"])
+    assert engager.check(file).rows == 51
