@@ -510,3 +510,15 @@ def test_a_job_whose_program_gives_the_rows_needs_no_input(
     assert engager.run(one, out=folder / "run", input=people(3)).complete
     file = engager.build_job({**without, **given}, folder, ["input.path=people.csv"])
     assert engager.check(file).rows == 51
+
+
+def test_a_run_that_skips_every_row_warns_that_nobody_was_reached(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engager.run(job(folder), out=folder / "run", input=people(20))
+    for rows, warned in ((people(21), False), (people(20), True)):
+        caplog.clear()
+        summary = engager.run(job(folder), out=folder / f"after-{warned}", input=rows, after=[folder / "run"])
+        assert (summary.exit_code, summary.statuses["skipped"]) == (0, 20)
+        texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert [str(folder / "run") in text and "--in-doubt" in text for text in texts] == [True] * warned
