@@ -79,10 +79,9 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
         matches, rows = _matching(found, key), dict[int, FoundRow]()
         for number in range(1, state.passes + 1):
             earlier = _set_aside(found, number)
-            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(earlier) if matches(line.key)}
-        for line in results_so_far(found, state):
-            if matches(line.key):
-                rows[line.row] = _row(line, Stage.SETTLED)
+            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(earlier, matches)}
+        for line in results_so_far(found, state, matches):
+            rows[line.row] = _row(line, Stage.SETTLED)
         sent = Stage.IN_FLIGHT if in_progress else Stage.INTERRUPTED
         flying, undetermined = _in_flight(found, state, matches)
         for row, its_key in flying:
@@ -168,7 +167,7 @@ def _matching(found: RunDirectory, key: str) -> Callable[[str | None], bool]:
     """Whether a key of the run means the same person as the given one."""
     forms = KeyForms(found)
     wanted = forms.of_given(key)
-    return lambda other: other is not None and not wanted.isdisjoint(forms.of_stored(other))
+    return lambda other: other is not None and other != "" and not wanted.isdisjoint(forms.of_stored(other))
 
 
 class KeyForms:
