@@ -137,6 +137,7 @@ async def run_async(
     *,
     out: AnyPath | None = None,
     input: Input | None = None,  # noqa: A002
+    total: int | None = None,
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -158,6 +159,8 @@ async def run_async(
             mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
             resumed by their order, so every call gives the same ones. An iterator is read in a thread of
             its own.
+        total: the number of rows of an iterator, so that progress has a percentage and a time that is left;
+            what has a length needs none.
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
@@ -178,7 +181,9 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address)
+    return await _run(
+        job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total
+    )
 
 
 async def retry_async(
@@ -225,6 +230,7 @@ def run(
     *,
     out: AnyPath | None = None,
     input: Input | None = None,  # noqa: A002
+    total: int | None = None,
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -238,7 +244,9 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address))
+    return loop.run(
+        _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total)
+    )
 
 
 def retry(
@@ -443,10 +451,11 @@ async def _run(
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
     new_address: bool = False,
+    total: int | None = None,
 ) -> Summary:
     async with measured(job, options.watch) as watch:
         options = replace(options, watch=watch)
-        return await _begun(job, out, given, row_limit, options, after, give_up, new_address)
+        return await _begun(job, out, given, row_limit, options, after, give_up, new_address, total)
 
 
 async def _begun(
@@ -458,9 +467,10 @@ async def _begun(
     after: Sequence[AnyPath],
     give_up: Sequence[AnyPath],
     new_address: bool,
+    total: int | None,
 ) -> Summary:
     receivers = receivers_of(job)
-    path, objects = _given(given)
+    path, objects = _given(given, total)
     name = None if out is None else str(out)
     earlier = [_absolute(path) for path in after]
 
@@ -627,11 +637,11 @@ def _absolute(path: AnyPath) -> str:
     return os.path.abspath(path)
 
 
-def _given(input_: Input | None) -> tuple[str | None, BinaryIO | None]:
+def _given(input_: Input | None, total: int | None = None) -> tuple[str | None, BinaryIO | None]:
     """The path of an input, and the rows of one that a program gives, which are a stream."""
     if input_ is None or isinstance(input_, str | PathLike):
         return None if input_ is None else os.fspath(input_), None
-    return STDIN, stream_of_objects(input_)
+    return STDIN, stream_of_objects(input_, total)
 
 
 async def _beside_its_loop(given: Input | None, call: Callable[[], T]) -> T:

@@ -522,3 +522,34 @@ def test_a_run_that_skips_every_row_warns_that_nobody_was_reached(
         assert (summary.exit_code, summary.statuses["skipped"]) == (0, 20)
         texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert [str(folder / "run") in text and "--in-doubt" in text for text in texts] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("rows_of", "given", "total"),
+    [(list, None, 50), (iter, 50, 50), (iter, None, None), (slowly, 50, 50), (slowly, None, None)],
+)
+def test_the_total_of_rows_is_their_length_or_what_the_program_says(
+    folder: Path, rows_of: Callable[[list[dict[str, str]]], Any], given: int | None, total: int | None
+) -> None:
+    totals: set[int | None] = set()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed):
+            totals.add(event.snapshot.total)
+
+    slow = job(folder, sandbox={"latency": "100ms"}, limits={"concurrency": 8})
+    rows = rows_of(people())
+    engager.run(slow, out=folder / "run", input=rows, total=given, limit=20, watch=watch)
+    assert totals == {total}
+    state = engager.status(folder / "run")
+    assert (state["total"], state["share"]) == (total, total and 0.4)
+
+
+def test_an_error_has_one_type_wherever_it_is_read(folder: Path) -> None:
+    request = {"method": "import_and_start_batch", "workflow_id": 12, "email": "{email}"}
+    odd = job(folder, request=request, sandbox={"faults": {"item_400": 0.5}, "seed": 4})
+    summary = engager.run(odd, out=folder / "run")
+    in_results = {found.error for found in engager.outcomes(folder / "run")} - {0, None}
+    assert in_results == {400, "malformed"}
+    for errors in (summary.errors, engager.status(folder / "run")["errors"]):
+        assert {error["error"] for error in errors} == in_results

@@ -78,7 +78,7 @@ def _errors(now: Snapshot) -> list[Text]:
     lines = []
     for kind in now.errors[:_KINDS]:
         line = Text(f"{kind.rows:>7,} ", overflow="fold")  # the reason is at the end of the line
-        line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
+        line.append(f"{kind.status} {sanitized(str(kind.error), ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
             line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
         lines.append(line)

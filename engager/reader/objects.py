@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import TimeoutError as NotYetError
 from contextlib import suppress
 from os import PathLike
@@ -36,16 +36,20 @@ _LOOK_UP = 0.25
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
-def stream_of_objects(rows: Objects) -> BinaryIO:
-    """The rows as a stream of JSONL; of an async iterable, in its running loop. Raises InputError."""
+def stream_of_objects(rows: Objects, total: int | None = None) -> BinaryIO:
+    """The rows as a stream of JSONL; of an async iterable, in its running loop. Raises InputError.
+
+    `total`: how many there are, where that is known; by default their length, if they have one.
+    """
     if isinstance(rows, AsyncIterable):
-        return cast(BinaryIO, _AsyncStream(aiter(rows), asyncio.get_running_loop()))
+        return cast(BinaryIO, _AsyncStream(aiter(rows), asyncio.get_running_loop(), total))
     if isinstance(rows, str | bytes | PathLike | Mapping) or not isinstance(rows, Iterable):
         raise InputError(
             f"input: {type(rows).__name__} gives no rows. Give a path, or rows: a list, an iterator or an "
             "async iterator of mappings, or a data frame."
         )
-    return cast(BinaryIO, _Stream(rows))
+    known = len(rows) if total is None and isinstance(rows, Sized) else total
+    return cast(BinaryIO, _Stream(rows, known))
 
 
 def _records(rows: Any) -> Iterable[Any]:
@@ -63,7 +67,8 @@ class _Stream(io.RawIOBase):
     So a generator can open what may be used in one thread only, such as a connection of sqlite3.
     """
 
-    def __init__(self, rows: Iterable[Any]) -> None:
+    def __init__(self, rows: Iterable[Any], total: int | None) -> None:
+        self.total = total
         self._given = rows
         self._rows: Iterator[Any] | None = None
         self._thread: Thread | None = None
@@ -134,8 +139,8 @@ class _Stream(io.RawIOBase):
 class _AsyncStream(_Stream):
     """An async iterator of rows, which is read from another thread than that of its loop."""
 
-    def __init__(self, rows: AsyncIterator[Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(())
+    def __init__(self, rows: AsyncIterator[Any], loop: asyncio.AbstractEventLoop, total: int | None) -> None:
+        super().__init__((), total)
         self._source, self._loop = rows, loop
         self._next: asyncio.Future[Any] | None = None  #: the next row, while it is waited for
 

@@ -201,7 +201,7 @@ def _identify(opened: _Opened) -> _Identified:
         counted = directory.invocation.get("rows")
         facts = {
             "after": opened.after,
-            "rows": rows_of(rows) if counted is None else counted,
+            "rows": rows_of(rows) if counted is None or rows.given_total is not None else counted,
             "sending": _sending(job_file),
         }
         directory = replace(directory, invocation={**directory.invocation, **facts})

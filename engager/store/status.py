@@ -39,7 +39,8 @@ def state_so_far(run: RunDirectory) -> RunState:
 def results_so_far(run: RunDirectory, state: RunState, matches: Matches | None = None) -> Iterator[Result]:
     """Yields the outcomes of a run: those in its files, then those that only the journal has.
 
-    `matches`: only those whose key it accepts. `state` must have been read before: what a process settles meanwhile then is in the files.
+    `matches`: only those whose key it accepts. `state` must have been read before: what a process settles
+    meanwhile then is in the files.
     """
     unwritten = [Result.from_fields(orjson.loads(line)) for line in state.unwritten.results]
     rows = {result.row for result in unwritten}  # the files may have some of them by now

@@ -230,7 +230,7 @@ class Tally:
             "rows": self.rows,
             "statuses": {str(status): self.statuses[status] for status in Status},
             "errors": [
-                {"status": str(status), "error": error, "rows": rows}
+                {"status": str(status), "error": code_of(error), "rows": rows}
                 for (status, error), rows in self.errors.most_common()
             ],
             "attempts": self.attempts,
@@ -239,6 +239,11 @@ class Tally:
             "waited_ms": self.waited.as_dict(),
             "requests": self.requests,
         }
+
+
+def code_of(error: str) -> int | str:
+    """An error as a line of results has it: the endpoint's codes are numbers."""
+    return int(error) if error.lstrip("-").isdecimal() and error.isascii() else error
 
 
 def _error_of(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:
