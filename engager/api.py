@@ -13,6 +13,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -56,6 +57,7 @@ from engager.run.dry_run import Findings, ShowRows
 from engager.run.execution import NO_LIMIT, RowLimit, Serve, send
 from engager.run.monitor import kinds_of, tolerated
 from engager.run.opening_input import moment_of_name, place_of_input
+from engager.run.operator.chosen_rows import ChosenKeys
 from engager.run.operator.control_socket import command, commanded
 from engager.run.operator.finding import SearchedRun, find_key, find_statuses
 from engager.run.operator.overview import follow as follow_run
@@ -86,7 +88,18 @@ def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
 
 
 def build_job(tables: Mapping[str, Any], base: AnyPath = ".", overrides: Sequence[str] = ()) -> JobFile:
-    """Build a job from the tables of a job file; relative paths are relative to `base`. Raises JobError."""
+    """Build a job from the tables of a job file.
+
+    Args:
+        tables: the sections of a job file as mappings. `input`, or its `path`, may be missing: then `run` and
+            `check` need the rows as their `input`.
+        base: the folder that relative paths begin at.
+        overrides: as in `load_job`.
+
+    Raises:
+        JobError.
+
+    """
     return JobFile.from_tables(tables, Path(base), overrides)
 
 
@@ -125,6 +138,7 @@ async def run_async(
     *,
     out: AnyPath | None = None,
     input: Input | None = None,  # noqa: A002
+    total: int | None = None,
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -144,7 +158,10 @@ async def run_async(
             incomplete run of another date with the same input is resumed.
         input: what to read instead of the input of the job: a path, `"-"` for stdin, or rows, which are
             mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
-            resumed by their order, so every call gives the same ones. An iterator is read in other threads.
+            resumed by their order, so every call gives the same ones. An iterator is read in a thread of
+            its own.
+        total: the number of rows of an iterator, so that progress has a percentage and a time that is left;
+            what has a length needs none.
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
@@ -165,7 +182,9 @@ async def run_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address)
+    return await _run(
+        job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total
+    )
 
 
 async def retry_async(
@@ -173,6 +192,7 @@ async def retry_async(
     *,
     input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
+    keys: Iterable[str] | None = None,
     new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
@@ -187,6 +207,8 @@ async def retry_async(
         run_directory: the run directory; the job is the one of the run.
         input: the rows again, where the run got its rows from a program.
         in_doubt: send in-doubt rows too. A person may get a second message.
+        keys: with `in_doubt`: of the in-doubt rows send only those with these keys: of the people who were
+            looked up, and have no message. The other ones stay in doubt. A key of no such row is an error.
         new_address: as in `run_async`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
         page: as in `run_async`.
@@ -200,7 +222,8 @@ async def retry_async(
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _retry(run_directory, input, in_doubt, overrides, options, new_address)
+    again = _again(in_doubt, keys)
+    return await _retry(run_directory, input, again, overrides, options, new_address)
 
 
 def run(
@@ -208,6 +231,7 @@ def run(
     *,
     out: AnyPath | None = None,
     input: Input | None = None,  # noqa: A002
+    total: int | None = None,
     limit: int | None = None,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -221,7 +245,9 @@ def run(
 ) -> Summary:
     """Call `run_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address))
+    return loop.run(
+        _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total)
+    )
 
 
 def retry(
@@ -229,6 +255,7 @@ def retry(
     *,
     input: Objects | None = None,  # noqa: A002
     in_doubt: bool = False,
+    keys: Iterable[str] | None = None,
     new_address: bool = False,
     overrides: Sequence[str] = (),
     page: str | None = None,
@@ -239,7 +266,8 @@ def retry(
 ) -> Summary:
     """Call `retry_async` in an event loop of its own."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(_retry(run_directory, input, in_doubt, overrides, options, new_address))
+    again = _again(in_doubt, keys)
+    return loop.run(_retry(run_directory, input, again, overrides, options, new_address))
 
 
 def send_test(
@@ -400,6 +428,21 @@ class _RunOptions:
         return partial(serving, address=self.page)
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The rows that a pass sends again."""
+
+    statuses: frozenset[Status]
+    chooser: ChosenKeys | None
+
+
+def _again(in_doubt: bool, keys: Iterable[str] | None) -> _Again:
+    if keys is not None and (not in_doubt or isinstance(keys, str)):
+        raise JobError("keys: give a list of texts, with in_doubt: it chooses among the in-doubt rows.")
+    statuses = {Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED}
+    return _Again(frozenset(statuses), None if keys is None else ChosenKeys(keys))
+
+
 async def _run(
     job: JobFile,
     out: AnyPath | None,
@@ -409,10 +452,11 @@ async def _run(
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
     new_address: bool = False,
+    total: int | None = None,
 ) -> Summary:
     async with measured(job, options.watch) as watch:
         options = replace(options, watch=watch)
-        return await _begun(job, out, given, row_limit, options, after, give_up, new_address)
+        return await _begun(job, out, given, row_limit, options, after, give_up, new_address, total)
 
 
 async def _begun(
@@ -424,9 +468,10 @@ async def _begun(
     after: Sequence[AnyPath],
     give_up: Sequence[AnyPath],
     new_address: bool,
+    total: int | None,
 ) -> Summary:
     receivers = receivers_of(job)
-    path, objects = _given(given)
+    path, objects = _given(given, total)
     name = None if out is None else str(out)
     earlier = [_absolute(path) for path in after]
 
@@ -460,24 +505,23 @@ async def _begun(
 async def _retry(
     run_directory: AnyPath,
     given: Objects | None,
-    in_doubt: bool,
+    again: _Again,
     overrides: Sequence[str],
     options: _RunOptions,
     new_address: bool = False,
 ) -> Summary:
     found = existing_run(Path(run_directory))
-    asked = frozenset({Status.FAILED, Status.IN_DOUBT} if in_doubt else {Status.FAILED})
     job = JobFile.from_source(found.invocation, overrides)
     refuse_other_destination(found, job, overrides)
     async with measured(job, options.watch) as watch:
-        return await _passed(found, job, given, asked, replace(options, watch=watch), new_address)
+        return await _passed(found, job, given, again, replace(options, watch=watch), new_address)
 
 
 async def _passed(
     found: RunDirectory,
     job: JobFile,
     given: Objects | None,
-    asked: frozenset[Status],
+    again: _Again,
     options: _RunOptions,
     new_address: bool,
 ) -> Summary:
@@ -492,7 +536,15 @@ async def _passed(
 
     def begin() -> Run | Summary:
         path = found.input_path
-        return prepare(job, found.path, path, asked, new_address=new_address, objects=objects)
+        return prepare(
+            job,
+            found.path,
+            path,
+            again.statuses,
+            new_address=new_address,
+            objects=objects,
+            chooser=again.chooser,
+        )
 
     async def carry_out(options: _RunOptions) -> Summary:
         with logged(options.log_format) as log:
@@ -599,11 +651,11 @@ def _absolute(path: AnyPath) -> str:
     return os.path.abspath(path)
 
 
-def _given(input_: Input | None) -> tuple[str | None, BinaryIO | None]:
+def _given(input_: Input | None, total: int | None = None) -> tuple[str | None, BinaryIO | None]:
     """The path of an input, and the rows of one that a program gives, which are a stream."""
     if input_ is None or isinstance(input_, str | PathLike):
         return None if input_ is None else os.fspath(input_), None
-    return STDIN, stream_of_objects(input_)
+    return STDIN, stream_of_objects(input_, total)
 
 
 async def _beside_its_loop(given: Input | None, call: Callable[[], T]) -> T:

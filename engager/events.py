@@ -65,7 +65,7 @@ class ErrorKind:
     """Rows that were not engaged because of the same error, and the latest of them."""
 
     status: str
-    error: str
+    error: int | str  #: as in `Result`: a code of the endpoint is a number
     rows: int
     row: int | None  #: the number of an example row; None if an earlier process handled all of them
     key: str | None

@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -445,3 +447,109 @@ async def test_a_row_is_sent_while_the_next_one_is_waited_for(folder: Path) -> N
 
     summary = await engager.run_async(job(folder), out=folder / "run", input=rows(), watch=watch)
     assert summary.statuses["engaged"] == 2
+
+
+def test_check_and_run_find_the_same_fault_in_the_same_rows(folder: Path) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE people AS SELECT 'a@example.com' AS email")
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield from ({"email": email} for (email,) in connection.execute("SELECT email FROM people"))
+
+    with pytest.raises(engager.InputError, match="check_same_thread"):
+        engager.check(job(folder), input=rows())
+    with pytest.raises(engager.InputError, match="check_same_thread"):
+        engager.run(job(folder), out=folder / "run", input=rows())
+
+
+@pytest.mark.parametrize("rows_of", [list, iter, slowly])
+def test_new_rows_for_a_complete_run_are_refused_with_what_sends_them(
+    folder: Path, rows_of: Callable[[list[dict[str, str]]], Any]
+) -> None:
+    out, rows = folder / "run", people(3000)
+    engager.run(job(folder), out=out, input=rows_of(rows))
+    assert engager.run(job(folder), out=out, input=rows_of(rows)).rows == 3000
+    with pytest.raises(engager.RunDirectoryError, match=r"3,000 rows.*3,001.*\n.*after=\[") as refused:
+        engager.run(job(folder), out=out, input=rows_of([*rows, {"email": "new@example.com"}]))
+    assert "--" not in str(refused.value)
+    summary = engager.run(job(folder), out=folder / "new", input=people(3001), after=[out])
+    assert (summary.statuses["engaged"], summary.statuses["skipped"]) == (1, 3000)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_change_of_rows_is_told_by_their_numbers(folder: Path, complete: bool) -> None:
+    out, rows = folder / "run", people(5000)
+    engager.run(job(folder), out=out, input=rows, limit=None if complete else 4900)
+    changed = [*rows[:4000], {"email": "other@example.com"}, *rows[4001:]]
+    for other in (changed, rows[:3000]):
+        try:
+            text = str(engager.run(job(folder), out=out, input=other).stopped)
+        except engager.InputError as fault:
+            text = str(fault)
+        assert "out=" in text
+        assert "after=" in text
+        assert not {"--out", "byte"} & {*re.findall(r"--\w+|byte", text)}
+        first, *last = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", text))
+        assert first == 3000 or first <= 4001 <= last[0] <= 5000
+
+
+@pytest.mark.parametrize("given", [{}, {"input": {}}, {"input": {"unique": True}}])
+def test_a_job_whose_program_gives_the_rows_needs_no_input(
+    folder: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = {name: table for name, table in JOB.items() if name != "input"}
+    one = engager.build_job({**without, **given}, base=folder)
+    monkeypatch.setattr("engager.reader.sources.stdin_stream", lambda: pytest.fail("stdin was read"))
+    for call in (engager.run, engager.check):
+        with pytest.raises(engager.JobError, match=r"input=.*input\.path"):
+            call(one)
+    with pytest.raises(engager.JobError, match="input="):
+        engager.send_test(one, "you@example.com")
+    assert engager.check(one, input=people(3)).sendable == 3
+    assert engager.run(one, out=folder / "run", input=people(3)).statuses["engaged"] == 3
+    assert engager.run(one, out=folder / "run", input=people(3)).complete
+    file = engager.build_job({**without, **given}, folder, ["input.path=people.csv"])
+    assert engager.check(file).rows == 51
+
+
+def test_a_run_that_skips_every_row_warns_that_nobody_was_reached(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engager.run(job(folder), out=folder / "run", input=people(20))
+    for rows, warned in ((people(21), False), (people(20), True)):
+        caplog.clear()
+        summary = engager.run(job(folder), out=folder / f"after-{warned}", input=rows, after=[folder / "run"])
+        assert (summary.exit_code, summary.statuses["skipped"]) == (0, 20)
+        texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert [str(folder / "run") in text and "--in-doubt" in text for text in texts] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("rows_of", "given", "total"),
+    [(list, None, 50), (iter, 50, 50), (iter, None, None), (slowly, 50, 50), (slowly, None, None)],
+)
+def test_the_total_of_rows_is_their_length_or_what_the_program_says(
+    folder: Path, rows_of: Callable[[list[dict[str, str]]], Any], given: int | None, total: int | None
+) -> None:
+    totals: set[int | None] = set()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed):
+            totals.add(event.snapshot.total)
+
+    slow = job(folder, sandbox={"latency": "100ms"}, limits={"concurrency": 8})
+    rows = rows_of(people())
+    engager.run(slow, out=folder / "run", input=rows, total=given, limit=20, watch=watch)
+    assert totals == {total}
+    state = engager.status(folder / "run")
+    assert (state["total"], state["share"]) == (total, total and 0.4)
+
+
+def test_an_error_has_one_type_wherever_it_is_read(folder: Path) -> None:
+    request = {"method": "import_and_start_batch", "workflow_id": 12, "email": "{email}"}
+    odd = job(folder, request=request, sandbox={"faults": {"item_400": 0.5}, "seed": 4})
+    summary = engager.run(odd, out=folder / "run")
+    in_results = {found.error for found in engager.outcomes(folder / "run")} - {0, None}
+    assert in_results == {400, "malformed"}
+    for errors in (summary.errors, engager.status(folder / "run")["errors"]):
+        assert {error["error"] for error in errors} == in_results

@@ -7,9 +7,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from engager.cli.streams import drain, fault_of_stdout, say
+from engager.cli.streams import drain, fault_of_stdout, say, stdout_lost_its_reader
 from engager.config.secret import Secret
 from engager.errors import EngagerError, Exit
+
+#: The exit code of a command whose output nobody reads any more: 128 and the number of SIGPIPE.
+_NO_READER = 141
 
 
 def exit_with(action: Callable[[], int]) -> NoReturn:
@@ -26,10 +29,15 @@ def exit_with(action: Callable[[], int]) -> NoReturn:
 
 
 def honest(code: Any) -> Any:
-    """The exit code of a command; an internal error if its output did not reach stdout."""
+    """The exit code of a command; an internal error if its output did not reach stdout.
+
+    If its reader has closed stdout, it ends in silence: with its own code, or that of SIGPIPE instead of 0.
+    """
     drain()
     if (fault := fault_of_stdout()) is None:
         return code
+    if stdout_lost_its_reader():  # it has what it wants: no fault
+        return code or _NO_READER
     say(f"error: stdout: {fault}. The output is not complete.", err=True)
     return int(Exit.INTERNAL)
 

@@ -11,7 +11,7 @@ import engager
 from engager import Exit, FoundRow, SearchedRun, Stage, Status
 from engager.cli.ending import exit_with
 from engager.cli.options import complete_path, output_format
-from engager.cli.streams import echo_json, say
+from engager.cli.streams import echo_json, say, stdout_lost_its_reader
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
@@ -63,6 +63,8 @@ def _print_rows(searched: Iterator[SearchedRun], key: str | None) -> int:
         for row in run.rows:
             found += 1
             say(_line(run, row))
+            if stdout_lost_its_reader():
+                return Exit.DONE
         _warn(run)
     if not found:
         what = "no row with this status" if key is None else f"{_shown(key)}: not found"
@@ -82,6 +84,8 @@ def _print_keys(searched: Iterable[SearchedRun]) -> int:
             else:
                 found += 1
                 say(row.key)
+                if stdout_lost_its_reader():
+                    return Exit.DONE
         _warn(run)
     if without:
         say(f"warning: {without:,} rows have no key, and are not in this list", err=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import click
 
@@ -22,6 +22,7 @@ from engager.cli.streams import echo_json, fault_of_stdout, in_background, say, 
 from engager.config.as_json import as_json
 from engager.config.log import log
 from engager.config.sanitize import sanitized
+from engager.errors import InputError
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
 from engager.output.next_steps import asking_for_tasks
@@ -113,12 +114,20 @@ def run_command(
 @click.option(
     "--in-doubt", is_flag=True, help="Also send in-doubt rows again: a person may get a second message."
 )
+@click.option(
+    "--keys",
+    "keys_file",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="With --in-doubt: only those whose key is in this file, one per line; - is stdin. The others stay.",
+)
 @SET
 @of_a_sending
 @output_format
 def retry_command(
     run_path: Path,
     in_doubt: bool,
+    keys_file: BinaryIO | None,
     overrides: tuple[str, ...],
     no_progress: bool,
     quiet: bool,
@@ -128,16 +137,30 @@ def retry_command(
     output: str,
 ) -> NoReturn:
     """Send the failed rows of a complete run again; their previous outcomes stay in numbered files."""
+    if keys_file is not None and not in_doubt:
+        raise click.UsageError("--keys chooses among the in-doubt rows: give --in-doubt too")
     options = _OutputOptions(no_progress, quiet, log_format, output == "json")
-    send = partial(
-        engager.retry_async,
-        run_path,
-        in_doubt=in_doubt,
-        new_address=new_address,
-        overrides=overrides,
-        page=page,
-    )
-    exit_with(lambda: _concluded(_sent(send, options), options))
+
+    def carry_out() -> int:
+        send = partial(
+            engager.retry_async,
+            run_path,
+            in_doubt=in_doubt,
+            keys=None if keys_file is None else _lines_of(keys_file),
+            new_address=new_address,
+            overrides=overrides,
+            page=page,
+        )
+        return _concluded(_sent(send, options), options)
+
+    exit_with(carry_out)
+
+
+def _lines_of(file: BinaryIO) -> list[str]:
+    try:
+        return file.read().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise InputError("--keys: the list is not UTF-8. Convert it.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,12 @@ def fault_of_stdout() -> str | None:
     return output.fault.strerror or str(output.fault)
 
 
+def stdout_lost_its_reader() -> bool:
+    """Whether the reader of stdout has closed its end, as `head` does when it has enough."""
+    output = _output(sys.stdout)
+    return output is not None and output.fault is not None and output.fault.errno == errno.EPIPE
+
+
 def stderr_is_behind() -> bool:
     """Whether output still waits for the reader of stderr."""
     output = _output(sys.stderr)

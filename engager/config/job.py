@@ -41,6 +41,10 @@ _SECRET = frozenset({"endpoint.token", "endpoint.proxy", "notify", "notify.url"}
 _CLOCKS = 60.0
 
 
+#: The path of the input of a job whose program gives the rows.
+FROM_PROGRAM = "rows of a program"
+
+
 class JobFile:
     """A validated job and its source, for errors with file and line."""
 
@@ -53,9 +57,15 @@ class JobFile:
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], base: Path, overrides: Sequence[str] = ()) -> JobFile:
-        """A job from its tables; relative paths are relative to `base`. Raises JobError."""
+        """A job from its tables; relative paths are relative to `base`. Raises JobError.
+
+        Without `input.path` its program gives the rows.
+        """
         job_file = cls.__new__(cls)
-        job_file._load(None, "", base.resolve(), deepcopy(dict(tables)), overrides)
+        copied = deepcopy(dict(tables))
+        if isinstance(given := copied.setdefault("input", {}), dict):
+            given.setdefault("path", FROM_PROGRAM)
+        job_file._load(None, "", base.resolve(), copied, overrides)
         return job_file
 
     def _load(

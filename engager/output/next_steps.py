@@ -78,8 +78,11 @@ def _after_complete(run: RunDirectory, statuses: Mapping[str, int]) -> Iterator[
         yield _retrying(
             run,
             f"Look into {_file(run, 'in_doubt').name}: these people ({in_doubt:,}) may have been engaged. "
-            "Only if a second message is harmless, send to them again.",
+            "Look them up, and send again to those who have no message: list their keys, one per line. "
+            "Without a list it is sent to all of them, and some may get a second message.",
             "--in-doubt",
+            "--keys",
+            "FILE",
         )
     if wrong:
         yield _correcting(run, wrong)

@@ -91,12 +91,12 @@ def _errors(now: Snapshot) -> list[Text]:
     lines, failed, skipped = [], list[ErrorKind](), list[str]()
     for kind in now.errors:
         if kind.status == Status.SKIPPED:
-            skipped.append(f"{kind.rows:,} {sanitized(kind.error, ' ')}")
+            skipped.append(f"{kind.rows:,} {sanitized(str(kind.error), ' ')}")
         else:
             failed.append(kind)
     for kind in failed[:_KINDS]:
         line = Text(f"{kind.rows:>7,} ", overflow="fold")  # the reason is at the end of the line
-        line.append(f"{kind.status} {sanitized(kind.error, ' ')}", style=_COLOURS[Status(kind.status)])
+        line.append(f"{kind.status} {sanitized(str(kind.error), ' ')}", style=_COLOURS[Status(kind.status)])
         if kind.row is not None:
             line.append(f"  row {kind.row}: {sanitized(kind.text, ' ')}")
         lines.append(line)

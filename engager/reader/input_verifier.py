@@ -11,9 +11,22 @@ from hashlib import blake2b
 from typing import NoReturn
 
 from engager.errors import InputError
+from engager.reader.objects import OBJECTS
+
+#: The end of a row of a program.
+_END = b"\n"
 
 #: Bytes of the input between two final checkpoints.
 SPACING = 1 << 16
+
+_SAME_INPUT = (
+    "Give it the same input again. A new run (--out) sends again to the people that this one has reached, "
+    "unless --after names this one."
+)
+_SAME_ROWS = (
+    "Give the same rows in the same order again. A new run (another out=) sends again to the people that "
+    "this one has reached, unless after=[...] names this one."
+)
 
 #: A position in the input, the digest of all bytes before it, and whether the checkpoint is final.
 OnCheckpoint = Callable[[int, bytes, bool], None]
@@ -26,6 +39,7 @@ class InputVerifier:
         self._known = deque(sorted(known))
         self.digest = blake2b(digest_size=16)  #: of all bytes that were passed on
         self._position = 0
+        self._rows = 0  #: whole rows that were passed on, of rows of a program: each is one line
         self._last_final = 0
         self._source = ""
         self._early: list[tuple[int, bytes, bool]] = []
@@ -62,7 +76,7 @@ class InputVerifier:
                 held = b""
         if held:  # the next checkpoint is in the next file, or the file became shorter
             if last:
-                self._refuse_short(source, len(held))
+                self._refuse_short(source, held)
             self._pass(held)
             yield held
         if not self._known:
@@ -76,23 +90,29 @@ class InputVerifier:
     def end(self) -> None:
         """Mark the end of the input. Raises InputError if it was longer before."""
         if self._known:
-            self._refuse_short(self._source, 0)
+            self._refuse_short(self._source, b"")
 
-    def _refuse_short(self, source: str, more: int) -> NoReturn:
+    def _refuse_short(self, source: str, rest: bytes) -> NoReturn:
+        if source == OBJECTS:
+            raise InputError(
+                f"{source}: they end after {self._rows + rest.count(_END):,} rows, and this run has read "
+                f"more before. {_SAME_ROWS}"
+            )
         raise InputError(
-            f"{source}: the input ends after {self._position + more:,} bytes; this run has read "
-            f"{self._known[-1][0]:,} before. Give it the same input again, or name a new run with --out."
+            f"{source}: the input ends after {self._position + len(rest):,} bytes; this run has read "
+            f"{self._known[-1][0]:,} before. {_SAME_INPUT}"
         )
 
     def _verified(self, part: bytes, source: str) -> bytes:
-        before = self._position
+        before, rows = self._position, self._rows
         self._pass(part)
         _, digest = self._known.popleft()
         if self.digest.digest() != digest:
+            where = f"between byte {before:,} and {self._position:,}. {_SAME_INPUT}"
+            if source == OBJECTS:
+                where = f"between row {rows + 1:,} and row {max(self._rows, rows + 1):,}. {_SAME_ROWS}"
             raise InputError(
-                f"{source}: the input is not the one that this run began with: it differs between byte "
-                f"{before:,} and {self._position:,}. Give it the same input again, or name a new run with "
-                "--out."
+                f"{source}: the input is not the one that this run began with: it differs {where}"
             )
         self._last_final = self._position
         return part
@@ -100,6 +120,8 @@ class InputVerifier:
     def _pass(self, block: bytes) -> None:
         self.digest.update(block)
         self._position += len(block)
+        if self._source == OBJECTS:
+            self._rows += block.count(_END)
 
     def _mark(self, final: bool) -> None:
         if not self._position:

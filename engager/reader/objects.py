@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import TimeoutError as NotYetError
+from contextlib import suppress
 from os import PathLike
+from queue import Empty, SimpleQueue
+from threading import Thread
+from types import GeneratorType
 from typing import Any, BinaryIO, cast
 
 import orjson
@@ -32,16 +36,20 @@ _LOOK_UP = 0.25
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
-def stream_of_objects(rows: Objects) -> BinaryIO:
-    """The rows as a stream of JSONL; of an async iterable, in its running loop. Raises InputError."""
+def stream_of_objects(rows: Objects, total: int | None = None) -> BinaryIO:
+    """The rows as a stream of JSONL; of an async iterable, in its running loop. Raises InputError.
+
+    `total`: how many there are, where that is known; by default their length, if they have one.
+    """
     if isinstance(rows, AsyncIterable):
-        return cast(BinaryIO, _AsyncStream(aiter(rows), asyncio.get_running_loop()))
+        return cast(BinaryIO, _AsyncStream(aiter(rows), asyncio.get_running_loop(), total))
     if isinstance(rows, str | bytes | PathLike | Mapping) or not isinstance(rows, Iterable):
         raise InputError(
             f"input: {type(rows).__name__} gives no rows. Give a path, or rows: a list, an iterator or an "
             "async iterator of mappings, or a data frame."
         )
-    return cast(BinaryIO, _Stream(iter(_records(rows))))
+    known = len(rows) if total is None and isinstance(rows, Sized) else total
+    return cast(BinaryIO, _Stream(rows, known))
 
 
 def _records(rows: Any) -> Iterable[Any]:
@@ -54,10 +62,18 @@ def _records(rows: Any) -> Iterable[Any]:
 
 
 class _Stream(io.RawIOBase):
-    """An iterator of rows."""
+    """An iterator of rows, which one thread of its own begins, reads and ends.
 
-    def __init__(self, rows: Iterator[Any]) -> None:
-        self._rows = rows
+    So a generator can open what may be used in one thread only, such as a connection of sqlite3.
+    """
+
+    def __init__(self, rows: Iterable[Any], total: int | None) -> None:
+        self.total = total
+        self._given = rows
+        self._rows: Iterator[Any] | None = None
+        self._thread: Thread | None = None
+        self._asked = SimpleQueue[int | None]()  #: bytes that are wanted; None: nothing more
+        self._found = SimpleQueue[bytes]()
         self._ahead = b""  #: bytes that no block had room for
         self._many = 1  #: rows of a block: doubled while they come quickly, one where they are waited for
         self._fault: InputError | None = None  #: what ended the rows, once those before it are passed on
@@ -76,8 +92,37 @@ class _Stream(io.RawIOBase):
         return block
 
     def _next_lines(self, size: int) -> bytes:
+        if self._thread is None:
+            self._thread = Thread(target=self._serve, name="rows of a program", daemon=True)
+            self._thread.start()
+        self._asked.put(size)
+        while not self.closed:
+            try:
+                return self._found.get(timeout=_LOOK_UP)
+            except Empty:
+                continue
+        return b""
+
+    def _serve(self) -> None:
+        while (size := self._asked.get()) is not None:
+            self._found.put(self._read_lines(size))
+        if isinstance(self._rows, GeneratorType):
+            with suppress(Exception):  # the run is over
+                self._rows.close()
+
+    def close(self) -> None:
+        """Ask for no further row; a generator is closed."""
+        super().close()
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(_LOOK_UP)  # it may wait for its next row for ever
+            self._thread = None
+
+    def _read_lines(self, size: int) -> bytes:
         lines, begun = bytearray(), time.monotonic()
         try:
+            if self._rows is None:
+                self._rows = iter(_records(self._given))
             for _ in range(self._many):
                 lines += _line(next(self._rows))
                 if len(lines) >= size:
@@ -94,10 +139,10 @@ class _Stream(io.RawIOBase):
 class _AsyncStream(_Stream):
     """An async iterator of rows, which is read from another thread than that of its loop."""
 
-    def __init__(self, rows: AsyncIterator[Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(iter(()))
+    def __init__(self, rows: AsyncIterator[Any], loop: asyncio.AbstractEventLoop, total: int | None) -> None:
+        super().__init__((), total)
         self._source, self._loop = rows, loop
-        self._asked: asyncio.Future[Any] | None = None  #: the next row, while it is waited for
+        self._next: asyncio.Future[Any] | None = None  #: the next row, while it is waited for
 
     def _next_lines(self, size: int) -> bytes:
         asked = asyncio.run_coroutine_threadsafe(self._gather(size), self._loop)
@@ -111,8 +156,8 @@ class _AsyncStream(_Stream):
 
     def close(self) -> None:
         """Ask for no further row."""
-        if self._asked is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._asked.cancel)
+        if self._next is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._next.cancel)
         super().close()
 
     async def _gather(self, size: int) -> bytes:
@@ -120,11 +165,11 @@ class _AsyncStream(_Stream):
         lines = bytearray()
         try:
             while len(lines) < size:
-                self._asked = self._asked or asyncio.ensure_future(anext(self._source))
-                await asyncio.wait([self._asked], timeout=_SLOW if lines else None)
-                if not self._asked.done():
+                self._next = self._next or asyncio.ensure_future(anext(self._source))
+                await asyncio.wait([self._next], timeout=_SLOW if lines else None)
+                if not self._next.done():
                     break
-                asked, self._asked = self._asked, None
+                asked, self._next = self._next, None
                 lines += _line(asked.result())
         except StopAsyncIteration:
             pass
@@ -134,9 +179,16 @@ class _AsyncStream(_Stream):
 
 
 def _broken(fault: Exception) -> InputError:
+    text = str(fault).rstrip(".")
+    thread = ""
+    if type(fault).__module__ == "sqlite3" and "thread" in text:
+        thread = (
+            " The rows are read in a thread of their own: open the connection in the generator, or with "
+            "check_same_thread=False."
+        )
     return InputError(
-        f"input: it ended with {type(fault).__name__}: {fault}. Fix this, and make the same call with the "
-        "same rows in the same order: it resumes."
+        f"input: it ended with {type(fault).__name__}: {text}.{thread} Fix this, and make the same call with "
+        "the same rows in the same order: it resumes."
     )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engager.models import Status
-from engager.reader.outcome_fields import EARLIER_COLUMNS
 from engager.reader.outcome_lines import CsvLines, JsonLines
 
 _FORMATS: dict[str, type[JsonLines | CsvLines]] = {".jsonl": JsonLines, ".csv": CsvLines}
+
+_STATUSES = {str(status): status for status in Status}
+
+#: Whether a key is one that is looked for.
+Matches = Callable[[str | None], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +41,39 @@ class Result:
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Result:
         """Returns the line with these fields."""
-        values = {name: fields[name] for name in EARLIER_COLUMNS} | {"reference": fields.get("reference")}
-        for name in ("http_status", "error"):
-            if isinstance(values[name], str) and values[name].lstrip("-").isdecimal():
-                values[name] = int(values[name])  # CSV has no numbers
-        for name in ("key", "http_status", "error", "error_text", "request_id", "reference"):
-            values[name] = None if values[name] == "" else values[name]
-        return cls(**{**values, "row": int(values["row"]), "status": Status(values["status"])})
+        # Written out: a file has hundreds of thousands of lines.
+        return cls(
+            int(fields["row"]),
+            fields["key"] or None,
+            _STATUSES.get(fields["status"]) or Status(fields["status"]),
+            fields["attempts"],
+            _number(fields["http_status"]),
+            _number(fields["error"]),
+            fields["error_text"] or None,
+            fields["request_id"] or None,
+            fields["duplicate"],
+            fields["latency_ms"],
+            fields["finished_at"],
+            fields["waited_ms"],
+            fields.get("reference") or None,
+        )
 
 
-def results_of(path: Path) -> Iterator[Result]:
-    """Yields the complete lines of a file of results, in the order in which rows were settled."""
-    yield from (Result.from_fields(fields) for _, fields, _ in _FORMATS[path.suffix].whole_lines(path))
+def _number(value: Any) -> Any:
+    """A number of a CSV file, which has texts only; None for an empty text."""
+    if not isinstance(value, str):
+        return value
+    return int(value) if value.lstrip("-").isdecimal() else value or None
+
+
+def results_of(path: Path, matches: Matches | None = None) -> Iterator[Result]:
+    """Yields the complete lines of a file of results, in the order in which rows were settled.
+
+    `matches`: only those whose key it accepts.
+    """
+    for _, fields, _ in _FORMATS[path.suffix].whole_lines(path):
+        if matches is None or matches(fields["key"]):
+            yield Result.from_fields(fields)
 
 
 #: Bytes at the end of results that are read for the latest lines.

@@ -236,6 +236,11 @@ class Rows:
             )
 
     @property
+    def given_total(self) -> int | None:
+        """The number of rows that the program which gives them has stated."""
+        return getattr(self._stdin, "total", None)
+
+    @property
     def has_several(self) -> bool:
         """Whether the first rows, which are read before any is sent, are several."""
         return any(len(batch) > 1 for batch in self._peeked)

@@ -7,11 +7,11 @@ and skipped by that run because a run before it had reached them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engager.config.commands import command_of
 from engager.config.job import JobFile
@@ -20,6 +20,8 @@ from engager.config.secret import MASK
 from engager.endpoint.address import Move, move_between
 from engager.errors import BusyError, EngagerError, InputError, RunDirectoryError, UnsettledRunError
 from engager.models import EARLIER_RUN, REACHED, EngageRequest, Row
+from engager.reader.objects import OBJECTS
+from engager.reader.rows import Rows
 from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
 from engager.run.unsettled import is_unsettled, what_is_left
@@ -153,12 +155,34 @@ def refuse_change(
     found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
 ) -> NoReturn:
     """Raises RunDirectoryError with the people that a new run would reach again, and how to exclude them."""
-    again = command_of(job_file.source, input_path, _free(found.path), (found.path,))
+    again = command_of(_source_of(found, job_file), input_path, _free(found.path), (found.path,))
     raise RunDirectoryError(
         f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
         f"same command then resumes. A new run would send again to {_people_of(found):,} people that this "
         f"one has reached; this excludes them:\n  {again}"
     )
+
+
+def refuse_more(found: RunDirectory, job_file: JobFile, input_path: str | None, rows: Rows) -> None:
+    """Raises RunDirectoryError if a stream has more rows than a complete run has read of it.
+
+    The run is not complete for such an input, and its summary would say nothing of the people after it. A
+    stream that is shorter or has other rows is an InputError.
+    """
+    known = state_so_far(found).rows.count_statuses().total()
+    read = max((chunk[-1].number for chunk in rows.chunks() if chunk), default=0)
+    if read > known:
+        again = command_of(_source_of(found, job_file), input_path, _free(found.path), (found.path,))
+        raise RunDirectoryError(
+            f"{found.path}: this run is complete with {known:,} rows, and {rows.name} has {read:,}: those "
+            f"after row {known:,} were not sent. Nothing was sent now. A new run sends to these people, and "
+            f"leaves out the {_people_of(found):,} that this one has reached:\n  {again}"
+        )
+
+
+def _source_of(found: RunDirectory, job_file: JobFile) -> Mapping[str, Any]:
+    """The source of the job; a run whose rows a program gave is begun by a program."""
+    return {"job": None} if found.invocation.get("reads") == OBJECTS else job_file.source
 
 
 def refuse_input(found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None) -> NoReturn:

@@ -15,7 +15,7 @@ from engager.config.sanitize import sanitized
 from engager.endpoint.access import connected
 from engager.errors import EngagerError, Exit, RecordingError, first_of
 from engager.events import Serving, Summary, Watch, ignore_events, utc_text
-from engager.models import TAKEN, Status
+from engager.models import EARLIER_RUN, TAKEN, Status
 from engager.policies.slow_start import SlowStart
 from engager.reader.outcome_fields import MAX_TEXT
 from engager.run.control import Gauges
@@ -24,7 +24,7 @@ from engager.run.monitor import Monitor
 from engager.run.opening_input import packer_of
 from engager.run.plan import Plan
 from engager.run.prepare import Run
-from engager.run.row_rules import repeats_of
+from engager.run.row_rules import repeats_of, sources_of
 from engager.run.schedule import Scheduler
 from engager.sending.failure_threshold import failure_counter
 from engager.sending.limits import Limits
@@ -94,8 +94,26 @@ def _fault_is_a_stop(stop: Stop) -> Iterator[None]:
 
 def _leave_summary(run: Run, rest: Remaining, started: float) -> Summary:
     run.summary = _summary(run, rest, started)
+    _warn_of_nobody(run, run.summary)
     run.directory.write_summary(run.summary.as_dict())
     return run.summary
+
+
+def _warn_of_nobody(run: Run, summary: Summary) -> None:
+    """Warn of a complete run that skipped every row: its exit code is 0, and it reached nobody."""
+    if not summary.complete or not 0 < summary.rows == summary.statuses[Status.SKIPPED]:
+        return
+    sources = [source for source in sources_of(run.selection) if source.rows]
+    by = ", ".join(f"{source.name} ({source.rows:,})" for source in sources)
+    hint = ""
+    if any(source.error == EARLIER_RUN for source in sources):
+        hint = ". In-doubt rows of an earlier run are sent again by engager retry RUN --in-doubt --keys FILE"
+    log.warning(
+        "no row was sent: the rules of the job skip all %s%s%s",
+        f"{summary.rows:,}",
+        f", by {by}" if by else "",
+        hint,
+    )
 
 
 async def _watched(run: Run, last_row: int | None, watch: Watch, serve: Serve | None) -> Remaining:

@@ -14,7 +14,7 @@ from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.models import Status
 from engager.run.prepare import Run
-from engager.store.tally import Histogram, Tally
+from engager.store.tally import Histogram, Tally, code_of
 
 #: Seconds between two snapshots.
 EVERY = 0.25
@@ -232,6 +232,6 @@ def kinds_of(tally: Tally) -> list[ErrorKind]:
     """The rows that were not engaged, by error, each with one example row."""
     unknown = (None, None, "")
     return [
-        ErrorKind(str(status), error, rows, *tally.samples.get((status, error), unknown))
+        ErrorKind(str(status), code_of(error), rows, *tally.samples.get((status, error), unknown))
         for (status, error), rows in tally.kinds()
     ]

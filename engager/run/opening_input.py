@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from engager.config.job import JobFile
+from engager.config.job import FROM_PROGRAM, JobFile
 from engager.config.placeholders import expanded, is_dated
 from engager.config.sanitize import name_fault
 from engager.endpoint.access import spec_of
@@ -28,11 +28,16 @@ def place_of_input(job_file: JobFile, input_path: str | None, started_at: float)
     """The path of the input of a run that started then, and the folder that it is relative to.
 
     The job names its input from its own folder, with the date of the run; a command names another input from
-    the working directory.
+    the working directory. Raises JobError if a program gives the rows, and has not given them.
     """
     if input_path:
         return input_path, Path.cwd()
     path = job_file.job.input.path
+    if path == FROM_PROGRAM:
+        raise JobError(
+            "input: missing. Give the rows as input=, such as engager.run(job, input=rows), or name a file "
+            "in input.path of the job."
+        )
     if is_dated(path):  # the time zone of this machine is slow to find
         return expanded(path, moment_of_name(job_file, started_at)), job_file.base
     return expanded(path, datetime.min), job_file.base

@@ -34,7 +34,7 @@ from engager.requests.exclusion import Exclusion
 from engager.requests.identity import run_id_of
 from engager.requests.selection import Selection
 from engager.run.control import Control
-from engager.run.earlier_runs import at_address, refuse_change, refuse_input
+from engager.run.earlier_runs import at_address, refuse_change, refuse_input, refuse_more
 from engager.run.opening_input import builder_of, moment_of_name, open_input, place_of_input
 from engager.run.row_rules import (
     lost_keys,
@@ -124,14 +124,15 @@ def prepare(
     new_address: bool = False,
     started_at: float | None = None,
     objects: BinaryIO | None = None,
+    chooser: passes.Chooser | None = None,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
-    statuses. With `new_address` a run is resumed at another address than it began with. A new run starts at
-    `started_at`, or now. `objects` are rows of a program in the place of a stream. Raises JobError,
-    InputError, RunDirectoryError, RecordingError, or UnsettledRunError where the input was replaced before it
-    was settled.
+    statuses; `chooser` chooses among the in-doubt ones. With `new_address` a run is resumed at another
+    address than it began with. A new run starts at `started_at`, or now. `objects` are rows of a program in
+    the place of a stream. Raises JobError, InputError, RunDirectoryError, RecordingError, or
+    UnsettledRunError where the input was replaced before it was settled.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
@@ -140,7 +141,9 @@ def prepare(
         identified = _identify(opened)
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
-        if opened.found and (summary := _ask_for_pass(opened.found, again)) is not None:
+        if opened.found and (summary := _ask_for_pass(opened.found, again, chooser)) is not None:
+            if not again and not opened.rows.files:
+                refuse_more(opened.found, job_file, input_path, opened.rows)
             return summary
         return _prepare(identified, resources)
 
@@ -198,7 +201,7 @@ def _identify(opened: _Opened) -> _Identified:
         counted = directory.invocation.get("rows")
         facts = {
             "after": opened.after,
-            "rows": rows_of(rows) if counted is None else counted,
+            "rows": rows_of(rows) if counted is None or rows.given_total is not None else counted,
             "sending": _sending(job_file),
         }
         directory = replace(directory, invocation={**directory.invocation, **facts})
@@ -354,16 +357,24 @@ def _lock_new(out: Path, resources: ExitStack) -> None:
         raise BusyError(f"{out}: another process has just begun there. See `engager status`, and run again.")
 
 
-def _ask_for_pass(found: RunDirectory, again: frozenset[Status]) -> Summary | None:
+def _ask_for_pass(
+    found: RunDirectory, again: frozenset[Status], chooser: passes.Chooser | None
+) -> Summary | None:
     """Request another pass over a complete run; returns its summary if no pass is needed."""
     summary = found.summary()
     if summary is None or not summary.get("complete"):
-        if again and passes.latest(found) is None:
+        latest = passes.latest(found)
+        if again and latest is None:
             raise RunDirectoryError(f"{found.path}: this run is not complete yet. Resume it first.")
+        if chooser is not None and latest is not None and latest.keys != chooser.digest_for(found):
+            raise RunDirectoryError(
+                f"{found.path}: another pass, over other rows, is not complete yet. Complete it first, "
+                "without a list of keys. Then give the list again."
+            )
         return None
     if not any(summary["statuses"][status] for status in again):
         return Summary.from_dict(summary)
-    passes.ask_for(found, again)
+    passes.ask_for(found, again, chooser)
     return None
 
 

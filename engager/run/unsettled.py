@@ -24,6 +24,8 @@ COUNTED_BYTES = 1 << 26
 
 def rows_of(rows: Rows) -> int | None:
     """How many rows an input has, where that is quickly known."""
+    if rows.given_total is not None:
+        return rows.given_total
     pieces = rows.counting()
     if pieces is None or sum(file.stat().st_size for file in rows.files) > COUNTED_BYTES:
         return None

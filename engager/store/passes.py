@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -37,6 +37,18 @@ _FORMS = {Status.FAILED: (FAILED, AGAIN), Status.IN_DOUBT: (IN_DOUBT, AGAIN_IN_D
 _UNSENT = frozenset({Status.INVALID, Status.SKIPPED})
 
 
+class Chooser(Protocol):
+    """Chooses rows of a run for a pass."""
+
+    def rows_of(self, found: RunDirectory, statuses: frozenset[Status]) -> Sequence[int]:
+        """The chosen rows with these statuses. Raises InputError."""
+        ...
+
+    def digest_for(self, found: RunDirectory) -> str:
+        """Equal for every chooser that chooses the same rows of a run."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """The intent to send rows again."""
@@ -44,6 +56,8 @@ class Pass:
     number: int  #: 1 = the first pass after the run itself
     statuses: tuple[str, ...]
     done: bool = False  #: the rows are due; the journal says whether they were sent
+    rows: tuple[int, ...] | None = None  #: the in-doubt rows that it sends again; None = all of them
+    keys: str | None = None  #: a digest of the keys by which these were chosen
 
 
 def latest(run: RunDirectory) -> Pass | None:
@@ -52,7 +66,10 @@ def latest(run: RunDirectory) -> Pass | None:
         facts = orjson.loads(read_file(run.path / "pass.json"))
     except FileNotFoundError:
         return None
-    return Pass(facts["number"], tuple(facts["statuses"]), facts["done"])
+    rows, keys = facts.get("rows"), facts.get("keys")
+    return Pass(
+        facts["number"], tuple(facts["statuses"]), facts["done"], None if rows is None else tuple(rows), keys
+    )
 
 
 def begun(run: RunDirectory) -> Pass | None:
@@ -67,14 +84,32 @@ def set_aside(run: RunDirectory) -> list[Path]:
     return [_aside(run.results_path, number) for number in range(1, asked.number + 1 if asked else 1)]
 
 
-def ask_for(run: RunDirectory, statuses: Iterable[Status]) -> None:
-    """Store the intent: the process that resumes the run carries it out. Raises RunDirectoryError."""
+def ask_for(
+    run: RunDirectory,
+    statuses: Collection[Status],
+    chooser: Chooser | None = None,
+) -> None:
+    """Store the intent: the process that resumes the run carries it out.
+
+    Args:
+        run: a complete run, under its lock.
+        statuses: the statuses of the rows that are sent again.
+        chooser: chooses the in-doubt rows that are; None = all of them.
+
+    Raises:
+        InputError, RunDirectoryError.
+
+    """
+    rows = keys = None
+    if chooser is not None:
+        rows, keys = tuple(chooser.rows_of(run, frozenset(statuses))), chooser.digest_for(run)
     before = latest(run)
     number = before.number if before else 0
     if before is None or before.done:  # otherwise a kill came before anything was done about it
         number += 1
     try:
-        write_whole(run.path / "pass.json", asdict(Pass(number, tuple(map(str, statuses)))))
+        asked = Pass(number, tuple(map(str, statuses)), rows=rows, keys=keys)
+        write_whole(run.path / "pass.json", asdict(asked))
     except OSError as fault:
         raise RunDirectoryError(f"{run.path}: another pass cannot begin: {fault.strerror}.") from fault
     run.reopen()
@@ -87,7 +122,7 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
     time to read and write the results, and their size on the disk once more until it is done.
     """
     recount = Recount()
-    due = state.rows.change(dict(forms for status, forms in _FORMS.items() if status in asked.statuses))
+    due = _made_due(asked, state)
     state.open.clear()
     state.last_row, aside = 0, _aside(files.results.path, asked.number)
     left = move_lines(files.results.path, aside, formats.results, due, lambda _, line: recount.add(line))
@@ -102,6 +137,18 @@ def open_again(asked: Pass, state: RunState, files: ResultFiles, formats: Format
     # The attempts were made, and still count.
     tally.attempts, tally.requests = state.tally.attempts, state.tally.requests
     state.tally, state.passes, state.unwritten = tally, asked.number, Unwritten()
+
+
+def _made_due(asked: Pass, state: RunState) -> bytearray:
+    """Make the rows of a pass due; returns which, a byte a row."""
+    statuses = set(asked.statuses) - ({Status.IN_DOUBT} if asked.rows is not None else set())
+    due = state.rows.change(dict(forms for status, forms in _FORMS.items() if status in statuses))
+    for row in asked.rows or () if Status.IN_DOUBT in asked.statuses else ():
+        code = state.rows[row]
+        if code & ~VERSIONS == IN_DOUBT:
+            state.rows.store(row, AGAIN_IN_DOUBT + (code & VERSIONS))
+            due[row] = 1
+    return due
 
 
 def _reopen_batches(files: ResultFiles, state: RunState, asked: Pass, formats: Formats) -> None:
@@ -121,9 +168,10 @@ def _reopen_batches(files: ResultFiles, state: RunState, asked: Pass, formats: F
 def _batches_in_doubt(
     due: Iterable[dict[str, Any]], other: Iterable[dict[str, Any]]
 ) -> list[tuple[int, int]]:
-    """The first and the last row of each batch of which every row is in doubt: it is sent again as it was.
+    """The first and the last row of each batch of which every row is due and in doubt: it is sent as it was.
 
-    A batch whose response settled some of its rows is not: these would be engaged twice.
+    A batch whose response settled some of its rows is not, nor one of which some rows are not chosen: these
+    would be engaged twice.
 
     Args:
         due: the previous outcomes of the due rows.
@@ -148,7 +196,7 @@ def _batches_in_doubt(
     for fields in chain(settled, other):
         if fields["status"] in _UNSENT:
             unsent.append(int(fields["row"]))
-        elif fields["status"] != Status.IN_DOUBT:
+        else:
             ends.pop(fields["request_id"], None)
     unsent.sort()
     # The rows between its ends, but for those in no request. Others were sent again in another one.
@@ -161,7 +209,7 @@ def _batches_in_doubt(
 
 def finish(run: RunDirectory, asked: Pass) -> None:
     """Note that the rows are due. Raises OSError."""
-    write_whole(run.path / "pass.json", asdict(Pass(asked.number, asked.statuses, done=True)))
+    write_whole(run.path / "pass.json", asdict(replace(asked, done=True)))
 
 
 def _aside(path: Path, number: int) -> Path:

@@ -11,7 +11,7 @@ import orjson
 from engager.config.commands import command_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
-from engager.reader.results import Result, results_of
+from engager.reader.results import Matches, Result, results_of
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -44,15 +44,17 @@ def state_so_far(run: RunDirectory) -> RunState:
     return state_of(_chain(run), run.started_at)
 
 
-def results_so_far(run: RunDirectory, state: RunState) -> Iterator[Result]:
+def results_so_far(run: RunDirectory, state: RunState, matches: Matches | None = None) -> Iterator[Result]:
     """Yields the outcomes of a run: those in its files, then those that only the journal has.
 
-    `state` must have been read before: what a process settles meanwhile then is in the files.
+    `matches`: only those whose key it accepts. `state` must have been read before: what a process settles
+    meanwhile then is in the files.
     """
     unwritten = [Result.from_fields(orjson.loads(line)) for line in state.unwritten.results]
     rows = {result.row for result in unwritten}  # the files may have some of them by now
-    yield from (result for result in results_of(run.results_path) if result.row not in rows)
-    yield from unwritten
+    written = results_of(run.results_path, matches)
+    yield from (result for result in written if result.row not in rows)
+    yield from (result for result in unwritten if matches is None or matches(result.key))
 
 
 def read_status(run: RunDirectory) -> dict[str, Any]:

@@ -237,7 +237,7 @@ class Tally:
             "rows": self.rows,
             "statuses": {str(status): self.statuses[status] for status in Status},
             "errors": [
-                {"status": str(status), "error": error, "rows": rows}
+                {"status": str(status), "error": code_of(error), "rows": rows}
                 for (status, error), rows in self.kinds()
             ],
             "attempts": self.attempts,
@@ -291,6 +291,11 @@ def _is_countable(line: Mapping[str, Any]) -> bool:
 
 def _is_duration(milliseconds: object) -> bool:
     return milliseconds is None or (isinstance(milliseconds, int | float) and isfinite(milliseconds))
+
+
+def code_of(error: str) -> int | str:
+    """An error as a line of results has it: the endpoint's codes are numbers."""
+    return int(error) if error.lstrip("-").isdecimal() and error.isascii() else error
 
 
 def _error_of(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:

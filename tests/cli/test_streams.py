@@ -285,6 +285,8 @@ def _all_of(master: int) -> bytes:
         ("check", "job.toml", "--output", "json"),
         ("status", "runs/test"),
         ("status", "runs/test", "--output", "json"),
+        ("find", "runs/test", "--status", "engaged"),
+        ("find", "runs/test", "--status", "engaged", "--keys"),
         ("report", "runs/test"),
         ("schema",),
         ("scenarios", "list", "job.toml"),
@@ -298,11 +300,13 @@ async def test_a_product_that_cannot_be_written_is_an_error(bench: Any, args: tu
     await b.engager("run", "job.toml")
     reader, writer = os.pipe()
     os.close(reader)
-    for streams in ({"shell": ">/dev/full"}, {"stdout": writer}):
-        done = await ended(b, *args, **streams)
-        assert done.code == 4
-        assert "error: stdout: " in done.err
+    full = await ended(b, *args, shell=">/dev/full")
+    assert full.code == 4
+    assert "error: stdout: " in full.err
+    closed = await ended(b, *args, stdout=writer)
     os.close(writer)
+    assert closed.code == ((await ended(b, *args)).code or 141)
+    assert "error" not in closed.err
 
 
 async def test_a_hang_up_finishes_what_is_in_flight(bench: Any) -> None:

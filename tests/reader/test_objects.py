@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def test_every_object_is_one_row(rows: Objects, expected: list[Any]) -> None:
 
 
 def test_a_row_of_a_database_is_a_row() -> None:
-    with sqlite3.connect(":memory:") as base:
+    with sqlite3.connect(":memory:", check_same_thread=False) as base:
         base.row_factory = sqlite3.Row
         assert values_of(base.execute("select 'a@x.org' as email")) == [{"email": "a@x.org"}]
     base.close()
@@ -133,3 +135,52 @@ def test_lines_are_cut_into_blocks_of_any_size() -> None:
     stream: Any = stream_of_objects([{"a": "x" * 100}])
     data = b"".join(iter(lambda: stream.read1(7), b""))
     assert orjson.loads(data) == {"a": "x" * 100}
+
+
+def test_a_generator_is_begun_read_and_closed_in_one_thread() -> None:
+    seen: list[int] = []
+
+    def rows() -> Iterator[dict[str, int]]:
+        connection = sqlite3.connect(":memory:")  # it refuses every other thread
+        seen.append(threading.get_ident())
+        try:
+            for number in range(5000):
+                yield dict(zip(("a",), connection.execute("SELECT ?", (number,)).fetchone(), strict=True))
+                seen.append(threading.get_ident())
+        finally:
+            connection.close()
+            seen.append(threading.get_ident())
+
+    assert len(values_of(rows())) == 5000
+    opened = Rows(InputSpec("-", Path(), "jsonl", examine=False), 64, stream_of_objects(rows()))
+    read_in_another = threading.Thread(target=next, args=(opened.chunks(7),))
+    read_in_another.start()
+    read_in_another.join()
+    opened.close()
+    assert seen[-1] != threading.get_ident()
+    first, *others = (list(group) for _, group in groupby(seen))
+    assert (len(first), [len(set(group)) for group in others]) == (5002, [1])
+
+
+def test_a_connection_of_another_thread_is_named_with_what_to_do() -> None:
+    connection = sqlite3.connect(":memory:")
+    rows = ({"a": one} for (one,) in iter(lambda: connection.execute("SELECT 1").fetchone(), None))
+    with pytest.raises(InputError, match="check_same_thread=False") as refused:
+        read(rows)
+    assert ".." not in str(refused.value)
+
+
+def test_an_input_that_waits_for_ever_is_closed() -> None:
+    never = threading.Event()
+
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"a": 1}
+        never.wait()
+
+    opened = Rows(InputSpec("-", Path(), "jsonl", examine=False), 64, stream_of_objects(rows()))
+    reading = threading.Thread(target=list, args=(opened.chunks(),))
+    reading.start()
+    opened.close()
+    reading.join(60)
+    assert not reading.is_alive()
+    never.set()

@@ -41,7 +41,7 @@ def test_the_counts_add_up() -> None:
     assert statistics["rows"] == 3 == sum(statistics["statuses"].values())
     assert (statistics["attempts"], statistics["duplicates"]) == (4, 1)
     assert {(e["status"], e["error"], e["rows"]) for e in statistics["errors"]} == {
-        ("rejected", "400", 1),
+        ("rejected", 400, 1),
         ("invalid", "malformed", 1),
     }
 

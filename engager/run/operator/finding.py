@@ -79,10 +79,9 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
         found, in_progress, state = _read(run)
         matches, rows = _matching(found, key), dict[int, FoundRow]()
         for path in passes.set_aside(found):
-            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(path) if matches(line.key)}
-        for line in results_so_far(found, state):
-            if matches(line.key):
-                rows[line.row] = _row(line, Stage.SETTLED)
+            rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(path, matches)}
+        for line in results_so_far(found, state, matches):
+            rows[line.row] = _row(line, Stage.SETTLED)
         sent = Stage.IN_FLIGHT if in_progress else Stage.INTERRUPTED
         flying, undetermined = _in_flight(found, state, matches)
         for row, its_key in flying:
@@ -160,12 +159,31 @@ def _key_field(found: RunDirectory) -> str:
 
 def _matching(found: RunDirectory, key: str) -> Callable[[str | None], bool]:
     """Whether a key of the run means the same person as the given one."""
-    field, text = _key_field(found), key.strip()[:MAX_KEY]
-    if field == "custom_request":
-        return lambda other: other is not None and (other == text or text in _scalars(other))
-    fold = fold_of(field, region=found.identity["input"].get("region"))
-    wanted = set(map(fold, listed_keys(key, field) or ()))
-    return lambda other: other is not None and (other.strip() == text or fold(other) in wanted)
+    forms = KeyForms(found)
+    wanted = forms.of_given(key)
+    return lambda other: other is not None and other != "" and not wanted.isdisjoint(forms.of_stored(other))
+
+
+class KeyForms:
+    """The forms of keys in a run: two keys that have one in common mean the same person."""
+
+    def __init__(self, found: RunDirectory) -> None:
+        self._field = _key_field(found)
+        self._fold = None
+        if self._field != "custom_request":
+            self._fold = fold_of(self._field, region=found.identity["input"].get("region"))
+
+    def of_given(self, key: str) -> set[str]:
+        """The forms of a key that a person gives; none of a blank or a comment."""
+        listed = listed_keys(key, self._field)
+        if listed == []:
+            return set()
+        text = key.strip()[:MAX_KEY]
+        return {text} if self._fold is None else {text, *map(self._fold, listed or ())}
+
+    def of_stored(self, key: str) -> set[str]:
+        """The forms of a key in results."""
+        return {key, *_scalars(key)} if self._fold is None else {key.strip(), self._fold(key)}
 
 
 def _scalars(query: str) -> set[str]:

@@ -92,7 +92,7 @@ async def test_each_kind_of_row_that_is_left_over_has_its_step(tmp_path: Path) -
     (run.path / "failed.jsonl").touch()
     assert commands(run, seen(engaged=5, skipped=1)) == []
     assert commands(run, seen(failed=1)) == [["engager", "retry", path]]
-    assert commands(run, seen(in_doubt=1)) == [["engager", "retry", path, "--in-doubt"]]
+    assert commands(run, seen(in_doubt=1)) == [["engager", "retry", path, "--in-doubt", "--keys", "FILE"]]
     for kind in ("rejected", "invalid"):
         ((_, *words),) = commands(run, seen(**{kind: 1}))
         assert words[:2] == ["run", "spring.toml"]
