@@ -51,7 +51,7 @@ def test_the_reasons_of_a_skip_follow_the_errors() -> None:
     tally.count([line(Status.SKIPPED, "repeat")] * 5)
     tally.count([line(Status.REJECTED, 400)])
     tally.count([line(Status.FAILED, "timeout")] * 2)
-    assert [error["error"] for error in tally.as_dict()["errors"]] == ["timeout", "400", "repeat"]
+    assert [error["error"] for error in tally.as_dict()["errors"]] == ["timeout", 400, "repeat"]
 
 
 def test_the_number_of_kinds_of_errors_is_bounded() -> None:
