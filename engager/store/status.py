@@ -12,6 +12,7 @@ import orjson
 from engager.config.profiles import options_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
+from engager.reader.objects import OBJECTS
 from engager.reader.results import Matches, Result, results_of
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
@@ -93,7 +94,7 @@ def _again(state: RunState) -> int:
 def _command(run: RunDirectory) -> str | None:
     """The command that resumes a run; None if only a program can resume it."""
     given = run.invocation
-    if given.get("job") is None:
+    if given.get("job") is None or given.get("reads") == OBJECTS:
         return None
     sets = options_of(given["overrides"])
     source = ["--input", run.input_path] if run.input_path else []
