@@ -80,9 +80,15 @@ Input = AnyPath | Objects
 
 
 def load_job(path: AnyPath, overrides: Sequence[str] = ()) -> JobFile:
-    """Load a job file. Raises JobError.
+    """Load a job file.
 
-    `overrides` are texts of the form `section.key=value`; `profile=NAME` chooses a profile of the job.
+    Args:
+        path: the job file.
+        overrides: texts of the form `section.key=value`; `profile=NAME` chooses a profile of the job.
+
+    Raises:
+        JobError.
+
     """
     return JobFile(Path(path), overrides)
 
@@ -115,7 +121,7 @@ def check(
 
     Args:
         job: the job, from `load_job` or `build_job`.
-        input: a path or rows, as in `run_async`; an async iterator is read in an event loop of its own.
+        input: a path or rows, as in `run`; an async iterator is read in an event loop of its own.
         limit: the number of rows after which it ends.
         samples: the number of sample requests.
         show: called some hundred rows after another, with their number so far and the number of all rows,
@@ -178,7 +184,7 @@ async def run_async(
         The summary. For a complete run it is the stored one, and nothing is sent.
 
     Raises:
-        JobError, InputError, RunDirectoryError, BusyError, RecordingError.
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
@@ -209,16 +215,16 @@ async def retry_async(
         in_doubt: send in-doubt rows too. A person may get a second message.
         keys: with `in_doubt`: of the in-doubt rows send only those with these keys: of the people who were
             looked up, and have no message. The other ones stay in doubt. A key of no such row is an error.
-        new_address: as in `run_async`.
+        new_address: as in `run`.
         overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
-        page: as in `run_async`.
-        watch: as in `run_async`.
-        control: as in `run_async`.
-        log_format: as in `run_async`.
-        stop_on_signals: as in `run_async`.
+        page: as in `run`.
+        watch: as in `run`.
+        control: as in `run`.
+        log_format: as in `run`.
+        stop_on_signals: as in `run`.
 
     Raises:
-        JobError, InputError, RunDirectoryError, BusyError, RecordingError.
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
 
     """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
@@ -243,7 +249,39 @@ def run(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Call `run_async` in an event loop of its own."""
+    """Send one request per row and return the summary; the same call resumes an interrupted run.
+
+    `run_async` does so in an event loop that is running.
+
+    Args:
+        job: the job, from `load_job` or `build_job`.
+        out: the run directory, which may contain `{date}`; default: `output.directory` of the job. An
+            incomplete run of another date with the same input is resumed.
+        input: what to read instead of the input of the job: a path, `"-"` for stdin, or rows, which are
+            mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
+            resumed by their order, so every call gives the same ones. An iterator is read in a thread of
+            its own.
+        total: the number of rows of an iterator, so that progress has a percentage and a time that is left;
+            what has a length needs none.
+        limit: the number of rows after which the run stops.
+        after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
+        give_up: earlier runs of the job that are not to be finished.
+        yes: confirm the rows after `limits.confirm_above`.
+        new_address: go on at another `endpoint.url` than the run began with.
+        page: `HOST:PORT`, where the run serves its live page.
+        watch: called with every event; not called again after it has raised an exception.
+        control: pauses, resumes and stops this run, and sets its rate.
+        log_format: the format of `engager.log`.
+        stop_on_signals: SIGINT, SIGTERM and SIGHUP stop the run in good order, a second signal stops it at
+            once. For one run at a time, in the main thread.
+
+    Returns:
+        The summary. For a complete run it is the stored one, and nothing is sent.
+
+    Raises:
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
+
+    """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     return loop.run(
         _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total)
@@ -264,7 +302,28 @@ def retry(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Call `retry_async` in an event loop of its own."""
+    """Send the failed rows of a complete run again and return the summary.
+
+    `retry_async` does so in an event loop that is running.
+
+    Args:
+        run_directory: the run directory; the job is the one of the run.
+        input: the rows again, where the run got its rows from a program.
+        in_doubt: send in-doubt rows too. A person may get a second message.
+        keys: with `in_doubt`: of the in-doubt rows send only those with these keys: of the people who were
+            looked up, and have no message. The other ones stay in doubt. A key of no such row is an error.
+        new_address: as in `run`.
+        overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
+        page: as in `run`.
+        watch: as in `run`.
+        control: as in `run`.
+        log_format: as in `run`.
+        stop_on_signals: as in `run`.
+
+    Raises:
+        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
+
+    """
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     again = _again(in_doubt, keys)
     return loop.run(_retry(run_directory, input, again, overrides, options, new_address))
@@ -300,15 +359,35 @@ def send_test(
 
 
 def status(run_directory: AnyPath) -> dict[str, Any]:
-    """The state of a run and its outcomes so far, also while it runs. Raises RunDirectoryError."""
+    """The state of a run and its outcomes so far, also while it runs or after a crash.
+
+    Args:
+        run_directory: the run directory.
+
+    Returns:
+        A mapping with the keys that `engager status RUN --output json` prints, such as `state` ("running",
+        "stopped", "complete"), `stopped` (why), `rows`, `total`, `share` (0 to 1), `statuses`, `errors`,
+        `exit_code` and `resume_command`, None if only the program can resume it. What is unknown is None.
+
+    Raises:
+        RunDirectoryError.
+
+    """
     return state_of_run(existing_run(Path(run_directory)))
 
 
 def runs(folder: AnyPath = ".") -> list[dict[str, Any]]:
-    """The states of all runs beneath a folder, each as `status` returns it, with its `directory`.
+    """The states of all runs beneath a folder: mappings, each as `status` returns it.
 
     The `state` of a run that cannot be read is `unreadable`, and the reason is in `stopped`; it has no other
-    keys. Raises RunDirectoryError if there is no run.
+    keys.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        RunDirectoryError: there is no run.
+
     """
     return states_beneath(Path(folder))
 
@@ -316,15 +395,31 @@ def runs(folder: AnyPath = ".") -> list[dict[str, Any]]:
 def follow(run_directory: AnyPath) -> Iterator[dict[str, Any]]:
     """Iterate over the states of a run, as `status` returns them, whenever the state has changed.
 
-    The last one is the first that is not `running`. Raises RunDirectoryError.
+    The last one is the first that is not `running`.
+
+    Args:
+        run_directory: the run directory.
+
+    Raises:
+        RunDirectoryError.
+
     """
     return follow_run(existing_run(Path(run_directory)))
 
 
 def outcomes(run_directory: AnyPath, *, latest: bool = False) -> Iterator[Result]:
-    """Iterate over the outcomes of a run, in the order in which rows were settled. Raises RunDirectoryError.
+    """Iterate over the outcomes of a run, in the order in which rows were settled.
 
-    With `latest` only the last few thousand, without reading the whole file.
+    Args:
+        run_directory: the run directory.
+        latest: only the last few thousand, without reading the whole file.
+
+    Yields:
+        A `Result` for each row that has an outcome.
+
+    Raises:
+        RunDirectoryError.
+
     """
     found = existing_run(Path(run_directory))
     return (latest_results if latest else results_of)(found.results_path)
@@ -357,24 +452,63 @@ def find(
 def pause(run_directory: AnyPath) -> dict[str, Any]:
     """Pause a run in progress in another process of the same user; returns its state after that.
 
-    The state has the `holders` of the pause, the `rate`, the requests `in_flight`, whether it is `stopping`,
-    and its latest `snapshot`. Raises RunDirectoryError, also if the run is not in progress.
+    Args:
+        run_directory: the run directory.
+
+    Returns:
+        A mapping with the `holders` of the pause, the `rate`, the requests `in_flight`, whether it is
+        `stopping`, and its latest `snapshot`.
+
+    Raises:
+        RunDirectoryError: also if the run is not in progress.
+
     """
     return command(existing_run(Path(run_directory)), "pause")
 
 
 def resume(run_directory: AnyPath) -> dict[str, Any]:
-    """End an operator's pause of a run in progress; else as `pause`."""
+    """End an operator's pause of a run in progress.
+
+    Args:
+        run_directory: the run directory.
+
+    Returns:
+        Its state, as `pause` does.
+
+    Raises:
+        RunDirectoryError: also if the run is not in progress.
+
+    """
     return command(existing_run(Path(run_directory)), "resume")
 
 
 def stop(run_directory: AnyPath) -> dict[str, Any]:
-    """Stop a run in progress in good order; else as `pause`. It returns before the run has ended."""
+    """Stop a run in progress in good order; returns before it has ended.
+
+    Args:
+        run_directory: the run directory.
+
+    Returns:
+        Its state, as `pause` does.
+
+    Raises:
+        RunDirectoryError: also if the run is not in progress.
+
+    """
     return command(existing_run(Path(run_directory)), "stop")
 
 
 def set_rate(run_directory: AnyPath, rate: float) -> dict[str, Any]:
-    """Set the requests per second of a run in progress; else as `pause`."""
+    """Set the rate of a run in progress.
+
+    Args:
+        run_directory: the run directory.
+        rate: requests per second, more than 0.
+
+    Returns:
+        The state after that, as `pause` does. Raises RunDirectoryError.
+
+    """
     return command(existing_run(Path(run_directory)), "rate", rate=rate)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import inspect
 import json
 import logging
 import os
@@ -553,3 +555,36 @@ def test_an_error_has_one_type_wherever_it_is_read(folder: Path) -> None:
     assert in_results == {400, "malformed"}
     for errors in (summary.errors, engager.status(folder / "run")["errors"]):
         assert {error["error"] for error in errors} == in_results
+
+
+def test_the_status_of_a_stopped_run_of_a_program_says_how_it_goes_on(folder: Path) -> None:
+    loaded = folder / "job.toml"
+    loaded.write_text(
+        '[job]\nname = "test"\n[endpoint]\nurl = "sandbox"\n[input]\npath = "people.csv"\n'
+        '[request]\nid = 12\nemail = "{email}"\n'
+    )
+    for number, one in enumerate((job(folder), engager.load_job(loaded))):
+        out = folder / f"run-{number}"
+        engager.run(one, out=out, input=people(), limit=20)
+        assert engager.status(out)["resume_command"] is None
+        for shown in (out, folder):
+            command = [sys.executable, "-m", "engager", "status", str(shown)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert "program" in said
+
+
+def test_every_function_explains_its_arguments_and_the_manual_has_every_field() -> None:
+    functions = [found for name in engager.__all__ if inspect.isfunction(found := getattr(engager, name))]
+    assert len(functions) > 15
+    for function in functions:
+        text = function.__doc__ or ""
+        assert [name for name in inspect.signature(function).parameters if f"{name}:" not in text] == []
+    manual = (Path(engager.__file__).parent / "README.md").read_text()
+    rows = {
+        line.split("|")[2].split("`")[1]: line
+        for line in manual.splitlines()
+        if line.startswith("| `") and line.count("|") == 4 and "`" in line.split("|")[2]
+    }
+    for named in (engager.Summary, engager.Result, engager.Snapshot, engager.Findings, engager.SearchedRun):
+        for field in dataclasses.fields(named):
+            assert f"`{field.name}`" in rows[named.__name__]

@@ -164,7 +164,14 @@ def _text(seen: Mapping[str, Any]) -> str:
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     if seen["resume_command"]:
         lines += ["resume with:", f"  {seen['resume_command']}"]
+    elif _is_for_program(seen):
+        lines.append("a program began this run: start that program again, with the same rows, and it resumes")
     return "\n".join(map(_shown, lines))
+
+
+def _is_for_program(seen: Mapping[str, Any]) -> bool:
+    """Whether only the program that began a run can resume it."""
+    return seen["state"] == "stopped" and seen["resume_command"] is None and not seen["given_up"]
 
 
 def _shown(line: str) -> str:
@@ -189,6 +196,7 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
         return [_cleaned(seen["directory"]), seen["state"], "", "", "", "", "", _cleaned(seen["stopped"])]
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
     why = seen["stopped"] if seen["state"] == "stopped" else ""
+    by_program = "its program resumes it" if _is_for_program(seen) else ""
     waits = _waits(seen) if seen["state"] == "running" else []
     state = "given up" if seen["given_up"] else _state(seen).partition(",")[0]
     cells = [
@@ -199,7 +207,7 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
         share(seen["rows"], seen["total"]) if seen["total"] else "",
         "" if seen["exit_code"] is None else str(seen["exit_code"]),
         duration(max(0.0, time.time() - datetime.fromisoformat(seen["started_at"]).timestamp())),
-        "; ".join(filter(None, [", ".join(counts), *waits, why])),
+        "; ".join(filter(None, [", ".join(counts), *waits, why, by_program])),
     ]
     return list(map(_cleaned, cells))
 
