@@ -27,16 +27,16 @@ PATH = "/api/v1.1/workflows/start"
 async def test_losses_of_a_cluster_break_no_guarantee() -> None:
     report = Report()
     kinds = "sender killed; coordinator killed"
-    forced = {"engine": "cluster", "mode": "at-most-once", "batch": "0", "rows": "400", "rate": "100"}
-    await series([Case.drawn(1, **forced, kind=kinds)], report)
+    forced = {"engine": "cluster", "mode": "at-most-once", "batch": "0", "rows": "450", "rate": "0"}
+    await series([Case.drawn(25, **forced, kind=kinds)], report)
     assert report.wrong == []
     assert sorted(report.disturbances) == ["coordinator killed", "sender killed"]
 
 
 async def test_losses_of_processes_break_no_guarantee() -> None:
     report = Report()
-    forced = {"engine": "2", "mode": "exactly-once", "batch": "7", "rows": "2100", "rate": "60"}
-    await series([Case.drawn(1, **forced, kind="all senders killed")], report)
+    forced = {"engine": "2", "mode": "exactly-once", "batch": "7", "rows": "1400", "rate": "60"}
+    await series([Case.drawn(7, **forced, kind="all senders killed")], report)
     assert report.wrong == []
     assert report.disturbances["all senders killed"] == 1
 
