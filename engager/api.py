@@ -430,7 +430,7 @@ async def _begun(
     earlier = [_absolute(path) for path in after]
 
     def begin() -> tuple[ChosenDirectory, Run | Summary]:
-        with choose_directory(job, name, path, [str(run) for run in give_up]) as directory:
+        with choose_directory(job, name, path, earlier, [str(run) for run in give_up]) as directory:
             return directory, prepare(
                 job,
                 directory.path,

@@ -134,7 +134,7 @@ def prepare(
     was settled.
     """
     with ExitStack() as resources:
-        found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
+        found, move = _find(job_file, out, input_path, after, bool(again), new_address, resources)
         start = found or _new_run(job_file, out, time.time() if started_at is None else started_at)
         opened = _open(job_file, found, start, move, input_path, after, objects, resources)
         identified = _identify(opened)
@@ -149,6 +149,7 @@ def _find(
     job_file: JobFile,
     out: Path,
     input_path: str | None,
+    after: Sequence[str],
     again: bool,
     new_address: bool,
     resources: ExitStack,
@@ -157,7 +158,7 @@ def _find(
     found = _find_and_lock(out, resources)
     if found is None:
         return None, Move.NONE
-    return at_address(found, job_file, input_path, new_address, again)
+    return at_address(found, job_file, input_path, after, new_address, again)
 
 
 def _open(
@@ -173,8 +174,8 @@ def _open(
     secret = token_of(job_file)
     tls_of(job_file)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
-        found = directory = _with_input(found, job_file, input_path)
-        after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
+        found = directory = _with_input(found, job_file, input_path, after)
+        after = [*dict.fromkeys([*map(str, found.after), *after])]
     verifier = InputVerifier(opening.checkpoints(found) if found else ())
     rows = open_input(job_file, input_path, directory.started_at, verifier, objects)
     resources.callback(rows.close)
@@ -190,7 +191,7 @@ def _identify(opened: _Opened) -> _Identified:
     options = _options(job_file, rows, secret, directory)
     if opened.found:
         if difference := opened.found.difference_to(identity):
-            refuse_change(opened.found, difference, job_file, opened.input_path)
+            refuse_change(opened.found, difference, job_file, opened.input_path, opened.after)
         begun_in = directory.invocation.get("profile")
         if begun_in != job_file.profile:
             was, now = begun_in or "none", job_file.profile or "none"
@@ -228,7 +229,9 @@ def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
     )
 
 
-def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
+def _with_input(
+    found: RunDirectory, job_file: JobFile, input_path: str | None, after: Sequence[str]
+) -> RunDirectory:
     """The run with its current input, which must begin with all that the run has read.
 
     Raises UnsettledRunError or RunDirectoryError for another input.
@@ -239,7 +242,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
         return found
     if not known or not files or not _has_grown(found, job_file, input_path):
         name = _input_name(job_file, input_path, found.started_at)
-        refuse_input(found, found.difference_of_input(files, name), job_file, input_path)
+        refuse_input(found, found.difference_of_input(files, name), job_file, input_path, after)
     name = _input_name(job_file, input_path, found.started_at)
     log.warning("the input has changed after what this run has read of it: %s", name)
     if found.is_complete:
@@ -270,7 +273,7 @@ def _report_excluded(identified: _Identified, selection: Selection | None) -> Ex
     exclusion = None if selection is None else selection.excluded
     if opened.found and (lost := lost_keys(opened.found, exclusion)):
         change = f"{lost:,} keys that were excluded are in no list of input.exclude any more"
-        refuse_change(opened.found, change, opened.job_file, opened.input_path)
+        refuse_change(opened.found, change, opened.job_file, opened.input_path, opened.after)
     sources = sources_of(selection)
     builder.warnings += warnings_of_phones(opened.job_file, builder, opened.rows, sources)
     builder.warnings += filter(None, map(warning_of, sources))
@@ -288,7 +291,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         if opened.job_file.job.input.keep:
             _keep_input(directory, opened)
     selection = selection_of(
-        opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
+        opened.job_file, identified.builder, opened.after, directory.path, salt=directory.run_id.encode()
     )
     if selection is not None:
         resources.callback(selection.close)

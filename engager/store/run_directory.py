@@ -99,6 +99,11 @@ class RunDirectory:
         return kept_input(self.path) or self.invocation.get("input")
 
     @property
+    def after(self) -> tuple[Path, ...]:
+        """The earlier runs that it was begun after, whose people it leaves out."""
+        return tuple(map(Path, self.invocation.get("after", ())))
+
+    @property
     def lock_path(self) -> Path:
         """The path of the lock."""
         return self.path / "lock"
