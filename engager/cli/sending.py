@@ -24,11 +24,14 @@ from engager.config.log import log
 from engager.config.sanitize import sanitized
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
+from engager.output.next_steps import NOTHING, steps_after
+from engager.output.notification import lines_of
 from engager.output.progress import Progress
 from engager.output.text import destination, plural
 from engager.run.monitor import tolerated
 from engager.run.operator.signals import stopped_by_signals
 from engager.sending import loop
+from engager.store.status import existing_run
 
 #: Number of rows that are printed if a run stops after a stated row.
 SHOWN_ROWS = 20
@@ -262,18 +265,11 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     say(f"{rows}; {requests}{to}", wrap=True)
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
-    say(f"results and rejected rows: {directory}")
-    if summary.complete and summary.statuses[Status.FAILED]:
-        command = shlex.join(["engager", "retry", str(directory)])
-        say(f"send the failed rows again: {command}")
-    if summary.statuses.get(Status.ACCEPTED) and _has_tasks(directory):
-        command = shlex.join(["engager", "status", str(directory), "--tasks"])
-        say(f"ask for the tasks that have the accepted rows: {command}")
-
-
-def _has_tasks(directory: Path) -> bool:
-    latest = engager.outcomes(directory, latest=True)
-    return any(found.status is Status.ACCEPTED and found.reference for found in latest)
+    rejected = any(summary.statuses[kind] for kind in (Status.REJECTED, Status.FAILED, Status.INVALID))
+    say(f"results{' and rejected rows' if rejected else ''}: {directory}")
+    steps = steps_after(existing_run(directory), summary) if summary.complete else [NOTHING]
+    for line in lines_of(steps) if steps != [NOTHING] else ():
+        say(line, wrap=True)
 
 
 def _show_rows(directory: Path, last_row: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,10 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
+from engager.output.next_steps import NOTHING, next_steps
+from engager.output.notification import lines_of
 from engager.output.text import destination, duration, left_until, per_second, plural, share, waits_text
+from engager.store.status import existing_run
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -152,9 +155,17 @@ def _text(seen: Mapping[str, Any]) -> str:
     if seen["given_up"]:
         lines.append("  it was given up: --give-up")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
-    if seen["resume_command"]:
-        lines += ["resume with:", f"  {seen['resume_command']}"]
+    lines += _what_next(seen)
     return "\n".join(map(_shown, lines))
+
+
+def _what_next(seen: Mapping[str, Any]) -> Iterator[str]:
+    """What to do about a run that is not in progress."""
+    if seen["resume_command"]:
+        yield from ("resume with:", f"  {seen['resume_command']}")
+    if seen["state"] == "complete":
+        steps = next_steps(existing_run(Path(seen["directory"])), seen)
+        yield from lines_of(steps) if steps != [NOTHING] else ()
 
 
 def _shown(line: str) -> str:

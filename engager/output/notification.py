@@ -19,7 +19,7 @@ def has_finished(summary: Summary) -> bool:
 def text_of(summary: Summary, directory: Path, host: str, steps: Sequence[Step]) -> str:
     """The text, in lines."""
     sent = [f"Sent to {destination(summary.endpoint, summary.scenario)}."] if summary.endpoint else []
-    return "\n".join([_sentence(summary), *sent, f"{host}: {directory}", *_lines(steps)])
+    return "\n".join([_sentence(summary), *sent, f"{host}: {directory}", *lines_of(steps)])
 
 
 def _sentence(summary: Summary) -> str:
@@ -30,7 +30,8 @@ def _sentence(summary: Summary) -> str:
     return f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
 
 
-def _lines(steps: Sequence[Step]) -> Iterator[str]:
+def lines_of(steps: Sequence[Step]) -> Iterator[str]:
+    """Yields what to do next, line by line."""
     for step in steps:
         yield f"Next: {step.text}"
         if step.command:
