@@ -71,6 +71,17 @@ async def test_a_run_goes_on_after_midnight_under_its_own_date(bench: Any) -> No
     assert len(b.sandbox.log) == len(b.results(YESTERDAY)) == 20
 
 
+async def test_a_zone_of_the_machine_without_a_name_is_an_error_of_the_job(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = await bench(3)
+    monkeypatch.setenv("TZ", "A-23:59")
+    refused = await b.engager("run", "job.toml", *DATED, before="pass")
+    assert (refused.code, "window.zone" in refused.err, "Traceback" in refused.err) == (2, True, False)
+    named = await b.engager("run", "job.toml", *DATED, "--set", "window.zone=Asia/Tokyo", before="pass")
+    assert named.code == 0, named.err
+
+
 async def named_after(b: Any) -> list[str]:
     """The runs that a start is after, by the last command that it prints."""
     ended = await b.engager("run", "job.toml", *DATED, "--after", "runs/other")
