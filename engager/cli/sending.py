@@ -106,7 +106,7 @@ def run_command(
                 _print_how_to_confirm(last)
         return _concluded(sent, options)
 
-    exit_with(carry_out)
+    exit_with(carry_out, log_format)
 
 
 @click.command("retry", short_help="Send failed rows again.")
@@ -138,7 +138,7 @@ def retry_command(
         overrides=overrides,
         page=page,
     )
-    exit_with(lambda: _concluded(_sent(send, options), options))
+    exit_with(lambda: _concluded(_sent(send, options), options), log_format)
 
 
 @dataclass(frozen=True, slots=True)
