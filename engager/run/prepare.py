@@ -103,6 +103,8 @@ class _Opened:
     rows: Rows
     after: Sequence[str]  #: earlier runs, whose people are excluded
     move: Move  #: how the address differs from the one that the run was sent to
+    confirmed: bool = False  #: by this call
+    is_pass: bool = False  #: by `retry`, whose overrides are for that pass only
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +126,21 @@ def prepare(
     new_address: bool = False,
     started_at: float | None = None,
     objects: BinaryIO | None = None,
+    confirmed: bool = False,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses. With `new_address` a run is resumed at another address than it began with. A new run starts at
-    `started_at`, or now. `objects` are rows of a program in the place of a stream. Raises JobError,
-    InputError, RunDirectoryError, RecordingError, or UnsettledRunError where the input was replaced before it
-    was settled.
+    `started_at`, or now. `objects` are rows of a program in the place of a stream. A run remembers that it
+    was `confirmed`. Raises JobError, InputError, RunDirectoryError, RecordingError, or UnsettledRunError
+    where the input was replaced before it was settled.
     """
     with ExitStack() as resources:
         found, move = _find(job_file, out, input_path, after, bool(again), new_address, resources)
         start = found or _new_run(job_file, out, time.time() if started_at is None else started_at)
         opened = _open(job_file, found, start, move, input_path, after, objects, resources)
+        opened = replace(opened, confirmed=confirmed, is_pass=bool(again))
         identified = _identify(opened)
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
@@ -201,6 +205,8 @@ def _identify(opened: _Opened) -> _Identified:
             "after": opened.after,
             "rows": rows_of(rows) if counted is None else counted,
             "sending": _sending(job_file),
+            "confirmed": opened.confirmed or directory.is_confirmed,
+            **({} if opened.is_pass else job_file.source),
         }
         directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
@@ -387,6 +393,7 @@ def _invocation(opened: _Opened) -> dict[str, Any]:
         "after": list(opened.after),
         "rows": rows_of(rows),
         "sending": _sending(job_file),
+        "confirmed": opened.confirmed,
     }
     return {**job_file.source, **facts}
 

@@ -104,6 +104,11 @@ class RunDirectory:
         return tuple(map(Path, self.invocation.get("after", ())))
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether a person has confirmed the rows after `limits.confirm_above`."""
+        return bool(self.invocation.get("confirmed"))
+
+    @property
     def lock_path(self) -> Path:
         """The path of the lock."""
         return self.path / "lock"

@@ -29,7 +29,7 @@ UNCONFIRMED = "limits.confirm_above"
 
 def needs_confirmation(run: RunDirectory) -> bool:
     """Whether the run stopped at rows that are to be confirmed, and would stop there again."""
-    return str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
+    return not run.is_confirmed and str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
 
 
 def existing_run(path: Path) -> RunDirectory:
