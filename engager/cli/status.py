@@ -20,7 +20,17 @@ from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.output.next_steps import NOTHING, next_steps
 from engager.output.notification import lines_of
-from engager.output.text import destination, duration, left_until, per_second, plural, share, waits_text
+from engager.output.text import (
+    NOBODY,
+    destination,
+    duration,
+    is_sandbox,
+    left_until,
+    per_second,
+    plural,
+    share,
+    waits_text,
+)
 from engager.store.status import existing_run
 
 
@@ -150,13 +160,19 @@ def _text(seen: Mapping[str, Any]) -> str:
         lines.append(f"  {unwritten} not in the result files yet; {later}")
     if seen["pending_retry"]:
         lines.append(f"  {seen['pending_retry']:,} wait for a retry")
-    if seen["stopped"] and not running:
-        lines.append(f"  stopped: {seen['stopped']}")
+    if why := _why_stopped(seen):
+        lines.append(f"  stopped: {why}")
     if seen["given_up"]:
         lines.append("  it was given up: --give-up")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
     lines += _what_next(seen)
     return "\n".join(map(_shown, lines))
+
+
+def _why_stopped(seen: Mapping[str, Any]) -> str:
+    """Why a run is stopped; empty of any other run."""
+    at_limit = "--limit" if seen["exit_code"] in (Exit.DONE, Exit.INCOMPLETE) else ""
+    return (seen["stopped"] or at_limit) if seen["state"] == "stopped" else ""
 
 
 def _what_next(seen: Mapping[str, Any]) -> Iterator[str]:
@@ -189,7 +205,7 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
     if seen["state"] == "unreadable":
         return [_cleaned(seen["directory"]), seen["state"], "", "", "", "", "", _cleaned(seen["stopped"])]
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
-    why = seen["stopped"] if seen["state"] == "stopped" else ""
+    rehearsal = NOBODY if is_sandbox(seen["endpoint"]) else ""
     waits = _waits(seen) if seen["state"] == "running" else []
     state = "given up" if seen["given_up"] else _state(seen).partition(",")[0]
     cells = [
@@ -200,7 +216,7 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
         share(seen["rows"], seen["total"]) if seen["total"] else "",
         "" if seen["exit_code"] is None else str(seen["exit_code"]),
         duration(max(0.0, time.time() - datetime.fromisoformat(seen["started_at"]).timestamp())),
-        "; ".join(filter(None, [", ".join(counts), *waits, why])),
+        "; ".join(filter(None, [", ".join(counts), rehearsal, *waits, _why_stopped(seen)])),
     ]
     return list(map(_cleaned, cells))
 

@@ -55,7 +55,9 @@ def exclude_reached(exclusion: Exclusion, named: Sequence[Path], own: Path | Non
         found = existing_run(path)
         if RunLock.is_held(found.lock_path):
             raise BusyError(f"{path}: this run is in progress. Wait for its end, and run again.")
-        source = ExcludedSource(str(path), EARLIER_RUN, f"the run {path.name} has reached this person")
+        rehearsal = " (sandbox: nobody was reached)" if found.endpoint == SANDBOX else ""
+        reason = f"the run {path.name} has reached this person"
+        source = ExcludedSource(f"{path}{rehearsal}", EARLIER_RUN, reason)
         exclusion.add(source, _reached(found))
         waiting += [(before, found) for before in found.after]
 

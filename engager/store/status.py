@@ -13,6 +13,7 @@ from engager.config.profiles import options_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.reader.results import Result, results_of
+from engager.store.beneath import advice
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -36,7 +37,7 @@ def existing_run(path: Path) -> RunDirectory:
     """The run in a folder. Raises RunDirectoryError if there is none."""
     found = find_run(path)
     if found is None:
-        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
+        raise RunDirectoryError(f"{path}: there is no run here. {advice(path)}")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class SearchedRun:
     """A run in which rows were looked for."""
 
     directory: Path
+    endpoint: str  #: its address, or `sandbox`, which reaches nobody
     matched_by: str  #: the parameter whose value is the key
     in_progress: bool
     without_outcome: int  #: rows that were sent and have no outcome yet
@@ -80,8 +82,10 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
         for number in range(1, state.passes + 1):
             earlier = _set_aside(found, number)
             rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(earlier) if matches(line.key)}
+        raw = repr(key.strip())
         for line in results_so_far(found, state):
-            if matches(line.key):
+            # The text of a row that is invalid because of its key quotes it.
+            if matches(line.key) or (line.status is Status.INVALID and raw in (line.error_text or "")):
                 rows[line.row] = _row(line, Stage.SETTLED)
         sent = Stage.IN_FLIGHT if in_progress else Stage.INTERRUPTED
         flying, undetermined = _in_flight(found, state, matches)
@@ -93,12 +97,20 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
 
 
 def find_statuses(paths: Sequence[Path], statuses: Collection[Status]) -> Iterator[SearchedRun]:
-    """The rows of runs that have one of these statuses; they are read while they are iterated over."""
+    """The rows of runs that have one of these statuses; they are read while they are iterated over.
+
+    Rows in flight when a run stopped are among those in doubt: they may have been engaged.
+    """
     for path in _each(paths):
         found, in_progress, state = _read(path)
         lines = (line for line in results_so_far(found, state) if line.status in statuses)
         rows = (_row(line, Stage.SETTLED) for line in lines)
-        yield _searched(found, in_progress, state, len(state.open), rows)
+        if in_progress or Status.IN_DOUBT not in statuses:
+            yield _searched(found, in_progress, state, len(state.open), rows)
+            continue
+        flying, undetermined = _in_flight(found, state, lambda _: True)
+        interrupted = (FoundRow(row, key, Stage.INTERRUPTED, None) for row, key in flying)
+        yield _searched(found, in_progress, state, undetermined, chain(rows, interrupted))
 
 
 def _each(paths: Sequence[Path]) -> Iterator[Path]:
@@ -121,6 +133,7 @@ def _searched(
     total = found.invocation.get("rows")
     return SearchedRun(
         found.path,
+        found.endpoint,
         _key_field(found),
         in_progress,
         len(state.open) + state.lost_rows,
