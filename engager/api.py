@@ -171,7 +171,7 @@ async def run_async(
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
-        yes: confirm the rows after `limits.confirm_above`.
+        yes: confirm the rows after `limits.confirm_above`, for this run and all its starts.
         new_address: go on at another `endpoint.url` than the run began with.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
@@ -187,10 +187,8 @@ async def run_async(
         JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
 
     """
-    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return await _run(
-        job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total
-    )
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals, limit, yes)
+    return await _run(job, out, input, options, after, give_up, new_address, total)
 
 
 async def retry_async(
@@ -282,10 +280,8 @@ def run(
         JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
 
     """
-    options = _RunOptions(watch, control, log_format, page, stop_on_signals)
-    return loop.run(
-        _run(job, out, input, _row_limit(job, limit, yes), options, after, give_up, new_address, total)
-    )
+    options = _RunOptions(watch, control, log_format, page, stop_on_signals, limit, yes)
+    return loop.run(_run(job, out, input, options, after, give_up, new_address, total))
 
 
 def retry(
@@ -545,6 +541,8 @@ class _RunOptions:
     log_format: LogFormat
     page: str | None
     stop_on_signals: bool
+    limit: int | None = None
+    yes: bool = False  #: the rows after `limits.confirm_above` are confirmed
 
     def __post_init__(self) -> None:
         if self.page is not None:
@@ -581,7 +579,6 @@ async def _run(
     job: JobFile,
     out: AnyPath | None,
     given: Input | None,
-    row_limit: RowLimit,
     options: _RunOptions,
     after: Sequence[AnyPath] = (),
     give_up: Sequence[AnyPath] = (),
@@ -590,14 +587,13 @@ async def _run(
 ) -> Summary:
     async with measured(job, options.watch) as watch:
         options = replace(options, watch=watch)
-        return await _begun(job, out, given, row_limit, options, after, give_up, new_address, total)
+        return await _begun(job, out, given, options, after, give_up, new_address, total)
 
 
 async def _begun(
     job: JobFile,
     out: AnyPath | None,
     given: Input | None,
-    row_limit: RowLimit,
     options: _RunOptions,
     after: Sequence[AnyPath],
     give_up: Sequence[AnyPath],
@@ -610,7 +606,7 @@ async def _begun(
     earlier = [_absolute(path) for path in after]
 
     def begin() -> tuple[ChosenDirectory, Run | Summary]:
-        with choose_directory(job, name, path, [str(run) for run in give_up]) as directory:
+        with choose_directory(job, name, path, earlier, [str(run) for run in give_up]) as directory:
             return directory, prepare(
                 job,
                 directory.path,
@@ -619,6 +615,7 @@ async def _begun(
                 new_address=new_address,
                 started_at=directory.started_at,
                 objects=objects,
+                confirmed=options.yes,
             )
 
     async def carry_out(options: _RunOptions) -> Summary:
@@ -631,6 +628,7 @@ async def _begun(
                 return run
             if job.profile is not None:
                 run.builder.notes.insert(0, destination_of(job))
+            row_limit = _row_limit(job, options.limit, run.directory.is_confirmed)
             return await _carried_out(run, row_limit, options, log, receivers, directory.warnings)
 
     return await _stoppable(carry_out, options)
@@ -772,10 +770,10 @@ async def _carried_out(
                 await finish(run.directory, run.summary, report, receivers, watch)
 
 
-def _row_limit(job: JobFile, limit: int | None, yes: bool) -> RowLimit:
+def _row_limit(job: JobFile, limit: int | None, is_confirmed: bool) -> RowLimit:
     """The last row of this start, by `limit` and by confirmation."""
     confirmed = job.job.limits.confirm_above
-    if yes or confirmed is None or (limit is not None and limit <= confirmed):
+    if is_confirmed or confirmed is None or (limit is not None and limit <= confirmed):
         return RowLimit(limit)
     text = f"{UNCONFIRMED} = {confirmed}, and the rows after it are not confirmed; --yes confirms them"
     return RowLimit(confirmed, text)

@@ -300,8 +300,17 @@ _ADVICE: Final = {
 }
 
 
+#: HTTP statuses by which a server says that it, or the one behind it, does not work at the moment.
+_DOWN: Final = frozenset({500, 502, 503, 504})
+
+
 def why_no_response(verdict: Verdict) -> str:
     """Why a run stops before its endpoint has responded, for the operator."""
+    if verdict.http_status in _DOWN:
+        return (
+            f"the endpoint, or a gateway before it, is down or overloaded: {verdict.error_text}. Run the "
+            "same command later; breaker.give_up is only for an endpoint that has responded in this start"
+        )
     advice = _ADVICE.get(str(verdict.error))
     if advice is None:
         advice = "check that endpoint.url is the address of the platform, and the gateway before it"

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from engager.cli.streams import drain, fault_of_stdout, say, stdout_lost_its_reader
 from engager.config.secret import Secret
 from engager.errors import EngagerError, Exit
 
+if TYPE_CHECKING:
+    from engager.output.logs import LogFormat
+
 #: The exit code of a command whose output nobody reads any more: 128 and the number of SIGPIPE.
 _NO_READER = 141
 
 
-def exit_with(action: Callable[[], int]) -> NoReturn:
-    """Run a command and exit; an error is printed and sets the exit code."""
+def exit_with(action: Callable[[], int], log_format: LogFormat = "text") -> NoReturn:
+    """Run a command and exit; an error is printed in the format of stderr and sets the exit code."""
     try:
         code = action()
     except KeyboardInterrupt:
@@ -24,7 +27,7 @@ def exit_with(action: Callable[[], int]) -> NoReturn:
     except SystemExit:
         raise
     except BaseException as fault:  # a panic of a package in Rust is no Exception
-        code = _print_error(fault)
+        code = _print_error(fault, log_format)
     sys.exit(code)
 
 
@@ -42,16 +45,23 @@ def honest(code: Any) -> Any:
     return int(Exit.INTERNAL)
 
 
-def _print_error(fault: BaseException) -> int:
+def _print_error(fault: BaseException, log_format: LogFormat) -> int:
+    code, is_known = Exit.INTERNAL, True
     if isinstance(fault, EngagerError):
-        say(Secret.redact_all(f"error: {fault}"), err=True)
-        return int(fault.exit)
-    if text := _machine_fault(fault):
-        say(Secret.redact_all(f"error: {text}"), err=True)
-        return int(Exit.INTERNAL)
-    say(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
-    say("error: this is a fault in engager; all stored outcomes are safe.", err=True)
-    return int(Exit.INTERNAL)
+        code, text = fault.exit, str(fault)
+    elif (known := _machine_fault(fault)) is not None:
+        text = known
+    else:
+        is_known, text = False, "this is a fault in engager; all stored outcomes are safe."
+    if log_format == "json":
+        from engager.output.logs import json_error  # the commands that print text need no logs
+
+        say(json_error(fault, text), err=True)
+        return int(code)
+    if not is_known:
+        say(Secret.redact_all("".join(traceback.format_exception(fault))), err=True)
+    say(Secret.redact_all(f"error: {text}"), err=True)
+    return int(code)
 
 
 def _machine_fault(fault: BaseException) -> str | None:

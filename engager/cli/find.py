@@ -16,6 +16,7 @@ from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.errors import JobError
+from engager.output.text import NOBODY, is_sandbox
 from engager.reader.outcome_fields import MAX_KEY
 
 
@@ -105,8 +106,8 @@ def _warn(run: SearchedRun) -> None:
     """Say which people of a run cannot be found yet."""
     if run.undetermined:
         say(
-            f"warning: {run.directory}: {run.undetermined:,} rows were sent and have no outcome yet, and it "
-            "is unknown whose they are. They are not found. When the run is complete, they are",
+            f"warning: {run.directory}: {run.undetermined:,} rows were sent and have no outcome yet. They "
+            "are not found. When the run is complete, they are",
             err=True,
         )
     elif run.left:
@@ -138,6 +139,8 @@ def _line(run: SearchedRun, found: FoundRow) -> str:
             parts.append(f"· reference {result.reference}")
         if result.request_id:
             parts.append(f"· Request-ID {result.request_id}")
+    if is_sandbox(run.endpoint):
+        parts.append(f"({NOBODY})")
     return _shown(" ".join(filter(None, parts)))
 
 

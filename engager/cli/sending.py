@@ -25,7 +25,8 @@ from engager.config.sanitize import sanitized
 from engager.errors import InputError
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
-from engager.output.next_steps import asking_for_tasks
+from engager.output.next_steps import NOTHING, steps_after
+from engager.output.notification import lines_of
 from engager.output.progress import Progress
 from engager.output.text import destination, plural
 from engager.run.monitor import tolerated
@@ -106,7 +107,7 @@ def run_command(
                 _print_how_to_confirm(last)
         return _concluded(sent, options)
 
-    exit_with(carry_out)
+    exit_with(carry_out, log_format)
 
 
 @click.command("retry", short_help="Send failed rows again.")
@@ -153,7 +154,7 @@ def retry_command(
         )
         return _concluded(_sent(send, options), options)
 
-    exit_with(carry_out)
+    exit_with(carry_out, log_format)
 
 
 def _lines_of(file: BinaryIO) -> list[str]:
@@ -287,12 +288,11 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     say(f"{rows}; {requests}{to}", wrap=True)
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
-    say(f"results and rejected rows: {directory}")
-    if summary.complete and summary.statuses[Status.FAILED]:
-        command = shlex.join(["engager", "retry", str(directory)])
-        say(f"send the failed rows again: {command}")
-    if (step := asking_for_tasks(existing_run(directory), summary.statuses)) is not None:
-        say(f"{step.text}\n  {step.command}")
+    rejected = any(summary.statuses[kind] for kind in (Status.REJECTED, Status.FAILED, Status.INVALID))
+    say(f"results{' and rejected rows' if rejected else ''}: {directory}")
+    steps = steps_after(existing_run(directory), summary) if summary.complete else [NOTHING]
+    for line in lines_of(steps) if steps != [NOTHING] else ():
+        say(line, wrap=True)
 
 
 def _show_rows(directory: Path, last_row: int) -> None:

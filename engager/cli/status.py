@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,9 +18,13 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
+from engager.output.next_steps import NOTHING, next_steps
+from engager.output.notification import lines_of
 from engager.output.text import (
+    NOBODY,
     destination,
     duration,
+    is_sandbox,
     left_until,
     per_second,
     plural,
@@ -28,6 +32,7 @@ from engager.output.text import (
     share,
     waits_text,
 )
+from engager.store.status import existing_run
 
 
 @click.command("status", short_help="Show the counts and state of a run, or of all runs.")
@@ -157,16 +162,30 @@ def _text(seen: Mapping[str, Any]) -> str:
         lines.append(f"  {unwritten} not in the result files yet; {later}")
     if seen["pending_retry"]:
         lines.append(f"  {seen['pending_retry']:,} wait for a retry")
-    if seen["stopped"] and not running:
-        lines.append(f"  stopped: {seen['stopped']}")
+    if why := _why_stopped(seen):
+        lines.append(f"  stopped: {why}")
     if seen["given_up"]:
         lines.append("  it was given up: --give-up")
     lines += [f"  {error['rows']:,} {error['status']}: {error['error']}" for error in seen["errors"][:10]]
-    if seen["resume_command"]:
-        lines += ["resume with:", f"  {seen['resume_command']}"]
-    elif _is_for_program(seen):
-        lines.append("a program began this run: start that program again, with the same rows, and it resumes")
+    lines += _what_next(seen)
     return "\n".join(map(_shown, lines))
+
+
+def _why_stopped(seen: Mapping[str, Any]) -> str:
+    """Why a run is stopped; empty of any other run."""
+    at_limit = "--limit" if seen["exit_code"] in (Exit.DONE, Exit.INCOMPLETE) else ""
+    return (seen["stopped"] or at_limit) if seen["state"] == "stopped" else ""
+
+
+def _what_next(seen: Mapping[str, Any]) -> Iterator[str]:
+    """What to do about a run that is not in progress."""
+    if seen["resume_command"]:
+        yield from ("resume with:", f"  {seen['resume_command']}")
+    elif _is_for_program(seen):
+        yield "a program began this run: start that program again, with the same rows, and it resumes"
+    if seen["state"] == "complete":
+        steps = next_steps(existing_run(Path(seen["directory"])), seen)
+        yield from lines_of(steps) if steps != [NOTHING] else ()
 
 
 def _is_for_program(seen: Mapping[str, Any]) -> bool:
@@ -195,8 +214,8 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
     if seen["state"] == "unreadable":
         return [_cleaned(seen["directory"]), seen["state"], "", "", "", "", "", _cleaned(seen["stopped"])]
     counts = [f"{count:,} {status}" for status, count in seen["statuses"].items() if count]
-    why = seen["stopped"] if seen["state"] == "stopped" else ""
     by_program = "its program resumes it" if _is_for_program(seen) else ""
+    rehearsal = NOBODY if is_sandbox(seen["endpoint"]) else ""
     waits = _waits(seen) if seen["state"] == "running" else []
     state = "given up" if seen["given_up"] else _state(seen).partition(",")[0]
     cells = [
@@ -207,7 +226,7 @@ def _of_run(seen: Mapping[str, Any]) -> Sequence[str]:
         share(seen["rows"], seen["total"]) if seen["total"] else "",
         "" if seen["exit_code"] is None else str(seen["exit_code"]),
         duration(max(0.0, time.time() - datetime.fromisoformat(seen["started_at"]).timestamp())),
-        "; ".join(filter(None, [", ".join(counts), *waits, why, by_program])),
+        "; ".join(filter(None, [", ".join(counts), rehearsal, *waits, _why_stopped(seen), by_program])),
     ]
     return list(map(_cleaned, cells))
 

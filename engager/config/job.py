@@ -163,9 +163,24 @@ class JobFile:
             raise JobError(self.at("job.run_since", "it is in the future; give that of the first start"))
 
     @property
+    def _shares_directory(self) -> bool:
+        """Whether the chosen profile sends elsewhere, and its run directory is that of the job."""
+        elsewhere = "url" in self._profiled.get("endpoint", ())
+        named = self.job.output.directory is None and "name" in self._profiled.get("job", ())
+        return elsewhere and not named and "directory" not in self._profiled.get("output", ())
+
+    @property
     def warnings(self) -> list[str]:
         """Settings that are valid but may be a mistake."""
         endpoint, found = self.job.endpoint, list(warnings_of_method(self.job))
+        metrics = self.job.output.metrics
+        if metrics is not None and not (folder := (self.base / metrics).parent).is_dir():
+            found.append(self.at("output.metrics", f"the folder {folder} does not exist; create it"))
+        if endpoint.url == SANDBOX and self._shares_directory:
+            found.append(
+                f"profile {self.profile} rehearses in the run directory of the job, which a run at the "
+                f"platform cannot use then; set directory in [{PROFILES}.{self.profile}.output]"
+            )
         if (notify := self.job.notify).mail is not None and which(notify.sendmail) is None:
             found.append(
                 f"notify.sendmail: {notify.sendmail} is no program here, so no mail is sent at the end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from engager.config.sections import SECONDS_SCHEMA, Seconds, Section, seconds_of
+from engager.errors import JobError
 from engager.policies.circuit_breaker import Breaker
 from engager.policies.failure_threshold import Threshold
 from engager.policies.schedule import DAYS, Hours, Window, moment_of
@@ -166,10 +168,19 @@ class WindowSection(Section):
 
     @property
     def tz(self) -> tzinfo:
-        """The time zone of the window."""
+        """The time zone of the window. Raises JobError where that of the machine has no name."""
+        if self.zone:
+            return ZoneInfo(self.zone)
         from tzlocal import get_localzone  # most jobs have no hours
 
-        return ZoneInfo(self.zone) if self.zone else get_localzone()
+        try:
+            return get_localzone()
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            given = f", TZ={os.environ['TZ']}," if os.environ.get("TZ") else ""
+            raise JobError(
+                f"window.zone: the time zone of this machine{given} has no name such as Europe/Moscow. "
+                "Set window.zone, or TZ, to such a name."
+            ) from None
 
     @property
     def policy(self) -> Window | None:

@@ -88,6 +88,18 @@ def _record(level: int, event: str, facts: Mapping[str, Any]) -> logging.LogReco
     return logging.makeLogRecord({**shown, "facts": {"event": event, **facts}})
 
 
+def _error_record(fault: BaseException, text: str) -> logging.LogRecord:
+    record = _record(logging.ERROR, "error", {"text": text})
+    if not isinstance(fault, EngagerError):
+        record.exc_info = (type(fault), fault, fault.__traceback__)
+    return record
+
+
+def json_error(fault: BaseException, text: str) -> str:
+    """The error that ends a command as one line of JSON, without secrets."""
+    return Secret.redact_all(JsonFormatter().format(_error_record(fault, text)))
+
+
 def _name_of(event: Event) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
 
@@ -176,10 +188,7 @@ class RunLog(MemoryHandler):
 
     def fault(self, fault: BaseException) -> None:
         """Log the exception that ended the run; of an internal error with its traceback."""
-        record = _record(logging.ERROR, "error", {"text": str(fault)})
-        if not isinstance(fault, EngagerError):
-            record.exc_info = (type(fault), fault, fault.__traceback__)
-        self.handle(record)
+        self.handle(_error_record(fault, str(fault)))
 
     def close(self) -> None:
         """Close the handler and its file."""

@@ -33,6 +33,10 @@ class Step:
     command: str | None = None  #: None if it is done without a command, or by a program
 
 
+#: After a run that leaves nothing to do.
+NOTHING = Step("Nothing: every row is settled.")
+
+
 def next_steps(run: RunDirectory, seen: Mapping[str, Any]) -> list[Step]:
     """What to do after a run, in this order; `seen` has its `state`, `exit_code` and `statuses`."""
     whole = replace(run, path=run.path.resolve())
@@ -41,7 +45,7 @@ def next_steps(run: RunDirectory, seen: Mapping[str, Any]) -> list[Step]:
         return [Step("The run is in progress. Wait for its end.", command)]
     if seen["state"] != "complete":
         return [_resuming(whole, seen["exit_code"])]
-    return list(_after_complete(whole, seen["statuses"])) or [Step("Nothing: every row is settled.")]
+    return list(_after_complete(whole, seen["statuses"])) or [NOTHING]
 
 
 def steps_after(run: RunDirectory, summary: Summary) -> list[Step]:
@@ -85,7 +89,7 @@ def _after_complete(run: RunDirectory, statuses: Mapping[str, int]) -> Iterator[
             "FILE",
         )
     if wrong:
-        yield _correcting(run, wrong)
+        yield from _correcting(run, wrong)
     if (step := asking_for_tasks(run, statuses)) is not None:
         yield step
 
@@ -107,16 +111,20 @@ def _retrying(run: RunDirectory, text: str, *options: str) -> Step:
     return Step(text, shlex.join(["engager", "retry", str(run.path), *options]))
 
 
-def _correcting(run: RunDirectory, rows: int) -> Step:
+def _correcting(run: RunDirectory, rows: int) -> Iterator[Step]:
     file = _file(run, "failed")
-    text = f"Correct the rejected and invalid rows ({rows:,}) in {file.name}, and send the file as a new run"
+    text = f"Correct the rejected and invalid rows ({rows:,}) in a copy of {file.name}"
     if run.is_of_program:
-        return Step(f"{text}, with after= this run.")
-    if run.identity.get("run"):  # with the same name its rows would have the Request-IDs of this run
-        return Step(f"{text}, with another job.run_name, and --after {shlex.quote(str(run.path))}.")
-    out = run.path.with_name(f"{run.path.name}-corrected")
-    command = command_of(run.invocation, str(file), out, after=(run.path,))
-    return Step(f"{text}. --after leaves out whom this run reached.", command)
+        yield Step(f"{text}, and send it as a new run, with after= this run.")
+    elif run.identity.get("run"):  # with the same name its rows would have the Request-IDs of this run
+        after = f"--after {shlex.quote(str(run.path))}"
+        yield Step(f"{text}, and send it as a new run, with another job.run_name, and {after}.")
+    else:
+        copy = file.with_stem("corrected")
+        yield Step(f"{text}.", shlex.join(["cp", str(file), str(copy)]))
+        out = run.path.with_name(f"{run.path.name}-corrected")
+        command = command_of(run.invocation, str(copy), out, after=(run.path,))
+        yield Step("Send the corrected copy as a new run. --after leaves out whom this run reached.", command)
 
 
 def _file(run: RunDirectory, name: str) -> Path:

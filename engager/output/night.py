@@ -1,6 +1,7 @@
 """The metrics of the last start of a job, for runs that a scheduler starts: a textfile, and a Pushgateway.
 
 They are left at the end of every start, also of one that is refused, and contain no key and no text of a row.
+A start on the sandbox leaves none: its rows reached nobody, and those of production stay as they are.
 Invariant: what a start does not know of stays as the start before it left it. A fault is a warning and never
 changes the result of the run.
 """
@@ -20,6 +21,7 @@ from urllib.request import Request
 import anyio
 
 from engager.config.job import JobFile
+from engager.config.job_sections import SANDBOX
 from engager.config.log import log
 from engager.errors import EngagerError, Exit, JobError, UnsettledRunError, first_of
 from engager.events import AlreadyComplete, Began, Ended, Event, Summary, Watch
@@ -39,14 +41,14 @@ PUSH_TIMEOUT = 10.0
 #: Seconds between two checks of the thread that pushes.
 _POLL = 0.02
 
-END, SUCCESS = "engager_last_end_timestamp_seconds", "engager_last_success_timestamp_seconds"
+END, COMPLETE = "engager_last_end_timestamp_seconds", "engager_last_complete_timestamp_seconds"
 EXIT, DURATION = "engager_last_exit_code", "engager_last_duration_seconds"
 ROWS, UNSETTLED = "engager_last_rows", "engager_unsettled"
 
 #: Each metric with its meaning; all have the labels `job` and `run`, the rows also `status`.
 MEANINGS: Mapping[str, str] = {
     END: "When the last start of the job ended.",
-    SUCCESS: "When the last run of the job was complete with exit code 0.",
+    COMPLETE: "When the last complete run of the job ended: with exit code 0 or 1.",
     EXIT: "Exit code of the last start.",
     DURATION: "Seconds that the last start with a run took.",
     ROWS: "Rows of the last run that have an outcome.",
@@ -99,8 +101,8 @@ class Start:
         if summary is not None:
             known[DURATION] = {(run,): summary.elapsed_seconds}
             known[ROWS] = {(run, status): float(rows) for status, rows in summary.statuses.items()}
-            if summary.complete and summary.exit_code == Exit.DONE:
-                known[SUCCESS] = {(run,): datetime.fromisoformat(summary.finished_at).timestamp()}
+            if summary.complete:
+                known[COMPLETE] = {(run,): datetime.fromisoformat(summary.finished_at).timestamp()}
         return known
 
 
@@ -111,7 +113,7 @@ async def measured(job_file: JobFile, watch: Watch) -> AsyncIterator[Watch]:
     Raises JobError if the library for them is missing.
     """
     output = job_file.job.output
-    if output.metrics is None and output.push is None:
+    if (output.metrics is None and output.push is None) or job_file.job.endpoint.url == SANDBOX:
         yield watch
         return
     if find_spec("prometheus_client") is None:

@@ -20,7 +20,7 @@ def text_of(summary: Summary, directory: Path | None, host: str, steps: Sequence
     """The text, in lines; without a `directory`, no run began or went on."""
     sent = [f"Sent to {destination(summary.endpoint, summary.scenario)}."] if summary.endpoint else []
     where = "nothing was sent" if directory is None else directory
-    return "\n".join([_sentence(summary), *sent, f"{host}: {where}", *_lines(steps)])
+    return "\n".join([_sentence(summary), *sent, f"{host}: {where}", *lines_of(steps)])
 
 
 def _sentence(summary: Summary) -> str:
@@ -31,7 +31,8 @@ def _sentence(summary: Summary) -> str:
     return f"{summary.job} {state}. {rows} in {summary.duration}, exit code {summary.exit_code}."
 
 
-def _lines(steps: Sequence[Step]) -> Iterator[str]:
+def lines_of(steps: Sequence[Step]) -> Iterator[str]:
+    """Yields what to do next, line by line."""
     for step in steps:
         yield f"Next: {step.text}"
         if step.command:

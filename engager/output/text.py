@@ -33,6 +33,10 @@ def is_sandbox(endpoint: str) -> bool:
     return endpoint == SANDBOX
 
 
+#: Beside the outcomes of a rehearsal.
+NOBODY = "sandbox: nobody was reached"
+
+
 def destination(endpoint: str, scenario: str | None) -> str:
     """Where a run sends: the endpoint, and the scenario if there is one."""
     where = "the sandbox (nobody is reached)" if is_sandbox(endpoint) else endpoint

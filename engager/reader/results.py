@@ -17,7 +17,7 @@ _FORMATS: dict[str, type[JsonLines | CsvLines]] = {".jsonl": JsonLines, ".csv": 
 _STATUSES = {str(status): status for status in Status}
 
 #: Whether a key is one that is looked for.
-Matches = Callable[[str | None], bool]
+Matches = Callable[[str | None, str, str | None], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ def _number(value: Any) -> Any:
 def results_of(path: Path, matches: Matches | None = None) -> Iterator[Result]:
     """Yields the complete lines of a file of results, in the order in which rows were settled.
 
-    `matches`: only those whose key it accepts.
+    `matches`: only those that it accepts, by key, status and text of the error.
     """
     for _, fields, _ in _FORMATS[path.suffix].whole_lines(path):
-        if matches is None or matches(fields["key"]):
+        if matches is None or matches(fields["key"], fields["status"], fields["error_text"]):
             yield Result.from_fields(fields)
 
 

@@ -27,6 +27,9 @@ from engager.requests.keys import Keys
 
 _CORRECT = "Correct the list of input.exclude."
 
+#: Wrong entries of a list that are named, at most.
+_NAMED = 10
+
 #: Suffixes of lists that have one key per line and no header.
 _PLAIN = frozenset({".txt", ".list"})
 
@@ -118,7 +121,10 @@ class Lists:
         """
         for file in self.files:
             source = ExcludedSource(str(file), EXCLUDED, f"its key is in the exclusion list {file.name}")
-            exclusion.add(source, self._keys_of(file))
+            try:
+                exclusion.add(source, self._keys_of(file))
+            except InputError as fault:  # the reader names the keys of the input
+                raise InputError(str(fault).replace("input.encoding", "input.exclude_encoding")) from None
 
     def _keys_of(self, file: Path) -> Iterator[str]:
         encoding = self._encoding_of(file)
@@ -126,14 +132,18 @@ class Lists:
             return  # an empty list has no keys, which the number of its keys shows
         plain = _PLAIN & {suffix.lower() for suffix in file.suffixes[-2:]}
         texts = self._lines_of(file, encoding) if plain else self._values_of(file, encoding)
+        wrong, entries = 0, list[str]()
         for line, text in texts:
             keys = [] if text.strip(BLANKS) in self.empty else listed_keys(text, *self.fields)
             if keys is None:
-                kinds = " or ".join(self.fields)
-                raise InputError(
-                    f"{file}, line {line}: {text.strip()[:60]!r} is not a valid {kinds}. {_CORRECT}"
-                )
-            yield from keys
+                wrong += 1
+                entries += [f"{file}, line {line}: {text.strip()[:60]!r}"] if wrong <= _NAMED else []
+            yield from keys or ()
+        if wrong:
+            kinds = " or ".join(self.fields)
+            are = f"are {wrong:,} entries that are not" if wrong > 1 else "is not"
+            more = "; …" if wrong > _NAMED else ""
+            raise InputError(f"{'; '.join(entries)}{more} {are} a valid {kinds}. {_CORRECT}")
 
     def _encoding_of(self, file: Path) -> str | None:
         """The encoding of a list; None if the list is empty."""

@@ -1,13 +1,14 @@
 """The people that an earlier run has reached, who are excluded from a run after it.
 
 Reached are the rows that may have had an effect: engaged, accepted, in doubt, in flight when the run ended,
-and skipped by that run because a run before it had reached them.
+and skipped by that run because a run before it had reached them. The runs that the earlier run was after
+itself are excluded with it: a person whom only they reached need not be in its input.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +25,44 @@ from engager.reader.objects import OBJECTS
 from engager.reader.rows import Rows
 from engager.requests.exclusion import ExcludedSource, Exclusion
 from engager.run.opening_input import builder_of, open_input
+from engager.run.run_selection import all_after
 from engager.run.unsettled import is_unsettled, what_is_left
 from engager.store.files.kept_input import kept_input
 from engager.store.lock import RunLock
-from engager.store.run_directory import RunDirectory
+from engager.store.run_directory import RunDirectory, find_run
 from engager.store.status import existing_run, read_status, results_so_far, state_so_far
 
 
-def exclude_reached(exclusion: Exclusion, path: Path) -> None:
-    """Add the keys of all rows that a run reached. Raises RunDirectoryError or BusyError."""
-    found = existing_run(path)
-    if RunLock.is_held(found.lock_path):
-        raise BusyError(f"{path}: this run is in progress. Wait for its end, and run again.")
-    source = ExcludedSource(str(path), EARLIER_RUN, f"the run {path.name} has reached this person")
-    exclusion.add(source, _reached(found))
+def exclude_reached(exclusion: Exclusion, named: Sequence[Path], own: Path | None = None) -> None:
+    """Add the keys of all rows that some runs reached, and those that these were after.
+
+    Args:
+        exclusion: gets the keys, by run.
+        named: the earlier runs.
+        own: the directory of the run that is prepared, which an earlier run may have been after.
+
+    Raises:
+        RunDirectoryError, BusyError.
+
+    """
+    seen = set() if own is None else {own.resolve()}
+    waiting: list[tuple[Path, RunDirectory | None]] = [(path, None) for path in named]
+    for path, later in waiting:
+        if path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        if later is not None and find_run(path) is None:
+            gone = f"{path}, which {later.path} was after, does not exist any more"
+            exclusion.add(ExcludedSource(gone, EARLIER_RUN, ""), ())
+            continue
+        found = existing_run(path)
+        if RunLock.is_held(found.lock_path):
+            raise BusyError(f"{path}: this run is in progress. Wait for its end, and run again.")
+        rehearsal = " (sandbox: nobody was reached)" if found.endpoint == SANDBOX else ""
+        reason = f"the run {path.name} has reached this person"
+        source = ExcludedSource(f"{path}{rehearsal}", EARLIER_RUN, reason)
+        exclusion.add(source, _reached(found))
+        waiting += [(before, found) for before in found.after]
 
 
 def _reached(found: RunDirectory) -> Iterator[str]:
@@ -89,7 +114,12 @@ def keys_in_flight(found: RunDirectory, wanted: frozenset[int]) -> Iterator[tupl
 
 
 def at_address(
-    found: RunDirectory, job_file: JobFile, input_path: str | None, accepted: bool, again: bool
+    found: RunDirectory,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
+    accepted: bool,
+    again: bool,
 ) -> tuple[RunDirectory, Move]:
     """The run with the address that its job has now, and how that differs from the one before.
 
@@ -97,6 +127,7 @@ def at_address(
         found: the run, whose lock is held.
         job_file: the job as it is now.
         input_path: an input that is named instead of the job's.
+        after: the earlier runs of this call.
         accepted: the operator has said that the run goes on at the new address.
         again: another pass is asked for.
 
@@ -108,9 +139,9 @@ def at_address(
     move = move_between(endpoint["url"], url)
     if move is not Move.NONE and (people := _may_have_reached(found)):
         if move is Move.REHEARSAL:
-            _refuse_rehearsal(found, endpoint["url"], job_file, input_path)
+            _refuse_rehearsal(found, endpoint["url"], job_file, input_path, after)
         if not accepted:
-            _refuse_address(found, people, job_file, input_path, again)
+            _refuse_address(found, people, job_file, input_path, after, again)
     identity = {**found.identity, "endpoint": {**endpoint, "url": url}}
     given = found.invocation if move is Move.NONE else {**found.invocation, **job_file.source}
     return replace(found, identity=identity, invocation=given), move
@@ -125,10 +156,10 @@ def _may_have_reached(found: RunDirectory) -> int:
 
 
 def _refuse_rehearsal(
-    found: RunDirectory, before: str, job_file: JobFile, input_path: str | None
+    found: RunDirectory, before: str, job_file: JobFile, input_path: str | None, after: Sequence[str]
 ) -> NoReturn:
     was, now = ("the sandbox", "the platform") if before == SANDBOX else ("the platform", "the sandbox")
-    again = command_of(job_file.source, input_path, _free(found.path))
+    again = command_of(job_file.source, input_path, _free(found.path), all_after(after, found))
     raise RunDirectoryError(
         f"{found.path}: this run was sent to {was}, and endpoint.url is {now} now. The sandbox reaches no "
         f"person, so one run cannot be for both. This begins a run of its own, with every row:\n  {again}"
@@ -136,13 +167,18 @@ def _refuse_rehearsal(
 
 
 def _refuse_address(
-    found: RunDirectory, people: int, job_file: JobFile, input_path: str | None, again: bool
+    found: RunDirectory,
+    people: int,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
+    again: bool,
 ) -> NoReturn:
     before, now = found.identity["endpoint"]["url"], job_file.job.endpoint.url
     resumes = command_of(job_file.source, input_path, found.path, new_address=True)
     if again:
         resumes = shlex.join(["engager", "retry", str(found.path), "--new-address"])
-    new_run = command_of(job_file.source, input_path, _free(found.path), (found.path,))
+    new_run = _new_run(found, job_file, input_path, after)
     raise RunDirectoryError(
         f"{found.path}: endpoint.url was {before} and is {now}. If the platform is at the new address now, "
         f"this goes on there (another host does not know what the old one received: rows whose response is "
@@ -152,18 +188,25 @@ def _refuse_address(
 
 
 def refuse_change(
-    found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None
+    found: RunDirectory,
+    difference: str,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str] = (),
 ) -> NoReturn:
     """Raises RunDirectoryError with the people that a new run would reach again, and how to exclude them."""
-    again = command_of(_source_of(found, job_file), input_path, _free(found.path), (found.path,))
+    people = _people_of(found)
+    risk = f"would send again to {people:,} people that this one has reached; this excludes them"
     raise RunDirectoryError(
         f"{found.path}: this run directory belongs to another run: {difference}. Undo the change: the "
-        f"same command then resumes. A new run would send again to {_people_of(found):,} people that this "
-        f"one has reached; this excludes them:\n  {again}"
+        f"same command then resumes. A new run {risk if people else 'is begun by'}:\n  "
+        f"{_new_run(found, job_file, input_path, after)}"
     )
 
 
-def refuse_more(found: RunDirectory, job_file: JobFile, input_path: str | None, rows: Rows) -> None:
+def refuse_more(
+    found: RunDirectory, job_file: JobFile, input_path: str | None, after: Sequence[str], rows: Rows
+) -> None:
     """Raises RunDirectoryError if a stream has more rows than a complete run has read of it.
 
     The run is not complete for such an input, and its summary would say nothing of the people after it. A
@@ -172,7 +215,7 @@ def refuse_more(found: RunDirectory, job_file: JobFile, input_path: str | None, 
     known = state_so_far(found).rows.count_statuses().total()
     read = max((chunk[-1].number for chunk in rows.chunks() if chunk), default=0)
     if read > known:
-        again = command_of(_source_of(found, job_file), input_path, _free(found.path), (found.path,))
+        again = _new_run(found, job_file, input_path, after)
         raise RunDirectoryError(
             f"{found.path}: this run is complete with {known:,} rows, and {rows.name} has {read:,}: those "
             f"after row {known:,} were not sent. Nothing was sent now. A new run sends to these people, and "
@@ -185,16 +228,25 @@ def _source_of(found: RunDirectory, job_file: JobFile) -> Mapping[str, Any]:
     return {"job": None} if found.invocation.get("reads") == OBJECTS else job_file.source
 
 
-def refuse_input(found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None) -> NoReturn:
+def _new_run(found: RunDirectory, job_file: JobFile, input_path: str | None, after: Sequence[str]) -> str:
+    """The command of a new run that leaves out whom a run, and those before it, have reached."""
+    runs = (*all_after(after), found.path)
+    return command_of(_source_of(found, job_file), input_path, _free(found.path), tuple(dict.fromkeys(runs)))
+
+
+def refuse_input(
+    found: RunDirectory, difference: str, job_file: JobFile, input_path: str | None, after: Sequence[str]
+) -> NoReturn:
     """Raises UnsettledRunError if the input of a run was replaced before it was settled.
 
     Raises RunDirectoryError as `refuse_change` does if the run leaves nothing undone.
     """
     if not is_unsettled(found):
-        refuse_change(found, difference, job_file, input_path)
+        refuse_change(found, difference, job_file, input_path, after)
     own = "the input that it began with" if kept_input(found.path) is None else "the input that it keeps"
     resumes = command_of(found.invocation, found.input_path, found.path)
-    gives_up = command_of(job_file.source, input_path, _free(found.path), (found.path,), (found.path,))
+    excluded = tuple(dict.fromkeys((*all_after(after), found.path)))
+    gives_up = command_of(_source_of(found, job_file), input_path, _free(found.path), excluded, (found.path,))
     raise UnsettledRunError(
         found.path,
         f"{found.path} is not settled: {what_is_left(found)}",

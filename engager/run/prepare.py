@@ -103,6 +103,8 @@ class _Opened:
     rows: Rows
     after: Sequence[str]  #: earlier runs, whose people are excluded
     move: Move  #: how the address differs from the one that the run was sent to
+    confirmed: bool = False  #: by this call
+    is_pass: bool = False  #: by `retry`, whose overrides are for that pass only
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +127,28 @@ def prepare(
     started_at: float | None = None,
     objects: BinaryIO | None = None,
     chooser: passes.Chooser | None = None,
+    confirmed: bool = False,
 ) -> Run | Summary:
     """Check everything that can be checked before a row is sent, and begin or resume the run.
 
     Returns the summary if the run is complete, unless `again` asks for another pass over its rows with these
     statuses; `chooser` chooses among the in-doubt ones. With `new_address` a run is resumed at another
     address than it began with. A new run starts at `started_at`, or now. `objects` are rows of a program in
-    the place of a stream. Raises JobError, InputError, RunDirectoryError, RecordingError, or
-    UnsettledRunError where the input was replaced before it was settled.
+    the place of a stream. A run remembers that it was `confirmed`. Raises JobError, InputError,
+    RunDirectoryError, RecordingError, or UnsettledRunError where the input was replaced before it was
+    settled.
     """
     with ExitStack() as resources:
-        found, move = _find(job_file, out, input_path, bool(again), new_address, resources)
+        found, move = _find(job_file, out, input_path, after, bool(again), new_address, resources)
         start = found or _new_run(job_file, out, time.time() if started_at is None else started_at)
         opened = _open(job_file, found, start, move, input_path, after, objects, resources)
+        opened = replace(opened, confirmed=confirmed, is_pass=bool(again))
         identified = _identify(opened)
         if again or opened.found is None or not opened.found.is_complete:
             _refuse_forgotten(job_file, identified.directory)
         if opened.found and (summary := _ask_for_pass(opened.found, again, chooser)) is not None:
             if not again and not opened.rows.files:
-                refuse_more(opened.found, job_file, input_path, opened.rows)
+                refuse_more(opened.found, job_file, input_path, after, opened.rows)
             return summary
         return _prepare(identified, resources)
 
@@ -152,6 +157,7 @@ def _find(
     job_file: JobFile,
     out: Path,
     input_path: str | None,
+    after: Sequence[str],
     again: bool,
     new_address: bool,
     resources: ExitStack,
@@ -160,7 +166,7 @@ def _find(
     found = _find_and_lock(out, resources)
     if found is None:
         return None, Move.NONE
-    return at_address(found, job_file, input_path, new_address, again)
+    return at_address(found, job_file, input_path, after, new_address, again)
 
 
 def _open(
@@ -176,8 +182,8 @@ def _open(
     secret = token_of(job_file)
     tls_of(job_file)
     if found:  # before the input is opened: an error must not show bytes and columns of a wrong file
-        found = directory = _with_input(found, job_file, input_path)
-        after = [*dict.fromkeys([*found.invocation.get("after", ()), *after])]
+        found = directory = _with_input(found, job_file, input_path, after)
+        after = [*dict.fromkeys([*map(str, found.after), *after])]
     verifier = InputVerifier(opening.checkpoints(found) if found else ())
     rows = open_input(job_file, input_path, directory.started_at, verifier, objects)
     resources.callback(rows.close)
@@ -193,7 +199,7 @@ def _identify(opened: _Opened) -> _Identified:
     options = _options(job_file, rows, secret, directory)
     if opened.found:
         if difference := opened.found.difference_to(identity):
-            refuse_change(opened.found, difference, job_file, opened.input_path)
+            refuse_change(opened.found, difference, job_file, opened.input_path, opened.after)
         begun_in = directory.invocation.get("profile")
         if begun_in != job_file.profile:
             was, now = begun_in or "none", job_file.profile or "none"
@@ -203,6 +209,8 @@ def _identify(opened: _Opened) -> _Identified:
             "after": opened.after,
             "rows": rows_of(rows) if counted is None or rows.given_total is not None else counted,
             "sending": _sending(job_file),
+            "confirmed": opened.confirmed or directory.is_confirmed,
+            **({} if opened.is_pass else job_file.source),
         }
         directory = replace(directory, invocation={**directory.invocation, **facts})
     else:
@@ -231,7 +239,9 @@ def _refuse_forgotten(job_file: JobFile, directory: RunDirectory) -> None:
     )
 
 
-def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) -> RunDirectory:
+def _with_input(
+    found: RunDirectory, job_file: JobFile, input_path: str | None, after: Sequence[str]
+) -> RunDirectory:
     """The run with its current input, which must begin with all that the run has read.
 
     Raises UnsettledRunError or RunDirectoryError for another input.
@@ -242,7 +252,7 @@ def _with_input(found: RunDirectory, job_file: JobFile, input_path: str | None) 
         return found
     if not known or not files or not _has_grown(found, job_file, input_path):
         name = _input_name(job_file, input_path, found.started_at)
-        refuse_input(found, found.difference_of_input(files, name), job_file, input_path)
+        refuse_input(found, found.difference_of_input(files, name), job_file, input_path, after)
     name = _input_name(job_file, input_path, found.started_at)
     log.warning("the input has changed after what this run has read of it: %s", name)
     if found.is_complete:
@@ -273,7 +283,7 @@ def _report_excluded(identified: _Identified, selection: Selection | None) -> Ex
     exclusion = None if selection is None else selection.excluded
     if opened.found and (lost := lost_keys(opened.found, exclusion)):
         change = f"{lost:,} keys that were excluded are in no list of input.exclude any more"
-        refuse_change(opened.found, change, opened.job_file, opened.input_path)
+        refuse_change(opened.found, change, opened.job_file, opened.input_path, opened.after)
     sources = sources_of(selection)
     builder.warnings += warnings_of_phones(opened.job_file, builder, opened.rows, sources)
     builder.warnings += filter(None, map(warning_of, sources))
@@ -291,7 +301,7 @@ def _prepare(identified: _Identified, resources: ExitStack) -> Run:
         if opened.job_file.job.input.keep:
             _keep_input(directory, opened)
     selection = selection_of(
-        opened.job_file, identified.builder, opened.after, salt=directory.run_id.encode()
+        opened.job_file, identified.builder, opened.after, directory.path, salt=directory.run_id.encode()
     )
     if selection is not None:
         resources.callback(selection.close)
@@ -395,6 +405,7 @@ def _invocation(opened: _Opened) -> dict[str, Any]:
         "after": list(opened.after),
         "rows": rows_of(rows),
         "sending": _sending(job_file),
+        "confirmed": opened.confirmed,
     }
     return {**job_file.source, **facts}
 

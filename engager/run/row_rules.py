@@ -29,6 +29,7 @@ def selection_of(
     job_file: JobFile,
     builder: Builder,
     after: Sequence[str] = (),
+    own: Path | None = None,
     observe: bool = False,
     salt: bytes | None = None,
 ) -> Selection | None:
@@ -38,6 +39,7 @@ def selection_of(
         job_file: the job.
         builder: builds its requests; if a rule needs it, with all that a profile is matched by.
         after: earlier runs, whose people are excluded.
+        own: the directory of the run that is prepared.
         observe: detect repeats also if the job does not skip them.
         salt: of the digests of excluded keys, by which a later start compares them.
 
@@ -49,11 +51,11 @@ def selection_of(
     listed = len(builder.listed_fields)
     builder.identifies = unique or listed > 1
     fold = fold_of(*builder.key_fields, region=given.region)
-    return Selection(unique, _exclusion(job_file, builder, after, salt), fold, listed)
+    return Selection(unique, _exclusion(job_file, builder, after, own, salt), fold, listed)
 
 
 def _exclusion(
-    job_file: JobFile, builder: Builder, after: Sequence[str], salt: bytes | None
+    job_file: JobFile, builder: Builder, after: Sequence[str], own: Path | None, salt: bytes | None
 ) -> Exclusion | None:
     """The excluded keys. Raises JobError, InputError or RunDirectoryError."""
     lists, runs = _lists_and_runs(job_file)
@@ -66,8 +68,7 @@ def _exclusion(
     exclusion = Exclusion(fold, salt, _has_forms(job_file, builder))
     try:
         _lists(job_file, builder, lists).add_to(exclusion)
-        for run in (*runs, *map(Path, after)):
-            exclude_reached(exclusion, run)
+        exclude_reached(exclusion, [*runs, *map(Path, after)], own)
     except BaseException:
         exclusion.close()
         raise

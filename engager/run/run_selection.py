@@ -49,12 +49,17 @@ class ChosenDirectory:
 
 @contextmanager
 def choose_directory(
-    job_file: JobFile, out: str | None, input_path: str | None, given_up: Sequence[str] = ()
+    job_file: JobFile,
+    out: str | None,
+    input_path: str | None,
+    after: Sequence[str] = (),
+    given_up: Sequence[str] = (),
 ) -> Iterator[ChosenDirectory]:
     """The run directory that `out` names, else the job, at this moment: for a start to begin in.
 
     Where a name has a date, one start at a time chooses and begins: on either side of midnight two could
-    begin with one input. Runs that are `given_up` are not to be finished. Raises JobError, InputError,
+    begin with one input. The call is `after` earlier runs, which every command that an error names keeps;
+    runs that are `given_up` are not to be finished. Raises JobError, InputError,
     BusyError where another start takes too long or a namesake is under way, UnsettledRunError where one is
     not settled and has another input, and RunDirectoryError where one has sent this input already.
     """
@@ -74,9 +79,9 @@ def choose_directory(
         moment = moment_of_name(job_file, now)
         if former is not None and not is_dated(pattern):
             _refuse_former(
-                Path(expanded(former, moment)), Path(expanded(pattern, moment)), job_file, input_path
+                Path(expanded(former, moment)), Path(expanded(pattern, moment)), job_file, input_path, after
             )
-        yield _at(now, pattern, job_file, input_path, former)
+        yield _at(now, pattern, job_file, input_path, after, former)
 
 
 @contextmanager
@@ -92,7 +97,12 @@ def _turn(pattern: str) -> Iterator[None]:
 
 
 def _at(
-    now: float, pattern: str, job_file: JobFile, input_path: str | None, former: str | None
+    now: float,
+    pattern: str,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
+    former: str | None,
 ) -> ChosenDirectory:
     path = Path(expanded(pattern, moment_of_name(job_file, now)))
     if not is_dated(pattern) or find_run(path) is not None:
@@ -102,7 +112,7 @@ def _at(
         of_others = _earlier(namesakes(former), job_file.job.job.name)
         earlier += [found for found in of_others if _is_of(found, job_file)]
     _refuse_while_busy(earlier)
-    return _among(earlier, ChosenDirectory(path, now), job_file, input_path)
+    return _among(earlier, ChosenDirectory(path, now), job_file, input_path, after)
 
 
 def _pattern(job_file: JobFile, out: str | None) -> str:
@@ -137,7 +147,9 @@ def _is_of(found: RunDirectory, job_file: JobFile) -> bool:
     return call["job"] == str(job_file.path.resolve()) or not Path(call["job"]).exists()
 
 
-def _refuse_former(former: Path, path: Path, job_file: JobFile, input_path: str | None) -> None:
+def _refuse_former(
+    former: Path, path: Path, job_file: JobFile, input_path: str | None, after: Sequence[str]
+) -> None:
     """Raises RunDirectoryError if there is a run in the working directory but none beside the job."""
     found = None if find_run(path) is not None else find_run(former)
     if found is None or not _is_of(found, job_file):
@@ -145,8 +157,8 @@ def _refuse_former(former: Path, path: Path, job_file: JobFile, input_path: str 
     raise RunDirectoryError(
         f"{former.absolute()}: a run of this job is there, but the default is beside the job file: {path}. "
         "Nothing was sent. Resume that run, or begin a new one without the people that it has reached:\n  "
-        f"{command_of(job_file.source, input_path, former.absolute())}\n  "
-        f"{command_of(job_file.source, input_path, path, (former.absolute(),))}"
+        f"{command_of(job_file.source, input_path, former.absolute(), all_after(after))}\n  "
+        f"{command_of(job_file.source, input_path, path, (*all_after(after), former.absolute()))}"
     )
 
 
@@ -172,7 +184,11 @@ def _refuse_while_busy(earlier: Sequence[RunDirectory]) -> None:
 
 
 def _among(
-    earlier: Sequence[RunDirectory], new: ChosenDirectory, job_file: JobFile, input_path: str | None
+    earlier: Sequence[RunDirectory],
+    new: ChosenDirectory,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
 ) -> ChosenDirectory:
     """The new directory, unless one of the earlier runs has the same input."""
     unsettled, path = [found for found in earlier if is_unsettled(found)], new.path
@@ -185,13 +201,13 @@ def _among(
         raise
     for found in unsettled:
         if _input(found) == files:
-            return _gone_on_with(found, new, job_file, input_path)
+            return _gone_on_with(found, new, job_file, input_path, after)
     if unsettled:
-        raise _not_settled(unsettled, path, job_file, input_path)
+        raise _not_settled(unsettled, path, job_file, input_path, after)
     if files and not job_file.job.input.repeat:
         for found in earlier:
             if _input(found) == files and _reached_anybody(found):
-                raise _sent_already(found, path, job_file, input_path)
+                raise _sent_already(found, path, job_file, input_path, after)
     return new
 
 
@@ -223,11 +239,15 @@ def _reached_anybody(found: RunDirectory) -> bool:
 
 
 def _gone_on_with(
-    found: RunDirectory, new: ChosenDirectory, job_file: JobFile, input_path: str | None
+    found: RunDirectory,
+    new: ChosenDirectory,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
 ) -> ChosenDirectory:
     path = new.path
     if _input(found):
-        begins = command_of(job_file.source, input_path, path, (found.path,))
+        begins = command_of(job_file.source, input_path, path, (*all_after(after), found.path))
         return ChosenDirectory(
             found.path,
             new.started_at,
@@ -235,29 +255,33 @@ def _gone_on_with(
         )
     raise RunDirectoryError(
         f"{found.path}: it is not complete and reads a stream, too; whether it is this one cannot be known. "
-        f"Resume that run, or begin a new one:\n  {command_of(job_file.source, input_path, found.path)}\n"
-        f"  {command_of(job_file.source, input_path, path, given_up=(found.path,))}"
+        "Resume that run, or begin a new one:\n  "
+        f"{command_of(job_file.source, input_path, found.path, all_after(after))}\n  "
+        f"{command_of(job_file.source, input_path, path, all_after(after, found), (found.path,))}"
     )
 
 
 def _sent_already(
-    found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None
+    found: RunDirectory, path: Path, job_file: JobFile, input_path: str | None, after: Sequence[str]
 ) -> RunDirectoryError:
     return RunDirectoryError(
         f"{found.path}: that run has sent this input already, so nothing was sent. Check whether it is "
         "outdated. For a job that sends the same input every time, set input.repeat = true. To send it "
-        f"again once:\n  {command_of(job_file.source, input_path, path)}"
+        f"again once:\n  {command_of(job_file.source, input_path, path, all_after(after, found))}"
     )
 
 
 def _not_settled(
-    unsettled: Sequence[RunDirectory], path: Path, job_file: JobFile, input_path: str | None
+    unsettled: Sequence[RunDirectory],
+    path: Path,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
 ) -> UnsettledRunError:
     reasons = [f"{found.path} is not settled: {what_is_left(found)}" for found in unsettled]
     finish = [command_of(found.invocation, found.input_path, found.path) for found in unsettled]
-    gives_up = command_of(
-        job_file.source, input_path, path, given_up=tuple(found.path for found in unsettled)
-    )
+    given_up = tuple(found.path for found in unsettled)
+    gives_up = command_of(job_file.source, input_path, path, all_after(after, *unsettled), given_up)
     own = (
         "the input that it began with" if kept_input(unsettled[0].path) is None else "the input that it keeps"
     )
@@ -268,3 +292,8 @@ def _not_settled(
         f"{advice}\nThis gives it up and sends the new input (--after excludes people that it reached):\n  "
         f"{gives_up}",
     )
+
+
+def all_after(after: Sequence[str], *runs: RunDirectory) -> tuple[Path, ...]:
+    """The earlier runs of a call, and those of runs that are not named by the command itself."""
+    return tuple(dict.fromkeys([*map(Path, after), *(before for run in runs for before in run.after)]))

@@ -100,6 +100,16 @@ class RunDirectory:
         return kept_input(self.path) or self.invocation.get("input")
 
     @property
+    def after(self) -> tuple[Path, ...]:
+        """The earlier runs that it was begun after, whose people it leaves out."""
+        return tuple(map(Path, self.invocation.get("after", ())))
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a person has confirmed the rows after `limits.confirm_above`."""
+        return bool(self.invocation.get("confirmed"))
+
+    @property
     def lock_path(self) -> Path:
         """The path of the lock."""
         return self.path / "lock"

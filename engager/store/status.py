@@ -12,6 +12,7 @@ from engager.config.commands import command_of
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.reader.results import Matches, Result, results_of
+from engager.store.beneath import advice
 from engager.store.journal import Chain, read_chain, seed_of
 from engager.store.lock import RunLock
 from engager.store.row_states import AGAIN, LOST, VERSIONS
@@ -28,14 +29,14 @@ UNCONFIRMED = "limits.confirm_above"
 
 def needs_confirmation(run: RunDirectory) -> bool:
     """Whether the run stopped at rows that are to be confirmed, and would stop there again."""
-    return str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
+    return not run.is_confirmed and str((run.summary() or {}).get("stopped")).startswith(UNCONFIRMED)
 
 
 def existing_run(path: Path) -> RunDirectory:
     """The run in a folder. Raises RunDirectoryError if there is none."""
     found = find_run(path)
     if found is None:
-        raise RunDirectoryError(f"{path}: there is no run here. Name a run directory, such as runs/NAME.")
+        raise RunDirectoryError(f"{path}: there is no run here. {advice(path)}")
     return found
 
 
@@ -47,14 +48,16 @@ def state_so_far(run: RunDirectory) -> RunState:
 def results_so_far(run: RunDirectory, state: RunState, matches: Matches | None = None) -> Iterator[Result]:
     """Yields the outcomes of a run: those in its files, then those that only the journal has.
 
-    `matches`: only those whose key it accepts. `state` must have been read before: what a process settles
+    `matches`: only those that it accepts. `state` must have been read before: what a process settles
     meanwhile then is in the files.
     """
     unwritten = [Result.from_fields(orjson.loads(line)) for line in state.unwritten.results]
     rows = {result.row for result in unwritten}  # the files may have some of them by now
     written = results_of(run.results_path, matches)
     yield from (result for result in written if result.row not in rows)
-    yield from (result for result in unwritten if matches is None or matches(result.key))
+    for result in unwritten:
+        if matches is None or matches(result.key, result.status, result.error_text):
+            yield result
 
 
 def read_status(run: RunDirectory) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engager.altcraft.classification import MAX_PARSED, Meaning, judge
+from engager.altcraft.classification import MAX_PARSED, Meaning, judge, why_no_response
 from engager.models import Lost, NotSent, Reply, Withheld
 
 OK = b'{"data": null, "error": 0, "error_text": "Successful operation"}'
@@ -190,3 +190,10 @@ def test_what_never_left_was_not_sent() -> None:
     assert not judge(NotSent("connect_failed", "refused")).sent
     assert judge(Lost("timeout", "silence")).sent
     assert judge(Reply(404, HTML)).sent
+
+
+@pytest.mark.parametrize(("status", "is_down"), [(503, True), (502, True), (404, False), (200, False)])
+def test_a_server_that_is_down_is_not_called_a_wrong_address(status: int, is_down: bool) -> None:
+    verdict = judge(Reply(status, HTML))
+    assert ("endpoint.url" in why_no_response(verdict)) is not is_down
+    assert ("breaker.give_up" in why_no_response(verdict)) is is_down

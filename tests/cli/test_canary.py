@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import shlex
 import sys
 from typing import Any
 
@@ -49,6 +50,24 @@ async def test_a_larger_limit_is_no_consent(bench: Any) -> None:
     assert (await b.engager("run", "job.toml", "--limit", "4")).code == 0
     assert (await b.engager("run", "job.toml", "--limit", "9", "--yes")).code == 0
     assert len(b.sandbox.log) == 9
+
+
+async def test_a_run_is_confirmed_once(bench: Any) -> None:
+    b = await bench(20, CAREFUL)
+    assert (await b.engager("run", "job.toml", "--limit", "9", "--yes")).code == 0
+    status = await b.engager("status", "runs/test")
+    assert "--yes" not in status.out
+    resumed = await b.engager(*shlex.split(status.out.splitlines()[-1])[1:])
+    assert (resumed.code, len(b.sandbox.log)) == (0, 20), resumed.err
+    assert (await b.engager("run", "job.toml", "--out", "runs/other")).code == 3
+
+
+async def test_a_run_is_resumed_with_the_settings_of_its_last_start(bench: Any) -> None:
+    b = await bench(20)
+    for rate in ("50", "60"):
+        await b.engager("run", "job.toml", "--limit", "5", "--set", f"limits.rate={rate}")
+    last = (await b.engager("status", "runs/test")).out.splitlines()[-1]
+    assert [part for part in shlex.split(last) if "rate" in part] == ["limits.rate=60"]
 
 
 @pytest.mark.parametrize(("answer", "code", "sent"), [(b"y\n", 0, 20), (b"n\n", 3, 5), (b"\n", 3, 5)])

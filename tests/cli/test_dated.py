@@ -71,6 +71,35 @@ async def test_a_run_goes_on_after_midnight_under_its_own_date(bench: Any) -> No
     assert len(b.sandbox.log) == len(b.results(YESTERDAY)) == 20
 
 
+async def test_a_zone_of_the_machine_without_a_name_is_an_error_of_the_job(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = await bench(3)
+    monkeypatch.setenv("TZ", "A-23:59")
+    refused = await b.engager("run", "job.toml", *DATED, before="pass")
+    assert (refused.code, "window.zone" in refused.err, "Traceback" in refused.err) == (2, True, False)
+    named = await b.engager("run", "job.toml", *DATED, "--set", "window.zone=Asia/Tokyo", before="pass")
+    assert named.code == 0, named.err
+
+
+async def named_after(b: Any) -> list[str]:
+    """The runs that a start is after, by the last command that it prints."""
+    ended = await b.engager("run", "job.toml", *DATED, "--after", "runs/other")
+    printed = shlex.split(ended.err.splitlines()[-1])
+    return [Path(printed[at + 1]).name for at, part in enumerate(printed) if part == "--after"]
+
+
+async def test_every_command_for_a_new_run_keeps_the_runs_before(bench: Any) -> None:
+    b = await bench()
+    for name in ("other", "first"):
+        assert (await b.engager("run", "job.toml", "--out", f"runs/{name}", "--limit", "1")).code == 0
+    await begun_yesterday(b, "--after", "runs/first")
+    assert await named_after(b) == ["other", "first"]  # that run has sent this input
+    (b.path / YESTERDAY / "summary.json").unlink()
+    b.write_input(3)
+    assert await named_after(b) == ["other", "first"]  # that run is not settled
+
+
 async def test_a_dated_job_is_the_same_job_the_day_after(bench: Any) -> None:
     """The name's own date is no part of what a run is known by."""
     b = await bench()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from engager.cli.ending import exit_with
@@ -37,3 +40,13 @@ def test_a_fault_is_an_exit_code(
     said = capsys.readouterr().err
     assert ("the same command" in said) is goes_on
     assert ("Traceback" in said) is isinstance(fault, ZeroDivisionError)
+
+
+async def test_with_json_logs_an_error_before_the_run_is_a_line_of_json(bench: Any) -> None:
+    b = await bench(2)
+    for args in (("job.toml", "--input", "gone.csv"), ("gone.toml",)):
+        ended = await b.engager("run", *args, "--log-format", "json")
+        lines = [json.loads(line) for line in ended.err.splitlines()]
+        assert ended.code == Exit.WRONG
+        assert [line["level"] for line in lines if line.get("event") == "error"] == ["error"]
+        assert "gone" in lines[-1]["text"]

@@ -72,6 +72,8 @@ async def test_rows_that_cannot_be_sent_are_reported_and_corrected(bench: Any) -
     ended = await b.engager("run", "job.toml")
     assert ended.code == 1
     assert statuses(b) == {"engaged": 2, "invalid": 2}
+    for shown in (ended, await b.engager("status", "runs/test")):
+        assert f"--input {b.path / 'runs/test/corrected.csv'}" in shown.out
     with (b.path / "runs/test/failed.csv").open(newline="") as file:
         failed = list(csv.DictReader(file))
     assert [(row["engager_row"], row["engager_line"], row["engager_error"]) for row in failed] == [

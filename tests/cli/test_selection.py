@@ -7,6 +7,7 @@ import codecs
 import json
 import re
 import shlex
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -141,6 +142,48 @@ async def test_a_run_after_another_skips_the_people_that_it_reached(bench: Any) 
     assert len(b.sandbox.brain.effects) == 300
     again = await b.engager("run", "job.toml", "--out", "third")
     assert (again.code, len(b.sandbox.brain.effects)) == (0, 300)
+
+
+async def corrected_twice(b: Any) -> Any:
+    """A chain of two runs, whose second one did not have Ann, and a third input that has her."""
+    (b.path / "people.csv").write_text("email,name\nann@x.org,Ann\nnobody,Bob\n")
+    await b.engager("run", "job.toml")
+    (b.path / "corrected.csv").write_text("email,name\nbob@x.org,Bob\nnobody,Cid\n")
+    second = ("run", "job.toml", "--input", "corrected.csv", "--out", "runs/second", "--after", "runs/test")
+    assert (await b.engager(*second)).code == 1
+    (b.path / "corrected.csv").write_text("email,name\nann@x.org,Ann\ncid@x.org,Cid\n")
+    return second
+
+
+async def test_a_printed_command_leaves_out_the_people_of_every_run_before(bench: Any) -> None:
+    b = await bench()
+    refused = await b.engager(*await corrected_twice(b))
+    printed = shlex.split(refused.err.splitlines()[-1])
+    assert refused.code == 2
+    assert [str(b.path / "runs/test"), str(b.path / "runs/second")] == [
+        str(b.path / printed[at + 1]) for at, part in enumerate(printed) if part == "--after"
+    ]
+    assert (await b.engager(*printed[1:])).code == 0
+    assert Counter(b.sandbox.brain.effects) == {f"email={name}@x.org": 1 for name in ("ann", "bob", "cid")}
+
+
+async def test_a_run_is_after_those_that_its_earlier_run_was_after(bench: Any) -> None:
+    b = await bench()
+    await corrected_twice(b)
+    third = ("run", "job.toml", "--input", "corrected.csv", "--out", "runs/third", "--after", "runs/second")
+    assert (await b.engager(*third)).code == 0
+    assert [(line["key"], line["error"]) for line in b.results("runs/third")] == [
+        ("ann@x.org", "earlier_run"),
+        ("cid@x.org", 0),
+    ]
+    # A run may be resumed after one that was after it.
+    (b.path / "people.csv").write_text("email,name\nann@x.org,Ann\nnobody,Bob\ndan@x.org,Dan\n")
+    assert (await b.engager("run", "job.toml", "--after", "runs/third")).code == 1
+    assert set(b.sandbox.brain.effects.values()) == {1}
+    shutil.rmtree(b.path / "runs/test")
+    fourth = await b.engager(*third[:5], "runs/fourth", *third[6:])
+    assert f"warning: {b.path / 'runs/test'}" in fourth.err
+    assert b.sandbox.brain.effects["email=bob@x.org"] == 1
 
 
 async def test_a_run_directory_may_be_a_list(bench: Any) -> None:

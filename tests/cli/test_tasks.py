@@ -190,7 +190,7 @@ async def test_a_refused_token_is_an_error_for_the_operator(accepted: Any) -> No
         assert (ended.code, len(asked)) == (2, 1)
         assert "tasks/status" in ended.err
         assert "Traceback" not in ended.err
-        assert ended.out.startswith("stopped: 2 rows settled (2 accepted)")
+        assert ended.out.startswith("stopped: 2 rows settled")
 
 
 async def test_an_endpoint_that_is_away_is_an_error_for_the_operator(accepted: Any) -> None:

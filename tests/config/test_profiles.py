@@ -111,3 +111,21 @@ def test_a_wrong_value_is_reported_where_it_stands(path: Path) -> None:
     assert load_job(path)
     with pytest.raises(JobError, match=r"job\.toml:20: profiles\.stage\.limits\.rate: "):
         load_job(path, ["profile=stage"])
+
+
+@pytest.mark.parametrize(
+    ("job", "own", "is_warned"),
+    [
+        ("", "", True),
+        ("", 'job = { name = "other" }', False),
+        ("", 'output = { directory = "runs/other" }', False),
+        ('[output]\ndirectory = "runs/{date}"', 'job = { name = "other" }', True),
+    ],
+)
+def test_a_rehearsal_in_the_run_directory_of_the_job_is_warned_of(
+    path: Path, job: str, own: str, is_warned: bool
+) -> None:
+    path.write_text(f"{job}\n{TEXT}{own}\n")
+    rehearsal = load_job(path, ["profile=rehearsal"])
+    assert any("[profiles.rehearsal.output]" in text for text in rehearsal.warnings) is is_warned
+    assert not any("[profiles." in text for text in load_job(path, ["profile=stage"]).warnings)

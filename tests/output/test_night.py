@@ -5,21 +5,22 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from anyio.from_thread import start_blocking_portal
 from prometheus_client.parser import text_string_to_metric_families
 
 import engager
 from engager import Exit
 from engager.output import night
+from engager.sandbox import Sandbox, SandboxConfig
 
 JOB: dict[str, Any] = {
     "job": {"name": "nightly"},
-    "endpoint": {"url": "sandbox"},
     "input": {"path": "people.csv"},
     "request": {"id": 12, "email": "{email}"},
     "output": {"metrics": "out/night.prom"},
@@ -27,8 +28,21 @@ JOB: dict[str, Any] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def platform(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A platform in a thread of its own: of the embedded sandbox, no metrics are left."""
+    config = SandboxConfig.from_mapping(getattr(request, "param", {}))
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Sandbox(config)) as served,
+    ):
+        yield served
+
+
+@pytest.fixture
+def folder(tmp_path: Path, platform: Sandbox) -> Path:
     write(tmp_path, 30)
+    (tmp_path / "url").write_text(platform.url)
+    (tmp_path / "token").write_text("token")
     (tmp_path / "out").mkdir()
     return tmp_path
 
@@ -39,7 +53,8 @@ def write(folder: Path, rows: int) -> None:
 
 
 def job(folder: Path, **tables: Any) -> engager.JobFile:
-    return engager.build_job({**JOB, **tables}, base=folder)
+    endpoint = {"url": (folder / "url").read_text(), "token": "file:token"}
+    return engager.build_job({"endpoint": endpoint, **JOB, **tables}, base=folder)
 
 
 Metrics = Mapping[str, Mapping[tuple[str, ...], float]]
@@ -68,12 +83,12 @@ def test_a_night_that_is_complete(folder: Path) -> None:
     assert found[night.UNSETTLED] == {("run-1",): 0}
     assert found[night.ROWS] == {("run-1", status): rows for status, rows in summary.statuses.items()}
     assert found[night.DURATION] == {("run-1",): summary.elapsed_seconds}
-    assert before - 1 <= found[night.SUCCESS]["run-1",] <= found[night.END]["run-1",] <= time.time()
+    assert before - 1 <= found[night.COMPLETE]["run-1",] <= found[night.END]["run-1",] <= time.time()
     assert (folder / "out/night.prom").stat().st_mode & 0o777 == 0o644
     assert [file.name for file in (folder / "out").iterdir()] == ["night.prom"]
     # Sending nothing is no further success.
     engager.run(job(folder), out=folder / "run-1")
-    assert left(folder)[night.SUCCESS] == found[night.SUCCESS]
+    assert left(folder)[night.COMPLETE] == found[night.COMPLETE]
 
 
 def test_a_start_that_is_refused_leaves_what_it_does_not_know(folder: Path) -> None:
@@ -81,7 +96,7 @@ def test_a_start_that_is_refused_leaves_what_it_does_not_know(folder: Path) -> N
     good = left(folder)
     engager.run(job(folder), out=folder / "run-2", limit=10)
     stopped = left(folder)
-    assert (stopped[night.UNSETTLED], stopped[night.SUCCESS]) == ({("run-2",): 1}, good[night.SUCCESS])
+    assert (stopped[night.UNSETTLED], stopped[night.COMPLETE]) == ({("run-2",): 1}, good[night.COMPLETE])
     assert stopped[night.ROWS]["run-2", "engaged"] == 10
     write(folder, 7)
     with pytest.raises(engager.EngagerError):
@@ -94,8 +109,8 @@ def test_a_start_that_is_refused_leaves_what_it_does_not_know(folder: Path) -> N
         engager.run(job(folder), out=folder / "run-3")
     wrong = left(folder)
     assert wrong[night.EXIT] == {("run-2",): Exit.WRONG}
-    assert [wrong[name] for name in (night.UNSETTLED, night.ROWS, night.SUCCESS)] == [
-        refused[name] for name in (night.UNSETTLED, night.ROWS, night.SUCCESS)
+    assert [wrong[name] for name in (night.UNSETTLED, night.ROWS, night.COMPLETE)] == [
+        refused[name] for name in (night.UNSETTLED, night.ROWS, night.COMPLETE)
     ]
     write(folder, 30)
     engager.run(job(folder), out=folder / "run-2")
@@ -110,13 +125,34 @@ def test_a_first_start_that_is_refused_leaves_its_exit_code(folder: Path) -> Non
     assert left(folder)[night.EXIT] == {("",): Exit.WRONG}
 
 
+@pytest.mark.parametrize("platform", [{"faults": {"429": 0.5}, "seed": 1}], indirect=True)
 def test_another_pass_leaves_its_metrics(folder: Path) -> None:
-    faults = {"faults": {"503": 0.5}, "seed": 1}
-    engager.run(job(folder, sandbox=faults, retry={"attempts": 1}), out=folder / "run-1")
+    engager.run(job(folder, retry={"attempts": 1}, breaker={"failures": 0}), out=folder / "run-1")
     assert left(folder)[night.EXIT] == {("run-1",): Exit.INCOMPLETE}
-    assert night.SUCCESS not in left(folder)
-    engager.retry(folder / "run-1", overrides=["sandbox.faults={}"])
+    complete = left(folder)[night.COMPLETE]["run-1",]
+    assert complete > 0  # a few rows that are not engaged are no night that did not end
+    engager.retry(folder / "run-1", overrides=["retry.attempts=50", "retry.base_delay=0.001"])
+    assert left(folder)[night.COMPLETE]["run-1",] > complete
     assert left(folder)[night.EXIT] == {("run-1",): Exit.DONE}
+
+
+def test_a_rehearsal_leaves_the_metrics_of_production(folder: Path) -> None:
+    engager.run(job(folder), out=folder / "run-1")
+    before = (folder / "out/night.prom").read_text()
+    engager.run(job(folder, endpoint={"url": "sandbox"}), out=folder / "rehearsal")
+    assert (folder / "out/night.prom").read_text() == before
+
+
+def test_a_folder_that_does_not_exist_is_said_before_the_first_row(folder: Path) -> None:
+    (folder / "out").rmdir()
+    began: list[engager.Began] = []
+
+    def watch(event: engager.Event) -> None:
+        began.extend([event] if isinstance(event, engager.Began) else [])
+
+    engager.run(job(folder), out=folder / "run-1", watch=watch)
+    for warnings in (began[0].warnings, engager.check(job(folder)).warnings):
+        assert any("output.metrics" in text and str(folder / "out") in text for text in warnings)
 
 
 def test_a_watcher_that_fails_takes_no_metric_away(folder: Path) -> None:

@@ -144,10 +144,18 @@ def test_a_column_that_is_not_there_is_refused_also_where_there_is_only_one(tmp_
         excluded_by(lists(tmp_path, "out.csv", column="mail"))
 
 
-def test_lines_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "out.txt").write_bytes("gone@пример.рф\n".encode("cp1251"))
-    with pytest.raises(InputError, match=r"out.txt.*input.exclude_encoding"):
-        excluded_by(lists(tmp_path, "out.txt"))
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("out.txt", "gone@пример.рф\n"),
+        ("out.csv", "email;имя\na@x.org;Анна\n"),
+        ("out.csv", "email;name\na@x.org;Анна\n"),
+    ],
+)
+def test_a_list_in_another_encoding_names_its_own_key(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode("cp1251"))
+    with pytest.raises(InputError, match=rf"{name}.*input.exclude_encoding"):
+        excluded_by(lists(tmp_path, name))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +273,16 @@ def test_what_can_be_no_key_is_refused_with_its_line(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name}, line {line}:"):
         excluded_by(lists(tmp_path, name))
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.csv"])
+def test_the_first_ten_wrong_entries_are_named_with_their_number(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("email\n" + "a@@x.org\nb@x.org\n" * 12)
+    with pytest.raises(InputError) as refused:
+        excluded_by(lists(tmp_path, name))
+    text = str(refused.value)
+    assert [f"line {line}:" in text for line in (2, 20, 22, 3)] == [True, True, False, False]
+    assert "12 entries" in text
 
 
 @pytest.mark.parametrize("region", [None, "RU"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from engager.altcraft.parameters import DEFAULT_MATCHING
 from engager.errors import RunDirectoryError
 from engager.models import Status
 from engager.reader.outcome_fields import MAX_KEY
-from engager.reader.results import Result, results_of
+from engager.reader.results import Matches, Result, results_of
 from engager.requests.key_forms import fold_of, listed_keys
 from engager.run.earlier_runs import keys_in_flight
 from engager.store import passes
@@ -59,6 +60,7 @@ class SearchedRun:
     """A run in which rows were looked for."""
 
     directory: Path
+    endpoint: str  #: its address, or `sandbox`, which reaches nobody
     matched_by: str  #: the parameter whose value is the key
     in_progress: bool
     without_outcome: int  #: rows that were sent and have no outcome yet
@@ -77,13 +79,14 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
     """Look for a key in runs, and in all runs beneath folders. Raises RunDirectoryError."""
     for run in _each(paths):
         found, in_progress, state = _read(run)
-        matches, rows = _matching(found, key), dict[int, FoundRow]()
+        of_key, rows = _matching(found, key), dict[int, FoundRow]()
+        matches = _with_invalid(of_key, key)
         for path in passes.set_aside(found):
             rows |= {line.row: _row(line, Stage.PENDING) for line in results_of(path, matches)}
         for line in results_so_far(found, state, matches):
             rows[line.row] = _row(line, Stage.SETTLED)
         sent = Stage.IN_FLIGHT if in_progress else Stage.INTERRUPTED
-        flying, undetermined = _in_flight(found, state, matches)
+        flying, undetermined = _in_flight(found, state, of_key)
         for row, its_key in flying:
             before = rows.get(row)
             if before is None or before.stage is not Stage.SETTLED:  # it may have been settled meanwhile
@@ -91,13 +94,31 @@ def find_key(paths: Sequence[Path], key: str) -> Iterator[SearchedRun]:
         yield _searched(found, in_progress, state, undetermined, [rows[row] for row in sorted(rows)])
 
 
+def _with_invalid(of_key: Callable[[str | None], bool], key: str) -> Matches:
+    """Accepts lines with a key, and those of rows that are invalid because of it: their text quotes it."""
+    raw = repr(key.strip())
+
+    def matches(its_key: str | None, status: str, text: str | None) -> bool:
+        return of_key(its_key) or (status == Status.INVALID and raw in (text or ""))
+
+    return matches
+
+
 def find_statuses(paths: Sequence[Path], statuses: Collection[Status]) -> Iterator[SearchedRun]:
-    """The rows of runs that have one of these statuses; they are read while they are iterated over."""
+    """The rows of runs that have one of these statuses; they are read while they are iterated over.
+
+    Rows in flight when a run stopped are among those in doubt: they may have been engaged.
+    """
     for path in _each(paths):
         found, in_progress, state = _read(path)
         lines = (line for line in results_so_far(found, state) if line.status in statuses)
         rows = (_row(line, Stage.SETTLED) for line in lines)
-        yield _searched(found, in_progress, state, len(state.open), rows)
+        if in_progress or Status.IN_DOUBT not in statuses:
+            yield _searched(found, in_progress, state, len(state.open), rows)
+            continue
+        flying, undetermined = _in_flight(found, state, lambda _: True)
+        interrupted = (FoundRow(row, key, Stage.INTERRUPTED, None) for row, key in flying)
+        yield _searched(found, in_progress, state, undetermined, chain(rows, interrupted))
 
 
 def _each(paths: Sequence[Path]) -> Iterator[Path]:
@@ -120,6 +141,7 @@ def _searched(
     total = found.invocation.get("rows")
     return SearchedRun(
         found.path,
+        found.endpoint,
         _key_field(found),
         in_progress,
         len(state.open) + state.lost_rows,

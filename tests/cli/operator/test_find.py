@@ -44,7 +44,8 @@ async def found(b: Any, *args: str) -> list[dict[str, Any]]:
         ("P3@Example.COM", [(3, "engaged", 0)]),
         ("Ann <p3@example.com>", [(3, "engaged", 0)]),
         ("p5@example.com", [(5, "rejected", 400)]),
-        ("bob at example.com", []),
+        ("bob at example.com", [(6, "invalid", "malformed")]),
+        ("at example.com", []),
         ("p33@example.com", []),
         ("+79160000001", []),
         ("-", []),
@@ -55,6 +56,24 @@ async def test_a_key_is_found_as_the_run_compares_it(ended: Any, key: str, facts
     assert [(row["row"], row["status"], row["error"]) for row in run["rows"]] == facts
     assert {row["stage"] for row in run["rows"]} <= {"settled"}
     assert (run["directory"], run["matched_by"], run["without_outcome"]) == ("runs/test", "email", 0)
+
+
+async def test_a_rehearsal_reached_nobody(ended: Any) -> None:
+    b = ended
+    await b.engager("run", "job.toml", "--out", "runs/rehearsal", "--set", "endpoint.url=sandbox")
+    runs = {run["directory"]: run["endpoint"] for run in await found(b, "runs", "p3@example.com")}
+    assert (runs["runs/rehearsal"], runs["runs/test"]) == ("sandbox", b.sandbox.url)
+    lines = (await b.engager("find", "runs", "p3@example.com")).out.splitlines()
+    assert [line.startswith("runs/rehearsal") for line in lines] == ["sandbox" in line for line in lines]
+    table = (await b.engager("status", "runs")).out.splitlines()[1:]
+    assert [line.startswith("runs/rehearsal") for line in table] == ["sandbox" in line for line in table]
+
+
+async def test_a_run_that_is_named_like_its_job_is_told_by_its_folder(ended: Any) -> None:
+    for command in (("pause", "test"), ("status", "test"), ("find", "test", "p3@example.com")):
+        refused = await ended.engager(*command)
+        assert (refused.code, refused.err.count("runs/test")) == (2, 1), refused.err
+    assert "runs/again, runs/test" in (await ended.engager("stop", "unlike")).err
 
 
 async def test_the_text_says_where_and_what(ended: Any) -> None:
@@ -151,6 +170,8 @@ async def test_a_row_in_flight_is_found_by_its_key(bench: Any) -> None:
     (run,) = await found(b, "runs/test", sent)
     assert [(row["row"], row["stage"]) for row in run["rows"]] == [(1, "interrupted")]
     assert (run["in_progress"], run["undetermined"], run["left"]) == (False, 0, 30)
+    (doubtful,) = await found(b, "runs/test", "--status", "in_doubt")
+    assert (doubtful["rows"], doubtful["undetermined"]) == (run["rows"], 0)
 
 
 async def test_a_row_in_flight_whose_key_is_unknown_is_reported(bench: Any) -> None:

@@ -94,11 +94,11 @@ async def test_each_kind_of_row_that_is_left_over_has_its_step(tmp_path: Path) -
     assert commands(run, seen(failed=1)) == [["engager", "retry", path]]
     assert commands(run, seen(in_doubt=1)) == [["engager", "retry", path, "--in-doubt", "--keys", "FILE"]]
     for kind in ("rejected", "invalid"):
-        ((_, *words),) = commands(run, seen(**{kind: 1}))
+        copies, (_, *words) = commands(run, seen(**{kind: 1}))
         assert words[:2] == ["run", "spring.toml"]
-        assert words[words.index("--input") + 1] == str(run.path / "failed.jsonl")
+        assert copies == ["cp", str(run.path / "failed.jsonl"), words[words.index("--input") + 1]]
         assert words[words.index("--after") + 1] == path != words[words.index("--out") + 1]
-    assert len(commands(run, seen(failed=1, in_doubt=1, rejected=1, invalid=1))) == 3
+    assert len(commands(run, seen(failed=1, in_doubt=1, rejected=1, invalid=1))) == 4
     assert "in_doubt" in next_steps(run, seen(in_doubt=1))[0].text
 
 

@@ -44,7 +44,7 @@ def test_every_alert_says_what_to_do() -> None:
     assert {rule["alert"] for rule in rules()} == {
         "EngagerNightNotFinished",
         "EngagerLastStartFailed",
-        "EngagerNoSuccess",
+        "EngagerNoCompleteRun",
         "EngagerNoStart",
         "EngagerRowsInDoubt",
         "EngagerTooManyFailed",
