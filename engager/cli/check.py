@@ -72,15 +72,16 @@ def _text(findings: Findings, job: Job) -> str:
     lines = []
     counts = [f"{findings.sendable:,} can be sent", f"{findings.invalid.total():,} are invalid"]
     if skipped := findings.skipped.total():
-        counts.append(f"{skipped:,} are skipped")
+        rules = ", ".join(f"{rows:,} {rule}" for rule, rows in findings.skipped.most_common())
+        counts.append(f"{skipped:,} are skipped ({rules})")
     lines.append(f"{plural(findings.rows, 'row')}: {', '.join(counts)}. Nothing was sent.")
     lines += [
         f"  {count:,} {wrong[0]}{_in_column(wrong[1])}, the first: {findings.examples[wrong]}"
         for wrong, count in findings.invalid.most_common()
     ]
     if findings.repeats:
-        sent = "" if findings.skipped else "; input.unique = true skips them"
-        lines.append(f"  {findings.repeats:,} have a key that an earlier row has{sent}:")
+        fate = "these are skipped" if job.input.unique else "input.unique = true skips these"
+        lines.append(f"  {findings.repeats:,} of all rows have a key that an earlier row has; {fate}:")
         lines += [f"    {row}" for row in findings.repeated]
     lines += [
         f"  {found['name']}: {found['keys']:,} keys, {found['rows']:,} rows skipped"

@@ -284,8 +284,11 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
     counts = [f"{count:,} {status}" for status, count in summary.statuses.items() if count]
     requests = f"{plural(summary.requests, 'request was', 'requests were')} sent"
     to = f" to {destination(summary.endpoint, summary.scenario)}" if summary.endpoint else ""
-    rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}"
-    say(f"{rows}; {requests}{to}", wrap=True)
+    if summary.complete and not summary.rows:
+        say("0 rows: the input has none, and nothing was sent")
+    else:
+        rows = f"{plural(summary.rows, 'row')}: {', '.join(counts) or 'nothing'} in {summary.duration}"
+        say(f"{rows}; {requests}{to}", wrap=True)
     for error in summary.errors[:10]:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     rejected = any(summary.statuses[kind] for kind in (Status.REJECTED, Status.FAILED, Status.INVALID))

@@ -456,7 +456,8 @@ class DeliverySection(Section):
         "process", description="`disk`: stored outcomes survive a power failure too."
     )
     probe: bool = Field(
-        False, description="Test deduplication before the first row; without it, `exactly-once` is refused."
+        False,
+        description="Test deduplication before the first row, and refuse `exactly-once` if there is none.",
     )
 
 

@@ -209,6 +209,7 @@ async def test_an_input_without_rows_is_what_the_job_says(bench: Any, name: str,
     assert ended.code == 0, ended.err
     if command == "run":
         assert (b.summary()["rows"], b.summary()["complete"], b.sandbox.log) == (0, True, [])
+        assert "requests" not in ended.out
 
 
 async def test_an_export_that_comes_after_its_empty_one_is_sent(bench: Any) -> None:

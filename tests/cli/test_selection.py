@@ -53,6 +53,17 @@ async def test_listed_keys_are_not_sent_to(bench: Any) -> None:
     assert b.sandbox.brain.effects["email=p7@example.com"] == 0
 
 
+async def test_a_check_adds_up_the_rows_that_are_skipped(bench: Any) -> None:
+    b = await make(bench, 'exclude = "gone.txt"\nunique = true')
+    (b.path / "gone.txt").write_text("p7@example.com\n")
+    checked = await b.engager("check", "job.toml")
+    counts = {
+        rule: int(rows) for rows, rule in re.findall(r"(\d+) (excluded|repeat|are skipped)", checked.out)
+    }
+    assert counts["are skipped"] == counts["excluded"] + counts["repeat"] == 601
+    assert "input.unique" not in checked.out
+
+
 async def test_a_run_says_at_its_start_how_many_keys_its_lists_have(bench: Any) -> None:
     b = await make(bench, 'unique = false\nexclude = ["gone.txt", "none.csv"]')
     (b.path / "gone.txt").write_text("p7@example.com\n")
