@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -33,6 +33,7 @@ from engager.requests.builder import Builder, compile_builder
 from engager.requests.key_forms import international
 from engager.requests.template import Reading, RowError, compile_value
 from engager.run.opening_input import builder_of, open_input
+from engager.run.row_rules import selection_of
 from engager.sending.delivery import STATUS_AFTER
 from engager.sending.stop import Stop
 from engager.sending.transport.choice import transport_to
@@ -169,7 +170,7 @@ def _prepare(
         builder = compile_builder(spec, rows.columns, secrets.token_hex(16))
     except ParameterError as fault:
         raise job_file.explain(fault) from None
-    row, original = _row(rows, ordinary, number)
+    row, original = _first(job_file, rows, ordinary) if number is None else _row(rows, ordinary, number)
     new = addresses.columns(rows.columns)
     taken = [_value(row, rows.columns, column) for column in new]
     # As the first row of an input: without a column in the key, a builder allows only one.
@@ -203,18 +204,29 @@ def _rendered(template: Any, rows: Rows, row: Row, reading: Reading) -> Any:
         raise JobError(f"row {row.number}: {fault}. Name another --row.") from None
 
 
-def _row(rows: Rows, builder: Builder, number: int | None) -> tuple[Row, EngageRequest]:
-    """The row with a number, or the first that can be sent, and its own request. Raises InputError."""
-    for record in (record for chunk in rows.chunks() for record in chunk):
-        if number is not None and record.number != number:
-            continue
+_CHECK = "`engager check` shows why, and how many rows there are."
+
+
+def _first(job_file: JobFile, rows: Rows, builder: Builder) -> tuple[Row, EngageRequest]:
+    """The first row that a run would send, and its own request. Raises InputError."""
+    selection = selection_of(job_file, builder)
+    with nullcontext() if selection is None else closing(selection):
+        for record in (record for chunk in rows.chunks() for record in chunk):
+            built = record if isinstance(record, Unreadable) else builder.build(record)
+            judged = built if selection is None or isinstance(built, Unreadable) else selection.judge(built)
+            if isinstance(judged, EngageRequest):
+                return judged.row, judged
+    raise InputError(f"no row of the input can be sent. {_CHECK}")
+
+
+def _row(rows: Rows, builder: Builder, number: int) -> tuple[Row, EngageRequest]:
+    """The row with a number, and its own request. Raises InputError."""
+    for record in (record for chunk in rows.chunks() for record in chunk if record.number == number):
         built = record if isinstance(record, Unreadable) else builder.build(record)
         if isinstance(built, EngageRequest):
             return built.row, built
-        if number is not None:
-            raise InputError(f"row {number}: it cannot be sent: {built.error_text}. Name another --row.")
-    text = "no row of the input can be sent" if number is None else f"the input has no row {number}"
-    raise InputError(f"{text}. `engager check` shows why, and how many rows there are.")
+        raise InputError(f"row {number}: it cannot be sent: {built.error_text}. Name another --row.")
+    raise InputError(f"the input has no row {number}. {_CHECK}")
 
 
 class _Addresses:

@@ -55,3 +55,11 @@ async def test_a_wrong_call_is_refused(bench: Any, args: tuple[str, ...], fact: 
     assert (ended.code, ended.out, b.sandbox.log) == (2, "", [])
     assert fact in ended.err
     assert "Traceback" not in ended.err
+
+
+async def test_the_first_row_that_a_list_does_not_skip_is_taken(bench: Any) -> None:
+    b = await bench(3)
+    (b.path / "gone.txt").write_text("p1@example.com\n")
+    lists = ("--set", "input.exclude=gone.txt", "--yes", "--output", "json")
+    taken = await b.engager("test", "job.toml", "--to", ME, *lists)
+    assert json.loads(taken.out)["row"] == 2
