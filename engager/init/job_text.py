@@ -128,6 +128,8 @@ def _input(sample: InputSample, path: str) -> Given:
 
 def _sections(sections: Mapping[str, Given], request: str, method: Method) -> Iterator[str]:
     for name, described in Job.model_fields.items():
+        if name == "cluster":  # for few jobs, and its keys go together: the manual has them
+            continue
         model = _model(described.annotation)
         if name == "request":
             yield request

@@ -257,9 +257,14 @@ def _begun(job_file: JobFile) -> None:
     SandboxConfig.from_mapping(job_file.job.sandbox)
 
 
-@pytest.mark.parametrize(
-    "key", ["job", "job.name", "endpoint.url", "endpoint.token", "input.path", "request.id"]
-)
+def test_a_file_needs_an_input_and_the_rows_of_a_program_need_none(tmp_path: Path) -> None:
+    tables = deepcopy(GOOD)
+    del tables["input"]["path"]
+    assert list(SCHEMA.iter_errors(tables))
+    assert JobFile.from_tables(tables, tmp_path).job
+
+
+@pytest.mark.parametrize("key", ["job", "job.name", "endpoint.url", "endpoint.token", "request.id"])
 def test_what_is_missing_is_not_valid(key: str, tmp_path: Path) -> None:
     tables = deepcopy(GOOD)
     section, _, name = key.partition(".")

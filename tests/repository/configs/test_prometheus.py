@@ -19,6 +19,7 @@ import yaml
 from aiohttp import web
 
 import engager
+from engager.sandbox import Sandbox, SandboxConfig
 
 ALERTS = Path(__file__).parents[3] / "configs/monitoring/alerts.yaml"
 
@@ -38,11 +39,11 @@ def programs() -> None:
         pytest.skip(f"missing: {missing}")
 
 
-def job(folder: Path) -> engager.JobFile:
+def job(folder: Path, endpoint: str) -> engager.JobFile:
     (folder / "people.csv").write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(2000)))
     tables = {
         "job": {"name": "nightly"},
-        "endpoint": {"url": "sandbox"},
+        "endpoint": {"url": endpoint, "token": "env:ENGAGER_TEST_TOKEN"},
         "input": {"path": "people.csv"},
         "request": {"id": 12, "email": "{email}"},
         "limits": {"rate": 50},
@@ -135,7 +136,17 @@ def check_metrics(text: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_a_run_is_scraped_and_a_night_that_is_stopped_fires_its_alert(tmp_path: Path) -> None:
+@pytest.fixture
+async def endpoint(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A sandbox at an address of its own: a rehearsal on the embedded one leaves no metrics."""
+    monkeypatch.setenv("ENGAGER_TEST_TOKEN", "t0ken-of-the-tests")
+    async with Sandbox(SandboxConfig()) as sandbox:
+        yield sandbox.url
+
+
+async def test_a_run_is_scraped_and_a_night_that_is_stopped_fires_its_alert(
+    tmp_path: Path, endpoint: str
+) -> None:
     serving, control = asyncio.get_running_loop().create_future(), engager.Control()
 
     def watch(event: engager.Event) -> None:
@@ -143,7 +154,12 @@ async def test_a_run_is_scraped_and_a_night_that_is_stopped_fires_its_alert(tmp_
             serving.set_result(urlsplit(event.url).netloc)
 
     begun = engager.run_async(
-        job(tmp_path), out=tmp_path / "n-1", yes=True, page="127.0.0.1:0", watch=watch, control=control
+        job(tmp_path, endpoint),
+        out=tmp_path / "n-1",
+        yes=True,
+        page="127.0.0.1:0",
+        watch=watch,
+        control=control,
     )
     run = asyncio.ensure_future(begun)
     at = await serving
