@@ -24,8 +24,11 @@ class Pace:
 
     @property
     def per_second(self) -> int:
-        """Requests that may leave in any sliding second."""
-        return max(1, int(self.rate * 1.01)) if self.rate else 0
+        """Requests that may leave in any sliding second.
+
+        A share has more room: the run lets no more through, but not evenly to each sender.
+        """
+        return max(1, int(self.rate * (1.015 if self.is_share else 1.01))) if self.rate else 0
 
     @property
     def second(self) -> float:
@@ -45,9 +48,9 @@ class Pace:
     def leak(self) -> float:
         """The average requests per second; a little below the rate, as timers are never early.
 
-        Requests must not queue up for their share: the run has paced them already.
+        A share is a little above: the run has paced the requests already, and what queued up must leave.
         """
-        return self.rate if self.is_share else self.rate - min(0.005 * self.rate, 2.0)
+        return self.rate * 1.01 if self.is_share else self.rate - min(0.005 * self.rate, 2.0)
 
     @property
     def peak(self) -> float:

@@ -34,14 +34,14 @@ def test_a_rate_is_divided_in_whole_requests(rate: float, senders: int, shares: 
 
 @given(rate=st.floats(0.001, 5000), senders=st.integers(1, 64))
 @settings(deadline=None)
-def test_the_parts_are_the_rate_and_no_second_has_more_requests_than_without_parts(
+def test_the_parts_are_the_rate_and_no_second_has_more_requests_than_it_may_have(
     rate: float, senders: int
 ) -> None:
     shares = divided(rate, senders)
     assert sum(shares) == pytest.approx(rate)
     assert max(shares) - min(share for share in shares if share) < 2
     together = sum(Pace(share, is_share=True).per_second for share in shares)
-    assert together <= Pace(rate).per_second
+    assert together <= max(1, int(rate * 1.02))
 
 
 def test_a_second_passes_between_a_lower_share_and_a_higher_one() -> None:
