@@ -273,6 +273,7 @@ class Course:
         self._process: Any = None
         self._codes: set[int] = set()  #: how the present process may end
         self._done: list[str] = []  #: the disturbances so far
+        self._further_losses = 0  #: of senders that were killed together
         self._moments: list[float] = []  #: when each began
         self._later: set[asyncio.Task[None]] = set()
         self._begun = time.monotonic()
@@ -460,6 +461,8 @@ class Course:
 
     async def _kill_senders(self) -> bool:
         killed = [self._signal(pid, signal.SIGKILL) for pid in self._pids()]
+        # One after the other: the second one may have been handed other requests since the first one died.
+        self._further_losses += max(0, sum(killed) - 1)
         if self._cluster is not None:
             await asyncio.sleep(self._draw.choice((0, 1, 5)))
             for _ in range(self._draw.choice((1, 3))):
@@ -535,7 +538,8 @@ class Course:
     def _compare(self, people: list[str]) -> None:
         case, report = self.case, self.report
         # With one lost attempt each, no disturbance uses up the attempts of a row.
-        losses = sum(BY_NAME[kind].loses for kind in self._done) if case.mode == "at-most-once" else 0
+        losses = sum(BY_NAME[kind].loses for kind in self._done) + self._further_losses
+        losses = losses if case.mode == "at-most-once" else 0
         truth = Truth(
             people=people,
             skipped=frozenset(),
