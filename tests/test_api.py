@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -452,16 +453,16 @@ async def test_a_row_is_sent_while_the_next_one_is_waited_for(folder: Path) -> N
 
 
 def test_check_and_run_find_the_same_fault_in_the_same_rows(folder: Path) -> None:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE people AS SELECT 'a@example.com' AS email")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE people AS SELECT 'a@example.com' AS email")
 
-    def rows() -> Iterator[dict[str, str]]:
-        yield from ({"email": email} for (email,) in connection.execute("SELECT email FROM people"))
+        def rows() -> Iterator[dict[str, str]]:
+            yield from ({"email": email} for (email,) in connection.execute("SELECT email FROM people"))
 
-    with pytest.raises(engager.InputError, match="check_same_thread"):
-        engager.check(job(folder), input=rows())
-    with pytest.raises(engager.InputError, match="check_same_thread"):
-        engager.run(job(folder), out=folder / "run", input=rows())
+        with pytest.raises(engager.InputError, match="check_same_thread"):
+            engager.check(job(folder), input=rows())
+        with pytest.raises(engager.InputError, match="check_same_thread"):
+            engager.run(job(folder), out=folder / "run", input=rows())
 
 
 @pytest.mark.parametrize("rows_of", [list, iter, slowly])

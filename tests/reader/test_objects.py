@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -163,10 +164,10 @@ def test_a_generator_is_begun_read_and_closed_in_one_thread() -> None:
 
 
 def test_a_connection_of_another_thread_is_named_with_what_to_do() -> None:
-    connection = sqlite3.connect(":memory:")
-    rows = ({"a": one} for (one,) in iter(lambda: connection.execute("SELECT 1").fetchone(), None))
-    with pytest.raises(InputError, match="check_same_thread=False") as refused:
-        read(rows)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        rows = ({"a": one} for (one,) in iter(lambda: connection.execute("SELECT 1").fetchone(), None))
+        with pytest.raises(InputError, match="check_same_thread=False") as refused:
+            read(rows)
     assert ".." not in str(refused.value)
 
 
