@@ -15,6 +15,9 @@ from engager.output.text import checked_line, status_line, waits_kinds
 if TYPE_CHECKING:
     from engager.output.terminal import View
 
+#: Seconds between two frames of the live view: at full speed, each takes the time of some hundred rows.
+FRAME_EVERY = 1.0
+
 #: Seconds between two lines without a terminal.
 PLAIN_EVERY = 10.0
 
@@ -50,7 +53,7 @@ class Progress(AbstractContextManager["Progress"]):
         if not isinstance(event, Progressed):
             self._end()
         elif self._view is not None or can_move():
-            if not self._is_behind():
+            if not self._is_behind() and self._is_due(event.snapshot):
                 self._show(event.snapshot)
         elif (
             event.snapshot.elapsed_seconds - self._printed_at >= PLAIN_EVERY
@@ -58,6 +61,14 @@ class Progress(AbstractContextManager["Progress"]):
         ):
             self._printed_at, self._known = event.snapshot.elapsed_seconds, waits_kinds(event.snapshot)
             print(status_line(event.snapshot), file=sys.stderr, flush=True)
+
+    def _is_due(self, now: Snapshot) -> bool:
+        """Whether it is time for another frame, or what the run waits for has changed."""
+        seconds = now.elapsed_seconds - self._printed_at
+        if self._view is not None and 0 <= seconds < FRAME_EVERY and waits_kinds(now) == self._known:
+            return False
+        self._printed_at, self._known = now.elapsed_seconds, waits_kinds(now)
+        return True
 
     def show(self, text: str) -> None:
         """Print a text on stderr, above the live view."""
