@@ -18,7 +18,7 @@ from engager.config.version import __version__
 from engager.endpoint.connectivity import Finding, State
 from engager.endpoint.senders import cluster_of, processes_of, processors
 from engager.errors import JobError
-from engager.sending.remote.messages import SILENCE, Hello, RemoteSender, Settings
+from engager.sending.remote.messages import SILENCE, Hello, RemoteSender, Settings, order_of
 from engager.sending.remote.process import Processes
 
 #: The checks: all senders together, and each of them.
@@ -82,7 +82,7 @@ async def _ask_processes(
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await processes.aclose()
-    return sorted(replies, key=lambda reply: (len(reply.name), reply.name))
+    return sorted(replies, key=lambda reply: order_of(reply.name))
 
 
 async def _ask_workers(

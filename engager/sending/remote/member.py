@@ -72,14 +72,18 @@ class Member:
     """One remote sender. Its endings are values, also when it is lost."""
 
     def __init__(
-        self, name: str, link: RemoteSender, hello: Hello, asked: float, shared: SharedParts
+        self,
+        name: str,
+        link: RemoteSender,
+        hello: Hello,
+        asked: float,
+        shared: SharedParts,
+        share: float | None = None,
     ) -> None:
         """`asked`: when it was asked to introduce itself, on this machine's boot clock."""
-        self.name, self.host = name, hello.host
-        self.share: float | None = None  #: requests per second that it may send; None: no limit
-        self.paced = False  #: it has a share of the rate
+        self.name = name
+        self.share = share  #: requests per second that it may send; None: no limit
         self.sent = 0  #: requests whose endings it returned after they left
-        self.is_lost = False
         self.why_lost = ""
         self.last_number = 0  #: of the requests that it was handed
         self._link = link
@@ -111,17 +115,23 @@ class Member:
     @property
     def is_ready(self) -> bool:
         """Whether it can be handed a request."""
-        return not self.is_lost and self.silent_for < _QUIET and (not self.paced or bool(self.share))
+        return not self.is_lost and self.silent_for < _QUIET and self.share != 0
 
     @property
     def load(self) -> float:
         """Requests in flight, for its share."""
         return len(self.waiting) / (self.share or 1.0)
 
-    def state(self, *, lost: bool) -> SenderState:
-        """Its state at this moment."""
-        share = self.share if self.paced else None
-        return SenderState(self.name, self.in_flight, self.sent, share, self.silent_for, lost)
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is taken for lost: for good, as another one comes in its place."""
+        return self._over.is_set()
+
+    @property
+    def state(self) -> SenderState:
+        """Its state at this moment. Of a lost one, no request is in flight any more."""
+        in_flight = 0 if self.is_lost else self.in_flight
+        return SenderState(self.name, in_flight, self.sent, self.share, self.silent_for, self.is_lost)
 
     def put(self, request: RemoteRequest) -> None:
         """Hand it a request, which is stored."""
@@ -147,7 +157,7 @@ class Member:
         except Exception as fault:
             self.lose(_text(fault))  # what it may send is not known
             return False
-        self.share, self.paced = share, True
+        self.share = share
         return True
 
     def recall(self) -> Coroutine[Any, Any, None]:
@@ -171,7 +181,7 @@ class Member:
         """Take it for lost: what it may have sent is in doubt, the rest comes back."""
         if self.is_lost:
             return
-        self.is_lost, self.why_lost = True, why
+        self.why_lost = why
         self._over.set()
         text = f"the sender {self.name} was lost before it returned the ending: {why}"
         for request in self.waiting.values():

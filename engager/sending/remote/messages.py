@@ -33,6 +33,11 @@ BEGINNING: Final = 60.0
 LONG_POLL: Final = 0.5
 
 
+def order_of(name: str) -> tuple[int, str]:
+    """By what the names of senders are sorted: numbers are at their end, and 2 is before 10."""
+    return len(name), name
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that a sender needs to reach the endpoint, without any secret."""
@@ -105,8 +110,8 @@ class RemoteSender(Protocol):
         """Give back every request of the batches up to this one that has not left, also if it comes later."""
         ...
 
-    async def set_share(self, pace: Pace | None) -> None:
-        """Set the requests per second of this sender; None: no limit."""
+    async def set_share(self, pace: Pace) -> None:
+        """Set the requests per second of this sender, which has no limit before."""
         ...
 
     async def aclose(self) -> None:
@@ -138,8 +143,8 @@ class CalledSender:
         """Give back every request of the batches up to this one that has not left, also if it comes later."""
         await self._call("recall", batch)
 
-    async def set_share(self, pace: Pace | None) -> None:
-        """Set the requests per second of this sender; None: no limit."""
+    async def set_share(self, pace: Pace) -> None:
+        """Set the requests per second of this sender, which has no limit before."""
         await self._call("set_share", pace)
 
     async def aclose(self) -> None:

@@ -120,11 +120,10 @@ class StatelessSender:
         self._recalled = max(self._recalled, batch)
         self._give_back()
 
-    async def set_share(self, pace: Pace | None) -> None:
-        """Set the requests per second of this sender; None: no limit."""
+    async def set_share(self, pace: Pace) -> None:
+        """Set the requests per second of this sender, which has no limit before."""
         self._hear()
-        if pace is not None:
-            self._limiter.set_pace(pace)
+        self._limiter.set_pace(pace)
 
     async def aclose(self) -> None:
         """Give back what has not left, and end."""

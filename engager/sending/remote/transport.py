@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import anyio
@@ -23,7 +23,15 @@ from engager.policies.shares import Shares
 from engager.sending.clock import boot_seconds, running_clock
 from engager.sending.limits import Limits
 from engager.sending.remote.member import Member, RemoteRequest
-from engager.sending.remote.messages import BEGINNING, EXPIRY, SILENCE, Hello, RemoteSender, Settings
+from engager.sending.remote.messages import (
+    BEGINNING,
+    EXPIRY,
+    SILENCE,
+    Hello,
+    RemoteSender,
+    Settings,
+    order_of,
+)
 from engager.sending.remote.parts import SharedParts
 from engager.sending.transport.base import Admission, Departures, InFlight, SendBatch
 
@@ -118,8 +126,8 @@ class RemoteTransport:
     @property
     def senders(self) -> Sequence[SenderState]:
         """The remote senders in the order of their names, and then those that were lost."""
-        present = [member.state(lost=False) for member in self._members.values()]
-        return [*sorted(present, key=_by_name), *self._lost.values()]
+        present = sorted(self._members.values(), key=lambda member: order_of(member.name))
+        return [*(member.state for member in present), *self._lost.values()]
 
     async def aclose(self) -> None:
         """Let every sender end."""
@@ -166,10 +174,10 @@ class RemoteTransport:
         if hello.fault:
             self._refuse(name, hello.fault)
             return
-        member = self._members[name] = Member(name, link, hello, asked, self._parts)
+        share = None if self._limits.rate_limiter.pace is None else 0.0
+        member = self._members[name] = Member(name, link, hello, asked, self._parts, share)
         if (before := self._lost.pop(name, None)) is not None:  # it is there again
             member.sent = before.sent
-        member.paced = self._limits.rate_limiter.pace is not None
         self._shares.join(name)
         self._look()
         await member.work(self._wake)
@@ -202,9 +210,9 @@ class RemoteTransport:
             return
         member.lose(why)
         del self._members[name]
-        self._lost[name] = replace(member.state(lost=True), in_flight=0)
+        self._lost[name] = member.state
         self._shares.leave(name, boot_seconds() + EXPIRY)
-        if not (self._is_closing or self._limits.stop.requested):
+        if not self._limits.stop.requested:
             log.warning("the sender %s is lost: %s", name, sanitized(why, " "))
         self._look()
 
@@ -272,10 +280,6 @@ class RemoteTransport:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _by_name(sender: SenderState) -> tuple[int, str]:
-    return len(sender.name), sender.name  # numbers are at the end of names: 2 is before 10
 
 
 @asynccontextmanager

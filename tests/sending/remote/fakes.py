@@ -92,7 +92,7 @@ class FakeSender:
         self.recalls.append(batch)
         await self._reach()
 
-    async def set_share(self, pace: Pace | None) -> None:
+    async def set_share(self, pace: Pace) -> None:
         await self._reach()
         self.shares.append(None if pace is None else pace.rate)
 
