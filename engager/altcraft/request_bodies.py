@@ -118,6 +118,11 @@ def body_of(wire: Wire, head: Mapping[str, Any], attach: Sequence[Mapping[str, s
     return JsonBody(head, attach) if wire == "json" else XmlBody(head, attach)
 
 
+def text_in_body(wire: Wire, text: str) -> bytes:
+    """A text as it stands in a body, without what is around it. Raises WireError."""
+    return orjson.dumps(text)[1:-1] if wire == "json" else _text(text, "text").encode()
+
+
 def _elements(fields: Mapping[str, Any]) -> bytes:
     try:
         return "".join(_children(fields)).encode()

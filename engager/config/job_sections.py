@@ -36,6 +36,9 @@ from engager.policies.schedule import moment_of
 SANDBOX = "sandbox"
 AUTO: Literal["auto"] = "auto"
 
+#: What the embedded sandbox takes for a token if the job has none: no secret.
+SANDBOX_TOKEN = "sandbox-token"  # noqa: S105
+
 #: Placeholder of a scenario that is not chosen yet: no account has so many, and only the sandbox accepts it.
 UNCHOSEN = 999_999_999
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from engager.altcraft.batch_bodies import longest_response
 from engager.altcraft.methods import API
 from engager.config.job import JobFile
-from engager.config.job_sections import SANDBOX, Job, proxy_address
+from engager.config.job_sections import SANDBOX, SANDBOX_TOKEN, Job, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.config.version import __version__
 from engager.endpoint import senders
@@ -21,21 +21,21 @@ from engager.requests.template import Reading
 from engager.sending.limits import Limits
 from engager.sending.remote.messages import TOKEN_PLACE
 from engager.sending.stop import Stop
-from engager.sending.transport.base import MAX_ANSWER, Destination, Proxy, Transport
+from engager.sending.transport.base import MAX_ANSWER, Destination, Proxy, Transport, load_client_cert
 from engager.sending.transport.choice import transport_to
 
 #: Minimum number of characters of a token, except for an endpoint on this machine.
 LEAST_TOKEN = 8
 
 #: The token for the embedded sandbox if the job has none.
-SANDBOX_TOKEN = Secret("sandbox-token")
+_SANDBOX = Secret(SANDBOX_TOKEN)
 
 
 def token_of(job_file: JobFile) -> Secret:
     """The token of the job. Raises JobError."""
     reference = job_file.job.endpoint.token
     if reference is None:
-        return SANDBOX_TOKEN
+        return _SANDBOX
     try:
         return read_secret(reference, job_file.base, least=least_token(job_file.job))
     except JobError as fault:
@@ -83,8 +83,7 @@ def tls_of(job_file: JobFile) -> ssl.SSLContext | None:
     if endpoint.client_cert is not None:
         key = endpoint.client_key and str(base / endpoint.client_key)
         try:
-            # Without this password, an encrypted key would prompt at the terminal.
-            context.load_cert_chain(str(base / endpoint.client_cert), key, password=lambda: "")
+            load_client_cert(context, str(base / endpoint.client_cert), key)
         except (OSError, ssl.SSLError) as fault:
             text = f"{endpoint.client_cert} cannot be used: {fault}"
             raise JobError(job_file.at("endpoint.client_cert", text)) from fault

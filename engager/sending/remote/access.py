@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import orjson
-
-from engager.config.job_sections import proxy_address
+from engager.altcraft.request_bodies import text_in_body
+from engager.config.job_sections import SANDBOX_TOKEN, proxy_address
 from engager.config.secret import Secret, read_secret
 from engager.errors import JobError
 from engager.sending.remote.messages import Settings
-from engager.sending.transport.base import Destination, Proxy
-
-#: What the embedded sandbox takes for a token: no secret.
-_SANDBOX_TOKEN = "sandbox-token"  # noqa: S105
+from engager.sending.transport.base import Destination, Proxy, load_client_cert
 
 #: References are absolute: a sender has no folder of its own.
 _ROOT = Path("/")
@@ -29,13 +24,12 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         """Raises JobError where the token, a certificate or the proxy is not found on this machine."""
         if settings.token is None:
-            self._token = Secret(_SANDBOX_TOKEN)
+            self._token = Secret(SANDBOX_TOKEN)
         else:
             self._token = read_secret(settings.token, _ROOT, least=settings.least_token)
         value = self._token.reveal()
         self._place = settings.token_place.encode()
-        escaped = orjson.dumps(value)[1:-1] if settings.wire == "json" else html.escape(value, False).encode()
-        self._in_body = None if settings.bearer else escaped
+        self._in_body = None if settings.bearer else text_in_body(settings.wire, value)
         headers = dict(settings.headers)
         if settings.bearer:
             headers["Authorization"] = f"Bearer {value}"
@@ -85,8 +79,7 @@ def _tls_of(settings: Settings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cadata=settings.authorities)
         if settings.client_cert is not None:
-            # Without this password, an encrypted key would prompt at the terminal.
-            context.load_cert_chain(settings.client_cert, settings.client_key, password=lambda: "")
+            load_client_cert(context, settings.client_cert, settings.client_key)
     except OSError as fault:
         where = settings.client_cert or "endpoint.ca_file"
         raise JobError(f"{where} cannot be used here: {fault}") from fault

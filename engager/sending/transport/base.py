@@ -135,6 +135,12 @@ class Proxy:
         return cls(url, f"Basic {credentials}", secret.redact)
 
 
+def load_client_cert(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Use a client certificate, whose key may be in the same file. Raises OSError."""
+    # Without this password, an encrypted key would prompt at the terminal.
+    context.load_cert_chain(cert, key, password=lambda: "")
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """The address of the endpoint, and the headers of every request."""
