@@ -156,37 +156,7 @@ async def run_async(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Send one request per row and return the summary; the same call resumes an interrupted run.
-
-    Args:
-        job: the job, from `load_job` or `build_job`.
-        out: the run directory, which may contain `{date}`; default: `output.directory` of the job. An
-            incomplete run of another date with the same input is resumed.
-        input: what to read instead of the input of the job: a path, `"-"` for stdin, or rows, which are
-            mappings in a list, an iterator, an async iterator, or a data frame of pandas or polars. Rows are
-            resumed by their order, so every call gives the same ones. An iterator is read in a thread of
-            its own.
-        total: the number of rows of an iterator, so that progress has a percentage and a time that is left;
-            what has a length needs none.
-        limit: the number of rows after which the run stops.
-        after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
-        give_up: earlier runs of the job that are not to be finished.
-        yes: confirm the rows after `limits.confirm_above`, for this run and all its starts.
-        new_address: go on at another `endpoint.url` than the run began with.
-        page: `HOST:PORT`, where the run serves its live page.
-        watch: called with every event; not called again after it has raised an exception.
-        control: pauses, resumes and stops this run, and sets its rate.
-        log_format: the format of `engager.log`.
-        stop_on_signals: SIGINT, SIGTERM and SIGHUP stop the run in good order, a second signal stops it at
-            once. For one run at a time, in the main thread.
-
-    Returns:
-        The summary. For a complete run it is the stored one, and nothing is sent.
-
-    Raises:
-        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
-
-    """
+    """Send as `run` does, in an event loop that is running: arguments, result and errors are the same."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals, limit, yes)
     return await _run(job, out, input, options, after, give_up, new_address, total)
 
@@ -205,26 +175,7 @@ async def retry_async(
     log_format: LogFormat = "text",
     stop_on_signals: bool = False,
 ) -> Summary:
-    """Send the failed rows of a complete run again and return the summary.
-
-    Args:
-        run_directory: the run directory; the job is the one of the run.
-        input: the rows again, where the run got its rows from a program.
-        in_doubt: send in-doubt rows too. A person may get a second message.
-        keys: with `in_doubt`: of the in-doubt rows send only those with these keys: of the people who were
-            looked up, and have no message. The other ones stay in doubt. A key of no such row is an error.
-        new_address: as in `run`.
-        overrides: texts of the form `section.key=value` for this pass, such as a lower rate.
-        page: as in `run`.
-        watch: as in `run`.
-        control: as in `run`.
-        log_format: as in `run`.
-        stop_on_signals: as in `run`.
-
-    Raises:
-        JobError, InputError, RunDirectoryError, BusyError, RecordingError: the text says what to do.
-
-    """
+    """Send as `retry` does, in an event loop that is running: arguments, result and errors are the same."""
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     again = _again(in_doubt, keys)
     return await _retry(run_directory, input, again, overrides, options, new_address)
@@ -264,7 +215,7 @@ def run(
         limit: the number of rows after which the run stops.
         after: earlier runs; the people that they engaged, accepted or left in doubt are skipped.
         give_up: earlier runs of the job that are not to be finished.
-        yes: confirm the rows after `limits.confirm_above`.
+        yes: confirm the rows after `limits.confirm_above`, for this run and all its starts.
         new_address: go on at another `endpoint.url` than the run began with.
         page: `HOST:PORT`, where the run serves its live page.
         watch: called with every event; not called again after it has raised an exception.
@@ -323,6 +274,15 @@ def retry(
     options = _RunOptions(watch, control, log_format, page, stop_on_signals)
     again = _again(in_doubt, keys)
     return loop.run(_retry(run_directory, input, again, overrides, options, new_address))
+
+
+def _explain(form: Callable[..., Any], whole: Callable[..., Any]) -> None:
+    """Add the arguments, the result and the errors of a call to the docstring of its other form."""
+    form.__doc__ = f"{form.__doc__}\n\n    Args:{(whole.__doc__ or '').partition('Args:')[2]}"
+
+
+_explain(run_async, run)
+_explain(retry_async, retry)
 
 
 def send_test(
