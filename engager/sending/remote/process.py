@@ -22,6 +22,7 @@ from engager.sending.loop import run
 from engager.sending.remote.messages import CalledSender, RemoteSender
 from engager.sending.remote.sender import StatelessSender
 from engager.sending.remote.transport import Joined
+from engager.sending.tasks import Tasks
 
 _LENGTH: Final = struct.Struct("!I")
 
@@ -185,14 +186,11 @@ def serve(descriptor: int) -> None:
 
 
 async def _serve(sock: socket.socket) -> None:
-    connection, sender = await _Socket.over(sock), StatelessSender()
-    tasks: set[asyncio.Task[None]] = set()
+    connection, sender, tasks = await _Socket.over(sock), StatelessSender(), Tasks()
     try:
         while True:
             number, name, args = await connection.read()
-            task = asyncio.create_task(_reply(connection, sender, number, name, args))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            tasks.begin(_reply(connection, sender, number, name, args))
     except EOFError:
         await sender.aclose()  # the run is gone, and nothing more leaves
     finally:

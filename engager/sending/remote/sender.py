@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from engager.altcraft.classification import judge
 from engager.config.version import __version__
@@ -26,6 +26,7 @@ from engager.sending.pause import PauseGate, pause_seconds
 from engager.sending.remote.access import Access
 from engager.sending.remote.messages import EXPIRY, LONG_POLL, SILENCE, Ended, HandedOut, Hello, Settings
 from engager.sending.stop import Stop
+from engager.sending.tasks import Tasks
 from engager.sending.transport.base import SendBatch, Transport
 from engager.sending.transport.choice import transport_to
 
@@ -55,7 +56,7 @@ class StatelessSender:
         self._parts: dict[int, bytes] = {}
         self._ended: list[Ended] = []
         self._forgotten = 0  #: endings before those in `_ended`
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._transport: Transport | None = None
 
     async def begin(self, settings: Settings, check: bool = False) -> Hello:
@@ -82,7 +83,7 @@ class StatelessSender:
         self._leaving: list[_Request] = []  #: those that leave in this round of the loop
         self._news = asyncio.Event()
         self._transport = transport_to(self._access.destination, settings.connections, settings.transport)
-        self._begin_task(self._end_in_silence())
+        self._tasks.begin(self._end_in_silence())
         return hello
 
     async def take(self, batch: int, requests: Sequence[HandedOut], parts: Mapping[int, bytes]) -> None:
@@ -95,7 +96,7 @@ class StatelessSender:
         for number, pieces, request_id, expires in requests:
             body = tuple([self._parts[part] if isinstance(part, int) else part for part in pieces])
             request = _Request(batch, expires)
-            self._begin_task(
+            self._tasks.begin(
                 self._send(transport, number, self._access.with_token(body), request_id, request)
             )
 
@@ -147,11 +148,6 @@ class StatelessSender:
             await asyncio.sleep(_LOOK)
             if boot_seconds() - self._heard > SILENCE:
                 await self.aclose()
-
-    def _begin_task(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _give_back(self) -> None:
         """Give back what must not leave: what waits for the rate is woken by a pause of no length."""

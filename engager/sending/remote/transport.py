@@ -7,10 +7,10 @@ it, or cannot have received it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -33,6 +33,7 @@ from engager.sending.remote.messages import (
     order_of,
 )
 from engager.sending.remote.parts import SharedParts
+from engager.sending.tasks import Tasks
 from engager.sending.transport.base import Admission, Departures, InFlight, SendBatch
 
 #: Seconds between two looks at the senders and their shares.
@@ -81,7 +82,7 @@ class RemoteTransport:
         self._short_since = boot_seconds()  #: when there were enough at last
         self._why = ""  #: the last sender that could not be used
         self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         limits.gate.on_change(self._recall_if_shut)
         limits.stop.on_request(self._recall)
 
@@ -134,9 +135,7 @@ class RemoteTransport:
         self._is_closing = True
         members = list(self._members.values())
         await asyncio.gather(*[member.aclose(_LAST) for member in members])
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         for member in members:
             member.lose("the run ends")
         await self._roster.aclose()
@@ -145,8 +144,8 @@ class RemoteTransport:
 
     def begin(self) -> None:
         """Watch the senders, and look after them."""
-        self._begin_task(self._watch_roster())
-        self._begin_task(self._steward())
+        self._tasks.begin(self._watch_roster())
+        self._tasks.begin(self._steward())
 
     async def _watch_roster(self) -> None:
         try:
@@ -159,7 +158,7 @@ class RemoteTransport:
             self._lose(name, reason)
 
     def _join(self, name: str, link: RemoteSender) -> asyncio.Task[None]:
-        return self._begin_task(self._with_member(name, link))
+        return self._tasks.begin(self._with_member(name, link))
 
     async def _with_member(self, name: str, link: RemoteSender) -> None:
         """Ask a sender to begin, and work with it until it is lost."""
@@ -240,7 +239,7 @@ class RemoteTransport:
         """Take back what has not left: the run pauses, or stops."""
         self._wake()
         for member in self._members.values():
-            self._begin_task(member.recall())
+            self._tasks.begin(member.recall())
 
     async def _steward(self) -> None:
         """Keep the shares and the number of senders in order."""
@@ -254,7 +253,7 @@ class RemoteTransport:
         if pace is not None:
             self._shares.rate = pace.rate
             for name, share in self._shares.due(boot_seconds()).items():
-                self._begin_task(self._tell_share(self._members[name], share, even=pace.even))
+                self._tasks.begin(self._tell_share(self._members[name], share, even=pace.even))
         self._wake()
 
     async def _tell_share(self, member: Member, share: float, *, even: bool) -> None:
@@ -274,12 +273,6 @@ class RemoteTransport:
             self._limits.stop.request(
                 Exit.STOPPED, f"{there}, for {self._demand.patience:.0f} s{why}; run the same command again"
             )
-
-    def _begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 @asynccontextmanager
