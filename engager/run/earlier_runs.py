@@ -228,10 +228,16 @@ def _source_of(found: RunDirectory, job_file: JobFile) -> Mapping[str, Any]:
     return {"job": None} if found.invocation.get("reads") == OBJECTS else job_file.source
 
 
-def _new_run(found: RunDirectory, job_file: JobFile, input_path: str | None, after: Sequence[str]) -> str:
+def _new_run(
+    found: RunDirectory,
+    job_file: JobFile,
+    input_path: str | None,
+    after: Sequence[str],
+    given_up: Sequence[Path] = (),
+) -> str:
     """The command of a new run that leaves out whom a run, and those before it, have reached."""
-    runs = (*all_after(after), found.path)
-    return command_of(_source_of(found, job_file), input_path, _free(found.path), tuple(dict.fromkeys(runs)))
+    runs = tuple(dict.fromkeys((*all_after(after), found.path)))
+    return command_of(_source_of(found, job_file), input_path, _free(found.path), runs, given_up)
 
 
 def refuse_input(
@@ -245,8 +251,7 @@ def refuse_input(
         refuse_change(found, difference, job_file, input_path, after)
     own = "the input that it began with" if kept_input(found.path) is None else "the input that it keeps"
     resumes = command_of(found.invocation, found.input_path, found.path)
-    excluded = tuple(dict.fromkeys((*all_after(after), found.path)))
-    gives_up = command_of(_source_of(found, job_file), input_path, _free(found.path), excluded, (found.path,))
+    gives_up = _new_run(found, job_file, input_path, after, (found.path,))
     raise UnsettledRunError(
         found.path,
         f"{found.path} is not settled: {what_is_left(found)}",
