@@ -24,7 +24,7 @@ SCRAPE_EVERY = 1.0
 #: Every way to watch a run at once, but that stderr is a live view or a JSON log.
 ALL = ("--page", "127.0.0.1:0", "--set", "output.metrics=night.prom")
 
-#: The options of each kind of run; None: nobody watches it.
+#: The options of each kind of run; None: it is not watched.
 KINDS: dict[str, tuple[str, ...] | None] = {
     "alone": None,
     "all, on a terminal": ALL,

@@ -14,7 +14,7 @@ from engager.errors import EngagerError, Exit
 if TYPE_CHECKING:
     from engager.output.logs import LogFormat
 
-#: The exit code of a command whose output nobody reads any more: 128 and the number of SIGPIPE.
+#: The exit code of a command whose output is not read any more: 128 and the number of SIGPIPE.
 _NO_READER = 141
 
 

@@ -134,7 +134,7 @@ class JobFile:
         return job
 
     def _refuse_cluster(self, job: Job) -> None:
-        """Refuse what the workers of a cluster cannot do, or would have to be told a secret for."""
+        """Refuse what the workers of a cluster cannot do, or would need a secret of this machine for."""
         if job.cluster.scheduler is None:
             return
         if job.limits.processes != 1:

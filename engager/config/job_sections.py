@@ -576,7 +576,7 @@ class ClusterSection(Section):
         120.0, description="Time with fewer workers after which the run stops.", examples=["2m"]
     )
     insecure: bool = Field(
-        False, description="Allow `tcp://` to another machine: whoever reaches the scheduler can run code."
+        False, description="Allow `tcp://` to another machine: all who reach the scheduler can run code."
     )
 
     @field_validator("scheduler")
@@ -602,7 +602,7 @@ class ClusterSection(Section):
                 raise ValueError("tls:// needs ca_file, cert and key")
         elif not (self.insecure or is_loopback(parts.hostname or "")):
             raise ValueError(
-                "whoever reaches a scheduler without TLS can run code on all its machines; use tls://, or "
+                "all who reach a scheduler without TLS can run code on all its machines; use tls://, or "
                 "set insecure = true in a network that only you reach"
             )
         return self

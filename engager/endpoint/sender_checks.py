@@ -48,7 +48,7 @@ async def check_senders(
 
     Args:
         job_file: a job whose requests other processes send
-        settings: what its senders are told
+        settings: the settings of its senders
         secret: the token that they must find
         report: called with each finding
 

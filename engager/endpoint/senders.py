@@ -1,4 +1,4 @@
-"""The remote senders of a job: how many, where they are, and what they are told."""
+"""The remote senders of a job: their number, their places and their settings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def connected(
 
 
 def settings_of(job_file: JobFile, destination: Destination, least_token: int) -> Settings:
-    """What a sender is told: paths are absolute, and secrets are named by where they are."""
+    """The settings of a sender: paths are absolute, and secrets are named by where they are."""
     job, base = job_file.job, job_file.base
     endpoint = job.endpoint
     headers = {name: value for name, value in destination.headers.items() if name != "Authorization"}

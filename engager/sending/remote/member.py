@@ -37,14 +37,14 @@ class RemoteRequest:
             member.waiting[number], member.last_number = self, number
 
     def finish(self) -> None:
-        """Its ending is known, or nobody waits for it any more."""
+        """Its ending is known, or is not waited for any more."""
         if self._member is not None:
             del self._member.waiting[self.number]
 
     def depart(self, deadline: float) -> None:
         """Hand it to its sender, which has a deadline of its own; it comes back if that is lost."""
         self.is_stored = True
-        if self.ending.done():  # nobody waits for it any more
+        if self.ending.done():  # its ending is not waited for any more
             return
         if self._member is None or self._member.is_lost:
             self.settle(Recalled())
@@ -149,8 +149,8 @@ class Member:
         except* Exception as faults:
             self.lose(_text(faults.exceptions[0]))
 
-    async def tell_share(self, share: float, *, even: bool) -> bool:
-        """Tell it its share of the rate; returns whether it has confirmed that."""
+    async def assign_share(self, share: float, *, even: bool) -> bool:
+        """Assign it a share of the rate; returns whether it has confirmed that."""
         try:
             async with asyncio.timeout(SILENCE):
                 await self._link.set_share(Pace(share, even, is_share=True))

@@ -253,11 +253,11 @@ class RemoteTransport:
         if pace is not None:
             self._shares.rate = pace.rate
             for name, share in self._shares.due(boot_seconds()).items():
-                self._tasks.begin(self._tell_share(self._members[name], share, even=pace.even))
+                self._tasks.begin(self._assign_share(self._members[name], share, even=pace.even))
         self._wake()
 
-    async def _tell_share(self, member: Member, share: float, *, even: bool) -> None:
-        confirmed = await member.tell_share(share, even=even)
+    async def _assign_share(self, member: Member, share: float, *, even: bool) -> None:
+        confirmed = await member.assign_share(share, even=even)
         if confirmed and self._members.get(member.name) is member:
             self._shares.confirm(member.name, share, boot_seconds())
             self._wake()

@@ -159,10 +159,10 @@ async def test_a_share_that_is_not_confirmed_loses_the_sender(monkeypatch: pytes
     """What it may send would not be known."""
     sender = FakeSender()
     async with member_of(sender, monkeypatch) as member:
-        assert await member.tell_share(5.0, even=False)
+        assert await member.assign_share(5.0, even=False)
         assert (member.share, sender.shares) == (5.0, [5.0])
         sender.gone = OSError("the connection broke")
-        assert not await member.tell_share(3.0, even=False)
+        assert not await member.assign_share(3.0, even=False)
         assert member.is_lost
 
 
