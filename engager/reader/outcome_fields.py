@@ -62,6 +62,11 @@ def result_fields(outcome: Outcome, redact: Redact) -> dict[str, Any]:
     }
 
 
+def error_code(text: str) -> int | str:
+    """An error, or a status, as a line of results in JSON has it: the endpoint's codes are numbers."""
+    return int(text) if text.lstrip("-").isdecimal() and text.isascii() else text
+
+
 @lru_cache(maxsize=64)  # many rows end in the same millisecond
 def _moment(milliseconds: int) -> str:
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from engager.models import Status
+from engager.reader.outcome_fields import error_code
 from engager.reader.outcome_lines import CsvLines, JsonLines
 
 _FORMATS: dict[str, type[JsonLines | CsvLines]] = {".jsonl": JsonLines, ".csv": CsvLines}
 
 _STATUSES = {str(status): status for status in Status}
 
-#: Whether a key is one that is looked for.
+#: Whether a line is one that is looked for, by key, status and text of the error.
 Matches = Callable[[str | None, str, str | None], bool]
 
 
@@ -63,13 +64,13 @@ def _number(value: Any) -> Any:
     """A number of a CSV file, which has texts only; None for an empty text."""
     if not isinstance(value, str):
         return value
-    return int(value) if value.lstrip("-").isdecimal() else value or None
+    return error_code(value) if value else None
 
 
 def results_of(path: Path, matches: Matches | None = None) -> Iterator[Result]:
     """Yields the complete lines of a file of results, in the order in which rows were settled.
 
-    `matches`: only those that it accepts, by key, status and text of the error.
+    `matches`: only those that it accepts.
     """
     for _, fields, _ in _FORMATS[path.suffix].whole_lines(path):
         if matches is None or matches(fields["key"], fields["status"], fields["error_text"]):

@@ -13,8 +13,9 @@ from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
 from engager.events import ErrorKind, Event, Progressed, Snapshot, Watch
 from engager.models import Status
+from engager.reader.outcome_fields import error_code
 from engager.run.prepare import Run
-from engager.store.tally import Histogram, Tally, code_of
+from engager.store.tally import Histogram, Tally
 
 #: Seconds between two snapshots.
 EVERY = 0.25
@@ -232,6 +233,6 @@ def kinds_of(tally: Tally) -> list[ErrorKind]:
     """The rows that were not engaged, by error, each with one example row."""
     unknown = (None, None, "")
     return [
-        ErrorKind(str(status), code_of(error), rows, *tally.samples.get((status, error), unknown))
+        ErrorKind(str(status), error_code(error), rows, *tally.samples.get((status, error), unknown))
         for (status, error), rows in tally.kinds()
     ]

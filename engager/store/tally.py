@@ -13,6 +13,7 @@ from math import exp, floor, inf, isfinite, log
 from typing import Any, Final
 
 from engager.models import TAKEN, Status
+from engager.reader.outcome_fields import error_code
 
 #: Characters of an error that identify its kind.
 MAX_ERROR = 80
@@ -237,7 +238,7 @@ class Tally:
             "rows": self.rows,
             "statuses": {str(status): self.statuses[status] for status in Status},
             "errors": [
-                {"status": str(status), "error": code_of(error), "rows": rows}
+                {"status": str(status), "error": error_code(error), "rows": rows}
                 for (status, error), rows in self.kinds()
             ],
             "attempts": self.attempts,
@@ -291,11 +292,6 @@ def _is_countable(line: Mapping[str, Any]) -> bool:
 
 def _is_duration(milliseconds: object) -> bool:
     return milliseconds is None or (isinstance(milliseconds, int | float) and isfinite(milliseconds))
-
-
-def code_of(error: str) -> int | str:
-    """An error as a line of results has it: the endpoint's codes are numbers."""
-    return int(error) if error.lstrip("-").isdecimal() and error.isascii() else error
 
 
 def _error_of(line: Mapping[str, Any]) -> tuple[Status, str, Sample]:
