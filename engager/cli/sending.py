@@ -25,8 +25,8 @@ from engager.config.sanitize import sanitized
 from engager.errors import InputError
 from engager.models import TAKEN
 from engager.output.logs import EventLog, LogFormat, log_to_stderr
-from engager.output.next_steps import NOTHING, steps_after
-from engager.output.notification import lines_of
+from engager.output.next_steps import steps_after
+from engager.output.notification import lines_to_do
 from engager.output.progress import Progress
 from engager.output.text import destination, plural
 from engager.run.monitor import tolerated
@@ -293,9 +293,9 @@ def _print_summary(summary: Summary, directory: Path, quiet: bool) -> None:
         say(f"  {error['rows']:,} {error['status']}: {error['error']}")
     rejected = any(summary.statuses[kind] for kind in (Status.REJECTED, Status.FAILED, Status.INVALID))
     say(f"results{' and rejected rows' if rejected else ''}: {directory}")
-    steps = steps_after(existing_run(directory), summary) if summary.complete else [NOTHING]
-    for line in lines_of(steps) if steps != [NOTHING] else ():
-        say(line, wrap=True)
+    if summary.complete:
+        for line in lines_to_do(steps_after(existing_run(directory), summary)):
+            say(line, wrap=True)
 
 
 def _show_rows(directory: Path, last_row: int) -> None:

@@ -18,8 +18,8 @@ from engager.cli.streams import echo_json, say
 from engager.config.as_json import as_json
 from engager.config.sanitize import sanitized
 from engager.config.secret import Secret
-from engager.output.next_steps import NOTHING, next_steps
-from engager.output.notification import lines_of
+from engager.output.next_steps import next_steps
+from engager.output.notification import lines_to_do
 from engager.output.text import (
     NOBODY,
     destination,
@@ -184,8 +184,7 @@ def _what_next(seen: Mapping[str, Any]) -> Iterator[str]:
     elif _is_for_program(seen):
         yield "a program began this run: start that program again, with the same rows, and it resumes"
     if seen["state"] == "complete":
-        steps = next_steps(existing_run(Path(seen["directory"])), seen)
-        yield from lines_of(steps) if steps != [NOTHING] else ()
+        yield from lines_to_do(next_steps(existing_run(Path(seen["directory"])), seen))
 
 
 def _is_for_program(seen: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engager.errors import Exit
 from engager.events import Summary
-from engager.output.next_steps import Step
+from engager.output.next_steps import NOTHING, Step
 from engager.output.text import destination, plural
 
 
@@ -37,3 +37,8 @@ def lines_of(steps: Sequence[Step]) -> Iterator[str]:
         yield f"Next: {step.text}"
         if step.command:
             yield f"  {step.command}"
+
+
+def lines_to_do(steps: Sequence[Step]) -> Iterator[str]:
+    """Yields what to do next, line by line; no line where there is nothing to do."""
+    return lines_of(steps if steps != [NOTHING] else ())
